@@ -1,0 +1,2 @@
+// The compiled JSON protocol.
+#include <muster/impl/json_protocol.ipp>

@@ -1,0 +1,2 @@
+// The compiled websocketpp transport.
+#include <muster/impl/websocketpp.ipp>
