@@ -1,0 +1,173 @@
+#!/usr/bin/env python3
+"""Checks the layer rule: a file under include/ includes its own layer or a lower one.
+
+usage: check_layers.py <include directory>      prints each violation; exit status 1 if there is one
+"""
+import re
+import sys
+from pathlib import Path
+
+# ---- The table. A public header that is not in it is an error: decide where it belongs, and add it. ----
+
+VOCABULARY = "config function types error close_reason options message span".split()  # layer 0
+SEAMS = ("transport wire_format executor authenticator authorizer protocol broker session_store awareness_store observer "
+         "room connection connection_manager reply").split()  # layer 1
+CORE = ["detail/", "impl/"]  # layer 2, but for the bodies of adapters, impl/<adapter>*
+FRONT = "muster"  # the front page: layers 0 and 1 in one include
+
+# Layer 3. An adapter is a header (and a folder of the same name), with what it alone may include by <...>.
+POSIX = ["sys/", "netinet/", "arpa/", "fcntl.h", "poll.h", "unistd.h"]
+ADAPTERS = {
+    "protocols/json_protocol": ["rapidjson/"],
+    "transports/websocketpp": ["websocketpp/", "asio.hpp", "asio/", "openssl/", *POSIX],
+    "auth/allow_all": [],
+    "auth/allow_anonymous": [],
+    "auth/callback_authenticator": [],
+    "auth/static_token_authenticator": [],
+    "memory/loopback_broker": [],
+    "memory/manual_executor": [],
+    "memory/memory_awareness_store": [],
+    "memory/memory_session_store": [],
+    "memory/memory_transport": [],
+}
+
+# ---- The rule. ----
+
+INCLUDE = re.compile(r'\s*#\s*include\s*([<"])([^>"]+)[>"]')
+CONDITION = re.compile(r"\s*#\s*(if|ifdef|ifndef|elif|else|endif)\b(.*)")
+HEADER_ONLY = re.compile(r"^(if\s*!\s*defined\s*\(?\s*MUSTER_COMPILED\s*\)?|ifndef\s+MUSTER_COMPILED)\s*$")
+STANDARD = re.compile(r"[a-z_]+")
+TEST_CODE = re.compile(r"catch2|\bTEST_CASE\b|\bCATCH_|include\s*[<\"](tests|support)/", re.IGNORECASE)
+
+
+def stem(path):
+    return re.sub(r"\.[hi]pp$", "", path)
+
+
+def adapter_of(path):
+    """The adapter a file belongs to: its header, its folder, or its bodies under impl/."""
+    for adapter in ADAPTERS:
+        name = adapter.split("/")[1]
+        if re.match(rf"({re.escape(adapter)}|impl/{re.escape(name)})(\.[hi]pp$|/)", path):
+            return adapter
+        if re.match(rf"impl/{re.escape(name)}_[a-z_]+\.ipp$", path):
+            return adapter
+    return None
+
+
+def layer_of(path):
+    """0 to 3, or None for a file the table does not know. The front page counts as layer 1."""
+    if adapter_of(path):
+        return 3
+    if any(path.startswith(folder) for folder in CORE):
+        return 2
+    if stem(path) in VOCABULARY:
+        return 0
+    if stem(path) in SEAMS or stem(path) == FRONT:
+        return 1
+    return None
+
+
+def includes_of(text):
+    """Yields (line number, '<' or '"', path, whether only a header-only build sees it)."""
+    conditions = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if condition := CONDITION.match(line):
+            word, rest = condition[1], condition[2].split("//")[0].strip()
+            if word == "endif":
+                conditions and conditions.pop()
+            elif word in ("else", "elif"):
+                conditions and conditions.__setitem__(-1, False)
+            else:
+                conditions.append(bool(HEADER_ONLY.match(f"{word} {rest}")))
+        elif include := INCLUDE.match(line):
+            yield number, include[1], include[2], any(conditions)
+
+
+def why_not(path, bracket, target, header_only):
+    """Says why `path` may not include `target`, or returns None. Both are relative to include/muster/."""
+    layer, adapter = layer_of(path), adapter_of(path)
+    if bracket == "<" and not target.startswith("muster/"):
+        if STANDARD.fullmatch(target):
+            return None
+        if adapter is None:
+            return "the core stands on the standard library alone"
+        if any(target == allowed or (allowed.endswith("/") and target.startswith(allowed)) for allowed in ADAPTERS[adapter]):
+            return None
+        return f"adapter {adapter} may use {ADAPTERS[adapter] or 'nothing but the standard library'}"
+    if not target.startswith("muster/"):
+        return 'muster\'s own headers are included as "muster/..."'
+
+    target = target[len("muster/"):]
+    target_layer, target_adapter = layer_of(target), adapter_of(target)
+    if target_layer is None:
+        return "it is not in the table of check_layers.py"
+    # A header ends with its body when the build is header-only. That is not a dependency.
+    if header_only and target.startswith("impl/") and target_adapter == adapter:
+        return None
+    if stem(target) == FRONT and layer != 1:
+        return "the front page is for programs; include what is needed"
+    if adapter is None:
+        return f"layer {layer} includes layer {target_layer}" if target_layer > layer else None
+    if target_layer == 2:
+        return "an adapter knows the seams, never the core behind them"
+    if target_layer == 3 and target_adapter != adapter:
+        return f"adapter {adapter} includes adapter {target_adapter}"
+    return None
+
+
+def cycle_in(graph):
+    """A cycle of includes as a list of files, or None."""
+    done, path = set(), []
+
+    def visit(node):
+        if node in path:
+            return path[path.index(node):] + [node]
+        if node in done:
+            return None
+        path.append(node)
+        for following in graph.get(node, ()):
+            if found := visit(following):
+                return found
+        path.pop()
+        done.add(node)
+        return None
+
+    return next((found for node in sorted(graph) if (found := visit(node))), None)
+
+
+def check(include):
+    """Returns the violations below `include`, each as one line."""
+    root = Path(include) / "muster"
+    files = sorted(p for p in root.rglob("*") if p.suffix in (".hpp", ".ipp", ".h"))
+    if not files:
+        return [f"{root}: no headers here"]
+    violations, graph = [], {}
+    for file in files:
+        path = file.relative_to(root).as_posix()
+        text = file.read_text(encoding="utf-8")
+        if layer_of(path) is None:
+            violations.append(f"muster/{path}: not in the table of check_layers.py: decide its layer and add it")
+            continue
+        for number, line in enumerate(text.splitlines(), 1):
+            if TEST_CODE.search(line):
+                violations.append(f"muster/{path}:{number}: the library knows nothing of its tests")
+        for number, bracket, target, header_only in includes_of(text):
+            if reason := why_not(path, bracket, target, header_only):
+                violations.append(f"muster/{path}:{number}: includes {target}: {reason}")
+            if target.startswith("muster/"):
+                if not (root.parent / target).is_file():
+                    violations.append(f"muster/{path}:{number}: includes {target}: there is no such file")
+                if not header_only:
+                    graph.setdefault(path, []).append(target[len("muster/"):])
+    if cycle := cycle_in(graph):
+        violations.append("cycle of includes: " + " -> ".join(cycle))
+    return violations
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    found = check(sys.argv[1])
+    print("\n".join(found) if found else "the layer rule holds")
+    sys.exit(1 if found else 0)

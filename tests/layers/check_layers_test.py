@@ -1,0 +1,97 @@
+#!/usr/bin/env python3
+"""Proves that check_layers.py finds each kind of violation, and nothing in a tree that keeps the rule."""
+import tempfile
+import unittest
+from pathlib import Path
+
+from check_layers import check
+
+GOOD = {
+    "config.hpp": "",
+    "types.hpp": '#include <string>\n#include "muster/config.hpp"',
+    "message.hpp": '#include "muster/types.hpp"',
+    "transport.hpp": '#include "muster/message.hpp"',
+    "connection_manager.hpp": '#include "muster/transport.hpp"\n'
+                              '#if !defined(MUSTER_COMPILED)\n#include "muster/impl/muster.ipp"\n#endif',
+    "muster.hpp": '#include "muster/connection_manager.hpp"',
+    "detail/block.hpp": '#include "muster/message.hpp"',
+    "impl/muster.ipp": '#include "muster/connection_manager.hpp"\n#include "muster/detail/block.hpp"',
+    "protocols/json_protocol.hpp": '#include "muster/transport.hpp"\n'
+                                   '#ifndef MUSTER_COMPILED\n#include "muster/impl/json_protocol.ipp"\n#endif',
+    "impl/json_protocol.ipp": '#include "muster/protocols/json_protocol.hpp"\n#include <rapidjson/reader.h>',
+    "transports/websocketpp.hpp": '#include "muster/transport.hpp"\n#include <asio.hpp>\n#include <sys/socket.h>',
+}
+
+
+class LayerRule(unittest.TestCase):
+    def violations(self, changed=None):
+        """What is found when files of the good tree are replaced, or others added."""
+        with tempfile.TemporaryDirectory() as root:
+            for path, text in {**GOOD, **(changed or {})}.items():
+                file = Path(root) / "muster" / path
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text(text + "\n")
+            return check(root)
+
+    def expect(self, path, text, reason):
+        found = self.violations({path: text})
+        self.assertTrue(any(path in line and reason in line for line in found), f"expected '{reason}' in {found}")
+
+    def test_a_tree_that_keeps_the_rule_passes(self):
+        self.assertEqual(self.violations(), [])
+
+    def test_an_unknown_header_is_an_error(self):
+        self.expect("surprise.hpp", "", "not in the table")
+        self.expect("transports/surprise.hpp", "", "not in the table")
+
+    def test_an_upward_include_is_found(self):
+        self.expect("types.hpp", '#include "muster/transport.hpp"', "layer 0 includes layer 1")
+        self.expect("transport.hpp", '#include "muster/detail/block.hpp"', "layer 1 includes layer 2")
+        self.expect("impl/muster.ipp", '#include "muster/protocols/json_protocol.hpp"', "layer 2 includes layer 3")
+
+    def test_a_body_is_included_only_by_a_header_only_build(self):
+        self.expect("transport.hpp", '#include "muster/impl/muster.ipp"', "layer 1 includes layer 2")
+        self.expect("transport.hpp", '#if defined(MUSTER_COMPILED)\n#include "muster/impl/muster.ipp"\n#endif', "layer 1")
+        self.expect("transport.hpp", '#ifndef MUSTER_COMPILED\n#else\n#include "muster/impl/muster.ipp"\n#endif', "layer 1")
+        self.expect("transport.hpp", '#ifndef MUSTER_COMPILED\n#include "muster/detail/block.hpp"\n#endif', "layer 1")
+
+    def test_an_adapter_that_reaches_into_the_core_is_found(self):
+        self.expect("protocols/json_protocol.hpp", '#include "muster/detail/block.hpp"', "never the core")
+        self.expect("protocols/json_protocol.hpp", '#ifndef MUSTER_COMPILED\n#include "muster/impl/muster.ipp"\n#endif', "never")
+        self.expect("impl/json_protocol.ipp", '#include "muster/detail/block.hpp"', "never the core")
+
+    def test_an_adapter_that_includes_another_is_found(self):
+        self.expect("transports/websocketpp.hpp", '#include "muster/protocols/json_protocol.hpp"', "includes adapter")
+
+    def test_a_third_party_include_in_the_core_is_found(self):
+        self.expect("types.hpp", "#include <rapidjson/reader.h>", "standard library alone")
+        self.expect("detail/block.hpp", "#  include <asio.hpp>", "standard library alone")
+        self.expect("impl/muster.ipp", "#include <sys/socket.h>", "standard library alone")
+
+    def test_a_second_library_in_an_adapter_is_found(self):
+        self.expect("protocols/json_protocol.hpp", "#include <asio.hpp>", "may use")
+        self.expect("impl/json_protocol.ipp", "#include <openssl/ssl.h>", "may use")
+
+    def test_a_relative_include_is_found(self):
+        self.expect("types.hpp", '#include "config.hpp"', "included as")
+
+    def test_the_front_page_is_for_programs(self):
+        self.expect("protocols/json_protocol.hpp", '#include "muster/muster.hpp"', "front page")
+
+    def test_an_include_of_a_missing_file_is_found(self):
+        self.expect("types.hpp", '#include "muster/span.hpp"', "no such file")
+
+    def test_a_cycle_is_found(self):
+        self.expect("config.hpp", '#include "muster/types.hpp"', "cycle")
+
+    def test_test_code_in_the_library_is_found(self):
+        self.expect("types.hpp", "#include <catch2/catch.hpp>", "its tests")
+        self.expect("types.hpp", "#ifdef CATCH_VERSION_MAJOR", "its tests")
+
+    def test_an_empty_tree_is_an_error(self):
+        with tempfile.TemporaryDirectory() as root:
+            self.assertTrue(check(root))
+
+
+if __name__ == "__main__":
+    unittest.main()
