@@ -1,0 +1,60 @@
+// The seam that says who a connection is.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+
+#include "muster/close_reason.hpp"
+#include "muster/error.hpp"
+#include "muster/reply.hpp"
+#include "muster/types.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+
+/// Where a token was found.
+enum class TokenSource : std::uint8_t { none, authorization_header, subprotocol, cookie, query, message };
+
+/// What a connection offers to prove who it is. The token is a secret: do not log it.
+struct Credentials {
+  std::string token;
+  TokenSource source = TokenSource::none;
+  ConnectionId connection;
+  RemoteAddress remote_address;
+  std::string path;    ///< of the upgrade request, without the query
+  std::string query;   ///< of the upgrade request, without the token parameter
+  std::string origin;  ///< the Origin header; empty when there was none
+};
+
+/// The answer of an Authenticator: an identity, or why not.
+using Authentication = Result<Identity>;
+
+/// This is `user`; an empty tenant is the default one.
+[[nodiscard]] inline Authentication accept(std::string user, std::string tenant = {}) {
+  return Identity{std::move(user), std::move(tenant), {}, {}};
+}
+[[nodiscard]] inline Authentication accept(Identity identity) { return identity; }
+/// The credentials are not good; `message` is shown to the client.
+[[nodiscard]] inline Authentication reject(std::string message = "The token is not valid") {
+  return Error{errc::auth_failed, std::move(message), {}};
+}
+
+/// Says who a connection is. An accepted identity must have a user.
+///
+/// Threads: called on the connection's executor, possibly on several executors at once; never under a lock.
+/// May answer inside the call or later, from any thread; `Options::answer_timeout` answers in its stead. Answers for
+/// connections that are gone are ignored. Must not throw: a throw is a refusal with `internal`.
+class Authenticator {
+ public:
+  virtual ~Authenticator() = default;
+  virtual void authenticate(const Credentials& credentials, Reply<Authentication> done) = 0;
+
+ protected:
+  Authenticator() = default;
+  Authenticator(const Authenticator&) = default;
+  Authenticator& operator=(const Authenticator&) = default;
+};
+
+}  // namespace MUSTER_ABI
+}  // namespace muster

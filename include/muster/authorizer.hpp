@@ -1,0 +1,69 @@
+// The seam that says what a connection may do, and where.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "muster/error.hpp"
+#include "muster/reply.hpp"
+#include "muster/types.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+
+/// What a client command asks to do. `custom` is a command that a handler of the embedder serves.
+enum class Action : std::uint8_t { join, publish, send, awareness, query, custom };
+
+[[nodiscard]] constexpr std::string_view to_string(Action action) noexcept {
+  constexpr std::string_view names[] = {"join", "publish", "send", "awareness", "query", "custom"};
+  return names[static_cast<std::size_t>(action)];
+}
+
+/// One question: may `identity` do `action` on `target`?
+struct Access {
+  ConnectionId connection;
+  /// Immutable; may be kept beyond the call.
+  std::shared_ptr<const Identity> identity;
+  Action action = Action::join;
+  /// A room name (join, publish, awareness, query), a user (send, query), or a command's type (custom).
+  std::string target;
+};
+
+/// Yes, or why not.
+class Permission {
+ public:
+  [[nodiscard]] static Permission allow() { return {}; }
+  [[nodiscard]] static Permission deny(std::string message = "You may not do this here") {
+    Permission permission;
+    permission.allowed_ = false;
+    permission.message_ = std::move(message);
+    return permission;
+  }
+  [[nodiscard]] explicit operator bool() const noexcept { return allowed_; }
+  [[nodiscard]] const std::string& message() const noexcept { return message_; }
+
+ private:
+  bool allowed_ = true;
+  std::string message_;
+};
+
+/// Says what is allowed. Asked for every client command that touches a room, a user or a handler of the embedder.
+///
+/// Threads, answers and exceptions as for Authenticator. An answer inside the call is the fast path: one that comes
+/// later holds back that connection's further commands.
+class Authorizer {
+ public:
+  virtual ~Authorizer() = default;
+  virtual void authorize(const Access& access, Reply<Permission> done) = 0;
+
+ protected:
+  Authorizer() = default;
+  Authorizer(const Authorizer&) = default;
+  Authorizer& operator=(const Authorizer&) = default;
+};
+
+}  // namespace MUSTER_ABI
+}  // namespace muster

@@ -1,0 +1,100 @@
+// The seam that carries rooms between processes: it sequences messages and replicates state.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "muster/error.hpp"
+#include "muster/message.hpp"
+#include "muster/reply.hpp"
+#include "muster/types.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+
+/// One message of a room, on its way through a broker.
+struct BrokerMessage {
+  RoomKey room;
+  /// Given by the broker; seq 0 for `latest` messages, which are not ordered.
+  Position position;
+  Payload data;
+  Delivery delivery;
+  ConnectionId from;
+  std::string from_user;
+  /// The connection that does not get it; 0: none.
+  ConnectionId exclude;
+};
+
+/// What a manager replicates of a room, one key at a time; a newer version replaces an older one.
+struct BrokerState {
+  enum class Kind : std::uint8_t {
+    member,    ///< key: connection id; value: user
+    awareness  ///< key: client id; value: the state
+  };
+  RoomKey room;
+  Kind kind = Kind::member;
+  std::string key;
+  /// The user and connection the entry belongs to.
+  std::string user;
+  ConnectionId owner;
+  std::uint64_t owner_order = 0;
+  /// Of two versions of one key the larger counts (awareness: its clock).
+  std::uint64_t version = 0;
+  /// None: removed.
+  std::optional<Payload> value;
+};
+
+/// Sequences and carries a room's messages between managers, and replicates members and awareness.
+///
+/// Ownership: shared by the managers that use it. Threads: every method from any thread; sinks are called from any
+/// thread, one call at a time for each room. Order: a room's messages reach every sink in `seq` order, each once, or
+/// the sink is told `lost`. Nothing waits: a broker that cannot reach its back end answers `unavailable`.
+class Broker {
+ public:
+  /// A manager's end. Calls return soon and do not call back into the broker.
+  class Sink {
+   public:
+    virtual ~Sink() = default;
+    virtual void on_message(const BrokerMessage& message) = 0;
+    virtual void on_state(const BrokerState& state) = 0;
+    /// Messages after `known` up to before `next` will not come: the manager names them to members as a gap.
+    virtual void on_lost(const RoomKey& room, Position known, Position next) = 0;
+
+   protected:
+    Sink() = default;
+    Sink(const Sink&) = default;
+    Sink& operator=(const Sink&) = default;
+  };
+  /// One attached manager; 0 is none.
+  using NodeId = std::uint64_t;
+
+  virtual ~Broker() = default;
+
+  /// Joins a manager. The sink is called until `detach` returns or it is destroyed, whichever is first.
+  [[nodiscard]] virtual NodeId attach(std::weak_ptr<Sink> sink) = 0;
+  /// Leaves: subscriptions end and the node's replicated state is removed at every other sink.
+  virtual void detach(NodeId node) = 0;
+
+  /// Gives the message its position and carries it to every subscribed sink, the publisher's included. `done` gets the
+  /// position before or after the sinks get the message.
+  virtual void publish(BrokerMessage message, Reply<Result<Position>> done) = 0;
+
+  /// Starts carrying a room to this node. With a known position what followed it is carried first, or named lost.
+  /// `done` gets the room's position; the others' state follows through the sink.
+  virtual void subscribe(NodeId node, RoomKey room, std::optional<Position> known, Reply<Result<Position>> done) = 0;
+  virtual void unsubscribe(NodeId node, const RoomKey& room) = 0;
+
+  /// Replicates one change to the other nodes that are subscribed to the room, and keeps it for later subscribers.
+  virtual void replicate(NodeId node, BrokerState state) = 0;
+
+ protected:
+  Broker() = default;
+  Broker(const Broker&) = default;
+  Broker& operator=(const Broker&) = default;
+};
+
+}  // namespace MUSTER_ABI
+}  // namespace muster

@@ -1,0 +1,71 @@
+// One client link, as handlers and hooks see it; and the immutable snapshot of one that any thread may hold.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "muster/close_reason.hpp"
+#include "muster/message.hpp"
+#include "muster/types.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+
+/// A connection as it was at one moment. Copies are cheap.
+struct ConnectionInfo {
+  ConnectionId id;
+  std::string user;
+  std::string tenant;
+  std::vector<std::string> roles;
+  std::vector<std::string> rooms;
+  std::string remote_address;
+  ConnectionStatus status = ConnectionStatus::connecting;
+  WallTime connected_at{};
+};
+
+/// One client link.
+///
+/// Ownership: the manager's; adapters share it until the socket is gone. Embedders get a reference in handlers and
+/// hooks, valid for that call: what must last is the id.
+/// Threads: the connection's executor only, which is where handlers and hooks run. From elsewhere use the manager.
+class Connection {
+ public:
+  virtual ~Connection() = default;
+
+  [[nodiscard]] virtual ConnectionId id() const noexcept = 0;
+  [[nodiscard]] virtual ConnectionStatus status() const noexcept = 0;
+  /// Empty members until authenticated.
+  [[nodiscard]] virtual const Identity& identity() const noexcept = 0;
+  [[nodiscard]] virtual const RemoteAddress& remote_address() const noexcept = 0;
+  [[nodiscard]] virtual std::vector<std::string> rooms() const = 0;
+  /// Messages and bytes received, bytes written and bytes waiting to be written.
+  struct Counters {
+    std::uint64_t messages_in = 0;
+    std::uint64_t bytes_in = 0;
+    std::uint64_t bytes_out = 0;
+    std::size_t unsent_bytes = 0;
+  };
+  [[nodiscard]] virtual Counters counters() const noexcept = 0;
+
+  /// Queues a direct message behind what is queued already. Nothing is sent to a connection that is closing.
+  virtual void send(const Payload& payload) = 0;
+  /// Publishes to a room of this connection's tenant, to everyone in it but this connection. Not authorised again, and
+  /// membership is not required: this is the server speaking on the connection's behalf.
+  virtual void publish(std::string_view room, const Payload& payload) = 0;
+  /// In a handler only: answers the command being handled, once, in place of the plain acknowledgement.
+  virtual void reply(const Payload& payload) = 0;
+  /// Starts the disconnect flow, after the current handler has returned. An empty text: the reason's own.
+  virtual void close(CloseReason reason, std::string_view text = {}) = 0;
+
+ protected:
+  Connection() = default;
+  Connection(const Connection&) = default;
+  Connection& operator=(const Connection&) = default;
+};
+
+}  // namespace MUSTER_ABI
+}  // namespace muster

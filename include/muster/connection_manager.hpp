@@ -1,0 +1,268 @@
+// IConnectionManager: the single source of truth about connections, users and rooms.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "muster/authenticator.hpp"
+#include "muster/authorizer.hpp"
+#include "muster/awareness_store.hpp"
+#include "muster/broker.hpp"
+#include "muster/close_reason.hpp"
+#include "muster/connection.hpp"
+#include "muster/error.hpp"
+#include "muster/executor.hpp"
+#include "muster/message.hpp"
+#include "muster/observer.hpp"
+#include "muster/options.hpp"
+#include "muster/protocol.hpp"
+#include "muster/room.hpp"
+#include "muster/session_store.hpp"
+#include "muster/transport.hpp"
+#include "muster/types.hpp"
+#include "muster/wire_format.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+
+/// A place among `max_connections`, held by a socket from accept until its descriptor is closed. Move-only; the
+/// destructor gives the place back. A refused one says why.
+class Reservation {
+ public:
+  Reservation() = default;
+  Reservation(Function<void()> release) : release_(std::move(release)) {}
+  Reservation(CloseReason refusal, Error error) : refusal_(refusal), error_(std::move(error)) {}
+  Reservation(Reservation&& other) noexcept
+      : release_(std::move(other.release_)), refusal_(other.refusal_), error_(std::move(other.error_)) {
+    other.release_ = nullptr;
+  }
+  Reservation& operator=(Reservation&& other) noexcept {
+    if (this != &other) {
+      release();
+      release_ = std::move(other.release_);
+      other.release_ = nullptr;
+      refusal_ = other.refusal_;
+      error_ = std::move(other.error_);
+    }
+    return *this;
+  }
+  Reservation(const Reservation&) = delete;
+  Reservation& operator=(const Reservation&) = delete;
+  ~Reservation() { release(); }
+
+  /// Whether a place is held.
+  [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(release_); }
+  [[nodiscard]] CloseReason refusal() const noexcept { return refusal_; }
+  [[nodiscard]] const Error& error() const noexcept { return error_; }
+
+  void release() {
+    if (release_) {
+      auto release = std::move(release_);
+      release_ = nullptr;
+      release();
+    }
+  }
+
+ private:
+  Function<void()> release_;
+  CloseReason refusal_ = CloseReason::over_capacity;
+  Error error_{errc::unavailable, "No place was reserved", {}};
+};
+
+/// What an adapter knows when a peer asks to connect.
+struct OpenRequest {
+  /// From `reserve`, at accept. Without one, `open` reserves by itself.
+  Reservation reservation;
+  RemoteAddress remote_address;
+  std::string path = "/ws";
+  std::string query;
+  std::string origin;
+  /// The token found in the upgrade, if any, and where.
+  std::string token;
+  TokenSource token_source = TokenSource::none;
+  /// The subprotocols offered, in order.
+  std::vector<std::string> subprotocols;
+  /// How frames are written for this connection; none: WebSocketFormat.
+  std::shared_ptr<const WireFormat> wire_format;
+  /// An id of the caller's own; 0: the manager makes one. One that is taken is refused with `invalid_message`.
+  ConnectionId id;
+};
+
+/// The answer to `open`.
+struct Decision {
+  bool accepted = false;
+  /// The connection, when accepted; the adapter passes it to received, writable and closed.
+  std::shared_ptr<Connection> connection;
+  /// The subprotocol to name in the upgrade's answer; empty: none.
+  std::string subprotocol;
+  /// When refused: describe(reason).http_status answers the upgrade, `error` says why and when to come back.
+  CloseReason reason = CloseReason::normal;
+  Error error;
+};
+using OpenDone = Function<void(Decision)>;
+
+/// An embedder's command handler and hooks. What they throw is contained: counted, logged, and that connection is
+/// closed with internal_error.
+using MessageHandler = std::function<void(Connection&, const Payload&)>;
+using ConnectionHook = std::function<void(Connection&)>;
+using JoinHook = std::function<void(Connection&, const RoomKey&)>;
+using LeaveHook = std::function<void(Connection&, const RoomKey&, std::optional<CloseReason>)>;
+using DisconnectHook = std::function<void(Connection&, CloseReason)>;
+using UserHook = std::function<void(const UserKey&)>;
+
+/// One connection's whole story, for the person who is paged.
+struct Explanation {
+  ConnectionInfo info;
+  Connection::Counters counters;
+  std::string protocol;
+  std::size_t waiting_commands = 0;
+  bool behind = false;
+  std::chrono::milliseconds since_last_inbound{0};
+  std::optional<CloseReason> close_reason;
+};
+
+/// Connections, users, rooms, awareness and delivery. Made by make_connection_manager; callers share it by
+/// std::shared_ptr<IConnectionManager>. Managers are independent of each other: there is no global state.
+///
+/// Threads: every method from any thread, callbacks included, except where "executor" is said: those are called on
+/// the connection's executor, by the adapter. Lookups have snapshot semantics, never create anything, and answer
+/// unknown ids with nothing. No callback is called under a lock or inside Transport::write.
+class IConnectionManager {
+ public:
+  virtual ~IConnectionManager() = default;
+
+  /// The options it was made with.
+  [[nodiscard]] virtual const Options& options() const noexcept = 0;
+
+  // For adapters.
+
+  /// Reserves a place for an accepted socket. A refusal names `over_capacity` or `policy`, and when to come back.
+  /// `now` is the adapter's executor's.
+  [[nodiscard]] virtual Reservation reserve(const RemoteAddress& address, TimePoint now) = 0;
+
+  /// Executor. A peer asks to connect: admission, authentication, then `done` on the executor, once, inside the call
+  /// or later. When accepted, what the core has to say (connection_ack) is written after `done` has returned. The
+  /// request's deadline is `answer_timeout`. Returns what `cancel_open` takes; 0: already answered.
+  virtual std::uint64_t open(OpenRequest request, std::shared_ptr<Transport> transport,
+                             std::shared_ptr<Executor> executor, OpenDone done) = 0;
+  /// Executor. The peer went away before the answer: `done` will not be called, and the place is given back.
+  virtual void cancel_open(const std::shared_ptr<Executor>& executor, std::uint64_t opening) = 0;
+  /// Executor. One whole message came in (FrameKind::text, binary), or a ping or pong.
+  virtual void received(Connection& connection, FrameKind kind, std::string_view bytes) = 0;
+  /// Executor. The batch that answered `pending` is through.
+  virtual void writable(Connection& connection) = 0;
+  /// Executor. The socket is gone: nothing of the core's memory is referenced any more. `cause` is how it ended as far
+  /// as the adapter saw: `normal` for a close handshake the peer started with 1000, `going_away` for other codes of the
+  /// peer's, `lost` when it vanished, or the fault it closed for. Ignored when the core closed it.
+  virtual void closed(Connection& connection, CloseReason cause) = 0;
+  /// Executor. The adapter ends the connection for a fault it found (message_too_big, invalid_utf8, protocol_error): the
+  /// disconnect flow runs, and Transport::close is called with the reason's code.
+  virtual void fail(Connection& connection, CloseReason reason, std::string_view text) = 0;
+
+  // Extending. Before the first `open`; later is std::logic_error.
+
+  /// Serves a client command of this type; the authorizer is asked first (Action::custom).
+  virtual void on(std::string type, MessageHandler handler) = 0;
+  /// Hooks run on the connection's executor, exactly once each, after the tables changed: on_connected, on_user_online
+  /// (the user's first connection), on_joined; and every on_left before on_disconnected, then on_user_offline (its last).
+  /// on_left gets the reason when a disconnect is the cause.
+  virtual void on_connected(ConnectionHook hook) = 0;
+  virtual void on_joined(JoinHook hook) = 0;
+  virtual void on_left(LeaveHook hook) = 0;
+  virtual void on_disconnected(DisconnectHook hook) = 0;
+  virtual void on_user_online(UserHook hook) = 0;
+  virtual void on_user_offline(UserHook hook) = 0;
+
+  // Lookups: authenticated connections only.
+
+  [[nodiscard]] virtual std::optional<ConnectionInfo> find(ConnectionId id) const = 0;
+  [[nodiscard]] virtual bool contains(ConnectionId id) const = 0;
+  /// A page of all, in a stable order: those after `after`, at most `limit`.
+  [[nodiscard]] virtual std::vector<ConnectionInfo> connections(ConnectionId after, std::size_t limit) const = 0;
+  [[nodiscard]] virtual std::vector<ConnectionInfo> connections_in(const RoomKey& room) const = 0;
+  [[nodiscard]] virtual std::vector<ConnectionInfo> connections_of(const UserKey& user) const = 0;
+  [[nodiscard]] virtual std::vector<ConnectionInfo> connections_of_tenant(std::string_view tenant) const = 0;
+  [[nodiscard]] virtual std::size_t connection_count() const = 0;
+  [[nodiscard]] virtual std::size_t connection_count(const UserKey& user) const = 0;
+  /// Connections that are not authenticated yet.
+  [[nodiscard]] virtual std::size_t pending_count() const = 0;
+  /// Whether `max_connections` places are taken.
+  [[nodiscard]] virtual bool is_full() const = 0;
+  [[nodiscard]] virtual bool is_online(const UserKey& user) const = 0;
+  /// Sorted.
+  [[nodiscard]] virtual std::vector<std::string> online_users(std::string_view tenant) const = 0;
+  [[nodiscard]] virtual std::size_t room_count() const = 0;
+  /// A handle; the room need not exist.
+  [[nodiscard]] virtual std::shared_ptr<Room> room(RoomKey key) = 0;
+  [[nodiscard]] virtual const AwarenessStore& awareness() const noexcept = 0;
+  [[nodiscard]] virtual Metrics metrics() const = 0;
+  /// Answers on the connection's executor; nothing for an unknown id.
+  virtual void explain(ConnectionId id, Function<void(std::optional<Explanation>)> done) = 0;
+
+  // Sending. Each returns how many connections it was handed to.
+
+  virtual std::size_t send(ConnectionId id, const Payload& payload) = 0;
+  /// To all of a user's connections. Delivery::queued is answered `not_supported` until there are offline queues.
+  [[nodiscard]] virtual Result<std::size_t> send_to_user(const UserKey& user, const Payload& payload,
+                                                         const Delivery& delivery) = 0;
+  virtual std::size_t send_to_user(const UserKey& user, const Payload& payload) = 0;
+  virtual std::size_t send_to_users(const std::vector<UserKey>& users, const Payload& payload) = 0;
+  virtual std::size_t send_to_tenant(std::string_view tenant, const Payload& payload) = 0;
+  virtual std::size_t send_to_all(const Payload& payload) = 0;
+  /// As Room::publish.
+  virtual void publish(const RoomKey& room, const Payload& payload, Delivery delivery = Delivery::reliable(),
+                       ConnectionId exclude = {}, PublishDone done = nullptr) = 0;
+
+  // Ending.
+
+  /// Starts the disconnect flow of one connection. False: unknown.
+  virtual bool remove(ConnectionId id, CloseReason reason = CloseReason::normal, std::string text = {}) = 0;
+  /// Tells the client (`kicked`), then closes it. `reconnect` is the advice it gets.
+  virtual bool kick(ConnectionId id, std::string text, bool reconnect) = 0;
+  /// Closes every connection, pending ones included; `done` gets how many once every socket is gone.
+  virtual void close_all(CloseReason reason, std::string text, Function<void(std::size_t)> done) = 0;
+  /// Runs the periodic sweep now on every executor; `done` gets how many findings once all have run.
+  virtual void sweep_now(Function<void(std::size_t)> done) = 0;
+  /// For deploys; answered `not_supported` until there is one.
+  virtual void drain(std::chrono::milliseconds deadline, std::chrono::milliseconds reconnect_window,
+                     Function<void(Result<std::size_t>)> done) = 0;
+  /// Takes no more connections, closes all with going_away, and calls `done` when every socket is gone. After it:
+  /// stop the listeners, then the executors, then let the manager go.
+  virtual void shutdown(Function<void()> done) = 0;
+  /// Whether new connections are taken: false from the start of `shutdown`.
+  [[nodiscard]] virtual bool is_ready() const = 0;
+
+ protected:
+  IConnectionManager() = default;
+  IConnectionManager(const IConnectionManager&) = default;
+  IConnectionManager& operator=(const IConnectionManager&) = default;
+};
+
+/// The seams a manager is put together from. Protocols: at least one. The others have defaults: awareness and
+/// sessions in memory, no broker (one process), no observer.
+struct Components {
+  std::vector<std::shared_ptr<const Protocol>> protocols;
+  std::shared_ptr<AwarenessStore> awareness_store;
+  std::shared_ptr<SessionStore> session_store;
+  std::shared_ptr<Broker> broker;
+  std::shared_ptr<Observer> observer;
+};
+
+/// Makes a manager. Who may connect and who may do what are always said: there is no default that lets anyone in.
+/// Throws std::invalid_argument that names every problem of the options, a missing seam, or a missing protocol.
+[[nodiscard]] std::shared_ptr<IConnectionManager> make_connection_manager(
+    Options options, std::shared_ptr<Authenticator> authenticator, std::shared_ptr<Authorizer> authorizer,
+    Components components);
+
+}  // namespace MUSTER_ABI
+}  // namespace muster
+
+#if !defined(MUSTER_COMPILED)
+#include "muster/impl/muster.ipp"
+#endif

@@ -1,0 +1,42 @@
+// The seam to one event loop.
+#pragma once
+
+#include "muster/function.hpp"
+#include "muster/types.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+
+/// One event loop: tasks run one after another, never two at a time. Every connection lives on exactly one.
+///
+/// Ownership: shared; the manager keeps an executor for as long as connections live on it.
+/// Threads: every method may be called from any thread. None of them runs a task inside the call.
+class Executor {
+ public:
+  using Task = Function<void()>;
+
+  virtual ~Executor() = default;
+
+  /// Runs `task` later, after the tasks posted before it. False: the executor has stopped, `task` was destroyed
+  /// unrun, and no task of this executor is running or ever will. A task accepted and never run (the executor
+  /// stopped meanwhile) is destroyed. Tasks must not throw.
+  [[nodiscard]] virtual bool post(Task task) = 0;
+
+  /// Runs `task` once, not before `when`; a time in the past means soon. There is no cancelling: the caller ignores
+  /// what comes too late. False as for `post`.
+  [[nodiscard]] virtual bool schedule(TimePoint when, Task task) = 0;
+
+  /// Monotonic time, the clock that `schedule` follows.
+  [[nodiscard]] virtual TimePoint now() const = 0;
+
+  /// Calendar time, for timestamps and the expiry of credentials.
+  [[nodiscard]] virtual WallTime wall_now() const = 0;
+
+ protected:
+  Executor() = default;
+  Executor(const Executor&) = default;
+  Executor& operator=(const Executor&) = default;
+};
+
+}  // namespace MUSTER_ABI
+}  // namespace muster

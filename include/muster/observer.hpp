@@ -1,0 +1,61 @@
+// The seam for metrics and logs, and the counters themselves.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "muster/close_reason.hpp"
+#include "muster/types.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+
+enum class LogLevel : std::uint8_t { debug, info, warning, error };
+
+/// What a manager has counted since it was made, and what it holds now. A snapshot: sums of per-loop counters.
+struct Metrics {
+  // Now.
+  std::size_t connections = 0;       ///< authenticated
+  std::size_t pending = 0;           ///< not yet authenticated
+  std::size_t reserved = 0;          ///< sockets that count against max_connections
+  std::size_t users = 0;
+  std::size_t rooms = 0;
+  std::size_t awareness_entries = 0;
+  // Since the start.
+  std::uint64_t connections_total = 0;
+  std::uint64_t refused_capacity = 0;
+  std::uint64_t refused_per_ip = 0;
+  std::uint64_t refused_rate = 0;
+  std::uint64_t refused_auth = 0;
+  std::array<std::uint64_t, close_reason_count> closed{};  ///< by CloseReason
+  std::uint64_t messages_in = 0;
+  std::uint64_t bytes_in = 0;
+  std::uint64_t writes = 0;
+  std::uint64_t bytes_out = 0;
+  std::uint64_t deliveries = 0;  ///< room messages handed to a member
+  std::uint64_t blocks = 0;      ///< encoded batches
+  std::uint64_t conflated = 0;
+  std::uint64_t gaps = 0;
+  std::uint64_t errors = 0;       ///< error events sent
+  std::uint64_t rate_limited = 0;
+  std::uint64_t callback_failures = 0;
+  std::uint64_t sweep_findings = 0;
+  std::uint64_t lost = 0;  ///< connections of an executor that stopped under them
+};
+
+/// Called for rare events only, never per delivery. From any thread, at once; must not throw, must not block.
+class Observer {
+ public:
+  virtual ~Observer() = default;
+  virtual void log(LogLevel level, std::string_view message) = 0;
+
+ protected:
+  Observer() = default;
+  Observer(const Observer&) = default;
+  Observer& operator=(const Observer&) = default;
+};
+
+}  // namespace MUSTER_ABI
+}  // namespace muster

@@ -1,0 +1,198 @@
+// Every number of the library's behaviour: default, unit, why, and what it costs.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "muster/config.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+
+/// When a connection may authenticate: in the upgrade request, with its first message, or either.
+enum class AuthMode : std::uint8_t { upgrade_or_message, upgrade_only, message_only };
+/// How a refused upgrade is told. Browsers cannot see an HTTP status, so `close_code` accepts and closes at once.
+enum class RefuseWith : std::uint8_t { http_status, close_code };
+/// What counts against a room's capacity.
+enum class CapacityCounts : std::uint8_t { users, connections };
+/// What happens when a user has `max_connections_per_user` already.
+enum class UserLimitPolicy : std::uint8_t { reject_new, close_oldest };
+/// Who is told that a user came online or went offline.
+enum class PresenceScope : std::uint8_t { shared_rooms, tenant, all, none };
+
+/// Limits and habits of one kind of room.
+struct RoomOptions {
+  /// Members a room takes (0 = no limit), counted as `capacity_counts` says. Exact under concurrent joins.
+  std::size_t room_capacity = 100;
+  CapacityCounts capacity_counts = CapacityCounts::users;
+  /// History feeds returning and slow members; whichever bound is reached first drops the oldest (0 = keep nothing).
+  /// Its bytes are the memory a busy room costs.
+  std::size_t history_messages = 1024;
+  std::size_t history_bytes = 256 * 1024;
+  std::chrono::milliseconds history_age = std::chrono::minutes(5);
+  /// Awareness entries in the room (0 = no limit).
+  std::size_t awareness_entries = 1000;
+  /// Changes of awareness and presence within this time travel in one frame per member (0 = at once). Shorter means
+  /// fresher cursors and more writes: n members cost n writes an interval.
+  std::chrono::milliseconds awareness_interval{50};
+  /// Rooms above this size are told member counts instead of who joined and left.
+  std::size_t presence_list_max = 256;
+};
+
+struct Options {
+  // Admission.
+  /// Connections of the whole manager, pending ones included (0 = no limit). Beyond: 503.
+  std::size_t max_connections = 1000;
+  /// Connections from one IPv4 address or IPv6 /64 (0 = no limit). Beyond: 429.
+  std::size_t max_connections_per_ip = 50;
+  /// New connections from one address per `connect_rate_window` (0 = no limit); refused ones are not counted.
+  std::size_t connect_rate_per_ip = 60;
+  std::chrono::milliseconds connect_rate_window = std::chrono::seconds(60);
+  /// Connections of one user (0 = no limit).
+  std::size_t max_connections_per_user = 0;
+  UserLimitPolicy user_limit_policy = UserLimitPolicy::reject_new;
+  /// Proxies whose X-Forwarded-For is believed; nobody's by default.
+  std::vector<std::string> trusted_proxies;
+  /// Hosts whose pages may connect beside the server's own; "*" admits every page (browsers send Origin, RFC 6455, 10.2).
+  std::vector<std::string> allowed_origins;
+  /// Values of Host that are answered; empty: any, except that a loopback listener takes loopback names only.
+  std::vector<std::string> allowed_hosts;
+  /// Handshake: time and header bytes.
+  std::chrono::milliseconds handshake_timeout = std::chrono::seconds(5);
+  std::size_t handshake_bytes = 8 * 1024;
+
+  // Identity.
+  AuthMode auth_mode = AuthMode::upgrade_or_message;
+  RefuseWith refuse_with = RefuseWith::http_status;
+  /// Absolute: traffic does not extend it.
+  std::chrono::milliseconds auth_timeout = std::chrono::seconds(5);
+  /// How long an authenticator, authorizer or store may take before the command is answered `unavailable`.
+  std::chrono::milliseconds answer_timeout = std::chrono::seconds(5);
+  /// The cookie that carries a token; empty: none.
+  std::string auth_cookie;
+  /// Accept a `token` query parameter. Off: addresses end up in logs.
+  bool auth_query = false;
+  std::chrono::milliseconds reauth_lead = std::chrono::seconds(30);
+  std::chrono::milliseconds reauth_grace = std::chrono::seconds(30);
+  bool close_on_permission_denied = false;
+  /// What a peer may send before it is authenticated.
+  std::size_t pre_auth_bytes = 16 * 1024;
+  std::size_t pre_auth_messages = 8;
+
+  // Budgets of one connection (0 = no limit).
+  std::size_t max_message_bytes = 64 * 1024;
+  std::size_t message_rate = 100;             ///< a second; the burst is twice that
+  std::size_t byte_rate = 1024 * 1024;        ///< a second; the burst is twice that
+  std::size_t frame_rate = 500;               ///< a second, fragments and pings included
+  std::size_t rate_limited_max = 50;          ///< refusals in a row, then close
+  std::size_t invalid_messages_max = 10;      ///< in a row, then close
+  std::size_t rooms_per_connection = 128;
+  std::size_t rooms_created_per_minute = 60;
+  std::size_t awareness_per_connection = 16;
+  std::size_t awareness_state_bytes = 4 * 1024;
+  std::size_t room_name_bytes = 256;
+  std::size_t json_nesting = 32;
+  /// Commands waiting behind one that waits for an answer; beyond: stop reading.
+  std::size_t waiting_commands = 64;
+  /// Whether clients may `send` to users; off: a client could write to anyone whose name it guesses.
+  bool allow_send = false;
+
+  // Slow peers: unsent bytes of one connection.
+  /// Beyond it a member is fed from history by its cursor instead of by copies.
+  std::size_t unsent_soft_bytes = 64 * 1024;
+  /// Beyond it, or when the oldest unsent byte is older than `unsent_age`: close slow_consumer.
+  std::size_t unsent_hard_bytes = 1024 * 1024;
+  std::chrono::milliseconds unsent_age = std::chrono::seconds(10);
+
+  // Budgets of all together (0 = no limit): history, queues.
+  std::size_t total_bytes = std::size_t{512} * 1024 * 1024;
+  std::size_t tenant_bytes = std::size_t{128} * 1024 * 1024;
+
+  // Liveness.
+  std::chrono::milliseconds heartbeat = std::chrono::seconds(30);  ///< 0 = off
+  std::chrono::milliseconds pong_timeout = std::chrono::seconds(10);
+  std::chrono::milliseconds sweep_interval = std::chrono::seconds(60);
+  /// How long a closing peer may take to answer the close frame before its socket is cut.
+  std::chrono::milliseconds close_timeout = std::chrono::seconds(5);
+
+  // Presence and awareness.
+  PresenceScope presence_scope = PresenceScope::shared_rooms;
+  std::chrono::milliseconds presence_grace = std::chrono::seconds(10);
+  /// Awareness nobody refreshed for this long is removed (0 = off).
+  std::chrono::milliseconds awareness_ttl{0};
+
+  // Sessions.
+  std::chrono::milliseconds resume_window = std::chrono::minutes(5);
+  std::size_t offline_messages = 100;
+  std::size_t offline_bytes = 256 * 1024;
+  std::chrono::milliseconds offline_age = std::chrono::hours(24);
+  std::size_t idempotency_keys = 1024;  ///< remembered per room
+  std::size_t idempotency_key_bytes = 64;
+  std::chrono::milliseconds idempotency_age = std::chrono::minutes(5);
+
+  // Deploys.
+  std::chrono::milliseconds drain_deadline = std::chrono::seconds(5);
+  std::chrono::milliseconds reconnect_window = std::chrono::seconds(5);
+
+  // Fan-out.
+  /// Members served before the loop turns to other work. Larger: less overhead; smaller: fairer to other rooms.
+  std::size_t fan_out_slice = 256;
+
+  /// What every room has unless a prefix says otherwise.
+  RoomOptions room;
+  /// By name prefix; the longest that matches wins ("canvas:").
+  std::map<std::string, RoomOptions> rooms_by_prefix;
+
+  [[nodiscard]] const RoomOptions& room_options(std::string_view name) const {
+    const RoomOptions* best = &room;
+    std::size_t length = 0;
+    for (const auto& [prefix, options] : rooms_by_prefix) {
+      if (prefix.size() >= length && name.substr(0, prefix.size()) == prefix) {
+        best = &options;
+        length = prefix.size();
+      }
+    }
+    return *best;
+  }
+};
+
+/// What is wrong with the options, one sentence each; empty: nothing.
+[[nodiscard]] inline std::vector<std::string> problems(const Options& options) {
+  std::vector<std::string> found;
+  const auto require = [&found](bool holds, const char* sentence) {
+    if (!holds) found.emplace_back(sentence);
+  };
+  using std::chrono::milliseconds;
+  require(options.auth_timeout > milliseconds(0), "auth_timeout must be above 0");
+  require(options.answer_timeout > milliseconds(0), "answer_timeout must be above 0");
+  require(options.close_timeout > milliseconds(0), "close_timeout must be above 0");
+  require(options.sweep_interval > milliseconds(0), "sweep_interval must be above 0");
+  require(options.heartbeat >= milliseconds(0), "heartbeat must not be negative (0 switches it off)");
+  require(options.heartbeat == milliseconds(0) || options.pong_timeout > milliseconds(0),
+          "pong_timeout must be above 0 when heartbeat is on");
+  require(options.unsent_soft_bytes > 0 && options.unsent_soft_bytes <= options.unsent_hard_bytes,
+          "unsent_soft_bytes must be above 0 and at most unsent_hard_bytes");
+  require(options.unsent_age > milliseconds(0), "unsent_age must be above 0");
+  require(options.json_nesting > 0, "json_nesting must be above 0");
+  require(options.room_name_bytes > 0, "room_name_bytes must be above 0");
+  require(options.fan_out_slice > 0, "fan_out_slice must be above 0");
+  require(options.waiting_commands > 0, "waiting_commands must be above 0");
+  require(options.connect_rate_per_ip == 0 || options.connect_rate_window > milliseconds(0),
+          "connect_rate_window must be above 0 when connect_rate_per_ip is set");
+  require(options.awareness_ttl >= milliseconds(0), "awareness_ttl must not be negative (0 switches it off)");
+  const auto require_room = [&](const RoomOptions& room) {
+    require(room.awareness_interval >= milliseconds(0), "awareness_interval must not be negative (0 sends at once)");
+    require(room.history_age >= milliseconds(0), "history_age must not be negative");
+  };
+  require_room(options.room);
+  for (const auto& entry : options.rooms_by_prefix) require_room(entry.second);
+  return found;
+}
+
+}  // namespace MUSTER_ABI
+}  // namespace muster

@@ -1,0 +1,272 @@
+// The seam between bytes and meaning: frames -> commands, events -> frames, close reasons -> close codes.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "muster/awareness_store.hpp"
+#include "muster/close_reason.hpp"
+#include "muster/error.hpp"
+#include "muster/message.hpp"
+#include "muster/types.hpp"
+#include "muster/wire_format.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+
+/// What ties a reply to its command. The core hands it back and looks only at `reply`.
+struct Correlation {
+  /// The protocol's own: the command's id as it stood on the wire, and the form the reply takes.
+  std::string id;
+  std::uint8_t form = 0;
+  /// Whether a success is answered; errors always are.
+  bool reply = false;
+};
+
+/// What a client may ask. `Invalid` is a message that could not be understood; it counts as one.
+namespace command {
+struct Authenticate {
+  std::string token;
+};
+struct ResumeRoom {
+  std::string room;
+  Position position;
+};
+struct Resume {
+  std::string token;
+  std::string auth;
+  std::vector<ResumeRoom> rooms;
+};
+struct Join {
+  std::string room;
+};
+struct Leave {
+  std::string room;
+};
+struct ListSubscriptions {};
+struct Publish {
+  std::string room;
+  Payload data;
+  bool echo = false;
+  std::string idempotency_key;
+  Delivery delivery;
+};
+struct Send {
+  std::string user;
+  Payload data;
+  bool queued = false;
+};
+struct AwarenessSet {
+  std::string room;
+  /// Empty: the one entry of this connection that needs no name.
+  std::string client;
+  /// None removes.
+  std::optional<Payload> state;
+  std::uint64_t clock = 0;
+};
+struct AwarenessQuery {
+  std::string room;
+};
+/// By users, or by room when `room` is not empty.
+struct PresenceQuery {
+  std::vector<std::string> users;
+  std::string room;
+};
+struct AcknowledgeQueue {
+  std::uint64_t queue_id = 0;
+};
+struct SessionInfo {};
+struct Ping {
+  Payload payload;
+};
+struct Custom {
+  std::string type;
+  Payload payload;
+};
+struct Invalid {
+  Error error;
+};
+}  // namespace command
+
+struct Command {
+  Correlation correlation;
+  std::variant<command::Authenticate, command::Resume, command::Join, command::Leave, command::ListSubscriptions,
+               command::Publish, command::Send, command::AwarenessSet, command::AwarenessQuery,
+               command::PresenceQuery, command::AcknowledgeQueue, command::SessionInfo, command::Ping,
+               command::Custom, command::Invalid>
+      body;
+};
+
+/// What a server tells. Views and pointers are valid during `Protocol::encode` only.
+namespace event {
+struct ConnectionAck {
+  ConnectionId connection;
+  std::string_view user;
+  std::string_view tenant;
+  std::chrono::milliseconds heartbeat{0};
+  /// Empty where sessions cannot resume.
+  std::string_view resume_token;
+  std::chrono::milliseconds resume_ttl{0};
+};
+struct AuthResult {
+  /// None: refused, and `error` says why.
+  const Identity* identity = nullptr;
+  std::string_view error;
+};
+struct RoomJoined {
+  std::string_view room;
+  Position position;
+  const std::vector<Member>* members = nullptr;
+  std::size_t member_count = 0;
+  bool recovered = false;
+};
+struct RoomLeft {
+  std::string_view room;
+};
+/// Success of a command without another result.
+struct Ack {
+  std::optional<Position> position;
+  std::optional<std::size_t> delivered;
+  std::optional<bool> queued;
+  /// What an embedder's handler replied.
+  const Payload* payload = nullptr;
+  /// The room of a join or leave, for protocols that answer these with an ack.
+  std::string_view room;
+};
+struct Subscriptions {
+  const std::vector<std::string>* rooms = nullptr;
+};
+struct RoomMessage {
+  std::string_view room;
+  /// seq 0: a `latest` message.
+  Position position;
+  /// 0: from the server.
+  ConnectionId from;
+  std::string_view from_user;
+  const Payload* data = nullptr;
+};
+struct DirectMessage {
+  ConnectionId from;
+  std::string_view from_user;
+  const Payload* data = nullptr;
+  /// 0: not from an offline queue.
+  std::uint64_t queue_id = 0;
+};
+/// Messages `from` to `to`, both included, will not come.
+struct Gap {
+  std::string_view room;
+  std::uint64_t from = 0;
+  std::uint64_t to = 0;
+};
+/// A room's awareness as it is now, or a chunk of it.
+struct AwarenessState {
+  std::string_view room;
+  const AwarenessEntry* entries = nullptr;
+  std::size_t count = 0;
+};
+/// What changed. An entry with an empty state was removed.
+struct AwarenessChanged {
+  std::string_view room;
+  const AwarenessEntry* entries = nullptr;
+  std::size_t count = 0;
+};
+struct UserPresence {
+  std::string user;
+  std::size_t connections = 0;
+};
+struct PresenceState {
+  const std::vector<UserPresence>* users = nullptr;
+};
+/// Null lists: only the count is told.
+struct PresenceChanged {
+  std::string_view room;
+  const std::vector<Member>* joined = nullptr;
+  const std::vector<Member>* left = nullptr;
+  std::size_t member_count = 0;
+};
+struct UserOnline {
+  std::string_view user;
+};
+struct UserOffline {
+  std::string_view user;
+};
+struct ReauthRequired {
+  WallTime expires_at;
+  std::chrono::milliseconds grace{0};
+};
+struct Draining {
+  std::chrono::milliseconds reconnect_after{0};
+};
+struct Kicked {
+  std::string_view reason;
+  bool reconnect = false;
+};
+struct SessionState {
+  ConnectionId connection;
+  std::string_view user;
+  std::string_view tenant;
+  const std::vector<std::string>* rooms = nullptr;
+  WallTime connected_at;
+};
+struct Pong {
+  const Payload* payload = nullptr;
+};
+struct Failure {
+  const Error* error = nullptr;
+};
+}  // namespace event
+
+using Event =
+    std::variant<event::ConnectionAck, event::AuthResult, event::RoomJoined, event::RoomLeft, event::Ack,
+                 event::Subscriptions, event::RoomMessage, event::DirectMessage, event::Gap, event::AwarenessState,
+                 event::AwarenessChanged, event::PresenceState, event::PresenceChanged, event::UserOnline,
+                 event::UserOffline, event::ReauthRequired, event::Draining, event::Kicked, event::SessionState,
+                 event::Pong, event::Failure>;
+
+/// The limits a decoder applies while it reads.
+struct DecodeLimits {
+  std::size_t nesting = 32;
+};
+
+/// Bytes <-> commands and events. One object serves many connections on many threads: it is immutable and keeps
+/// nothing between calls.
+///
+/// Threads: any, at once. Never calls back. Must not throw, whatever the bytes are.
+class Protocol {
+ public:
+  virtual ~Protocol() = default;
+
+  /// The WebSocket subprotocol (RFC 6455, 1.9) this is chosen by; also its name in logs.
+  [[nodiscard]] virtual std::string_view name() const noexcept = 0;
+  /// The URL path it is served at. Several protocols may share one: the subprotocol decides, else the first registered.
+  [[nodiscard]] virtual std::string_view path() const noexcept { return "/ws"; }
+  /// The kind of frame that `encode` fills.
+  [[nodiscard]] virtual FrameKind frame_kind() const noexcept = 0;
+
+  /// Appends the commands of one message, none or several. What cannot be understood becomes `command::Invalid`. A
+  /// close reason: the message cannot be part of this protocol at all (a binary frame in a text protocol).
+  [[nodiscard]] virtual std::optional<CloseReason> decode(FrameKind kind, std::string_view message,
+                                                          const DecodeLimits& limits,
+                                                          std::vector<Command>& commands) const = 0;
+
+  /// Appends one message's bytes. `correlation` is the answered command's, or null for what nobody asked. Appending
+  /// nothing means that this protocol does not tell this event. `now` is for timestamps.
+  virtual void encode(const Event& event, const Correlation* correlation, WallTime now, std::string& out) const = 0;
+
+  /// What its clients know as the code of this reason.
+  [[nodiscard]] virtual std::uint16_t close_code(CloseReason reason) const noexcept { return describe(reason).code; }
+
+ protected:
+  Protocol() = default;
+  Protocol(const Protocol&) = default;
+  Protocol& operator=(const Protocol&) = default;
+};
+
+}  // namespace MUSTER_ABI
+}  // namespace muster

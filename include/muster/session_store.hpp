@@ -1,0 +1,81 @@
+// The seam that keeps what survives a connection: resume tokens and offline queues.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "muster/error.hpp"
+#include "muster/message.hpp"
+#include "muster/reply.hpp"
+#include "muster/types.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+
+/// What a resume token stands for. The token itself is never stored, only its hash.
+struct Session {
+  std::string id;
+  UserKey user;
+  /// Grows with every connection that takes the session: a writer with an older one lost it.
+  std::uint64_t generation = 0;
+  ConnectionId connection;
+  std::vector<std::string> rooms;
+};
+
+/// One message of an offline queue. Ids grow per user; acknowledging one acknowledges those before it.
+struct QueuedMessage {
+  std::uint64_t queue_id = 0;
+  Payload payload;
+};
+
+/// Bounds of one user's queue; whichever is reached first drops the oldest.
+struct QueueLimits {
+  std::size_t messages = 100;
+  std::size_t bytes = 256 * 1024;
+  std::chrono::milliseconds age = std::chrono::hours(24);
+};
+
+struct Queued {
+  std::uint64_t queue_id = 0;
+  std::size_t dropped = 0;  ///< older messages that had to go
+};
+
+/// Sessions and offline queues. Asynchronous, because it may live in another process.
+///
+/// Threads: every method from any thread. Answers inside the call or later, from any thread; the asker has its own
+/// deadline. `now` comes with each call: a store has no clock. Errors: `unavailable` when the back end does not
+/// answer, others as said.
+class SessionStore {
+ public:
+  virtual ~SessionStore() = default;
+
+  /// Stores a session under the hash of its token until `expires`, replacing what it had.
+  virtual void save(std::string token_hash, Session session, TimePoint now, TimePoint expires,
+                    Reply<Result<bool>> done) = 0;
+  /// Takes a session for `connection`, once: of two takers of a token one succeeds, at generation + 1, and the other
+  /// gets `resume_failed`, as does an unknown or expired token and one of another user.
+  virtual void take(std::string token_hash, UserKey user, ConnectionId connection, TimePoint now,
+                    Reply<Result<Session>> done) = 0;
+  /// Forgets a session and its token.
+  virtual void forget(std::string token_hash, Reply<Result<bool>> done) = 0;
+
+  /// Appends to a user's queue.
+  virtual void enqueue(UserKey user, Payload payload, QueueLimits limits, TimePoint now, Reply<Result<Queued>> done) = 0;
+  /// What is queued after `after`, in order.
+  virtual void pending(UserKey user, std::uint64_t after, TimePoint now,
+                       Reply<Result<std::vector<QueuedMessage>>> done) = 0;
+  /// Removes everything up to `queue_id`.
+  virtual void acknowledge(UserKey user, std::uint64_t queue_id, Reply<Result<bool>> done) = 0;
+
+ protected:
+  SessionStore() = default;
+  SessionStore(const SessionStore&) = default;
+  SessionStore& operator=(const SessionStore&) = default;
+};
+
+}  // namespace MUSTER_ABI
+}  // namespace muster

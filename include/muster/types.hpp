@@ -1,0 +1,148 @@
+// The vocabulary's values: identifiers, keys, positions, addresses, time.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "muster/config.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+
+/// Monotonic time, as an Executor tells it. The core never reads a clock of its own.
+using TimePoint = std::chrono::steady_clock::time_point;
+/// Calendar time: timestamps on the wire and the expiry of credentials.
+using WallTime = std::chrono::system_clock::time_point;
+
+/// Names one connection. Unique within a manager and not guessable from another id; 0 names none.
+class ConnectionId {
+ public:
+  constexpr ConnectionId() noexcept = default;
+  constexpr explicit ConnectionId(std::uint64_t value) noexcept : value_(value) {}
+  [[nodiscard]] constexpr std::uint64_t value() const noexcept { return value_; }
+  constexpr explicit operator bool() const noexcept { return value_ != 0; }
+  friend constexpr bool operator==(ConnectionId a, ConnectionId b) noexcept { return a.value_ == b.value_; }
+  friend constexpr bool operator!=(ConnectionId a, ConnectionId b) noexcept { return a.value_ != b.value_; }
+  friend constexpr bool operator<(ConnectionId a, ConnectionId b) noexcept { return a.value_ < b.value_; }
+
+ private:
+  std::uint64_t value_ = 0;
+};
+
+/// 16 lower-case hexadecimal digits.
+[[nodiscard]] inline std::string to_string(ConnectionId id) {
+  constexpr char digits[] = "0123456789abcdef";
+  std::string text(16, '0');
+  for (std::size_t i = 0; i < 16; ++i) text[i] = digits[(id.value() >> (60 - 4 * i)) & 15U];
+  return text;
+}
+
+/// A user within a tenant. The tenant comes from the identity, never from what a client says.
+struct UserKey {
+  std::string tenant;
+  std::string user;
+  friend bool operator==(const UserKey& a, const UserKey& b) { return a.user == b.user && a.tenant == b.tenant; }
+  friend bool operator!=(const UserKey& a, const UserKey& b) { return !(a == b); }
+  friend bool operator<(const UserKey& a, const UserKey& b) {
+    return a.tenant != b.tenant ? a.tenant < b.tenant : a.user < b.user;
+  }
+};
+
+/// A room within a tenant: two tenants' rooms of one name have nothing in common.
+struct RoomKey {
+  std::string tenant;
+  std::string name;
+  friend bool operator==(const RoomKey& a, const RoomKey& b) { return a.name == b.name && a.tenant == b.tenant; }
+  friend bool operator!=(const RoomKey& a, const RoomKey& b) { return !(a == b); }
+  friend bool operator<(const RoomKey& a, const RoomKey& b) {
+    return a.tenant != b.tenant ? a.tenant < b.tenant : a.name < b.name;
+  }
+};
+
+/// A place in a room's total order. `seq` counts from 1 under a random `epoch` (below 2^53, so that every JSON reader
+/// holds it exactly); another epoch means another order, in which old numbers say nothing.
+struct Position {
+  std::uint64_t epoch = 0;
+  std::uint64_t seq = 0;
+  friend bool operator==(Position a, Position b) { return a.epoch == b.epoch && a.seq == b.seq; }
+  friend bool operator!=(Position a, Position b) { return !(a == b); }
+};
+
+/// Who a connection belongs to, as an Authenticator says.
+struct Identity {
+  std::string user;
+  std::string tenant;
+  std::vector<std::string> roles;
+  /// When the credentials end; none: they do not.
+  std::optional<WallTime> expires_at;
+};
+
+/// One member of a room, as presence shows it.
+struct Member {
+  ConnectionId connection;
+  std::string user;
+  friend bool operator==(const Member& a, const Member& b) {
+    return a.connection == b.connection && a.user == b.user;
+  }
+};
+
+/// Where a peer connects from. `bytes` is the IPv6 address in network order, IPv4 as v4-mapped (RFC 4291, 2.5.5.2);
+/// `text` is for people. All zero: unknown, to which no per-address limit applies.
+struct RemoteAddress {
+  std::array<std::uint8_t, 16> bytes{};
+  std::string text;
+
+  [[nodiscard]] static RemoteAddress v4(std::uint8_t a, std::uint8_t b, std::uint8_t c, std::uint8_t d) {
+    RemoteAddress address;
+    address.bytes = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d};
+    address.text = std::to_string(a) + "." + std::to_string(b) + "." + std::to_string(c) + "." + std::to_string(d);
+    return address;
+  }
+};
+
+/// The states of a connection. `in_room` is connected with at least one room; `rejected` and `disconnected` are final.
+enum class ConnectionStatus : std::uint8_t {
+  connecting,
+  authenticating,
+  connected,
+  in_room,
+  disconnecting,
+  disconnected,
+  rejected
+};
+
+[[nodiscard]] constexpr std::string_view to_string(ConnectionStatus status) noexcept {
+  constexpr std::string_view names[] = {"connecting",    "authenticating", "connected", "in_room",
+                                        "disconnecting", "disconnected",   "rejected"};
+  return names[static_cast<std::size_t>(status)];
+}
+
+}  // namespace MUSTER_ABI
+}  // namespace muster
+
+template <>
+struct std::hash<muster::ConnectionId> {
+  std::size_t operator()(muster::ConnectionId id) const noexcept {
+    std::uint64_t x = id.value() * 0x9e3779b97f4a7c15ULL;  // Fibonacci hashing (Knuth, TAOCP 3, 6.4)
+    return static_cast<std::size_t>(x ^ (x >> 32U));
+  }
+};
+template <>
+struct std::hash<muster::UserKey> {
+  std::size_t operator()(const muster::UserKey& key) const noexcept {
+    return std::hash<std::string>{}(key.tenant) * 31U + std::hash<std::string>{}(key.user);
+  }
+};
+template <>
+struct std::hash<muster::RoomKey> {
+  std::size_t operator()(const muster::RoomKey& key) const noexcept {
+    return std::hash<std::string>{}(key.tenant) * 31U + std::hash<std::string>{}(key.name);
+  }
+};
