@@ -28,6 +28,7 @@ install(FILES "${PROJECT_BINARY_DIR}/muster-config.cmake" "${PROJECT_BINARY_DIR}
 # Requires rather than Requires.private: a static library needs them at the consumer's link, after itself.
 function(muster_install_pkgconfig name library description)
   cmake_parse_arguments(arg "" "REQUIRES;CFLAGS;LIBS" "" ${ARGN})
+  file(RELATIVE_PATH to_prefix "${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig" "${CMAKE_INSTALL_PREFIX}")
   configure_file(cmake/muster.pc.in ${name}.pc @ONLY)
   install(FILES "${PROJECT_BINARY_DIR}/${name}.pc" DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 endfunction()
