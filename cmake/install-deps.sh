@@ -1,0 +1,87 @@
+#!/usr/bin/env bash
+# Installs what is missing to build muster on Debian or Ubuntu; with --tests also what its tests need. Says what it does.
+# A tool that is already on PATH, from wherever, is left alone.
+set -euo pipefail
+
+usage="usage: cmake/install-deps.sh [--tests]"
+tests=no
+for argument in "$@"; do
+  case "$argument" in
+    --tests) tests=yes ;;
+    -h | --help) echo "$usage"; exit 0 ;;
+    *) echo "install-deps: unknown argument $argument; $usage" >&2; exit 2 ;;
+  esac
+done
+
+missing=()
+
+# need_command <command> <packages>: unless the command can be run.
+need_command() {
+  local command=$1
+  shift
+  command -v "$command" >/dev/null || missing+=("$@")
+}
+
+# need_package <packages>: libraries and headers, which have no command to look for.
+need_package() {
+  local package
+  for package in "$@"; do
+    case "$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null || true)" in
+      installed) ;;
+      *) missing+=("$package") ;;
+    esac
+  done
+}
+
+if ! command -v apt-get >/dev/null; then
+  echo "install-deps: there is no apt-get here. Install with this system's packages: g++ >= 12 or clang >= 14, cmake >= 3.21," >&2
+  echo "  ninja, pkg-config, Asio, websocketpp 0.8.2, RapidJSON, Catch2, OpenSSL, CLI11; for the tests: node, npm, chromium." >&2
+  exit 1
+fi
+
+need_command g++ g++
+need_command cmake cmake
+need_command ninja ninja-build
+need_command pkg-config pkg-config
+need_package libasio-dev libwebsocketpp-dev rapidjson-dev libssl-dev libcli11-dev
+if [ "$tests" = yes ]; then
+  need_package catch2
+  need_command node nodejs
+  need_command npm npm
+  need_command chromium chromium
+  need_command clang++ clang
+  need_command openssl openssl
+  need_command ccache ccache
+  need_command python3 python3
+fi
+
+if [ ${#missing[@]} -eq 0 ]; then
+  echo "install-deps: nothing is missing"
+  exit 0
+fi
+
+as_root=()
+if [ "$(id -u)" -ne 0 ]; then
+  if ! command -v sudo >/dev/null; then
+    echo "install-deps: not root, and there is no sudo. Run as root: apt-get install ${missing[*]}" >&2
+    exit 1
+  fi
+  as_root=(sudo)
+fi
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+# run <what it is> <command>: shows the output only of what failed.
+run() {
+  echo "install-deps: $1"
+  shift
+  if ! "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive "$@" >"$log" 2>&1 </dev/null; then
+    cat "$log" >&2
+    echo "install-deps: this failed: $*" >&2
+    exit 1
+  fi
+}
+
+run "updating the package lists" apt-get update
+run "installing ${missing[*]}" apt-get install -y --no-install-recommends "${missing[@]}"
