@@ -3,6 +3,8 @@
 # usage: tests/run.sh [preset] [ctest arguments]      preset: dev (default), asan, tsan, header-only, release, clang, cxx20
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# shellcheck source=cmake/quietly.sh
+. cmake/quietly.sh
 
 preset=dev
 if [ $# -gt 0 ] && [[ $1 != -* ]]; then
@@ -12,32 +14,8 @@ fi
 build=build/$preset
 jobs=$(nproc)
 
-# quietly <what it is> <log> <command>: one line, and all of the output if it fails.
-quietly() {
-  local what=$1 log=$2
-  shift 2
-  echo "$what (log: $log)"
-  if ! "$@" >"$log" 2>&1; then
-    cat "$log" >&2
-    echo "tests/run.sh: $what failed" >&2
-    exit 1
-  fi
-}
-
 cmake/install-deps.sh --tests
 mkdir -p "$build"
-
-if [ -f tests/integration/package.json ]; then
-  # npm leaves a copy of the lock file behind: as long as it is the newer one, there is nothing to do.
-  installed=tests/integration/node_modules/.package-lock.json
-  if [ ! -f "$installed" ] || [ tests/integration/package.json -nt "$installed" ] ||
-    [ tests/integration/package-lock.json -nt "$installed" ]; then
-    command=install
-    [ ! -f tests/integration/package-lock.json ] || command=ci
-    quietly "installing the npm packages of the tests" "$build/npm.log" \
-      npm --prefix tests/integration "$command" --no-audit --no-fund
-  fi
-fi
 
 quietly "configuring $preset" "$build/configure.log" cmake --preset "$preset"
 grep -E '^-- muster: ' "$build/configure.log" | sed 's/^-- //' || true
