@@ -1,0 +1,388 @@
+// MemoryTransport: one client's pipe without a socket. It keeps what was written, and can be as slow and as broken as told.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "muster/close_reason.hpp"
+#include "muster/config.hpp"
+#include "muster/connection.hpp"
+#include "muster/connection_manager.hpp"
+#include "muster/executor.hpp"
+#include "muster/function.hpp"
+#include "muster/span.hpp"
+#include "muster/transport.hpp"
+#include "muster/wire_format.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+
+/// Transport and adapter in one: `open` connects it to a manager, `receive` is what the peer sends, `written` is what
+/// the peer got, `hang_up` and `vanish` are how the peer goes away.
+///
+/// Ownership: shared (make_shared only); it keeps the connection until the pipe is gone, and the manager never.
+/// Threads: everything that is the peer's may be called from any thread; the manager is called from posted tasks only.
+class MemoryTransport final : public Transport, public std::enable_shared_from_this<MemoryTransport> {
+ public:
+  /// `close_timeout`: how long a close waits for a peer that does not answer.
+  explicit MemoryTransport(std::shared_ptr<Executor> executor,
+                           std::chrono::milliseconds close_timeout = std::chrono::seconds(5))
+      : executor_(std::move(executor)), close_timeout_(close_timeout) {}
+
+  // The peer.
+
+  /// Asks to connect; `decided`, if given, hears the answer on the executor. False: the executor has stopped.
+  bool open(const std::shared_ptr<IConnectionManager>& manager, OpenRequest request,
+            Function<void(const Decision&)> decided = nullptr) {
+    // A move-only request in a task: Function takes it as it is.
+    return executor_->post([self = shared_from_this(), manager, request = std::move(request),
+                            decided = std::move(decided)]() mutable {
+      self->open_now(manager, std::move(request), std::move(decided));
+    });
+  }
+  /// One whole message from the peer. What waits is delivered in one task, as one read of a socket would be.
+  void receive(std::string bytes, FrameKind kind = FrameKind::text) {
+    {
+      const Lock lock(mutex_);
+      if (gone_ || vanished_) return;
+      inbound_.push_back({kind, std::move(bytes)});
+    }
+    post_delivery();
+  }
+  /// The peer ends the connection: the manager is told `cause`, after what the peer has sent.
+  void hang_up(CloseReason cause = CloseReason::normal) {
+    (void)executor_->post([self = shared_from_this(), cause] {
+      self->deliver();
+      self->finish(cause);
+    });
+  }
+  /// The peer is gone and nothing says so: writes go nowhere, nothing is received, a close waits for its timeout.
+  void vanish() {
+    const Lock lock(mutex_);
+    vanished_ = true;
+    inbound_.clear();
+  }
+
+  // How the pipe behaves.
+
+  /// The next write is held until `resume`.
+  void stall() {
+    const Lock lock(mutex_);
+    stalled_ = true;
+  }
+  void resume() {
+    {
+      const Lock lock(mutex_);
+      stalled_ = false;
+      if (held_.empty() && !closing_) return;
+    }
+    post_pump();
+  }
+  /// Takes this many bytes a turn (0 = all): a larger batch is pending until the last one is through.
+  void take_per_turn(std::size_t bytes) {
+    const Lock lock(mutex_);
+    per_turn_ = bytes;
+  }
+  /// The `nth` write from now on finds the pipe broken (0 = none).
+  void fail_write(std::size_t nth) {
+    const Lock lock(mutex_);
+    fail_at_ = nth == 0 ? 0 : writes_ + nth;
+  }
+
+  // What happened.
+
+  /// Every byte the peer got.
+  [[nodiscard]] std::string written() const {
+    const Lock lock(mutex_);
+    return written_;
+  }
+  /// What the peer got since the last call.
+  [[nodiscard]] std::string take_written() {
+    const Lock lock(mutex_);
+    return std::exchange(written_, {});
+  }
+  [[nodiscard]] std::size_t writes() const {
+    const Lock lock(mutex_);
+    return writes_;
+  }
+  /// Bytes of all writes, whether the peer got them or not.
+  [[nodiscard]] std::uint64_t bytes() const {
+    const Lock lock(mutex_);
+    return bytes_;
+  }
+  struct Closing {
+    std::uint16_t code = 0;
+    std::string text;
+  };
+  /// The close the core asked for; none: it asked for none.
+  [[nodiscard]] std::optional<Closing> closing() const {
+    const Lock lock(mutex_);
+    return closing_;
+  }
+  [[nodiscard]] bool aborted() const {
+    const Lock lock(mutex_);
+    return aborted_;
+  }
+  /// Calls that the contract forbids: a write while one is pending, a write or a second close after `close`.
+  [[nodiscard]] std::size_t violations() const {
+    const Lock lock(mutex_);
+    return violations_;
+  }
+  [[nodiscard]] bool is_reading_paused() const {
+    const Lock lock(mutex_);
+    return paused_;
+  }
+  /// Whether a batch is held.
+  [[nodiscard]] bool is_pending() const {
+    const Lock lock(mutex_);
+    return !held_.empty();
+  }
+  /// Whether the pipe exists no more. The manager may hear of it a task later.
+  [[nodiscard]] bool is_gone() const {
+    const Lock lock(mutex_);
+    return gone_;
+  }
+  /// The answer to `open`; none yet: not decided. Its connection is in `connection`.
+  struct Answer {
+    bool accepted = false;
+    std::string subprotocol;
+    CloseReason reason = CloseReason::normal;
+    Error error;
+  };
+  [[nodiscard]] std::optional<Answer> answer() const {
+    const Lock lock(mutex_);
+    return answer_;
+  }
+  /// Null before it was accepted and after the pipe is gone.
+  [[nodiscard]] std::shared_ptr<Connection> connection() const {
+    const Lock lock(mutex_);
+    return connection_;
+  }
+
+  // Transport.
+
+  [[nodiscard]] WriteResult write(const Span* spans, std::size_t count) override {
+    std::size_t size = 0;
+    for (std::size_t i = 0; i < count; ++i) size += spans[i].size;
+    WriteResult result = WriteResult::done;
+    bool fails = false;
+    bool pumps = false;
+    {
+      const Lock lock(mutex_);
+      if (!held_.empty() || closing_) ++violations_;
+      ++writes_;
+      bytes_ += size;
+      fails = !gone_ && writes_ == fail_at_;
+      if (gone_ || fails) {
+        result = WriteResult::closed;
+      } else if (stalled_ || (per_turn_ != 0 && size > per_turn_)) {
+        held_.assign(spans, spans + count);
+        held_from_ = 0;
+        if (!stalled_) {
+          take_held(per_turn_);
+          pumps = true;
+        }
+        result = WriteResult::pending;
+      } else if (!vanished_) {
+        for (std::size_t i = 0; i < count; ++i) written_.append(spans[i].data, spans[i].size);
+      }
+    }
+    if (fails) end(CloseReason::lost);
+    if (pumps) post_pump();
+    return result;
+  }
+
+  void close(std::uint16_t code, std::string_view text) override {
+    bool answered = false;
+    {
+      const Lock lock(mutex_);
+      if (closing_) {
+        ++violations_;
+        return;
+      }
+      closing_ = Closing{code, std::string(text)};
+      if (gone_) return;
+      answered = held_.empty() && !vanished_ && !stalled_;
+    }
+    if (answered) {
+      (void)executor_->post([self = shared_from_this()] { self->finish(CloseReason::normal); });
+    } else {
+      (void)executor_->schedule(executor_->now() + close_timeout_,
+                                [self = shared_from_this()] { self->finish(CloseReason::lost); });
+    }
+  }
+
+  void abort() override {
+    {
+      const Lock lock(mutex_);
+      aborted_ = true;
+    }
+    end(CloseReason::lost);
+  }
+
+  void pause_reading(bool pause) override {
+    {
+      const Lock lock(mutex_);
+      paused_ = pause;
+      if (pause || inbound_.empty()) return;
+    }
+    post_delivery();
+  }
+
+ private:
+  using Lock = std::lock_guard<std::mutex>;
+  struct Inbound {
+    FrameKind kind;
+    std::string bytes;
+  };
+
+  void open_now(const std::shared_ptr<IConnectionManager>& manager, OpenRequest request,
+                Function<void(const Decision&)> decided) {
+    {
+      const Lock lock(mutex_);
+      if (gone_) return;
+      manager_ = manager;
+    }
+    const std::uint64_t opening = manager->open(
+        std::move(request), shared_from_this(), executor_,
+        [weak = weak_from_this(), decided = std::move(decided)](Decision decision) mutable {
+          if (const auto self = weak.lock()) self->decide(decision);
+          if (decided) decided(decision);
+        });
+    const Lock lock(mutex_);
+    if (!answer_) opening_ = opening;
+  }
+  void decide(const Decision& decision) {
+    {
+      const Lock lock(mutex_);
+      answer_ = Answer{decision.accepted, decision.subprotocol, decision.reason, decision.error};
+      connection_ = decision.connection;
+      opening_ = 0;
+      if (!decision.accepted) gone_ = true;
+      if (inbound_.empty()) return;
+    }
+    post_delivery();
+  }
+
+  void post_delivery() {
+    (void)executor_->post([self = shared_from_this()] { self->deliver(); });
+  }
+  void post_pump() {
+    (void)executor_->post([self = shared_from_this()] { self->pump(); });
+  }
+
+  void deliver() {
+    for (;;) {
+      Inbound next;
+      std::shared_ptr<Connection> connection;
+      std::shared_ptr<IConnectionManager> manager;
+      {
+        const Lock lock(mutex_);
+        manager = manager_.lock();
+        if (gone_ || paused_ || inbound_.empty() || !connection_ || !manager) return;
+        next = std::move(inbound_.front());
+        inbound_.pop_front();
+        connection = connection_;
+      }
+      manager->received(*connection, next.kind, next.bytes);
+    }
+  }
+
+  // Takes bytes of the batch in flight; true when none is left. Locked.
+  bool take_held(std::size_t bytes) {
+    while (!held_.empty() && bytes > 0) {
+      const Span& first = held_.front();
+      const std::size_t taken = std::min(bytes, first.size - held_from_);
+      if (!vanished_) written_.append(first.data + held_from_, taken);
+      bytes -= taken;
+      held_from_ += taken;
+      if (held_from_ == first.size) {
+        held_.erase(held_.begin());
+        held_from_ = 0;
+      }
+    }
+    while (!held_.empty() && held_.front().size == 0) held_.erase(held_.begin());
+    return held_.empty();
+  }
+  void pump() {
+    std::shared_ptr<Connection> connection;
+    bool closes = false;
+    {
+      const Lock lock(mutex_);
+      if (gone_ || stalled_ || (held_.empty() && !closing_)) return;
+      if (take_held(per_turn_ == 0 ? SIZE_MAX : per_turn_)) {
+        connection = connection_;
+        closes = closing_.has_value();
+        if (closes && vanished_) return;
+      }
+    }
+    if (!connection) return post_pump();
+    if (closes) return finish(CloseReason::normal);
+    if (const auto manager = manager_.lock()) manager->writable(*connection);
+  }
+
+  // The pipe ends now; the manager hears of it from a later task.
+  void end(CloseReason cause) {
+    auto connection = release();
+    if (!connection) return;
+    (void)executor_->post([manager = manager_, connection = std::move(connection), cause] {
+      if (const auto alive = manager.lock()) alive->closed(*connection, cause);
+    });
+  }
+  // The pipe ends in this task.
+  void finish(CloseReason cause) {
+    std::uint64_t opening = 0;
+    {
+      const Lock lock(mutex_);
+      opening = std::exchange(opening_, 0);
+    }
+    const auto connection = release();
+    const auto manager = manager_.lock();
+    if (!manager) return;
+    if (connection) manager->closed(*connection, cause);
+    if (opening != 0) manager->cancel_open(executor_, opening);
+  }
+  std::shared_ptr<Connection> release() {
+    const Lock lock(mutex_);
+    gone_ = true;
+    held_.clear();
+    inbound_.clear();
+    return std::exchange(connection_, nullptr);
+  }
+
+  const std::shared_ptr<Executor> executor_;
+  const std::chrono::milliseconds close_timeout_;
+  mutable std::mutex mutex_;
+  std::weak_ptr<IConnectionManager> manager_;
+  std::shared_ptr<Connection> connection_;
+  std::uint64_t opening_ = 0;
+  std::deque<Inbound> inbound_;
+  std::vector<Span> held_;
+  std::size_t held_from_ = 0;
+  std::string written_;
+  std::size_t per_turn_ = 0;
+  std::size_t fail_at_ = 0;
+  std::size_t writes_ = 0;
+  std::uint64_t bytes_ = 0;
+  std::size_t violations_ = 0;
+  std::optional<Closing> closing_;
+  std::optional<Answer> answer_;
+  bool stalled_ = false;
+  bool paused_ = false;
+  bool vanished_ = false;
+  bool aborted_ = false;
+  bool gone_ = false;
+};
+
+}  // namespace MUSTER_ABI
+}  // namespace muster
