@@ -1,0 +1,164 @@
+// The WebSocket transport on websocketpp, Asio and OpenSSL: a Listener for a program that has its loop, a Server that
+// brings its own.
+#pragma once
+
+#include <asio/io_context.hpp>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "muster/config.hpp"
+#include "muster/connection_manager.hpp"
+#include "muster/executor.hpp"
+#include "muster/types.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+namespace websocketpp {
+
+/// A plain HTTP request on the listener's port: one that does not ask for an upgrade to WebSocket.
+struct HttpRequest {
+  /// As sent, except that HEAD is asked as GET; the answer's body is then left out on the way.
+  std::string method;
+  /// The target up to the `?`, and what follows it; both as sent, with their percent-encoding.
+  std::string path;
+  std::string query;
+  /// In the order and spelling they came in.
+  std::vector<std::pair<std::string, std::string>> headers;
+  RemoteAddress remote_address;
+
+  /// The first header of this name, in whatever case; empty when there is none.
+  [[nodiscard]] std::string_view header(std::string_view name) const noexcept;
+};
+
+/// What is answered. Content-Length, Connection and Date are not for the hook to say: they are set or left out here.
+struct HttpResponse {
+  unsigned status = 200;
+  std::string content_type = "text/plain; charset=utf-8";
+  std::string body;
+  std::vector<std::pair<std::string, std::string>> headers;
+};
+
+/// Answers plain HTTP requests: health checks, metrics, the files of a page.
+/// Threads: called on the loop of the socket, on several loops at once when there are several; it must not block.
+/// What it throws is answered 500.
+using HttpHandler = std::function<HttpResponse(const HttpRequest&)>;
+
+struct ListenerOptions {
+  /// Where to listen: an address or a local name. A loopback address answers requests for loopback names only, unless
+  /// Options::allowed_hosts lists others (DNS rebinding).
+  std::string address = "127.0.0.1";
+  /// 0: the system picks one, and `port()` tells.
+  std::uint16_t port = 0;
+  /// TLS (1.2 and above) when both are given: the certificate chain and its private key, PEM files.
+  std::string tls_certificate_file;
+  std::string tls_key_file;
+  /// None: a request that is not an upgrade is answered 426.
+  HttpHandler http;
+  /// Sockets that hold no place among Options::max_connections and may be open at once: those refused one, which are
+  /// still told why, and health checks at capacity. Each costs a descriptor and up to `handshake_bytes`, for at most
+  /// `handshake_timeout` and then `http_timeout`. Beyond: closed unanswered.
+  std::size_t extra_sockets = 64;
+  /// How long the answer to a plain HTTP request, or a refusal, may take to be written.
+  std::chrono::milliseconds http_timeout = std::chrono::seconds(10);
+};
+
+struct ServerOptions : ListenerOptions {
+  /// Loops, each one thread. A connection stays on its loop; new ones go where the fewest are. At least 1.
+  std::size_t threads = 1;
+};
+
+/// An Asio io_context as an Executor. The io_context must be run by one thread at a time.
+///
+/// Tasks posted in one turn run together in one of the next, after the handlers that were ready before them.
+class AsioExecutor final : public Executor {
+ public:
+  /// The executor of this io_context: made by the first call, the same object in every later one. It stops when
+  /// `stop` is called or the io_context is destroyed, and may outlive the io_context.
+  [[nodiscard]] static std::shared_ptr<AsioExecutor> of(asio::io_context& context);
+
+  /// Use `of`.
+  explicit AsioExecutor(asio::io_context& context);
+  ~AsioExecutor() override;
+
+  [[nodiscard]] bool post(Task task) override;
+  [[nodiscard]] bool schedule(TimePoint when, Task task) override;
+  [[nodiscard]] TimePoint now() const override;
+  [[nodiscard]] WallTime wall_now() const override;
+
+  /// The loop has returned from `run` and will not run again: what waits is destroyed unrun, and `post` answers false
+  /// from now on. Never from a task of this executor.
+  void stop();
+
+ private:
+  struct State;
+  std::shared_ptr<State> state_;
+};
+
+/// Accepts connections on an io_context that the program owns and one thread runs.
+///
+/// Lifetimes: `manager->shutdown(done)` first; when `done` was called, the listener, the io_context and the manager may
+/// go, in this order. A listener that goes earlier only stops accepting: its connections live on. An io_context that
+/// goes earlier takes its connections with it, and the manager counts them as lost.
+/// Threads: constructed, stopped and destroyed in the thread that runs the io_context, or while none does.
+class Listener {
+ public:
+  /// Binds and listens. Throws std::system_error that names address and port, std::runtime_error that names the file
+  /// for a certificate or key that cannot be used, and std::invalid_argument for options that contradict each other.
+  Listener(asio::io_context& context, std::shared_ptr<IConnectionManager> manager, ListenerOptions options = {});
+  Listener(Listener&& other) noexcept;
+  Listener& operator=(Listener&& other) noexcept;
+  /// Stops.
+  ~Listener();
+
+  /// The port it listens on.
+  [[nodiscard]] std::uint16_t port() const noexcept;
+  /// Accepts no more, and closes the port. Connections live on. Idempotent.
+  void stop();
+
+ private:
+  struct State;
+  std::shared_ptr<State> state_;
+};
+
+/// A listener with loops and threads of its own.
+class Server {
+ public:
+  /// Binds and listens; accepts from `start` or `run` on. Throws as Listener's.
+  explicit Server(std::shared_ptr<IConnectionManager> manager, ServerOptions options = {});
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+  /// Stops.
+  ~Server();
+
+  /// The port it listens on.
+  [[nodiscard]] std::uint16_t port() const noexcept;
+  /// Starts the threads and returns. Throws std::system_error when a thread cannot be made, std::logic_error after
+  /// `stop`. A second call does nothing.
+  void start();
+  /// Starts, and returns when the server was stopped and every thread has ended.
+  void run();
+  /// Accepts no more, shuts the manager down (IConnectionManager::shutdown, which closes every connection with
+  /// going_away), and ends the loops as soon as every socket is gone, at the latest a second after
+  /// Options::close_timeout. Any thread; idempotent. Waits until that is done, unless it is called on one of the
+  /// server's own loops: then it only begins it. Not from a signal handler: wait for signals in a thread.
+  void stop();
+
+ private:
+  struct State;
+  std::shared_ptr<State> state_;
+};
+
+}  // namespace websocketpp
+}  // namespace MUSTER_ABI
+}  // namespace muster
+
+#if !defined(MUSTER_COMPILED)
+#include "muster/impl/websocketpp.ipp"
+#endif
