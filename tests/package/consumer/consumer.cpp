@@ -21,7 +21,7 @@
 #endif
 
 int main(int argc, char** argv) {
-  unsigned arguments = argc;  // a sign conversion and, below, a shadowed name: warnings of muster's, not of a consumer's
+  short arguments = argc;  // a narrowing and, below, a shadowed name: muster's own warnings would refuse both
   if (arguments == 2) {
     std::string arguments = argv[1];
     const std::string version = std::to_string(MUSTER_VERSION_MAJOR) + "." + std::to_string(MUSTER_VERSION_MINOR) + "." +
