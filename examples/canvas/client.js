@@ -26,11 +26,10 @@
 
 const PROTOCOL = 'muster.v1.json';
 
-/** What the server's close code asks of the client. Codes not listed (1005, 1006, unknown ones) mean a lost connection. */
+/** What the server's close code asks of us. Every other one, and a lost connection: try again, when it says so not before. */
 const ADVICE = {
-  1000: 'stop', 1001: 'reconnect', 1002: 'stop', 1003: 'stop', 1007: 'stop', 1008: 'reconnect', 1009: 'stop',
-  1011: 'reconnect', 1013: 'reconnect', 4001: 'authenticate', 4002: 'new_token', 4003: 'stop', 4004: 'kicked',
-  4005: 'stop', 4008: 'resume', 4009: 'resume',
+  1000: 'stop', 1002: 'stop', 1003: 'stop', 1007: 'stop', 1009: 'stop', 4003: 'stop', 4005: 'stop',
+  4001: 'authenticate', 4002: 'new_token', 4004: 'kicked', 4008: 'resume', 4009: 'resume',
 };
 
 /** The server's error codes, and our own: offline, disconnected, timeout, closed. */
@@ -72,13 +71,10 @@ const DEFAULTS = {
 export class Client {
   state = 'idle';
   connection; user; tenant;                       // set by connection_ack
-  #url; #options; #socket; #ready; #timers = new Map(); #attempt = 0; #connectedAt = 0; #advised = 0; #generation = 0;
+  #url; #options; #socket; #ready; #timers = new Map(); #attempt = 0; #connectedAt = 0; #notBefore = 0; #generation = 0;
   #refusal; #kicked; #closeCode; #pending = new Map(); #nextId = 1; #rooms = new Map(); #listeners = new Map();
 
-  constructor(url, options = {}) {
-    this.#url = url;
-    this.#options = { ...DEFAULTS, WebSocket: globalThis.WebSocket, ...options };
-  }
+  constructor(url, options) { [this.#url, this.#options] = [url, { ...DEFAULTS, WebSocket: globalThis.WebSocket, ...options }]; }
 
   /** Adds a listener; returns the function that removes it. */
   on(type, listener) {
@@ -89,11 +85,9 @@ export class Client {
 
   /** Resolves with the first connection_ack; rejects when the server's advice is to stop, or on close(). */
   connect() {
-    if (this.state === 'idle' || this.state === 'closed') {
-      this.#ready = deferred();
-      this.#attempt = 0;
-      this.#open();
-    }
+    if (this.state !== 'idle' && this.state !== 'closed') return this.#ready.promise;
+    [this.#ready, this.#attempt, this.#closeCode] = [deferred(), 0, undefined];
+    this.#open();
     return this.#ready.promise;
   }
 
@@ -103,18 +97,14 @@ export class Client {
   /** Logs out: the others are told at once. */
   close() { this.#stop(1000, 'closed by this client'); }
 
-  /**
-   * Resolves with the room once joined. A membership is a wish that outlives connections: called while offline it is
-   * kept, and after every reconnect it is asked for again. Rejects only when the server refuses, or on leave/close.
-   */
+  /** Resolves with the room once joined. A wish that outlives connections: kept while offline, and asked for again after
+   *  every reconnect, until the server refuses (then it rejects), leave() or close(). */
   join(name) {
-    let room = this.#rooms.get(name);
-    if (!room) {
-      room = { name, joined: false, members: new Map(), memberCount: 0, awareness: new Map(), seq: 0, epoch: undefined, wished: deferred(), own: undefined, clock: 0 };
-      room.push = throttle(() => this.#pushAwareness(room), this.#options.awarenessInterval);
-      this.#rooms.set(name, room);
-      if (this.state === 'connected') this.#enter(room);
-    }
+    if (this.#rooms.has(name)) return this.#rooms.get(name).wished.promise;
+    const room = { name, joined: false, members: new Map(), memberCount: 0, awareness: new Map(), seq: 0, clock: 0, wished: deferred() };
+    room.push = throttle(() => this.#pushAwareness(room), this.#options.awarenessInterval);
+    this.#rooms.set(name, room);
+    if (this.state === 'connected') this.#enter(room);
     return room.wished.promise;
   }
 
@@ -130,8 +120,7 @@ export class Client {
   async publish(room, data, { echo, delivery, idempotencyKey, ack = true } = {}) {
     if (this.state === 'connected' && !this.#rooms.get(room)?.joined) throw new MusterError('not_in_room', `not in ${room} (yet)`);
     const payload = { room, data, echo, delivery, idempotency_key: idempotencyKey };
-    if (ack) return this.request('publish', payload);
-    this.#send('publish', payload);
+    return ack ? this.request('publish', payload) : this.#send('publish', payload);
   }
 
   /** What this client is doing in a room (an object, or null for nothing). Kept, and announced again after a reconnect. */
@@ -142,14 +131,11 @@ export class Client {
     room.push();
   }
 
+  /** Who is online: of these user ids (an array), or of this room. */
   presence(target) { return this.request('presence_query', Array.isArray(target) ? { users: target } : { room: target }); }
 
   /** Round trip in ms. */
-  async ping() {
-    const start = performance.now();
-    await this.request('ping', {});
-    return performance.now() - start;
-  }
+  async ping() { const start = performance.now(); await this.request('ping', {}); return performance.now() - start; }
 
   /** Any command with a reply. Rejects with the server's error, or offline, timeout, disconnected. */
   async request(type, payload, { timeout = this.#options.commandTimeout, then } = {}) {
@@ -163,8 +149,8 @@ export class Client {
 
   #answered(id) {
     const waiting = this.#pending.get(id);
-    this.#pending.delete(id);
     clearTimeout(waiting?.timer);
+    this.#pending.delete(id);
     return waiting;
   }
 
@@ -175,23 +161,18 @@ export class Client {
 
   async #open() {
     const generation = ++this.#generation;
-    const { token: source, tokenIn, WebSocket, connectTimeout } = this.#options;
+    let { token, tokenIn, WebSocket, connectTimeout } = this.#options, failure;
     this.#cancel('retry');
     this.#setState('connecting');
-    let token = source, failure;
-    try { if (typeof source === 'function') token = await source(this.#closeCode); } catch (error) { failure = error; }
+    try { if (typeof token === 'function') token = await token(this.#closeCode); } catch (error) { failure = error; }
     if (generation !== this.#generation) return;                       // closed meanwhile
     if (failure) return this.#lost(1006, `no token: ${failure.message}`);
-    this.#advised = 0;
     this.#refusal = this.#kicked = undefined;
     this.#after('connect', connectTimeout, () => this.#lost(1006, `no answer within ${connectTimeout} ms`));
     const upgrade = token && tokenIn === 'upgrade';
-    const socket = new WebSocket(this.#url, upgrade ? [PROTOCOL, 'bearer', token] : [PROTOCOL]);
-    this.#socket = socket;
+    const socket = this.#socket = new WebSocket(this.#url, upgrade ? [PROTOCOL, 'bearer', token] : [PROTOCOL]);
     const current = (handler) => (event) => { if (socket === this.#socket) handler(event); };
-    socket.onopen = current(() => {
-      if (token && !upgrade) socket.send(JSON.stringify({ type: 'authenticate', payload: { token } }));
-    });
+    socket.onopen = current(() => token && !upgrade && socket.send(JSON.stringify({ type: 'authenticate', payload: { token } })));
     socket.onmessage = current(({ data }) => this.#received(JSON.parse(data)));
     socket.onclose = current(({ code, reason }) => this.#lost(code, reason));
     socket.onerror = () => {};                     // close follows, and says all there is to know
@@ -199,18 +180,17 @@ export class Client {
 
   #received({ type, timestamp, reply_to: id, payload = {} }) {
     this.#cancel('pong');                          // whatever arrives is a sign of life
-    const handler = this.#handlers[type];
-    handler?.(payload, id);
+    this.#handlers[type]?.(payload, id, timestamp);
     const waiting = this.#answered(id);
     if (type === 'error') {
       const { code, message, details, retry_after_ms: retryAfter } = payload;
-      if (retryAfter) this.#advised = retryAfter;
+      if (retryAfter) this.#notBefore = Date.now() + retryAfter;
       const error = new MusterError(code, message, { details, retryAfter });
       if (waiting) waiting.reject(error); else this.#emit('error', error);
     } else if (waiting) {
       waiting.then?.(payload);                     // at once: the next message may be handled before a promise's turn comes
       waiting.resolve(payload);
-    } else if (!handler) {
+    } else if (!this.#handlers[type]) {
       this.#emit(type, { ...payload, at: timestamp });
     }
   }
@@ -223,14 +203,15 @@ export class Client {
       this.#setState('connected');
       this.#ready.resolve(ack);
       for (const room of this.#rooms.values()) this.#enter(room);
-      if (this.#options.pingInterval) this.#after('ping', 0, () => this.#beat());
+      if (this.#options.pingInterval) this.#after('ping', Math.min(1000, this.#options.pingInterval), () => this.#beat());
     },
     auth_result: ({ authenticated, error }) => { if (!authenticated) this.#refusal = error; },
     room_left: ({ room }, id) => { if (id === undefined) this.#forget(room, new MusterError('left', `the server ended the membership in ${room}`), true); },
-    message: (message) => {
+    message: (message, id, at) => {
       const room = this.#rooms.get(message.room);
-      if (room && message.seq) Object.assign(room, { seq: message.seq, epoch: message.epoch });
-      this.#emit('message', message);
+      if (!room) return;                           // left meanwhile
+      room.seq = message.seq ?? room.seq;
+      this.#emit('message', { ...message, at });
     },
     presence: ({ room: name, joined = [], left = [], member_count: memberCount }) => {
       const room = this.#rooms.get(name);
@@ -244,9 +225,11 @@ export class Client {
     },
     awareness_state: (payload) => this.#aware(payload),
     awareness_update: (payload) => this.#aware(payload),
-    draining: (payload) => { this.#advised = payload.reconnect_after_ms; this.#emit('draining', payload); },
+    draining: (payload) => { this.#notBefore = Date.now() + payload.reconnect_after_ms; this.#emit('draining', payload); },
     kicked: (payload) => { this.#kicked = payload; this.#emit('kicked', payload); },
   };
+
+  #ownClient() { return this.#options.client ?? this.connection; }
 
   #aware({ room: name, states = [] }) {
     const room = this.#rooms.get(name);
@@ -262,8 +245,6 @@ export class Client {
     }
     if (changes.length) this.#emit('awareness', { room: name, changes });
   }
-
-  #ownClient() { return this.#options.client ?? this.connection; }
 
   #pushAwareness(room) {
     if (!room.joined || room.own === undefined) return;
@@ -289,7 +270,7 @@ export class Client {
     if (gone.length) this.#emit('awareness', { room: room.name, changes: gone });
     this.#emit('joined', { room: room.name, rejoined });
     room.wished.resolve(room);
-    room.push();
+    if (room.own) room.push();
   }
 
   #forget(name, error, tell = false) {
@@ -306,7 +287,7 @@ export class Client {
   #beat() {
     const { pingInterval } = this.#options;
     this.ping().then((ms) => this.#emit('latency', { ms }), () => {});
-    this.#after('pong', Math.max(pingInterval, 5000), () => this.#lost(1006, 'no answer to a ping'));
+    if (!this.#timers.has('pong')) this.#after('pong', Math.max(pingInterval, 5000), () => this.#lost(1006, 'no answer to a ping'));
     this.#after('ping', pingInterval, () => this.#beat());
   }
 
@@ -314,25 +295,20 @@ export class Client {
   #lost(code, reason) {
     this.#detach(code, reason);
     const { token, backoffBase, backoffCap, stableAfter, random } = this.#options;
-    const advice = ADVICE[code] ?? 'reconnect';
-    const hopeless = advice === 'stop'
-      || (advice === 'kicked' && this.#kicked?.reconnect !== true)
-      || (advice === 'authenticate' && !token)
-      || (advice === 'new_token' && typeof token !== 'function');     // the same token would be refused again
-    if (hopeless) return this.#stop(code, reason);
+    const hopeless = { stop: true, authenticate: !token, new_token: typeof token !== 'function', kicked: !this.#kicked?.reconnect };
+    if (hopeless[ADVICE[code]]) return this.#stop(code, reason);
     if (this.#connectedAt && Date.now() - this.#connectedAt >= stableAfter) this.#attempt = 0;
-    this.#connectedAt = 0;
-    this.#closeCode = code;
+    [this.#connectedAt, this.#closeCode] = [0, code];
     const backoff = random() * Math.min(backoffCap, backoffBase * 2 ** this.#attempt++);
-    const delay = Math.max(this.#advised, backoff);
-    this.#after('retry', delay, () => this.#open());
-    this.#setState('waiting', { retryAt: Date.now() + delay, code, reason });
+    const retryAt = Math.max(this.#notBefore, Date.now() + backoff);
+    this.#after('retry', retryAt - Date.now(), () => this.#open());
+    this.#setState('waiting', { retryAt, code, reason });
   }
 
   #stop(code, reason) {
     if (this.state === 'closed') return;
     this.#detach(code, reason);
-    const codes = { 1000: 'closed', 4001: 'auth_required', 4002: 'auth_failed', 4003: 'permission_denied', 4004: 'kicked', 4005: 'replaced' };
+    const codes = { 4001: 'auth_required', 4002: 'auth_failed', 4003: 'permission_denied', 4004: 'kicked', 4005: 'replaced' };
     const error = new MusterError(codes[code] ?? 'closed', this.#refusal || reason || `closed with ${code}`);
     for (const name of [...this.#rooms.keys()]) this.#forget(name, error);
     this.#ready?.reject(error);
@@ -351,12 +327,10 @@ export class Client {
   }
 
   #setState(state, more = {}) { this.state = state; this.#emit('state', { state, ...more }); }
-
   #after(name, ms, run) {
     this.#cancel(name);
     this.#timers.set(name, setTimeout(() => { this.#timers.delete(name); run(); }, ms));
   }
-
   #cancel(name) { clearTimeout(this.#timers.get(name)); this.#timers.delete(name); }
 
   #emit(type, event) {
@@ -368,8 +342,8 @@ export class Client {
 
 /** A promise with its ends; nobody has to look at its rejection. */
 function deferred() {
-  let resolve, reject;
-  const promise = new Promise((yes, no) => { resolve = yes; reject = no; });
-  promise.catch(() => {});
-  return { promise, resolve, reject };
+  const ends = {};
+  ends.promise = new Promise((resolve, reject) => Object.assign(ends, { resolve, reject }));
+  ends.promise.catch(() => {});
+  return ends;
 }
