@@ -1,0 +1,151 @@
+// RoomView: what one client knows of one room from what it was told, and what it was told wrongly.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "support/frames.hpp"
+
+namespace muster::test {
+
+struct RoomView {
+  struct Message {
+    std::uint64_t seq = 0;  ///< 0: `latest`, without a place in the order
+    std::string data;
+    std::string from;  ///< connection
+    std::string from_user;
+  };
+  struct Gap {
+    std::uint64_t from = 0;
+    std::uint64_t to = 0;
+  };
+  /// From a room_joined to a room_left, or to the end.
+  struct Stay {
+    std::uint64_t epoch = 0;
+    std::uint64_t joined_at = 0;
+    std::vector<Message> messages;
+    std::vector<Gap> gaps;
+    /// Everything up to here was delivered or named.
+    std::uint64_t known = 0;
+    bool over = false;
+  };
+  struct State {
+    std::string state;
+    std::uint64_t clock = 0;
+  };
+
+  bool joined = false;
+  std::vector<Stay> stays;
+  std::map<std::string, std::string> members;  ///< connection -> user
+  std::uint64_t member_count = 0;
+  std::map<std::string, State> awareness;
+  /// The clock of the last null of each client id.
+  std::map<std::string, std::uint64_t> nulls;
+  std::size_t nulls_told = 0;
+  std::vector<std::string> wrong;
+
+  /// True: the message was about a room.
+  void tell(const Told& told) {
+    const std::string type = told.type();
+    if (type == "room_joined") return on_joined(told);
+    if (type == "presence_state" || type == "error" || type == "ack") return;
+    if (!joined) return complain(type + " while not in the room");
+    if (type == "room_left") return on_left();
+    if (type == "message") return on_message(told);
+    if (type == "gap") return on_gap(told);
+    if (type == "presence") return on_presence(told);
+    if (type == "awareness_state") return on_awareness(told, false);
+    if (type == "awareness_update") return on_awareness(told, true);
+  }
+
+ private:
+  void complain(std::string what) { wrong.push_back(std::move(what)); }
+
+  void on_joined(const Told& told) {
+    const std::uint64_t seq = told.number("seq");
+    const std::uint64_t epoch = told.number("epoch");
+    members.clear();
+    for (const auto* member : told.list("members")) {
+      members[Told::text(*member, "connection")] = Told::text(*member, "user");
+    }
+    member_count = told.number("member_count");
+    if (joined) return;  // a second join changes nothing
+    joined = true;
+    awareness.clear();
+    nulls.clear();
+    stays.push_back({});
+    stays.back().epoch = epoch;
+    stays.back().joined_at = stays.back().known = seq;
+  }
+  void on_left() {
+    joined = false;
+    stays.back().over = true;
+    members.clear();
+    awareness.clear();
+  }
+  void on_message(const Told& told) {
+    Message message;
+    message.seq = told.number("seq");
+    message.data = told.value("data");
+    const auto from = told.payload().FindMember("from");
+    if (from != told.payload().MemberEnd() && from->value.IsObject()) {
+      message.from = Told::text(from->value, "connection");
+      message.from_user = Told::text(from->value, "user");
+    }
+    Stay& stay = stays.back();
+    if (message.seq != 0) {
+      if (told.number("epoch") != stay.epoch) complain("a message of another epoch");
+      if (message.seq <= stay.known) {
+        complain("seq " + std::to_string(message.seq) + " after " + std::to_string(stay.known));
+      } else {
+        stay.known = message.seq;
+      }
+    }
+    stay.messages.push_back(std::move(message));
+  }
+  void on_gap(const Told& told) {
+    const Gap gap{told.number("from"), told.number("to")};
+    Stay& stay = stays.back();
+    if (gap.from > gap.to || gap.from <= stay.known) {
+      complain("a gap of " + std::to_string(gap.from) + " to " + std::to_string(gap.to) + " after " +
+               std::to_string(stay.known));
+    } else {
+      stay.known = gap.to;
+    }
+    stay.gaps.push_back(gap);
+  }
+  void on_presence(const Told& told) {
+    for (const auto* member : told.list("left")) members.erase(Told::text(*member, "connection"));
+    for (const auto* member : told.list("joined")) {
+      members[Told::text(*member, "connection")] = Told::text(*member, "user");
+    }
+    member_count = told.number("member_count");
+  }
+  void on_awareness(const Told& told, bool change) {
+    for (const auto* entry : told.list("states")) {
+      const std::string client = Told::text(*entry, "client");
+      const std::uint64_t clock = Told::number(*entry, "clock");
+      const std::string state = Told::value(*entry, "state");
+      const auto known = awareness.find(client);
+      if (change && known != awareness.end() && clock < known->second.clock) {
+        complain("awareness of " + client + " went back to clock " + std::to_string(clock));
+      }
+      if (state != "null") {
+        awareness[client] = {state, clock};
+        continue;
+      }
+      ++nulls_told;
+      const auto told_before = nulls.find(client);
+      if (known == awareness.end() && told_before != nulls.end() && told_before->second == clock) {
+        complain("the null of " + client + " at clock " + std::to_string(clock) + " was told twice");
+      }
+      nulls[client] = clock;
+      awareness.erase(client);
+    }
+  }
+};
+
+}  // namespace muster::test

@@ -1,0 +1,211 @@
+// Seams that answer as told: at once, late, never, or not at all well.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "muster/authenticator.hpp"
+#include "muster/authorizer.hpp"
+#include "muster/broker.hpp"
+#include "support/schedule.hpp"
+
+namespace muster::test {
+
+/// How a seam answers.
+struct Answer {
+  enum class Kind : std::uint8_t { now, later, never, unavailable, raise };
+  Kind kind = Kind::now;
+  std::chrono::milliseconds after{0};
+
+  static Answer now() { return {}; }
+  static Answer later(std::chrono::milliseconds after) { return {Kind::later, after}; }
+  static Answer never() { return {Kind::never, {}}; }
+  /// The seam answers that it cannot.
+  static Answer unavailable() { return {Kind::unavailable, {}}; }
+  /// The seam throws, which it must not.
+  static Answer raise() { return {Kind::raise, {}}; }
+};
+
+/// Keeps the answers that never came, so that a test can let them come too late.
+class Withheld {
+ public:
+  void keep(Function<void()> answer) { answers_.push_back(std::move(answer)); }
+  [[nodiscard]] std::size_t count() const { return answers_.size(); }
+  void release() {
+    auto answers = std::move(answers_);
+    answers_.clear();
+    for (auto& answer : answers) answer();
+  }
+
+ private:
+  std::vector<Function<void()>> answers_;
+};
+
+/// Answers `done` with `value` as `how` says; `refusal` is the answer of a seam that cannot.
+template <class T>
+void give(Schedule& schedule, Withheld& withheld, Answer how, Reply<T> done, T value, T refusal) {
+  switch (how.kind) {
+    case Answer::Kind::now:
+      return done(std::move(value));
+    case Answer::Kind::unavailable:
+      return done(std::move(refusal));
+    case Answer::Kind::raise:
+      throw std::runtime_error("this seam was told to throw");
+    case Answer::Kind::never:
+      return withheld.keep([done, value]() mutable { done(value); });
+    case Answer::Kind::later:
+      (void)schedule.elsewhere->schedule(schedule.now() + how.after, [done, value]() mutable { done(value); });
+  }
+}
+
+/// A token is "user" or "user@tenant"; one that begins with "bad" is refused.
+class ScriptedAuthenticator final : public Authenticator {
+ public:
+  explicit ScriptedAuthenticator(Schedule& schedule) : schedule_(schedule) {}
+
+  void authenticate(const Credentials& credentials, Reply<Authentication> done) override {
+    if (core_holds_a_lock()) schedule_.fault("the authenticator was called under a lock");
+    ++asked;
+    last = credentials;
+    const Answer how = script ? script(credentials) : answer;
+    give<Authentication>(schedule_, withheld, how, std::move(done), judge(credentials.token),
+                         Error{errc::unavailable, "The users' table cannot be reached", {}});
+  }
+
+  static Authentication judge(const std::string& token) {
+    if (token.rfind("bad", 0) == 0) return reject();
+    const auto at = token.find('@');
+    return at == std::string::npos ? accept(token) : accept(token.substr(0, at), token.substr(at + 1));
+  }
+
+  Answer answer;
+  std::function<Answer(const Credentials&)> script;
+  Withheld withheld;
+  std::size_t asked = 0;
+  Credentials last;
+
+ private:
+  Schedule& schedule_;
+};
+
+class ScriptedAuthorizer final : public Authorizer {
+ public:
+  explicit ScriptedAuthorizer(Schedule& schedule) : schedule_(schedule) {}
+
+  void authorize(const Access& access, Reply<Permission> done) override {
+    if (core_holds_a_lock()) schedule_.fault("the authorizer was called under a lock");
+    ++asked;
+    last = access;
+    const Answer how = script ? script(access) : answer;
+    give<Permission>(schedule_, withheld, how, std::move(done), decide ? decide(access) : Permission::allow(),
+                     Permission::deny("The rules cannot be read"));
+  }
+
+  Answer answer;
+  std::function<Answer(const Access&)> script;
+  /// What is allowed; none: everything.
+  std::function<Permission(const Access&)> decide;
+  Withheld withheld;
+  std::size_t asked = 0;
+  Access last;
+
+ private:
+  Schedule& schedule_;
+};
+
+/// In front of a broker: its publishes and subscriptions are late, refused or lost as told. While it is inside the
+/// broker no other executor runs, because a broker's own lock knows nothing of the simulation.
+class ScriptedBroker final : public Broker {
+ public:
+  ScriptedBroker(Schedule& schedule, std::shared_ptr<Broker> behind)
+      : schedule_(schedule), behind_(std::move(behind)) {}
+
+  [[nodiscard]] NodeId attach(std::weak_ptr<Sink> sink) override {
+    sinks_.push_back(std::make_shared<QuietSink>(schedule_, std::move(sink)));
+    return behind_->attach(sinks_.back());
+  }
+  void detach(NodeId node) override {
+    const Schedule::Quiet quiet(schedule_);
+    behind_->detach(node);
+  }
+  void publish(BrokerMessage message, Reply<Result<Position>> done) override {
+    check();
+    pass(std::move(done), [this, message](Reply<Result<Position>> answered) mutable {
+      behind_->publish(std::move(message), std::move(answered));
+    });
+  }
+  void subscribe(NodeId node, RoomKey room, std::optional<Position> known, Reply<Result<Position>> done) override {
+    check();
+    pass(std::move(done), [this, node, room, known](Reply<Result<Position>> answered) mutable {
+      behind_->subscribe(node, std::move(room), known, std::move(answered));
+    });
+  }
+  void unsubscribe(NodeId node, const RoomKey& room) override {
+    check();
+    const Schedule::Quiet quiet(schedule_);
+    behind_->unsubscribe(node, room);
+  }
+  void replicate(NodeId node, BrokerState state) override {
+    check();
+    const Schedule::Quiet quiet(schedule_);
+    behind_->replicate(node, std::move(state));
+  }
+
+  Answer answer;
+
+ private:
+  class QuietSink final : public Sink {
+   public:
+    QuietSink(Schedule& schedule, std::weak_ptr<Sink> behind) : schedule_(schedule), behind_(std::move(behind)) {}
+    void on_message(const BrokerMessage& message) override {
+      const Schedule::Quiet quiet(schedule_);
+      if (const auto sink = behind_.lock()) sink->on_message(message);
+    }
+    void on_state(const BrokerState& state) override {
+      const Schedule::Quiet quiet(schedule_);
+      if (const auto sink = behind_.lock()) sink->on_state(state);
+    }
+    void on_lost(const RoomKey& room, Position known, Position next) override {
+      const Schedule::Quiet quiet(schedule_);
+      if (const auto sink = behind_.lock()) sink->on_lost(room, known, next);
+    }
+
+   private:
+    Schedule& schedule_;
+    std::weak_ptr<Sink> behind_;
+  };
+
+  void check() {
+    if (core_holds_a_lock()) schedule_.fault("the broker was called under a lock");
+  }
+  void pass(Reply<Result<Position>> done, Function<void(Reply<Result<Position>>)> forward) {
+    const Schedule::Quiet quiet(schedule_);
+    switch (answer.kind) {
+      case Answer::Kind::now:
+        return forward(std::move(done));
+      case Answer::Kind::later:
+        (void)schedule_.elsewhere->schedule(schedule_.now() + answer.after,
+                                            [this, done, forward = std::move(forward)]() mutable {
+                                              const Schedule::Quiet late(schedule_);
+                                              forward(done);
+                                            });
+        return;
+      case Answer::Kind::never:
+        return;
+      case Answer::Kind::raise:
+      case Answer::Kind::unavailable:
+        return done(Error{errc::unavailable, "The broker cannot be reached", {}});
+    }
+  }
+
+  Schedule& schedule_;
+  std::shared_ptr<Broker> behind_;
+  std::vector<std::shared_ptr<QuietSink>> sinks_;
+};
+
+}  // namespace muster::test

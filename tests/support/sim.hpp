@@ -1,0 +1,184 @@
+// Sim: a whole muster in one thread, whose clock, order and faults a seed and the test decide.
+//
+//   Sim sim;
+//   auto ann = sim.connect("ann");
+//   auto bob = sim.connect("bob");
+//   bob.join("canvas:1");
+//   ann.join("canvas:1").publish("canvas:1", R"("hi")");
+//   sim.run();
+//   CHECK(bob.messages("canvas:1") == Texts{R"("hi")"});
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "muster/connection_manager.hpp"
+#include "muster/protocols/json_protocol.hpp"
+#include "support/client.hpp"
+#include "support/schedule.hpp"
+#include "support/scripted.hpp"
+
+namespace muster::test {
+
+using namespace std::chrono_literals;
+using Texts = std::vector<std::string>;
+using Numbers = std::vector<std::uint64_t>;
+using States = std::map<std::string, std::string>;
+
+/// How a client connects.
+struct Dial {
+  std::string tenant;
+  std::size_t executor = 0;
+  std::size_t node = 0;
+  RemoteAddress address;
+  /// None: the name, with the tenant. Empty: no token in the upgrade.
+  std::optional<std::string> token;
+  ConnectionId id;
+
+  Dial& of(std::string which) { return tenant = std::move(which), *this; }
+  Dial& on(std::size_t which) { return executor = which, *this; }
+  Dial& at(std::size_t which) { return node = which, *this; }
+  Dial& from(RemoteAddress where) { return address = std::move(where), *this; }
+  Dial& with(std::string what) { return token = std::move(what), *this; }
+  /// Without a token: it has to authenticate by its first message.
+  Dial& silent() { return token = std::string(), *this; }
+};
+
+struct Setup {
+  Options options;
+  std::size_t executors = 1;
+  /// Managers; more than one need a broker.
+  std::size_t nodes = 1;
+  std::shared_ptr<Broker> broker;
+  std::uint64_t seed = 1;
+};
+
+class Sim {
+ public:
+  explicit Sim(Options options = {}, std::size_t executors = 1)
+      : Sim(Setup{std::move(options), executors, 1, nullptr, 1}) {}
+
+  explicit Sim(Setup setup)
+      : schedule(setup.seed, setup.executors),
+        authenticator(std::make_shared<ScriptedAuthenticator>(schedule)),
+        authorizer(std::make_shared<ScriptedAuthorizer>(schedule)) {
+    if (setup.broker) broker = std::make_shared<ScriptedBroker>(schedule, setup.broker);
+    for (std::size_t node = 0; node < setup.nodes; ++node) {
+      Components components;
+      components.protocols = {std::make_shared<JsonProtocol>()};
+      components.broker = broker;
+      components.random_seed = setup.seed + node;
+      managers_.push_back(make_connection_manager(setup.options, authenticator, authorizer, std::move(components)));
+      listen(*managers_.back());
+    }
+  }
+
+  /// Everything goes the way a program would: shutdown, then the executors, then the manager.
+  ~Sim() {
+    authenticator->withheld.release();
+    authorizer->withheld.release();
+    hook = nullptr;
+    schedule.after_task = nullptr;
+    for (auto& manager : managers_) manager->shutdown(nullptr);
+    schedule.advance(30s);
+    schedule.stop();
+  }
+  Sim(const Sim&) = delete;
+  Sim& operator=(const Sim&) = delete;
+
+  [[nodiscard]] IConnectionManager& manager(std::size_t node = 0) { return *managers_[node]; }
+  [[nodiscard]] const std::shared_ptr<IConnectionManager>& shared_manager(std::size_t node = 0) {
+    return managers_[node];
+  }
+
+  /// A client that has asked to connect; nothing has run.
+  Client dial(std::string name, Dial how = {}) {
+    Client client(name, schedule.executors[how.executor]);
+    OpenRequest request;
+    request.remote_address = how.address;
+    request.token = how.token ? *how.token : how.tenant.empty() ? name : name + "@" + how.tenant;
+    if (!request.token.empty()) request.token_source = TokenSource::authorization_header;
+    request.id = how.id;
+    client.pipe().open(managers_[how.node], std::move(request), [client](const Decision& decision) {
+      if (decision.connection) client.set_id(decision.connection->id());
+    });
+    clients.push_back(client);
+    return client;
+  }
+  /// A client whose opening has run as far as it goes.
+  Client connect(std::string name, Dial how = {}) {
+    Client client = dial(std::move(name), std::move(how));
+    run();
+    return client;
+  }
+
+  void run() { schedule.run(); }
+  void advance(TimePoint::duration time) { schedule.advance(time); }
+  [[nodiscard]] TimePoint now() const { return schedule.now(); }
+
+  /// What the hooks said, in order: "connected ann", "online ann", "joined ann r", "left ann r", "left ann r kicked",
+  /// "disconnected ann kicked", "offline ann".
+  [[nodiscard]] const Texts& story() const { return story_; }
+  void forget_story() { story_.clear(); }
+  [[nodiscard]] std::size_t told(std::string_view line) const {
+    return static_cast<std::size_t>(std::count(story_.begin(), story_.end(), line));
+  }
+
+  /// What no test may find: faults of the schedule, and what clients were told wrongly.
+  [[nodiscard]] Texts wrong() const {
+    Texts all = schedule.faults;
+    for (const Client& client : clients) {
+      for (const auto& what : client.wrong()) all.push_back(client.name() + ": " + what);
+      if (client.pipe().violations() != 0) all.push_back(client.name() + ": its transport was misused");
+    }
+    return all;
+  }
+  /// Whether nothing is left of anybody: every table empty, every place given back.
+  [[nodiscard]] bool is_empty(std::size_t node = 0) {
+    const Metrics now = manager(node).metrics();
+    return now.connections == 0 && now.pending == 0 && now.reserved == 0 && now.users == 0 &&
+           now.awareness_entries == 0 && manager(node).connections({}, 10).empty();
+  }
+
+  Schedule schedule;
+  const std::shared_ptr<ScriptedAuthenticator> authenticator;
+  const std::shared_ptr<ScriptedAuthorizer> authorizer;
+  std::shared_ptr<ScriptedBroker> broker;
+  std::vector<Client> clients;
+  /// Called in every hook, after the story was written: (line, connection or null). May throw.
+  std::function<void(const std::string&, Connection*)> hook;
+
+ private:
+  void listen(IConnectionManager& manager) {
+    manager.on_connected([this](Connection& c) { tell("connected " + c.identity().user, &c); });
+    manager.on_joined([this](Connection& c, const RoomKey& room) {
+      tell("joined " + c.identity().user + " " + room.name, &c);
+    });
+    manager.on_left([this](Connection& c, const RoomKey& room, std::optional<CloseReason> reason) {
+      tell("left " + c.identity().user + " " + room.name + (reason ? " " + std::string(to_string(*reason)) : ""), &c);
+    });
+    manager.on_disconnected([this](Connection& c, CloseReason reason) {
+      tell("disconnected " + c.identity().user + " " + std::string(to_string(reason)), &c);
+    });
+    manager.on_user_online([this](const UserKey& user) { tell("online " + user.user, nullptr); });
+    manager.on_user_offline([this](const UserKey& user) { tell("offline " + user.user, nullptr); });
+  }
+  void tell(std::string line, Connection* connection) {
+    if (core_holds_a_lock()) schedule.fault("a hook was called under a lock");
+    story_.push_back(line);
+    if (hook) hook(line, connection);
+  }
+
+  std::vector<std::shared_ptr<IConnectionManager>> managers_;
+  Texts story_;
+};
+
+}  // namespace muster::test
