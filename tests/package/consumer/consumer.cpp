@@ -33,7 +33,7 @@ int main(int argc, char** argv) {
   }
 
   const muster::Options options;
-  auto* const core = &muster::make_connection_manager;
+  auto* volatile core = &muster::make_connection_manager;
   std::cout << sizeof(options) << (core != nullptr ? " core" : "");
 #if defined(USES_json) || defined(USES_json_header_only)
   const muster::JsonProtocol protocol;
