@@ -12,7 +12,7 @@ from pathlib import Path
 VOCABULARY = "config function types error close_reason options message span".split()  # layer 0
 SEAMS = ("transport wire_format executor authenticator authorizer protocol broker session_store awareness_store observer "
          "room connection connection_manager reply").split()  # layer 1
-CORE = ["detail/", "impl/"]  # layer 2, but for the bodies of adapters, impl/<adapter>*
+CORE = ["detail/", "impl/", "memory/"]  # layer 2, but for the bodies of adapters, impl/<adapter>*
 FRONT = "muster"  # the front page: layers 0 and 1 in one include
 
 # Layer 3. An adapter is a header (and a folder of the same name), with what it alone may include by <...>.
@@ -24,11 +24,6 @@ ADAPTERS = {
     "auth/allow_anonymous": [],
     "auth/callback_authenticator": [],
     "auth/static_token_authenticator": [],
-    "memory/loopback_broker": [],
-    "memory/manual_executor": [],
-    "memory/memory_awareness_store": [],
-    "memory/memory_session_store": [],
-    "memory/memory_transport": [],
 }
 
 # ---- The rule. ----
