@@ -3,7 +3,7 @@
 import { Board } from './board.js';
 import { Chat } from './chat.js';
 import { Client } from './client.js';
-import { COLORS, initials, inkOn, me, rename } from './me.js';
+import { COLORS, avoid, initials, inkOn, me, rename } from './me.js';
 import { People, personFrom } from './people.js';
 import { Shared } from './shared.js';
 
@@ -14,6 +14,7 @@ const params = new URLSearchParams(location.search);
 const client = new Client(`${location.protocol.replace('http', 'ws')}//${location.host}/ws`, { token, pingInterval: 5_000 });
 const rooms = new Map();             // what this tab knows of each room it has visited, by name
 let shared, name;                    // of the room shown now
+let newcomer;                        // who has not yet seen the others there
 let doing = {};                      // our awareness beside name and colour: x, y, holds, typing
 
 // ---- the room shown
@@ -83,7 +84,7 @@ function announce(change) {
 // ---- what the server tells
 
 client.on('message', (message) => { if (message.room === name) shared.received(message); });
-client.on('joined', ({ room }) => { if (room === name) { shared.joined(); showPeople(); } });
+client.on('joined', ({ room }) => { if (room === name) { shared.joined(); showPeople(); newcomer = true; } });
 client.on('left', ({ room, error }) => { if (room === name) { notice(error.message); showPeople(); } });
 client.on('error', (error) => notice(error.message));
 client.on('latency', ({ ms }) => { $('latency').textContent = `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`; });
@@ -92,6 +93,10 @@ for (const type of ['presence', 'awareness']) {
     if (room !== name) return;
     shared.membersChanged();
     showPeople();
+    if (newcomer && type === 'awareness') {
+      newcomer = false;
+      if (avoid(new Set([...client.room(name).awareness.values()].map(({ state }) => state.color)))) { showMe(); announce({}); }
+    }
   });
 }
 
@@ -100,6 +105,7 @@ client.on('state', ({ state, retryAt, error }) => {
   clearInterval(countdown);
   const status = $('status');
   status.dataset.state = state;
+  document.body.toggleAttribute('data-live', state === 'connected');        // what was seen of the others is no longer true
   const tell = (text) => { $('status-text').textContent = text; };
   if (state !== 'connected') $('latency').textContent = '';
   if (state === 'connecting') tell(client.connection ? 'Reconnecting' : 'Connecting');

@@ -511,7 +511,8 @@ describe('the process', options, () => {
       [['--no-such-flag', '1'], 'no-such-flag'],
       [['--port', 'many'], 'port'],
       [['--auth', 'tokens:/no/such/file'], '/no/such/file'],
-      [['--static', '/no/such/folder'], '/no/such/folder'],
+      [['--auth', 'anonymous', '--static', '/no/such/folder'], '/no/such/folder'],
+      [[], '--auth'],
     ]) {
       const { code, stderr } = await within(runServer(...flags), () => `${flags} to exit`);
       assert.equal(code, 2, `${flags}: ${stderr}`);
