@@ -142,6 +142,10 @@ class MemoryTransport final : public Transport, public std::enable_shared_from_t
     const Lock lock(mutex_);
     return paused_;
   }
+  [[nodiscard]] bool is_vanished() const {
+    const Lock lock(mutex_);
+    return vanished_;
+  }
   /// Whether a batch is held.
   [[nodiscard]] bool is_pending() const {
     const Lock lock(mutex_);

@@ -1,0 +1,410 @@
+// History: one random life of a server, all of it decided by a seed.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "simulation/oracle.hpp"
+#include "support/sim.hpp"
+
+namespace muster::test {
+
+class History {
+ public:
+  explicit History(std::uint64_t seed)
+      : random_(seed * 7919 + 1), sim_(setup(seed)), oracle_(sim_), history_age_(sim_.manager().options().room.history_age) {
+    sim_.schedule.name = "seed " + std::to_string(seed);
+    sim_.schedule.yield_one_in = 2 + random_.below(4);
+    for (const char* tenant : {"", "t2"}) {
+      for (const char* room : rooms) keys_.push_back({tenant, room});
+    }
+    reentrant_ = random_.one_in(2);
+    sim_.hook = [this](const std::string& line, Connection* connection) {
+      oracle_.hook(line, connection);
+      if (connection != nullptr && reentrant_) reenter(*connection);
+    };
+    sim_.schedule.after_task = [this] {
+      if (random_.one_in(8)) oracle_.check_limits(keys_);
+    };
+    sim_.authorizer->decide = [](const Access& access) {
+      return access.target == "secret" ? Permission::deny() : Permission::allow();
+    };
+    sim_.authenticator->script = [this](const Credentials&) { return random_answer(); };
+    sim_.authorizer->script = [this](const Access&) { return random_answer(); };
+  }
+
+  /// Lives it. What was wrong, if anything, is in the answer.
+  std::vector<std::string> run() {
+    const std::size_t events = 30 + random_.below(90);
+    for (std::size_t i = 0; i < events; ++i) {
+      act();
+      pass_time();
+    }
+    settle();
+    oracle_.check_views();
+    check_secret();
+    end();
+    oracle_.check_end(keys_, stopped_ == nullptr);
+    for (const auto& what : sim_.wrong()) oracle_.fail(what);
+    return oracle_.faults;
+  }
+
+  /// Everything that could be seen, as one number.
+  [[nodiscard]] std::uint64_t trace() const {
+    std::uint64_t hash = 14695981039346656037ULL;  // FNV-1a
+    const auto mix = [&hash](std::string_view text) {
+      for (const char c : text) hash = (hash ^ static_cast<std::uint8_t>(c)) * 1099511628211ULL;
+    };
+    for (const auto& line : sim_.story()) mix(line);
+    for (const Client& client : sim_.clients) {
+      mix(std::to_string(client.pipe().writes()) + "/" + std::to_string(client.pipe().bytes()) + client.close_text());
+      for (const Told& told : client.log()) mix(told.type() + compact(told.payload()));
+    }
+    return hash;
+  }
+
+ private:
+  static constexpr std::array<const char*, 6> rooms{"a", "b", "small:a", "short:a", "secret", "busy"};
+  static constexpr std::array<const char*, 4> users{"ann", "bob", "cat", "dan"};
+
+  Setup setup(std::uint64_t seed) {
+    Setup setup;
+    setup.seed = seed;
+    setup.executors = 1 + random_.below(3);
+    Options& o = setup.options;
+    o.max_connections = random_.one_in(2) ? 4 + random_.below(4) : 1000;
+    o.max_connections_per_ip = random_.one_in(3) ? 3 : 0;
+    o.connect_rate_per_ip = random_.one_in(4) ? 4 : 0;
+    o.connect_rate_window = 10s;
+    o.max_connections_per_user = random_.one_in(4) ? 2 : 0;
+    o.user_limit_policy = random_.one_in(2) ? UserLimitPolicy::reject_new : UserLimitPolicy::close_oldest;
+    o.auth_mode = random_.one_in(6) ? AuthMode::message_only : AuthMode::upgrade_or_message;
+    o.close_on_permission_denied = random_.one_in(8);
+    o.rooms_per_connection = random_.one_in(2) ? 2 : 128;
+    o.awareness_per_connection = random_.one_in(3) ? 2 : 16;
+    o.rooms_created_per_minute = 0;
+    o.message_rate = o.byte_rate = o.frame_rate = 0;
+    o.waiting_commands = random_.one_in(2) ? 2 : 64;
+    o.unsent_soft_bytes = random_.one_in(2) ? 300 + random_.below(1000) : 64 * 1024;
+    o.unsent_hard_bytes = o.unsent_soft_bytes * (2 + random_.below(30));
+    o.heartbeat = random_.one_in(3) ? 2s : 0s;
+    o.pong_timeout = 1s;
+    o.fan_out_slice = 1 + random_.below(3);
+    o.awareness_ttl = random_.one_in(6) ? 3s : 0s;
+    o.presence_scope = random_.one_in(4) ? PresenceScope::tenant : PresenceScope::shared_rooms;
+    o.room.history_age = 5s;
+    o.room.awareness_interval = random_.one_in(3) ? 0ms : 50ms;
+    if (random_.one_in(4)) o.room.history_messages = 0;
+    if (random_.one_in(5)) o.room.presence_list_max = 2;
+    o.rooms_by_prefix["small:"] = o.room;
+    o.rooms_by_prefix["small:"].room_capacity = 1 + random_.below(3);
+    if (random_.one_in(2)) o.rooms_by_prefix["small:"].capacity_counts = CapacityCounts::connections;
+    o.rooms_by_prefix["short:"] = o.room;
+    o.rooms_by_prefix["short:"].history_messages = 1 + random_.below(3);
+    return setup;
+  }
+
+  Answer random_answer() {
+    switch (calm_ ? 0 : random_.below(12)) {
+      case 1:
+        return Answer::later(std::chrono::milliseconds(1 + random_.below(300)));
+      case 2:
+        return random_.one_in(2) ? Answer::later(std::chrono::milliseconds(4000 + random_.below(4000)))
+                                 : Answer::never();
+      case 3:
+        return random_.one_in(4) ? Answer::raise() : Answer::unavailable();
+      default:
+        return Answer::now();
+    }
+  }
+
+  // What happens.
+
+  void act() {
+    if (oracle_.peers.size() < 3) return connect();
+    const std::size_t chance = random_.below(100);
+    if (chance < 10) return connect();
+    if (chance < 82) return command(random_.below(oracle_.peers.size()));
+    if (chance < 97) return on_server();
+    stop_an_executor();
+  }
+
+  void connect() {
+    if (oracle_.peers.size() >= 14) return;
+    const std::string user = random_.pick(users);
+    Dial dial;
+    if (random_.one_in(5)) dial.tenant = "t2";
+    dial.executor = random_.below(sim_.schedule.executors.size());
+    dial.address = RemoteAddress::v4(10, 0, 0, static_cast<std::uint8_t>(1 + random_.below(2)));
+    const bool silent = random_.one_in(4);
+    if (silent) dial.silent();
+    if (!silent && random_.one_in(10)) dial.with("bad");
+    const std::string name = user + "#" + std::to_string(oracle_.peers.size());
+    if (!silent && !dial.token) dial.with(dial.tenant.empty() ? user : user + "@" + dial.tenant);
+    const Client client = sim_.dial(name, dial);
+    oracle_.peers.push_back({client, dial.tenant, sim_.schedule.executors[dial.executor] == stopped_, {}});
+    if (silent && !random_.one_in(4)) {
+      client.authenticate(random_.one_in(6) ? "bad" : dial.tenant.empty() ? user : user + "@" + dial.tenant);
+    }
+    if (random_.one_in(2)) client.join(random_.pick(rooms));
+  }
+
+  void command(std::size_t index) {
+    Oracle::Peer& peer = oracle_.peers[index];
+    const Client& client = peer.client;
+    const std::string room = random_.one_in(3) ? "busy" : random_.pick(rooms);
+    switch (random_.below(30)) {
+      default:
+        return publish(peer, index, room);
+      case 0: case 1: case 2: case 3: case 4: case 5:
+        client.join(room);
+        return;
+      case 6: case 7:
+        client.leave(room);
+        return;
+      case 8: case 9: case 10: case 11:
+        clock_ += 10;
+        client.aware(room, random_.one_in(4) ? "null" : R"({"at":)" + std::to_string(clock_) + "}", clock_,
+                     random_.one_in(3) ? "" : random_.one_in(2) ? "x" : "y");
+        return;
+      case 12:
+        client.stall();
+        return;
+      case 13: case 14:
+        client.resume();
+        return;
+      case 15:
+        client.pipe().take_per_turn(random_.one_in(2) ? 0 : 1 + random_.below(100));
+        return;
+      case 16:
+        if (random_.one_in(3)) client.pipe().fail_write(1 + random_.below(5));
+        return;
+      case 17:
+        if (random_.one_in(3)) client.vanish();
+        return;
+      case 18:
+        client.hang_up(random_.one_in(2) ? CloseReason::normal : random_.one_in(2) ? CloseReason::lost : CloseReason::going_away);
+        return;
+      case 19:
+        if (random_.one_in(4)) client.raw("not json");
+        else client.say("ping", "{}");
+        return;
+      case 20:
+        client.say(random_.one_in(2) ? "awareness_query" : "presence_query", R"({"room":")" + room + "\"}");
+        return;
+      case 21:
+        client.pong();
+        return;
+    }
+  }
+
+  void publish(Oracle::Peer& peer, std::size_t index, const std::string& room) {
+    Publish publish;
+    publish.tenant = peer.tenant;
+    publish.room = room;
+    publish.publisher = index;
+    const std::size_t how = random_.below(6);
+    publish.latest = how == 0;
+    publish.echo = how == 1;
+    const std::size_t times = random_.one_in(6) ? 8 : 1;
+    for (std::size_t i = 0; i < times; ++i) {
+      const std::uint64_t number = oracle_.publishing(publish);
+      const std::string data = std::to_string(number);
+      if (publish.latest) peer.client.publish_latest(room, data, "k");
+      else if (publish.echo) peer.client.publish_echo(room, data);
+      else peer.client.publish(room, data);
+      peer.publishes[peer.client.last_id()] = number;
+    }
+  }
+
+  /// The embedder's program, on some thread: here and now, or as a task.
+  void on_server() {
+    auto work = [this] { server_act(); };
+    if (random_.one_in(2)) return work();
+    auto& executor = random_.one_in(2) ? sim_.schedule.elsewhere : random_.pick(sim_.schedule.executors);
+    (void)executor->post(work);
+  }
+
+  void server_act() {
+    IConnectionManager& manager = sim_.manager();
+    const ConnectionId id = random_.pick(oracle_.peers).client.id();
+    switch (random_.below(14)) {
+      default:
+        return server_publish(random_.pick(keys_), random_.one_in(2) ? id : ConnectionId());
+      case 0:
+        manager.remove(id, random_.one_in(2) ? CloseReason::normal : CloseReason::policy);
+        return;
+      case 1:
+        manager.kick(id, "out", random_.one_in(2));
+        return;
+      case 2:
+        if (random_.one_in(6)) manager.close_all(CloseReason::going_away, "restart", [](std::size_t) {});
+        return;
+      case 3:
+        manager.sweep_now([this](std::size_t found) {
+          if (found != 0 && stopped_ == nullptr) oracle_.fail("a sweep found " + std::to_string(found));
+        });
+        return;
+      case 4:
+        (void)manager.send(id, json("1"));
+        (void)manager.send_to_user({"", random_.pick(users)}, json("2"));
+        (void)manager.send_to_all(json("3"));
+        return;
+      case 5:
+        sim_.authorizer->withheld.release();
+        return;
+      case 6:
+        sim_.authenticator->withheld.release();
+        return;
+    }
+  }
+
+  void server_publish(const RoomKey& key, ConnectionId exclude) {
+    Publish publish;
+    publish.tenant = key.tenant;
+    publish.room = key.name;
+    publish.exclude = exclude;
+    publish.latest = random_.one_in(6);
+    const std::uint64_t number = oracle_.publishing(publish);
+    sim_.manager().publish(key, json(std::to_string(number)),
+                           publish.latest ? Delivery::latest("s") : Delivery::reliable(), exclude,
+                           [this, number](const Result<Published>& done) {
+                             if (core_holds_a_lock()) oracle_.fail("a publish was answered under a lock");
+                             if (done) oracle_.published(number, done.value().position);
+                           });
+  }
+
+  /// What an embedder may do inside a hook: anything.
+  void reenter(Connection& connection) {
+    switch (random_.below(calm_ ? 40 : 12)) {
+      case 0:
+        return server_publish({connection.identity().tenant, random_.pick(rooms)},
+                              random_.one_in(2) ? connection.id() : ConnectionId());
+      case 1:
+        sim_.manager().remove(random_.one_in(2) ? connection.id() : random_.pick(oracle_.peers).client.id());
+        return;
+      case 2: {
+        Publish publish;
+        publish.tenant = connection.identity().tenant;
+        publish.room = random_.pick(rooms);
+        publish.exclude = connection.id();
+        connection.publish(publish.room, json(std::to_string(oracle_.publishing(publish))));
+        return;
+      }
+      case 3:
+        connection.send(json("4"));
+        return;
+      case 4:
+        if (random_.one_in(5)) connection.close(CloseReason::policy, "in a hook");
+        return;
+      case 5:
+        if (random_.one_in(5)) throw std::runtime_error("a hook of the embedder fails");
+        return;
+      default:
+        return;
+    }
+  }
+
+  void stop_an_executor() {
+    auto& executors = sim_.schedule.executors;
+    if (stopped_ != nullptr || executors.size() < 2 || !random_.one_in(3)) return;
+    stopped_ = random_.pick(executors);
+    stopped_->loop().stop();
+    for (auto& peer : oracle_.peers) peer.orphaned = peer.orphaned || peer.client.executor() == stopped_;
+  }
+
+  // Time.
+
+  void pass_time() {
+    const std::size_t chance = random_.below(20);
+    if (chance < 12) {
+      for (std::size_t steps = random_.below(12); steps > 0 && sim_.schedule.step(); --steps) {
+      }
+    } else if (chance < 16) {
+      sim_.run();
+    } else if (chance < 19) {
+      sim_.advance(std::chrono::milliseconds(1 + random_.below(200)));
+    } else {
+      if (random_.one_in(2)) beat();
+      sim_.advance(std::chrono::milliseconds(200 + random_.below(3000)));
+    }
+  }
+
+  void beat() {
+    for (const auto& peer : oracle_.peers) peer.client.pong();
+  }
+
+  /// Everybody reads again or is gone, every answer came, and every batch was told.
+  void settle() {
+    calm_ = true;
+    for (const auto& peer : oracle_.peers) {
+      peer.client.pipe().take_per_turn(0);
+      peer.client.pipe().fail_write(0);
+      peer.client.resume();
+      if (peer.client.pipe().is_vanished()) peer.client.hang_up(CloseReason::lost);
+    }
+    sim_.authenticator->withheld.release();
+    sim_.authorizer->withheld.release();
+    // Whoever is on a stopped executor is found when somebody looks.
+    if (stopped_ != nullptr) sim_.manager().sweep_now(nullptr);
+    for (int i = 0; i < 20; ++i) {
+      beat();
+      sim_.advance(500ms);
+    }
+    reentrant_ = false;
+    beat();
+    sim_.advance(300ms);
+  }
+
+  void check_secret() {
+    for (const auto& key : keys_) {
+      if (key.name == "secret" && sim_.manager().room(key)->size() != 0) oracle_.fail("somebody is in the secret room");
+    }
+    for (const auto& peer : oracle_.peers) {
+      const auto& views = peer.client.rooms();
+      const auto found = views.find("secret");
+      if (found != views.end() && !found->second.stays.empty()) oracle_.fail(peer.client.name() + " was let into the secret room");
+    }
+  }
+
+  void end() {
+    std::optional<std::size_t> closed;
+    bool down = false;
+    switch (random_.below(3)) {
+      case 0:
+        for (const auto& peer : oracle_.peers) peer.client.hang_up();
+        sim_.run();
+        [[fallthrough]];
+      case 1:
+        sim_.manager().close_all(CloseReason::going_away, "", [&closed](std::size_t count) { closed = count; });
+        break;
+      default:
+        sim_.manager().shutdown([&down] { down = true; });
+    }
+    sim_.advance(20s);
+    if (!closed && !down) oracle_.fail("the end was never told");
+    sim_.advance(history_age_);
+    sim_.manager().sweep_now([this](std::size_t found) {
+      if (found != 0 && stopped_ == nullptr) oracle_.fail("the last sweep found " + std::to_string(found));
+    });
+    sim_.run();
+  }
+
+  Random random_;
+  Sim sim_;
+  Oracle oracle_;
+  std::chrono::milliseconds history_age_;
+  std::vector<RoomKey> keys_;
+  std::shared_ptr<SimExecutor> stopped_;
+  std::uint64_t clock_ = 0;
+  bool reentrant_ = false;
+  bool calm_ = false;
+};
+
+}  // namespace muster::test

@@ -1,0 +1,329 @@
+// Oracle: what was done in one history, and what therefore must be true of what everyone was told.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "support/sim.hpp"
+
+namespace muster::test {
+
+/// One publish. Its payload is its number, so that a message is known by what it carries.
+struct Publish {
+  std::string tenant;
+  std::string room;
+  /// The client that published; none: the server.
+  std::optional<std::size_t> publisher;
+  bool echo = false;
+  bool latest = false;
+  /// Who else must not get it.
+  ConnectionId exclude;
+  std::optional<Position> position;
+};
+
+class Oracle {
+ public:
+  explicit Oracle(Sim& sim) : sim_(sim) {}
+
+  struct Peer {
+    Client client;
+    std::string tenant;
+    /// Its executor was stopped under it.
+    bool orphaned = false;
+    /// Command id -> publish.
+    std::map<std::string, std::uint64_t> publishes;
+  };
+  std::vector<Peer> peers;
+  std::vector<std::string> faults;
+
+  void fail(std::string what) {
+    if (faults.size() < 10) faults.push_back(std::move(what));
+  }
+
+  /// Records a publish and returns its number.
+  std::uint64_t publishing(Publish publish) {
+    publishes_[++last_publish_] = std::move(publish);
+    return last_publish_;
+  }
+  void published(std::uint64_t number, Position position) {
+    if (position.seq == 0) return;
+    place(publishes_[number].tenant, publishes_[number].room, position, number);
+  }
+
+  // Hooks, as they run.
+
+  void hook(const std::string& line, Connection* connection) {
+    const std::string what = line.substr(0, line.find(' '));
+    if (connection == nullptr) {
+      online_[line.substr(line.find(' ') + 1)] += what == "online" ? 1 : -1;
+      return;
+    }
+    Life& life = lives_[connection->id()];
+    const Peer* peer = peer_of(connection->id());
+    if (peer != nullptr && !peer->client.executor()->loop().is_running()) {
+      fail("a hook of " + peer->client.name() + " ran elsewhere: " + line);
+    }
+    const auto room = [&line] {
+      const auto from = line.find(' ', line.find(' ') + 1) + 1;
+      return line.substr(from, line.find(' ', from) - from);
+    };
+    if (what == "connected") {
+      if (life.connected || life.disconnected) fail("on_connected twice: " + line);
+      life.connected = true;
+      return;
+    }
+    if (!life.connected || life.disconnected) fail("a hook before on_connected or after on_disconnected: " + line);
+    if (what == "joined" && !life.rooms.insert(room()).second) fail("on_joined twice: " + line);
+    if (what == "left" && life.rooms.erase(room()) == 0) fail("on_left of a room it was not in: " + line);
+    if (what == "disconnected") {
+      if (!life.rooms.empty()) fail("on_disconnected before on_left: " + line);
+      if (sim_.manager().contains(connection->id())) fail("on_disconnected before the tables changed: " + line);
+      life.disconnected = true;
+      life.reason = line.substr(line.rfind(' ') + 1);
+    }
+  }
+
+  // Checks.
+
+  /// At any moment: no limit is overshot.
+  void check_limits(const std::vector<RoomKey>& rooms) {
+    const Schedule::Quiet quiet(sim_.schedule);
+    const Options& options = sim_.manager().options();
+    const Metrics now = sim_.manager().metrics();
+    if (options.max_connections != 0 && now.reserved > options.max_connections) fail("max_connections was overshot");
+    for (const RoomKey& key : rooms) {
+      const RoomOptions& room = options.room_options(key.name);
+      if (room.room_capacity == 0) continue;
+      const auto members = sim_.manager().room(key)->members();
+      std::set<std::string> users;
+      for (const Member& member : members) users.insert(member.user);
+      const std::size_t counted = room.capacity_counts == CapacityCounts::users ? users.size() : members.size();
+      if (counted > room.room_capacity) fail("the capacity of " + key.name + " was overshot");
+    }
+    for (const Peer& peer : peers) {
+      const auto info = peer.client.id() ? sim_.manager().find(peer.client.id()) : std::nullopt;
+      if (info && options.rooms_per_connection != 0 && info->rooms.size() > options.rooms_per_connection) {
+        fail("rooms_per_connection was overshot by " + peer.client.name());
+      }
+    }
+  }
+
+  /// At rest, with everyone reading: what everyone was told is what is true.
+  void check_views() {
+    read_acknowledgements();
+    for (std::size_t i = 0; i < peers.size(); ++i) {
+      for (const auto& what : peers[i].client.wrong()) fail(peers[i].client.name() + ": " + what);
+      for (const auto& [room, view] : peers[i].client.rooms()) {
+        for (const auto& stay : view.stays) place_messages(i, room, stay);
+      }
+    }
+    for (std::size_t i = 0; i < peers.size(); ++i) {
+      seen_.clear();
+      for (const auto& [room, view] : peers[i].client.rooms()) {
+        for (std::size_t stay = 0; stay < view.stays.size(); ++stay) {
+          check_stay(i, room, view.stays[stay], view.joined && stay + 1 == view.stays.size() && is_alive(peers[i]));
+        }
+        if (view.joined && is_alive(peers[i])) {
+          check_members(i, room, view);
+          check_awareness(i, room, view);
+        }
+      }
+    }
+    for (const auto& [user, count] : online_) {
+      const bool is = sim_.manager().is_online({"", user}) || sim_.manager().is_online({"t2", user});
+      if (count != 0 && !is) fail(user + " went online and never offline");
+    }
+  }
+
+  /// After everyone was closed: nobody is left anywhere, and every end was one end.
+  void check_end(const std::vector<RoomKey>& rooms, bool all_hooks) {
+    const Metrics now = sim_.manager().metrics();
+    if (now.connections != 0) fail(std::to_string(now.connections) + " ghosts among the connections");
+    if (now.pending != 0) fail(std::to_string(now.pending) + " ghosts among the pending");
+    if (now.reserved != 0) fail(std::to_string(now.reserved) + " places were never given back");
+    if (now.users != 0) fail(std::to_string(now.users) + " ghosts among the users");
+    if (now.rooms != 0) fail(std::to_string(now.rooms) + " rooms are left");
+    if (now.awareness_entries != 0) fail(std::to_string(now.awareness_entries) + " awareness entries are left");
+    if (sim_.manager().awareness().size() != 0) fail("the awareness store is not empty");
+    if (sim_.manager().connection_count() != 0 || !sim_.manager().connections({}, 10).empty()) fail("a lookup finds a ghost");
+    for (const RoomKey& key : rooms) {
+      if (sim_.manager().room(key)->size() != 0 || !sim_.manager().connections_in(key).empty()) {
+        fail("a ghost in " + key.name);
+      }
+    }
+    for (const Peer& peer : peers) check_ending(peer);
+    if (all_hooks) {
+      for (const auto& [id, life] : lives_) {
+        if (life.connected && !life.disconnected) fail("no on_disconnected of " + to_string(id));
+      }
+      for (const auto& [user, count] : online_) {
+        if (count != 0) fail(user + ": user_online and user_offline do not match");
+      }
+    }
+  }
+
+  [[nodiscard]] bool is_alive(const Peer& peer) const {
+    return !peer.orphaned && peer.client.id() && sim_.manager().contains(peer.client.id());
+  }
+
+ private:
+  struct Life {
+    bool connected = false;
+    bool disconnected = false;
+    std::set<std::string> rooms;
+    std::string reason;
+  };
+  using Place = std::tuple<std::string, std::string, std::uint64_t, std::uint64_t>;
+
+  [[nodiscard]] bool is_excluded(const Publish& publish, std::size_t index) const {
+    return (publish.publisher == index && !publish.echo) ||
+           (publish.exclude && publish.exclude == peers[index].client.id());
+  }
+  [[nodiscard]] const Peer* peer_of(ConnectionId id) const {
+    for (const Peer& peer : peers) {
+      if (peer.client.id() == id) return &peer;
+    }
+    return nullptr;
+  }
+
+  void place(const std::string& tenant, const std::string& room, Position position, std::uint64_t number) {
+    Publish& publish = publishes_[number];
+    if (publish.position && *publish.position != position) fail("publish " + std::to_string(number) + " has two positions");
+    publish.position = position;
+    const auto at = placed_.emplace(Place{tenant, room, position.epoch, position.seq}, number);
+    if (at.first->second != number) {
+      fail(room + ": seq " + std::to_string(position.seq) + " is both publish " + std::to_string(at.first->second) +
+           " and " + std::to_string(number));
+    }
+  }
+  void read_acknowledgements() {
+    for (Peer& peer : peers) {
+      for (const Told& told : peer.client.log()) {
+        const auto found = peer.publishes.find(told.reply_to());
+        if (found == peer.publishes.end() || told.type() != "ack") continue;
+        published(found->second, {told.number("epoch"), told.number("seq")});
+      }
+    }
+  }
+  void place_messages(std::size_t index, const std::string& room, const RoomView::Stay& stay) {
+    for (const auto& message : stay.messages) {
+      const std::uint64_t number = std::stoull(message.data);
+      if (publishes_.count(number) == 0) {
+        fail(peers[index].client.name() + " got a message that nobody sent: " + message.data);
+      } else if (message.seq != 0) {
+        place(peers[index].tenant, room, {stay.epoch, message.seq}, number);
+      }
+    }
+  }
+
+  void check_stay(std::size_t index, const std::string& room, const RoomView::Stay& stay, bool lasts) {
+    const Peer& peer = peers[index];
+    const std::string who = peer.client.name() + " in " + room;
+    std::set<std::uint64_t> known;
+    for (const auto& message : stay.messages) {
+      const std::uint64_t number = std::stoull(message.data);
+      const auto found = publishes_.find(number);
+      if (found == publishes_.end()) continue;
+      const Publish& publish = found->second;
+      if (publish.room != room || publish.tenant != peer.tenant) fail(who + " got a message of another room");
+      if (is_excluded(publish, index)) fail(who + " got " + message.data + ", from which it was excluded");
+      if (!seen_.insert(number).second) fail(who + " got " + message.data + " twice");
+      if (publish.latest != (message.seq == 0)) fail(who + ": a seq where there is none, or none where there is one");
+      if (message.seq != 0) known.insert(message.seq);
+    }
+    for (const auto& gap : stay.gaps) {
+      for (std::uint64_t seq = gap.from; seq <= gap.to && gap.to - gap.from < 100000; ++seq) known.insert(seq);
+    }
+    std::uint64_t end = stay.known;
+    if (lasts) {
+      const Position now = sim_.manager().room({peer.tenant, room})->position();
+      if (now.epoch != stay.epoch) fail(who + ": the room changed its epoch under a member");
+      if (now.seq < end) fail(who + " saw more than there is");
+      end = now.seq;
+    }
+    // Its own publishes whose place nobody told it or anyone.
+    std::size_t unplaced = 0;
+    for (const auto& [number, publish] : publishes_) {
+      if (!publish.position && !publish.latest && publish.room == room && publish.tenant == peer.tenant &&
+          is_excluded(publish, index)) {
+        ++unplaced;
+      }
+    }
+    for (std::uint64_t seq = stay.joined_at + 1; seq <= end; ++seq) {
+      if (known.count(seq) != 0) continue;
+      const auto at = placed_.find(Place{peer.tenant, room, stay.epoch, seq});
+      if (at == placed_.end() && unplaced > 0) {
+        --unplaced;
+        continue;
+      }
+      if (at == placed_.end() || !is_excluded(publishes_[at->second], index)) {
+        fail(who + " never heard of seq " + std::to_string(seq) + " (joined at " + std::to_string(stay.joined_at) +
+             ", room at " + std::to_string(end) + ")");
+      }
+    }
+  }
+
+  void check_members(std::size_t index, const std::string& room, const RoomView& view) {
+    const Peer& peer = peers[index];
+    const auto members = sim_.manager().room({peer.tenant, room})->members();
+    const std::string who = peer.client.name() + " in " + room;
+    if (view.member_count != members.size()) {
+      fail(who + " counts " + std::to_string(view.member_count) + " members of " + std::to_string(members.size()));
+    }
+    if (sim_.manager().options().room_options(room).presence_list_max < 10) return;  // then only counts are told
+    std::map<std::string, std::string> truth;
+    for (const Member& member : members) truth[to_string(member.connection)] = member.user;
+    if (view.members != truth) fail(who + " does not see who is there");
+  }
+
+  void check_awareness(std::size_t index, const std::string& room, const RoomView& view) {
+    const Peer& peer = peers[index];
+    std::map<std::string, std::pair<std::string, std::uint64_t>> truth;
+    std::map<std::string, std::pair<std::string, std::uint64_t>> seen;
+    for (const auto& [client, state] : view.awareness) seen[client] = {state.state, state.clock};
+    for (const AwarenessEntry& entry : sim_.manager().awareness().get_all({peer.tenant, room})) {
+      if (entry.owner.connection == peer.client.id()) {
+        seen.erase(entry.client);  // nobody has to tell it what it said itself
+      } else {
+        truth[entry.client] = {std::string(entry.state.view()), entry.clock};
+      }
+    }
+    if (seen == truth) return;
+    std::string text = peer.client.name() + " in " + room + " sees other awareness than there is; sees";
+    for (const auto& [client, state] : seen) text += " " + client + "@" + std::to_string(state.second);
+    text += "; true are";
+    for (const auto& [client, state] : truth) text += " " + client + "@" + std::to_string(state.second);
+    fail(text);
+  }
+
+  void check_ending(const Peer& peer) {
+    const MemoryTransport& pipe = peer.client.pipe();
+    const std::string& who = peer.client.name();
+    if (pipe.violations() != 0) fail(who + ": the transport was written or closed after its close");
+    if (peer.orphaned) return;
+    if (!pipe.is_gone()) fail(who + " was never closed");
+    const auto life = lives_.find(peer.client.id());
+    if (life == lives_.end() || !life->second.disconnected || !pipe.closing()) return;
+    for (const auto& entry : close_reasons) {
+      if (entry.name == life->second.reason && entry.code != pipe.closing()->code) {
+        fail(who + " was told " + std::to_string(pipe.closing()->code) + " for " + life->second.reason);
+      }
+    }
+  }
+
+  Sim& sim_;
+  std::uint64_t last_publish_ = 0;
+  std::map<std::uint64_t, Publish> publishes_;
+  std::map<Place, std::uint64_t> placed_;
+  std::set<std::uint64_t> seen_;
+  std::map<ConnectionId, Life> lives_;
+  std::map<std::string, int> online_;
+};
+
+}  // namespace muster::test
