@@ -1,0 +1,124 @@
+// AsioExecutor: tasks of one turn in one handler, and one timer for all deadlines.
+#pragma once
+
+#include <asio/io_context.hpp>
+#include <asio/post.hpp>
+#include <asio/steady_timer.hpp>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "muster/transports/websocketpp.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+namespace websocketpp {
+
+struct AsioExecutor::State : std::enable_shared_from_this<AsioExecutor::State> {
+  explicit State(asio::io_context& io) : context(&io), timer(std::in_place, io) {}
+
+  std::mutex mutex;
+  // What the mutex guards. `context` is null once stopped; posting to it happens under the mutex, because the owner may
+  // destroy it as soon as `stop` has returned.
+  asio::io_context* context;
+  bool run_posted = false;
+  std::vector<Task> posted;
+  std::multimap<TimePoint, Task> scheduled;
+  TimePoint armed_for = TimePoint::max();
+
+  // The loop's own, and the owner's once it has returned.
+  std::vector<Task> running;
+  std::optional<asio::steady_timer> timer;
+
+  void run() noexcept {
+    {
+      const std::lock_guard<std::mutex> lock(mutex);
+      run_posted = false;
+      running.swap(posted);
+    }
+    for (Task& task : running) {
+      task();
+      task = nullptr;
+    }
+    running.clear();
+  }
+
+  // The earliest deadline changed, or was met.
+  void arm() {
+    const std::lock_guard<std::mutex> lock(mutex);
+    if (context == nullptr) return;
+    if (scheduled.empty()) {
+      armed_for = TimePoint::max();
+      return;
+    }
+    armed_for = scheduled.begin()->first;
+    timer->expires_at(armed_for);
+    timer->async_wait([state = shared_from_this()](const asio::error_code& error) {
+      if (!error) state->expire();
+    });
+  }
+
+  void expire() noexcept {
+    std::vector<Task> due;
+    {
+      const std::lock_guard<std::mutex> lock(mutex);
+      const auto end = scheduled.upper_bound(std::chrono::steady_clock::now());
+      for (auto entry = scheduled.begin(); entry != end; ++entry) due.push_back(std::move(entry->second));
+      scheduled.erase(scheduled.begin(), end);
+    }
+    for (Task& task : due) {
+      task();
+      task = nullptr;
+    }
+    arm();
+  }
+};
+
+MUSTER_INLINE AsioExecutor::AsioExecutor(asio::io_context& context) : state_(std::make_shared<State>(context)) {}
+
+MUSTER_INLINE AsioExecutor::~AsioExecutor() = default;
+
+MUSTER_INLINE bool AsioExecutor::post(Task task) {
+  const std::lock_guard<std::mutex> lock(state_->mutex);
+  if (state_->context == nullptr) return false;
+  state_->posted.push_back(std::move(task));
+  if (!std::exchange(state_->run_posted, true)) {
+    asio::post(*state_->context, [state = state_] { state->run(); });
+  }
+  return true;
+}
+
+MUSTER_INLINE bool AsioExecutor::schedule(TimePoint when, Task task) {
+  const std::lock_guard<std::mutex> lock(state_->mutex);
+  if (state_->context == nullptr) return false;
+  state_->scheduled.emplace(when, std::move(task));
+  if (when < state_->armed_for) {
+    state_->armed_for = when;
+    // The timer belongs to the loop.
+    asio::post(*state_->context, [state = state_] { state->arm(); });
+  }
+  return true;
+}
+
+MUSTER_INLINE TimePoint AsioExecutor::now() const { return std::chrono::steady_clock::now(); }
+MUSTER_INLINE WallTime AsioExecutor::wall_now() const { return std::chrono::system_clock::now(); }
+
+MUSTER_INLINE void AsioExecutor::stop() {
+  std::vector<Task> posted;
+  std::multimap<TimePoint, Task> scheduled;
+  {
+    const std::lock_guard<std::mutex> lock(state_->mutex);
+    if (state_->context == nullptr) return;
+    state_->context = nullptr;
+    posted.swap(state_->posted);
+    scheduled.swap(state_->scheduled);
+    state_->timer.reset();
+  }
+  // What the tasks own goes here, with no lock held: it may post.
+}
+
+}  // namespace websocketpp
+}  // namespace MUSTER_ABI
+}  // namespace muster

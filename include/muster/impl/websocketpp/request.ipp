@@ -1,0 +1,206 @@
+// HTTP/1.1 as far as a WebSocket server needs it: the head of a request, and whole answers.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "muster/error.hpp"
+#include "muster/transports/websocketpp.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+namespace websocketpp {
+namespace detail {
+
+[[nodiscard]] inline char lower(char c) noexcept { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c; }
+
+[[nodiscard]] inline bool equal_ignoring_case(std::string_view a, std::string_view b) noexcept {
+  return a.size() == b.size() &&
+         std::equal(a.begin(), a.end(), b.begin(), [](char x, char y) { return lower(x) == lower(y); });
+}
+
+[[nodiscard]] inline std::string_view trim(std::string_view text) noexcept {
+  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
+  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
+  return text;
+}
+
+/// Calls `use` with every trimmed, non-empty element of a list until it returns true; whether it did.
+template <class Use>
+bool any_element(std::string_view list, char separator, Use use) {
+  while (!list.empty()) {
+    const std::size_t end = std::min(list.find(separator), list.size());
+    const std::string_view element = trim(list.substr(0, end));
+    if (!element.empty() && use(element)) return true;
+    list.remove_prefix(std::min(end + 1, list.size()));
+  }
+  return false;
+}
+
+/// Why a request is not served: what its answer says.
+struct Refusal {
+  unsigned status = 400;
+  std::string message;
+  errc code = errc::invalid_message;
+  std::chrono::milliseconds retry_after{0};
+};
+
+/// RFC 9110, 5.6.2.
+[[nodiscard]] inline bool is_token(std::string_view text) noexcept {
+  constexpr std::string_view marks = "!#$%&'*+-.^_`|~";
+  return !text.empty() && std::all_of(text.begin(), text.end(), [&](char c) {
+    return (c >= '0' && c <= '9') || (lower(c) >= 'a' && lower(c) <= 'z') || marks.find(c) != std::string_view::npos;
+  });
+}
+
+/// Reads a request's head, which ends with the empty line. Strict where leniency lets two readers see two requests: line
+/// ends are CRLF, names are tokens right before their colon, and no line continues another (RFC 9112, 2.2, 5.1, 5.2).
+[[nodiscard]] inline std::optional<Refusal> parse_head(std::string_view head, HttpRequest& request, bool& http_1_1) {
+  while (head.substr(0, 2) == "\r\n") head.remove_prefix(2);
+  const auto next_line = [&head] {
+    const std::size_t end = head.find("\r\n");
+    const std::string_view line = head.substr(0, end);
+    head.remove_prefix(end + 2);
+    return line;
+  };
+  const auto clean = [](std::string_view line) {
+    return std::none_of(line.begin(), line.end(), [](char c) { return (static_cast<unsigned char>(c) < ' ' && c != '\t') || c == 0x7f; });
+  };
+
+  const std::string_view start = next_line();
+  const std::size_t first = start.find(' ');
+  const std::size_t second = first == std::string_view::npos ? first : start.find(' ', first + 1);
+  if (second == std::string_view::npos || !clean(start) || !is_token(start.substr(0, first))) {
+    return Refusal{400, "The request line is not HTTP"};
+  }
+  const std::string_view version = start.substr(second + 1);
+  if (version != "HTTP/1.1" && version != "HTTP/1.0") return Refusal{505, "Only HTTP/1.1 is spoken here"};
+  http_1_1 = version == "HTTP/1.1";
+  request.method = start.substr(0, first);
+  std::string_view target = start.substr(first + 1, second - first - 1);
+  if (const std::size_t scheme = target.find("://"); scheme != std::string_view::npos && target.front() != '/') {
+    target.remove_prefix(scheme + 3);
+    target.remove_prefix(std::min(target.find('/'), target.size()));
+  }
+  target = target.substr(0, target.find('#'));
+  const std::size_t question = target.find('?');
+  request.path = target.substr(0, question);
+  if (question != std::string_view::npos) request.query = target.substr(question + 1);
+  if (request.path.empty()) request.path = "/";
+
+  for (std::string_view line = next_line(); !line.empty(); line = next_line()) {
+    const std::size_t colon = line.find(':');
+    if (colon == std::string_view::npos || !is_token(line.substr(0, colon)) || !clean(line)) {
+      return Refusal{400, "A header line is malformed"};
+    }
+    request.headers.emplace_back(line.substr(0, colon), trim(line.substr(colon + 1)));
+  }
+  return std::nullopt;
+}
+
+[[nodiscard]] inline std::size_t count_headers(const HttpRequest& request, std::string_view name) {
+  return static_cast<std::size_t>(
+      std::count_if(request.headers.begin(), request.headers.end(),
+                    [&](const auto& header) { return equal_ignoring_case(header.first, name); }));
+}
+
+/// Whether an element of a list header, which may be spread over several lines, satisfies `use`.
+template <class Use>
+bool any_header_element(const HttpRequest& request, std::string_view name, char separator, Use use) {
+  for (const auto& [key, value] : request.headers) {
+    if (equal_ignoring_case(key, name) && any_element(value, separator, use)) return true;
+  }
+  return false;
+}
+
+[[nodiscard]] inline std::string_view reason_phrase(unsigned status) noexcept {
+  constexpr std::pair<unsigned, std::string_view> phrases[] = {
+      {200, "OK"},          {201, "Created"},           {202, "Accepted"},
+      {204, "No Content"},  {206, "Partial Content"},   {301, "Moved Permanently"},
+      {302, "Found"},       {303, "See Other"},         {304, "Not Modified"},
+      {307, "Temporary Redirect"},                      {308, "Permanent Redirect"},
+      {400, "Bad Request"}, {401, "Unauthorized"},      {403, "Forbidden"},
+      {404, "Not Found"},   {405, "Method Not Allowed"}, {406, "Not Acceptable"},
+      {413, "Content Too Large"},                       {421, "Misdirected Request"},
+      {426, "Upgrade Required"},                        {429, "Too Many Requests"},
+      {431, "Request Header Fields Too Large"},         {500, "Internal Server Error"},
+      {501, "Not Implemented"},                         {503, "Service Unavailable"},
+      {505, "HTTP Version Not Supported"}};
+  for (const auto& [known, phrase] : phrases) {
+    if (known == status) return phrase;
+  }
+  return "Unknown";
+}
+
+/// The answer's bytes. The connection ends with it.
+[[nodiscard]] inline std::string format_response(const HttpResponse& response, bool without_body) {
+  std::string out = "HTTP/1.1 " + std::to_string(response.status) + " " + std::string(reason_phrase(response.status)) + "\r\n";
+  const auto add = [&out](std::string_view name, std::string_view value) {
+    if (!is_token(name)) return;
+    out.append(name).append(": ");
+    for (const char c : value) out.push_back(c == '\r' || c == '\n' || c == '\0' ? ' ' : c);
+    out.append("\r\n");
+  };
+  for (const auto& [name, value] : response.headers) {
+    const bool ours = equal_ignoring_case(name, "Content-Length") || equal_ignoring_case(name, "Connection") ||
+                      equal_ignoring_case(name, "Transfer-Encoding");
+    if (!ours) add(name, value);
+  }
+  const bool bodiless = response.status == 204 || response.status == 304;  // RFC 9110, 15.3.5, 15.4.5
+  if (!bodiless) {
+    if (!response.content_type.empty()) add("Content-Type", response.content_type);
+    add("Content-Length", std::to_string(response.body.size()));
+  }
+  const bool upgrade = response.status == 426;  // RFC 9110, 15.5.22: the answer names what to upgrade to
+  if (upgrade) add("Upgrade", "websocket");
+  add("Connection", upgrade ? "close, Upgrade" : "close");
+  out.append("\r\n");
+  if (!without_body && !bodiless) out.append(response.body);
+  return out;
+}
+
+/// A refusal as an answer: what was wrong as JSON, and when to come back.
+[[nodiscard]] inline HttpResponse describe_refusal(const Refusal& refusal) {
+  HttpResponse response;
+  response.status = refusal.status;
+  response.content_type = "application/json";
+  response.body = "{\"error\":\"" + std::string(to_string(refusal.code)) + "\",\"message\":\"";
+  for (const char c : refusal.message) {
+    if (c == '"' || c == '\\') {
+      response.body.push_back('\\');
+      response.body.push_back(c);
+    } else if (static_cast<unsigned char>(c) < ' ') {
+      std::array<char, 8> escaped{};
+      std::snprintf(escaped.data(), escaped.size(), "\\u%04x", static_cast<unsigned>(static_cast<unsigned char>(c)));
+      response.body.append(escaped.data());
+    } else {
+      response.body.push_back(c);
+    }
+  }
+  response.body.append("\"}\n");
+  if (refusal.status == 401) response.headers.emplace_back("WWW-Authenticate", "Bearer");  // RFC 6750, 3
+  if (refusal.status == 426) response.headers.emplace_back("Sec-WebSocket-Version", "13");  // RFC 6455, 4.4
+  if (refusal.status == 429 || refusal.status == 503) {
+    const auto seconds = std::chrono::ceil<std::chrono::seconds>(refusal.retry_after).count();
+    response.headers.emplace_back("Retry-After", std::to_string(std::max<decltype(seconds)>(seconds, 1)));
+  }
+  return response;
+}
+
+}  // namespace detail
+
+MUSTER_INLINE std::string_view HttpRequest::header(std::string_view name) const noexcept {
+  for (const auto& [key, value] : headers) {
+    if (detail::equal_ignoring_case(key, name)) return value;
+  }
+  return {};
+}
+
+}  // namespace websocketpp
+}  // namespace MUSTER_ABI
+}  // namespace muster

@@ -1,0 +1,337 @@
+// One accepted socket, from its first byte to the close of its descriptor. How a request is answered is in
+// session_handshake.ipp, frames are in session_frames.ipp, the write path is in session_write.ipp.
+#pragma once
+
+#include <asio/ip/tcp.hpp>
+#include <asio/post.hpp>
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "muster/impl/websocketpp/connection_policy.ipp"
+#include "muster/impl/websocketpp/handshake.ipp"
+#include "muster/impl/websocketpp/loop.ipp"
+#include "muster/impl/websocketpp/stream.ipp"
+#include "muster/transport.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+namespace websocketpp {
+namespace detail {
+
+/// What all sessions of one listener share.
+struct Site {
+  Site(std::shared_ptr<IConnectionManager> owner, ListenerOptions settings)
+      : manager(std::move(owner)), options(std::move(settings)), trusted_proxies(manager->options().trusted_proxies) {}
+
+  const std::shared_ptr<IConnectionManager> manager;
+  const ListenerOptions options;
+  const TrustedProxies trusted_proxies;
+  const std::shared_ptr<NoLog> no_log = std::make_shared<NoLog>();
+  ConnectionConfig::rng_type no_random;
+  std::unique_ptr<TlsContext> tls;
+  bool loopback = false;
+  /// Sockets without a place among max_connections.
+  std::atomic<std::size_t> extra_sockets{0};
+
+  [[nodiscard]] bool take_extra() {
+    if (extra_sockets.fetch_add(1) < options.extra_sockets) return true;
+    extra_sockets.fetch_sub(1);
+    return false;
+  }
+  [[nodiscard]] std::chrono::milliseconds handshake_timeout() const {
+    const auto timeout = manager->options().handshake_timeout;
+    return timeout.count() > 0 ? timeout : Options().handshake_timeout;
+  }
+  [[nodiscard]] std::size_t handshake_bytes() const {
+    const std::size_t bytes = manager->options().handshake_bytes;
+    return bytes != 0 ? bytes : Options().handshake_bytes;
+  }
+};
+
+/// Threads: the loop's. Ownership: its own, from `start` until its descriptor is closed; the core's, as a Transport.
+class Session final : public Transport, public LoopMember, public std::enable_shared_from_this<Session> {
+ public:
+  Session(std::shared_ptr<Loop> loop, std::shared_ptr<Site> site, Stream stream, RemoteAddress peer,
+          Reservation reservation, bool extra);
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+  ~Session() override = default;
+
+  void start();
+
+  // Transport.
+  [[nodiscard]] WriteResult write(const Span* spans, std::size_t count) override;
+  void close(std::uint16_t code, std::string_view text) override;
+  void abort() override;
+  void pause_reading(bool pause) override;
+
+  // LoopMember.
+  void on_deadline() override;
+  void on_stop() override;
+  void on_loop_end() override;
+
+  // For ConnectionPolicy.
+  void write_for_websocketpp(const Span* spans, std::size_t count);
+  void write_frame_is_due() { write_frame_due_ = true; }
+  void websocketpp_ended();
+
+ private:
+  enum class Phase : std::uint8_t {
+    securing,   // TLS handshake
+    reading,    // the request's head
+    asking,     // the core decides
+    upgrading,  // websocketpp writes its 101
+    open,
+    answering,  // an HTTP answer, or the last close frame, is being written
+    lingering,  // all is written; what the peer still sends is thrown away until it closes, lest a reset destroy our last bytes
+    gone        // the descriptor is closed
+  };
+  /// Who decided first that an open connection ends.
+  enum class Ending : std::uint8_t { none, by_core, by_peer, by_fault };
+
+  /// What is needed before the connection is open, and not later.
+  struct Opening {
+    RemoteAddress remote;
+    Reservation reservation;
+    HttpRequest request;
+    bool http_1_1 = false;
+    bool asked = false;
+    bool answered = false;
+    std::uint64_t id = 0;
+    std::string subprotocol;
+    std::uint16_t close_code = 0;  // not 0: close right after the upgrade
+    std::string close_text;
+  };
+
+  /// What waits for the socket to take more, in order. At most one write of websocketpp's and one batch of the core's.
+  struct Outgoing {
+    enum class Kind : std::uint8_t { upgrade, frame, batch, own };
+    Kind kind;
+    std::string own;
+    std::vector<Span> spans;
+    Cursor cursor;
+  };
+
+  [[nodiscard]] IConnectionManager& manager() { return *site_->manager; }
+  [[nodiscard]] const Options& core_options() { return site_->manager->options(); }
+
+  // Waiting and ending.
+  void wait_readable();
+  void wait_writable();
+  void on_readable();
+  void on_writable();
+  void set_deadline(std::chrono::milliseconds from_now);
+  void clear_deadline();
+  void linger();
+  void discard_input();
+  void close_descriptor(CloseReason cause, bool reset = false);
+  void end_broken();
+  void bury(CloseReason cause);
+  template <class Member>
+  void post(Member member) {
+    asio::post(loop_->context, [self = shared_from_this(), member] { ((*self).*member)(); });
+  }
+
+  // Handshake.
+  void secure();
+  void read_head();
+  void process_request();
+  void serve_http();
+  void ask(OpenRequest open);
+  void decided(Decision decision);
+  void refuse(const Refusal& refusal);
+  void refuse(CloseReason reason, const Error& error);
+  void answer(const HttpResponse& response, bool without_body);
+  void upgrade();
+
+  // Frames.
+  void opened();
+  void resume();
+  void read_frames();
+  void feed(const char* data, std::size_t size);
+  void after_slice();
+  void peer_closed();
+  void fail(CloseReason reason, std::string_view text);
+  void on_message(FrameKind kind, const std::string& payload, bool text);
+  [[nodiscard]] bool may_read() const;
+
+  // Writing.
+  WriteResult send(Outgoing::Kind kind, const Span* spans, std::size_t count, std::string own = {});
+  void written(Outgoing::Kind kind);
+  void send_close_frame(std::uint16_t code, std::string_view text);
+
+  std::shared_ptr<Session> self_;
+  std::shared_ptr<Loop> loop_;
+  std::shared_ptr<Site> site_;
+  std::optional<Stream> stream_;
+  std::shared_ptr<WebsocketppConnection> websocketpp_;
+  std::shared_ptr<Connection> connection_;
+  std::unique_ptr<Opening> opening_;
+  std::unique_ptr<std::deque<Outgoing>> outgoing_;
+  /// What was read and not used yet: the request's head, frames behind it, or what came before a pause.
+  std::string input_;
+  std::optional<Loop::Deadline> deadline_;
+  Phase phase_ = Phase::reading;
+  Ending ending_ = Ending::none;
+  CloseReason cause_ = CloseReason::lost;
+  bool extra_;
+  bool paused_ = false;
+  bool feeding_ = false;
+  bool resume_posted_ = false;
+  bool write_frame_due_ = false;
+  bool broken_ = false;
+  bool waiting_readable_ = false;
+  bool waiting_writable_ = false;
+  bool read_waits_for_writable_ = false;
+};
+
+MUSTER_INLINE Session::Session(std::shared_ptr<Loop> loop, std::shared_ptr<Site> site, Stream stream, RemoteAddress peer,
+                               Reservation reservation, bool extra)
+    : loop_(std::move(loop)), site_(std::move(site)), stream_(std::move(stream)), opening_(new Opening), extra_(extra) {
+  opening_->remote = std::move(peer);
+  opening_->reservation = std::move(reservation);
+}
+
+MUSTER_INLINE void Session::start() {
+  self_ = shared_from_this();
+  loop_->add(*this);
+  asio::error_code ignored;
+  stream_->socket().set_option(asio::ip::tcp::no_delay(true), ignored);
+  set_deadline(site_->handshake_timeout());
+  phase_ = stream_->is_tls() ? Phase::securing : Phase::reading;
+  wait_readable();
+}
+
+MUSTER_INLINE void Session::wait_readable() {
+  if (phase_ == Phase::gone || std::exchange(waiting_readable_, true)) return;
+  stream_->socket().async_wait(asio::ip::tcp::socket::wait_read, [self = shared_from_this()](const asio::error_code&) {
+    self->waiting_readable_ = false;
+    self->on_readable();
+  });
+}
+
+MUSTER_INLINE void Session::wait_writable() {
+  if (phase_ == Phase::gone || std::exchange(waiting_writable_, true)) return;
+  stream_->socket().async_wait(asio::ip::tcp::socket::wait_write, [self = shared_from_this()](const asio::error_code&) {
+    self->waiting_writable_ = false;
+    if (self->phase_ == Phase::gone) return;
+    if (std::exchange(self->read_waits_for_writable_, false)) self->on_readable();
+    if (self->phase_ != Phase::gone) self->on_writable();
+  });
+}
+
+MUSTER_INLINE void Session::on_readable() {
+  switch (phase_) {
+    case Phase::securing:
+      return secure();
+    case Phase::reading:
+    case Phase::asking:
+      return read_head();
+    case Phase::open:
+      return read_frames();
+    case Phase::lingering:
+      return discard_input();
+    case Phase::upgrading:
+    case Phase::answering:
+    case Phase::gone:
+      return;
+  }
+}
+
+MUSTER_INLINE void Session::set_deadline(std::chrono::milliseconds from_now) {
+  clear_deadline();
+  deadline_ = loop_->add_deadline(from_now, *this);
+}
+
+MUSTER_INLINE void Session::clear_deadline() {
+  if (deadline_) loop_->remove_deadline(*deadline_);
+  deadline_.reset();
+}
+
+MUSTER_INLINE void Session::on_deadline() {
+  close_descriptor(cause_, outgoing_ != nullptr);  // what it does not take would stay in the kernel
+}
+
+MUSTER_INLINE void Session::on_stop() {
+  if (!connection_ && phase_ != Phase::asking) close_descriptor(CloseReason::going_away);
+}
+
+MUSTER_INLINE void Session::linger() {
+  if (phase_ == Phase::gone || phase_ == Phase::lingering) return;
+  phase_ = Phase::lingering;
+  input_ = {};
+  stream_->shutdown_write();
+  if (!deadline_) set_deadline(core_options().close_timeout);
+  wait_readable();
+}
+
+MUSTER_INLINE void Session::discard_input() {
+  std::size_t got = 0;
+  switch (stream_->read(loop_->read_buffer.get(), Loop::read_size, got)) {
+    case IoStatus::done:
+    case IoStatus::read_again:
+      return stream_->unfinished() ? post(&Session::on_readable) : wait_readable();
+    case IoStatus::write_again:
+    case IoStatus::end:
+    case IoStatus::failed:
+      return close_descriptor(cause_);
+  }
+}
+
+MUSTER_INLINE void Session::close_descriptor(CloseReason cause, bool reset) {
+  if (phase_ == Phase::gone) return;
+  phase_ = Phase::gone;
+  clear_deadline();
+  stream_->close(reset);
+  outgoing_.reset();
+  loop_->remove(*this);
+  loop_->sockets.fetch_sub(1);
+  if (extra_) site_->extra_sockets.fetch_sub(1);
+  // The rest is a task of its own: this may be below websocketpp, or below a call of the core's.
+  asio::post(loop_->context, [self = std::move(self_), cause] { self->bury(cause); });
+}
+
+/// A write failed. What the peer said before it went may still be there, its close frame above all.
+MUSTER_INLINE void Session::end_broken() {
+  if (phase_ == Phase::open) {
+    paused_ = false;
+    resume();
+  }
+  close_descriptor(cause_);
+}
+
+MUSTER_INLINE void Session::bury(CloseReason cause) {
+  const auto connection = std::exchange(connection_, nullptr);
+  const auto opening = std::exchange(opening_, nullptr);
+  websocketpp_.reset();
+  stream_.reset();
+  input_ = {};
+  if (opening && opening->asked && !opening->answered) manager().cancel_open(loop_->executor, opening->id);
+  if (connection) manager().closed(*connection, cause);
+}
+
+MUSTER_INLINE void Session::on_loop_end() {
+  const auto self = std::move(self_);
+  phase_ = Phase::gone;
+  deadline_.reset();
+  if (extra_) site_->extra_sockets.fetch_sub(1);
+  loop_->sockets.fetch_sub(1);
+  outgoing_.reset();
+  websocketpp_.reset();
+  stream_.reset();
+  opening_.reset();
+  connection_.reset();
+  site_.reset();
+}
+
+}  // namespace detail
+}  // namespace websocketpp
+}  // namespace MUSTER_ABI
+}  // namespace muster

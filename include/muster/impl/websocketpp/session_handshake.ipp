@@ -1,0 +1,213 @@
+// A session until it is open: TLS, the request, the core's decision, and the answers that are not an upgrade.
+#pragma once
+
+#include <algorithm>
+#include <exception>
+#include <string>
+#include <utility>
+
+#include "muster/impl/websocketpp/session.ipp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+namespace websocketpp {
+namespace detail {
+
+MUSTER_INLINE void Session::secure() {
+  switch (stream_->handshake()) {
+    case IoStatus::done:
+      phase_ = Phase::reading;
+      return read_head();
+    case IoStatus::read_again:
+      return wait_readable();
+    case IoStatus::write_again:
+      read_waits_for_writable_ = true;
+      return wait_writable();
+    case IoStatus::end:
+    case IoStatus::failed:
+      return close_descriptor(CloseReason::lost);
+  }
+}
+
+MUSTER_INLINE void Session::read_head() {
+  // Nothing beyond the bound is taken from the socket: frames behind the request stay where they are until it is open.
+  const std::size_t limit = std::min(site_->handshake_bytes(), Loop::read_size);
+  if (input_.size() >= limit) return;
+  std::size_t got = 0;
+  switch (stream_->read(loop_->read_buffer.get(), limit - input_.size(), got)) {
+    case IoStatus::done:
+      break;
+    case IoStatus::read_again:
+      return wait_readable();
+    case IoStatus::write_again:
+      read_waits_for_writable_ = true;
+      return wait_writable();
+    case IoStatus::end:
+    case IoStatus::failed:
+      return close_descriptor(CloseReason::lost);
+  }
+  const bool more = stream_->unfinished();
+  const std::size_t seen = input_.size();
+  input_.append(loop_->read_buffer.get(), got);
+  if (phase_ == Phase::reading) {
+    // Empty lines before the request are let pass (RFC 9112, 2.2), and must not be taken for the end of the head.
+    const std::size_t start = std::min(input_.find_first_not_of("\r\n"), input_.size());
+    const std::size_t end = input_.find("\r\n\r\n", std::max(start, seen < 3 ? 0 : seen - 3));
+    if (end != std::string::npos) {
+      Opening& opening = *opening_;
+      const std::string head = input_.substr(0, end + 4);
+      input_.erase(0, end + 4);
+      if (const auto refusal = parse_head(head, opening.request, opening.http_1_1)) return refuse(*refusal);
+      return process_request();
+    }
+    if (input_.size() >= limit) return refuse({431, "The request's head is too long", errc::too_large});
+  }
+  more ? post(&Session::on_readable) : wait_readable();
+}
+
+MUSTER_INLINE void Session::process_request() {
+  Opening& opening = *opening_;
+  HttpRequest& request = opening.request;
+  const Options& options = core_options();
+  const bool behind_proxy = site_->trusted_proxies.contain(opening.remote);
+  if (behind_proxy) opening.remote = site_->trusted_proxies.resolve(std::move(opening.remote), request);
+  request.remote_address = opening.remote;
+
+  if (const auto refusal = check_host(request, opening.http_1_1, options, site_->loopback)) return refuse(*refusal);
+  if (!asks_for_upgrade(request)) return serve_http();
+  if (const auto refusal = check_upgrade(request, opening.http_1_1)) return refuse(*refusal);
+  if (const auto refusal = check_origin(request, options)) return refuse(*refusal);
+  OpenRequest open;
+  if (const auto refusal = read_upgrade(request, options, open)) return refuse(*refusal);
+  if (behind_proxy && opening.reservation) {
+    // The place was the proxy's so far, to which no per-address limit applies. Given back first, so that it is never two.
+    opening.reservation.release();
+    opening.reservation = manager().reserve(opening.remote, loop_->executor->now());
+  }
+  if (!opening.reservation) return refuse(opening.reservation.refusal(), opening.reservation.error());
+  ask(std::move(open));
+}
+
+MUSTER_INLINE void Session::serve_http() {
+  HttpRequest& request = opening_->request;
+  if (!site_->options.http) return refuse({426, "This is a WebSocket server"});
+  const bool without_body = request.method == "HEAD";
+  if (without_body) request.method = "GET";
+  HttpResponse response;
+  try {
+    response = site_->options.http(request);
+    if (response.status < 200 || response.status > 599) throw std::out_of_range("HTTP status");
+  } catch (...) {
+    response = describe_refusal({500, "The request could not be served", errc::internal});
+  }
+  answer(response, without_body);
+}
+
+MUSTER_INLINE void Session::ask(OpenRequest open) {
+  phase_ = Phase::asking;
+  // From here on the core's own deadline bounds the answer.
+  clear_deadline();
+  opening_->asked = true;
+  open.reservation = std::move(opening_->reservation);
+  open.remote_address = opening_->remote;
+  const std::uint64_t id = manager().open(std::move(open), shared_from_this(), loop_->executor,
+                                          [self = shared_from_this()](Decision decision) { self->decided(std::move(decision)); });
+  if (opening_) opening_->id = id;
+  if (phase_ == Phase::asking) wait_readable();  // a peer that goes away meanwhile
+}
+
+MUSTER_INLINE void Session::decided(Decision decision) {
+  if (opening_) opening_->answered = true;
+  if (phase_ != Phase::asking) {
+    // The peer went away just now: a connection must still hear that its socket is gone.
+    if (decision.accepted && site_) {
+      asio::post(loop_->context, [self = shared_from_this(), connection = std::move(decision.connection)] {
+        self->manager().closed(*connection, CloseReason::lost);
+      });
+    }
+    return;
+  }
+  if (!decision.accepted) return refuse(decision.reason, decision.error);
+  connection_ = std::move(decision.connection);
+  opening_->subprotocol = std::move(decision.subprotocol);
+  upgrade();
+}
+
+MUSTER_INLINE void Session::refuse(const Refusal& refusal) {
+  answer(describe_refusal(refusal), opening_->request.method == "HEAD");
+}
+
+MUSTER_INLINE void Session::refuse(CloseReason reason, const Error& error) {
+  if (error.code == errc::not_found) return refuse({404, error.message, error.code});
+  if (core_options().refuse_with == RefuseWith::close_code) {
+    opening_->close_code = describe(reason).code;
+    opening_->close_text = error.message;
+    return upgrade();
+  }
+  refuse({describe(reason).http_status, error.message, error.code, error.retry_after});
+}
+
+MUSTER_INLINE void Session::answer(const HttpResponse& response, bool without_body) {
+  // A socket that holds no place is one of few.
+  if (!opening_->reservation && !extra_) extra_ = site_->take_extra();
+  const bool bounded = opening_->reservation || extra_;
+  phase_ = Phase::answering;
+  input_ = {};
+  set_deadline(site_->options.http_timeout);
+  (void)send(Outgoing::Kind::own, nullptr, 0, format_response(response, without_body));
+  if (!bounded) close_descriptor(CloseReason::lost);
+}
+
+/// websocketpp gets a request of ours, made of what was checked, and never the peer's bytes: there is one reader of what
+/// a peer sends, and neither token nor cookie stays behind in its buffers.
+MUSTER_INLINE void Session::upgrade() {
+  phase_ = Phase::upgrading;
+  set_deadline(site_->handshake_timeout());
+  if (!connection_ && !opening_->reservation && !extra_ && !(extra_ = site_->take_extra())) {
+    return close_descriptor(CloseReason::lost);
+  }
+  std::string request = "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n";
+  request.append("Sec-WebSocket-Key: ").append(opening_->request.header("Sec-WebSocket-Key")).append("\r\n");
+  const std::string& subprotocol = opening_->subprotocol;
+  if (is_token(subprotocol)) request.append("Sec-WebSocket-Protocol: ").append(subprotocol).append("\r\n");
+  request.append("\r\n");
+
+  websocketpp_ = std::make_shared<WebsocketppConnection>(true, std::string(), site_->no_log, site_->no_log, site_->no_random);
+  WebsocketppConnection& websocketpp = *websocketpp_;
+  websocketpp.attach(*this);
+  const std::size_t limit = core_options().max_message_bytes;
+  websocketpp.set_max_message_size(limit != 0 ? limit : std::size_t{1} << 30U);
+  websocketpp.set_validate_handler([this](const ::websocketpp::connection_hdl&) {
+    std::error_code ignored;
+    websocketpp_->select_subprotocol(opening_->subprotocol, ignored);
+    return true;
+  });
+  websocketpp.set_open_handler([this](const ::websocketpp::connection_hdl&) { opened(); });
+  websocketpp.set_message_handler([this](const ::websocketpp::connection_hdl&, const WebsocketppConnection::message_ptr& message) {
+    const bool text = message->get_opcode() == ::websocketpp::frame::opcode::text;
+    on_message(text ? FrameKind::text : FrameKind::binary, message->get_payload(), text);
+  });
+  websocketpp.set_ping_handler([this](const ::websocketpp::connection_hdl&, const std::string& payload) {
+    on_message(FrameKind::ping, payload, false);
+    return false;  // pongs are the core's
+  });
+  websocketpp.set_pong_handler([this](const ::websocketpp::connection_hdl&, const std::string& payload) {
+    on_message(FrameKind::pong, payload, false);
+  });
+  try {
+    websocketpp.start();
+    for (std::size_t at = 0; at < request.size() && websocketpp.wants_bytes();) {
+      const std::size_t size = std::min(websocketpp.read_buffer_size(), request.size() - at);
+      request.copy(websocketpp.take_read_buffer(), size, at);
+      at += size;
+      websocketpp.handle_read_handshake(std::error_code(), size);
+    }
+  } catch (const std::exception&) {
+    close_descriptor(CloseReason::internal_error);
+  }
+}
+
+}  // namespace detail
+}  // namespace websocketpp
+}  // namespace MUSTER_ABI
+}  // namespace muster

@@ -1,0 +1,265 @@
+// One accepted socket, plain or TLS: non-blocking reads, gather writes, and its end.
+#pragma once
+
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <algorithm>
+#include <array>
+#include <asio/ip/tcp.hpp>
+#include <cerrno>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+#include "muster/span.hpp"
+#include "muster/transports/websocketpp.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+namespace websocketpp {
+namespace detail {
+
+enum class IoStatus : std::uint8_t { done, read_again, write_again, end, failed };
+
+/// A place in a list of spans that is being written.
+struct Cursor {
+  const Span* spans = nullptr;
+  std::size_t count = 0;
+  /// Bytes of the first span that are out already.
+  std::size_t offset = 0;
+
+  void advance(std::size_t bytes) {
+    bytes += offset;
+    while (count != 0 && bytes >= spans->size) {
+      bytes -= spans->size;
+      ++spans;
+      --count;
+    }
+    offset = bytes;
+  }
+};
+
+/// A certificate and its key, and how OpenSSL reaches a socket.
+///
+/// OpenSSL's own socket BIO uses write(), which raises SIGPIPE; a library must not, nor may it ignore the signal for
+/// the whole program. Hence a BIO of ours.
+class TlsContext {
+ public:
+  TlsContext(const std::string& certificate_file, const std::string& key_file)
+      : context_(SSL_CTX_new(TLS_server_method())), method_(BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "muster")) {
+    if (!context_ || !method_) throw std::bad_alloc();
+    SSL_CTX_set_min_proto_version(context_.get(), TLS1_2_VERSION);
+    SSL_CTX_set_options(context_.get(), SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE);
+    // An idle connection then holds no record buffers, which are 34 KiB; and a write resumes from wherever its bytes are.
+    SSL_CTX_set_mode(context_.get(), SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
+                                         SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_CTX_set_session_cache_mode(context_.get(), SSL_SESS_CACHE_OFF);
+    ERR_clear_error();
+    if (SSL_CTX_use_certificate_chain_file(context_.get(), certificate_file.c_str()) != 1) {
+      fail("TLS certificate " + certificate_file);
+    }
+    if (SSL_CTX_use_PrivateKey_file(context_.get(), key_file.c_str(), SSL_FILETYPE_PEM) != 1) fail("TLS key " + key_file);
+    if (SSL_CTX_check_private_key(context_.get()) != 1) {
+      fail("TLS key " + key_file + " does not belong to " + certificate_file);
+    }
+    BIO_meth_set_write(method_.get(), [](BIO* bio, const char* data, int size) {
+      return transfer(bio, BIO_FLAGS_WRITE, [&](int descriptor) {
+        return ::send(descriptor, data, static_cast<std::size_t>(size), MSG_NOSIGNAL | MSG_DONTWAIT);
+      });
+    });
+    BIO_meth_set_read(method_.get(), [](BIO* bio, char* data, int size) {
+      return transfer(bio, BIO_FLAGS_READ, [&](int descriptor) {
+        return ::recv(descriptor, data, static_cast<std::size_t>(size), MSG_DONTWAIT);
+      });
+    });
+    BIO_meth_set_ctrl(method_.get(), [](BIO*, int command, long, void*) -> long { return command == BIO_CTRL_FLUSH ? 1 : 0; });
+  }
+
+  struct Free {
+    void operator()(SSL* ssl) const { SSL_free(ssl); }
+    void operator()(SSL_CTX* context) const { SSL_CTX_free(context); }
+    void operator()(BIO_METHOD* method) const { BIO_meth_free(method); }
+  };
+  using Tls = std::unique_ptr<SSL, Free>;
+
+  /// The TLS layer of one socket; none when memory is short.
+  [[nodiscard]] Tls wrap(int descriptor) const {
+    Tls tls(SSL_new(context_.get()));
+    BIO* bio = tls ? BIO_new(method_.get()) : nullptr;
+    if (bio == nullptr) return nullptr;
+    BIO_set_data(bio, reinterpret_cast<void*>(static_cast<std::intptr_t>(descriptor)));
+    BIO_set_init(bio, 1);
+    SSL_set_bio(tls.get(), bio, bio);
+    SSL_set_accept_state(tls.get());
+    return tls;
+  }
+
+ private:
+  [[noreturn]] static void fail(const std::string& what) {
+    const unsigned long code = ERR_get_error();
+    const char* why = code != 0 ? ERR_reason_error_string(code) : nullptr;
+    throw std::runtime_error(what + ": " + (why != nullptr ? why : "cannot be used"));
+  }
+
+  template <class Call>
+  static int transfer(BIO* bio, int retry, Call call) {
+    BIO_clear_flags(bio, BIO_FLAGS_RWS | BIO_FLAGS_SHOULD_RETRY);
+    const auto n = call(static_cast<int>(reinterpret_cast<std::intptr_t>(BIO_get_data(bio))));
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) {
+      BIO_set_flags(bio, retry | BIO_FLAGS_SHOULD_RETRY);
+    }
+    return static_cast<int>(n);
+  }
+
+  std::unique_ptr<SSL_CTX, Free> context_;
+  std::unique_ptr<BIO_METHOD, Free> method_;
+};
+
+/// The socket of one session. Waiting for readiness is the session's; here nothing waits.
+class Stream {
+ public:
+  Stream(asio::ip::tcp::socket socket, TlsContext::Tls tls) : socket_(std::move(socket)), tls_(std::move(tls)) {}
+
+  [[nodiscard]] asio::ip::tcp::socket& socket() noexcept { return socket_; }
+  [[nodiscard]] bool is_tls() const noexcept { return tls_ != nullptr; }
+
+  /// One step of the TLS handshake.
+  IoStatus handshake() {
+    ERR_clear_error();
+    const int result = SSL_accept(tls_.get());
+    return result == 1 ? IoStatus::done : tls_status(result);
+  }
+
+  /// Reads what is there, up to `size`. `done` comes with at least one byte.
+  IoStatus read(char* to, std::size_t size, std::size_t& got) {
+    got = 0;
+    unfinished_ = false;
+    if (!tls_) {
+      ssize_t n = 0;
+      do n = ::recv(socket_.native_handle(), to, size, MSG_DONTWAIT);
+      while (n < 0 && errno == EINTR);
+      if (n > 0) {
+        got = static_cast<std::size_t>(n);
+        return IoStatus::done;
+      }
+      if (n == 0) return IoStatus::end;
+      return errno == EAGAIN || errno == EWOULDBLOCK ? IoStatus::read_again : IoStatus::failed;
+    }
+    IoStatus status = IoStatus::done;
+    while (got < size) {
+      ERR_clear_error();
+      std::size_t n = 0;
+      const int result = SSL_read_ex(tls_.get(), to + got, size - got, &n);
+      if (result != 1) {
+        status = tls_status(result);
+        break;
+      }
+      got += n;
+    }
+    if (got == 0) return status;
+    unfinished_ = status != IoStatus::read_again;
+    return IoStatus::done;
+  }
+
+  /// After a `read` that was done: whether there may be more that readiness of the socket would not tell.
+  [[nodiscard]] bool unfinished() const noexcept { return unfinished_; }
+
+  /// Writes on from the cursor. `scratch` is where TLS gathers what a record takes.
+  IoStatus write(Cursor& cursor, char* scratch) { return tls_ ? write_tls(cursor, scratch) : write_plain(cursor); }
+
+  static constexpr std::size_t scratch_size = 16 * 1024;
+
+  /// Nothing more will be written; the peer sees the end once it has read all.
+  void shutdown_write() {
+    if (tls_ && SSL_is_init_finished(tls_.get()) != 0) {
+      ERR_clear_error();
+      (void)SSL_shutdown(tls_.get());
+    }
+    asio::error_code ignored;
+    socket_.shutdown(asio::ip::tcp::socket::shutdown_send, ignored);
+  }
+
+  /// Releases the descriptor. With `reset` what is unsent is dropped, and the peer is told so.
+  void close(bool reset) {
+    asio::error_code ignored;
+    if (reset) socket_.set_option(asio::socket_base::linger(true, 0), ignored);
+    socket_.close(ignored);
+  }
+
+ private:
+  IoStatus write_plain(Cursor& cursor) {
+    // 1024 is what Linux takes in one call (IOV_MAX).
+    std::array<iovec, 1024> vectors;
+    while (cursor.count != 0) {
+      const std::size_t count = std::min(cursor.count, vectors.size());
+      std::size_t asked = 0;
+      for (std::size_t i = 0; i < count; ++i) {
+        const std::size_t skip = i == 0 ? cursor.offset : 0;
+        vectors[i].iov_base = const_cast<char*>(cursor.spans[i].data + skip);
+        vectors[i].iov_len = cursor.spans[i].size - skip;
+        asked += vectors[i].iov_len;
+      }
+      msghdr message{};
+      message.msg_iov = vectors.data();
+      message.msg_iovlen = count;
+      const ssize_t n = ::sendmsg(socket_.native_handle(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+      if (n < 0) {
+        if (errno == EINTR) continue;
+        return errno == EAGAIN || errno == EWOULDBLOCK ? IoStatus::write_again : IoStatus::failed;
+      }
+      cursor.advance(static_cast<std::size_t>(n));
+      if (static_cast<std::size_t>(n) < asked) return IoStatus::write_again;
+    }
+    return IoStatus::done;
+  }
+
+  IoStatus write_tls(Cursor& cursor, char* scratch) {
+    cursor.advance(0);
+    while (cursor.count != 0) {
+      std::size_t size = 0;
+      std::size_t skip = cursor.offset;
+      for (std::size_t i = 0; i < cursor.count && size < scratch_size; ++i) {
+        const std::size_t part = std::min(cursor.spans[i].size - skip, scratch_size - size);
+        std::memcpy(scratch + size, cursor.spans[i].data + skip, part);
+        size += part;
+        skip = 0;
+      }
+      ERR_clear_error();
+      std::size_t n = 0;
+      const int result = SSL_write_ex(tls_.get(), scratch, size, &n);
+      if (result != 1) return tls_status(result);
+      cursor.advance(n);
+    }
+    return IoStatus::done;
+  }
+
+  IoStatus tls_status(int result) const {
+    switch (SSL_get_error(tls_.get(), result)) {
+      case SSL_ERROR_WANT_READ:
+        return IoStatus::read_again;
+      case SSL_ERROR_WANT_WRITE:
+        return IoStatus::write_again;
+      case SSL_ERROR_ZERO_RETURN:
+        return IoStatus::end;
+      default:
+        ERR_clear_error();
+        return IoStatus::failed;
+    }
+  }
+
+  asio::ip::tcp::socket socket_;
+  TlsContext::Tls tls_;
+  bool unfinished_ = false;
+};
+
+}  // namespace detail
+}  // namespace websocketpp
+}  // namespace MUSTER_ABI
+}  // namespace muster
