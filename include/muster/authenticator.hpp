@@ -49,6 +49,9 @@ class Authenticator {
  public:
   virtual ~Authenticator() = default;
   virtual void authenticate(const Credentials& credentials, Reply<Authentication> done) = 0;
+  /// False: connections that offer no token are asked about too (with an empty one). True, the default: they are not,
+  /// and must send a token first.
+  [[nodiscard]] virtual bool needs_token() const noexcept { return true; }
 
  protected:
   Authenticator() = default;

@@ -42,11 +42,19 @@ class Permission {
     permission.message_ = std::move(message);
     return permission;
   }
+  /// It could not be found out; the command is answered `unavailable`.
+  [[nodiscard]] static Permission late(std::string message = "Try again later") {
+    Permission permission = deny(std::move(message));
+    permission.unavailable_ = true;
+    return permission;
+  }
   [[nodiscard]] explicit operator bool() const noexcept { return allowed_; }
+  [[nodiscard]] bool unavailable() const noexcept { return unavailable_; }
   [[nodiscard]] const std::string& message() const noexcept { return message_; }
 
  private:
   bool allowed_ = true;
+  bool unavailable_ = false;
   std::string message_;
 };
 

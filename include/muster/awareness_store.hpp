@@ -36,6 +36,8 @@ struct AwarenessRemoval {
   RoomKey room;
   std::string client;
   std::uint64_t clock = 0;
+  /// Whose it was.
+  AwarenessOwner owner;
 };
 
 enum class AwarenessResult : std::uint8_t {

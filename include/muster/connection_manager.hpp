@@ -104,6 +104,8 @@ struct Decision {
   /// When refused: describe(reason).http_status answers the upgrade, `error` says why and when to come back.
   CloseReason reason = CloseReason::normal;
   Error error;
+  /// When refused: the place, to be held until the socket that carries the refusal is closed.
+  Reservation reservation;
 };
 using OpenDone = Function<void(Decision)>;
 
@@ -252,6 +254,8 @@ struct Components {
   std::shared_ptr<SessionStore> session_store;
   std::shared_ptr<Broker> broker;
   std::shared_ptr<Observer> observer;
+  /// Fixes every random choice (ids, epochs, the first heartbeat), for tests; none: from the system.
+  std::optional<std::uint64_t> random_seed;
 };
 
 /// Makes a manager. Who may connect and who may do what are always said: there is no default that lets anyone in.

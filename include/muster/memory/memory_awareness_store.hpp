@@ -222,7 +222,7 @@ class MemoryAwarenessStore final : public AwarenessStore {
     std::vector<AwarenessRemoval> told;
     told.reserve(taken.size());
     for (const Stored& stored : taken) {
-      told.push_back({stored.room, stored.entry->client, after(stored.entry->clock)});
+      told.push_back({stored.room, stored.entry->client, after(stored.entry->clock), stored.entry->owner});
     }
     return told;
   }

@@ -1,0 +1,153 @@
+// ConnectionState: everything about one connection. Touched only on its executor, except for what never changes.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "muster/connection.hpp"
+#include "muster/connection_manager.hpp"
+#include "muster/detail/loop.hpp"
+#include "muster/detail/outbox.hpp"
+#include "muster/detail/presence.hpp"
+#include "muster/detail/rate_limiter.hpp"
+#include "muster/detail/room_state.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+namespace detail {
+
+/// Calls `done` when the last holder lets go of it.
+class Gate {
+ public:
+  explicit Gate(Function<void(std::size_t)> done) : done_(std::move(done)) {}
+  ~Gate() {
+    if (done_) done_(count_.load());
+  }
+  Gate(const Gate&) = delete;
+  Gate& operator=(const Gate&) = delete;
+  void count(std::size_t amount = 1) { count_ += amount; }
+
+ private:
+  Function<void(std::size_t)> done_;
+  std::atomic<std::size_t> count_{0};
+};
+
+/// A room of a connection. The slot is at `index` of the part's slots.
+struct Membership {
+  RoomPtr room;
+  RoomPart* part = nullptr;
+  std::size_t index = 0;
+  /// What it could not be told while it was behind.
+  std::unique_ptr<Missed> missed;
+
+  [[nodiscard]] MemberSlot& slot() const { return part->slots[index]; }
+};
+
+/// A question to a seam that has not been answered; the command behind it waits.
+class Question {
+ public:
+  virtual ~Question() = default;
+  /// The deadline passed: answers in the seam's stead.
+  virtual void expire(ConnectionManager& manager, ConnectionState& connection) = 0;
+
+ protected:
+  Question() = default;
+  Question(const Question&) = default;
+  Question& operator=(const Question&) = default;
+};
+
+class ConnectionState final : public Connection, public std::enable_shared_from_this<ConnectionState> {
+ public:
+  ConnectionState(ConnectionManager& owner, std::shared_ptr<Loop> on, ConnectionId connection_id,
+                  std::shared_ptr<Transport> pipe);
+
+  [[nodiscard]] ConnectionId id() const noexcept override { return id_; }
+  [[nodiscard]] ConnectionStatus status() const noexcept override { return status_; }
+  [[nodiscard]] const Identity& identity() const noexcept override { return *identity_; }
+  [[nodiscard]] const RemoteAddress& remote_address() const noexcept override { return address; }
+  [[nodiscard]] std::vector<std::string> rooms() const override;
+  [[nodiscard]] Counters counters() const noexcept override;
+  void send(const Payload& payload) override;
+  void publish(std::string_view room, const Payload& payload) override;
+  void reply(const Payload& payload) override;
+  void close(CloseReason reason, std::string_view text) override;
+
+  /// Authenticated and not ending.
+  [[nodiscard]] bool live() const noexcept {
+    return status_ == ConnectionStatus::connected || status_ == ConnectionStatus::in_room;
+  }
+  [[nodiscard]] bool ended() const noexcept { return status_ >= ConnectionStatus::disconnecting; }
+  [[nodiscard]] Membership* membership(std::string_view room) {
+    for (Membership& membership : memberships) {
+      if (membership.room->key.name == room) return &membership;
+    }
+    return nullptr;
+  }
+
+  // Hot: what a delivery touches.
+  Outbox outbox;
+  bool dirty = false;
+  bool behind = false;  ///< keeps only its cursors, and is fed from history
+  bool doomed = false;  ///< a disconnect is posted
+  ConnectionStatus status_ = ConnectionStatus::connecting;
+  std::uint8_t format = 0;
+  std::shared_ptr<Transport> transport;
+
+  ConnectionManager& manager;
+  const std::shared_ptr<Loop> loop;
+  const ConnectionId id_;
+  std::shared_ptr<const Identity> identity_;
+  /// Grows from connection to connection: the newer of two of one user has the larger.
+  std::uint64_t order = 0;
+  std::size_t index = 0;  ///< in loop->connections
+  std::vector<Membership> memberships;
+
+  // Inbound.
+  OpenDone open_done;  ///< until the adapter has its answer
+  bool subprotocol_named = false;
+  std::list<Command> waiting;
+  std::shared_ptr<Question> question;
+  std::uint32_t generation = 0;
+  bool reading_paused = false;
+  bool resuming = false;
+  const Correlation* handling = nullptr;  ///< the command a handler serves now, until it replied
+  std::uint32_t pre_auth_messages = 0;
+  std::uint32_t invalid_in_row = 0;
+  std::uint32_t refused_in_row = 0;
+  std::size_t pre_auth_bytes = 0;
+  TokenBucket message_budget;
+  TokenBucket byte_budget;
+  TokenBucket frame_budget;
+  Counters counted;
+
+  // Liveness.
+  TimePoint last_inbound{};
+  TimePoint ping_sent_at{};
+  bool awaiting_pong = false;
+  Timer beat_timer;
+  Timer answer_timer;
+  Timer guard_timer;  ///< authentication, then the age of the oldest unsent byte
+
+  // Ending.
+  Reservation reservation;
+  std::optional<CloseReason> close_reason;
+  bool socket_gone = false;
+  std::vector<std::shared_ptr<Gate>> gates;
+
+  // Cold.
+  RemoteAddress address;
+  Credentials credentials;
+  WallTime connected_at{};
+};
+
+}  // namespace detail
+}  // namespace MUSTER_ABI
+}  // namespace muster

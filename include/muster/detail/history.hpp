@@ -1,0 +1,98 @@
+// Entries: what a room hands to its members; and the bounded history of its messages.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "muster/awareness_store.hpp"
+#include "muster/message.hpp"
+#include "muster/options.hpp"
+#include "muster/types.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+namespace detail {
+
+/// State that changed in a room, read when it was flushed: presence and awareness.
+struct Notice {
+  std::vector<Member> joined;
+  std::vector<Member> left;
+  std::vector<std::string> online;
+  std::vector<std::string> offline;
+  /// Members so many that only their count is told.
+  bool counts_only = false;
+  std::size_t member_count = 0;
+  /// Without a state: removed at this clock.
+  std::vector<AwarenessEntry> awareness;
+
+  [[nodiscard]] bool presence() const { return counts_only || !joined.empty() || !left.empty(); }
+};
+
+/// One thing on its way to the members of a room. Immutable once published, and shared by the room's executors.
+struct Entry {
+  /// 0: has no place in the order (a `latest` message, a notice).
+  std::uint64_t seq = 0;
+  /// Counts everything the room hands out: who joined at a later one is not owed this.
+  std::uint64_t serial = 0;
+  Payload data;
+  ConnectionId from;
+  std::string from_user;
+  ConnectionId exclude;
+  bool latest = false;
+  std::string latest_key;
+  TimePoint at{};
+  std::unique_ptr<const Notice> notice;
+
+  [[nodiscard]] std::size_t bytes() const { return sizeof(Entry) + data.view().size() + from_user.size(); }
+};
+using EntryPtr = std::shared_ptr<const Entry>;
+
+/// The last messages of a room: bounded by count, bytes and age. Entries are contiguous in `seq`.
+class History {
+ public:
+  void append(EntryPtr entry, const RoomOptions& options) {
+    if (options.history_messages == 0 || options.history_bytes == 0) return;
+    if (!entries_.empty() && entries_.back()->seq + 1 != entry->seq) clear();
+    bytes_ += entry->bytes();
+    entries_.push_back(std::move(entry));
+    while (entries_.size() > options.history_messages || bytes_ > options.history_bytes) pop();
+  }
+  void expire(TimePoint now, const RoomOptions& options) {
+    while (!entries_.empty() && entries_.front()->at + options.history_age <= now) pop();
+  }
+  /// The entries from `seq` on, up to about `max_bytes`, at least one. What is missing before the first is a gap.
+  void read(std::uint64_t seq, std::size_t max_bytes, std::vector<EntryPtr>& out) const {
+    if (entries_.empty() || entries_.back()->seq < seq) return;
+    const std::uint64_t first = entries_.front()->seq;
+    std::size_t index = seq > first ? static_cast<std::size_t>(seq - first) : 0;
+    std::size_t size = 0;
+    for (; index < entries_.size() && (size == 0 || size < max_bytes); ++index) {
+      size += entries_[index]->bytes();
+      out.push_back(entries_[index]);
+    }
+  }
+  [[nodiscard]] bool empty() const noexcept { return entries_.empty(); }
+  [[nodiscard]] std::size_t size() const noexcept { return entries_.size(); }
+  [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
+
+ private:
+  void pop() {
+    bytes_ -= entries_.front()->bytes();
+    entries_.pop_front();
+  }
+  void clear() {
+    entries_.clear();
+    bytes_ = 0;
+  }
+  std::deque<EntryPtr> entries_;
+  std::size_t bytes_ = 0;
+};
+
+}  // namespace detail
+}  // namespace MUSTER_ABI
+}  // namespace muster

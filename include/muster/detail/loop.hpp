@@ -1,0 +1,94 @@
+// Loop: what the core keeps of one executor. Touched only there, except where it says otherwise.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "muster/detail/block.hpp"
+#include "muster/detail/room_state.hpp"
+#include "muster/detail/timer_wheel.hpp"
+#include "muster/executor.hpp"
+#include "muster/protocol.hpp"
+#include "muster/span.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+
+class ConnectionManager;
+
+namespace detail {
+
+/// A counter with one writer that any thread may read.
+class Counter {
+ public:
+  void add(std::uint64_t amount = 1) noexcept {
+    value_.store(value_.load(std::memory_order_relaxed) + amount, std::memory_order_relaxed);
+  }
+  [[nodiscard]] std::uint64_t get() const noexcept { return value_.load(std::memory_order_relaxed); }
+
+ private:
+  std::atomic<std::uint64_t> value_{0};
+};
+
+struct LoopCounters {
+  Counter messages_in, bytes_in, writes, bytes_out, deliveries, blocks, conflated, gaps, errors, rate_limited;
+  Counter callback_failures;
+};
+
+/// What is encoded once: a protocol on a wire format.
+struct Format {
+  std::shared_ptr<const Protocol> protocol;
+  std::shared_ptr<const WireFormat> wire;
+};
+
+struct Loop : std::enable_shared_from_this<Loop> {
+  Loop(ConnectionManager& owner, std::shared_ptr<Executor> on, std::uint64_t seed);
+
+  ConnectionManager& manager;
+  const std::shared_ptr<Executor> executor;
+  /// Any thread: the executor refused a task, so it has stopped for good.
+  std::atomic<bool> stopped{false};
+  /// Any thread: somebody has taken over what the stopped executor left.
+  std::atomic<bool> buried{false};
+  LoopCounters counters;
+
+  TimerWheel wheel;
+  std::optional<TimePoint> armed_for;
+  /// Rooms whose changed state is to be flushed; null: the tenants' presence.
+  std::multimap<TimePoint, RoomPtr> state_flushes;
+  Timer state_timer;
+  Timer sweep_timer;
+
+  /// Every connection whose socket is not gone yet; each knows its index.
+  std::vector<std::shared_ptr<ConnectionState>> connections;
+  std::vector<Format> formats;
+  /// Connections with something to write at the end of this turn.
+  std::vector<ConnectionState*> dirty;
+  bool write_posted = false;
+  /// Replies of this turn, many connections' in one block.
+  BlockPtr replies;
+
+  // Memory lent from turn to turn.
+  std::vector<Span> spans;
+  std::vector<Command> commands;
+  std::string text;
+
+  [[nodiscard]] std::uint64_t random() noexcept {  // SplitMix64 (Steele, Lea, Flood, OOPSLA 2014)
+    std::uint64_t z = (random_state += 0x9e3779b97f4a7c15ULL);
+    z = (z ^ (z >> 30U)) * 0xbf58476d1ce4e5b9ULL;
+    z = (z ^ (z >> 27U)) * 0x94d049bb133111ebULL;
+    return z ^ (z >> 31U);
+  }
+  std::uint64_t random_state;
+};
+
+}  // namespace detail
+}  // namespace MUSTER_ABI
+}  // namespace muster

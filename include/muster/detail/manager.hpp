@@ -1,0 +1,383 @@
+// ConnectionManager: the core behind IConnectionManager. The bodies are in impl/, one mechanism a file.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "muster/connection_manager.hpp"
+#include "muster/detail/connection_state.hpp"
+#include "muster/detail/connection_table.hpp"
+#include "muster/detail/loop.hpp"
+#include "muster/detail/mutant.hpp"
+#include "muster/detail/mutex.hpp"
+#include "muster/detail/rate_limiter.hpp"
+#include "muster/detail/room_state.hpp"
+#include "muster/detail/room_table.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+
+using detail::ConnectionPtr;
+using detail::ConnectionState;
+using detail::EntryPtr;
+using detail::Loop;
+using detail::LoopPtr;
+using detail::Membership;
+using detail::RoomPart;
+using detail::RoomPtr;
+using detail::RoomState;
+
+class ConnectionManager final : public IConnectionManager, public std::enable_shared_from_this<ConnectionManager> {
+ public:
+  ConnectionManager(Options options, std::shared_ptr<Authenticator> authenticator,
+                    std::shared_ptr<Authorizer> authorizer, Components components);
+  ~ConnectionManager() override;
+  /// The part of construction that needs a shared pointer to this.
+  void attach_broker();
+
+  // IConnectionManager. impl/connection_manager.ipp unless said otherwise.
+  [[nodiscard]] const Options& options() const noexcept override { return options_; }
+  [[nodiscard]] Reservation reserve(const RemoteAddress& address, TimePoint now) override;
+  std::uint64_t open(OpenRequest request, std::shared_ptr<Transport> transport, std::shared_ptr<Executor> executor,
+                     OpenDone done) override;
+  void cancel_open(const std::shared_ptr<Executor>& executor, std::uint64_t opening) override;
+  void received(Connection& connection, FrameKind kind, std::string_view bytes) override;
+  void writable(Connection& connection) override;
+  void closed(Connection& connection, CloseReason cause) override;
+  void fail(Connection& connection, CloseReason reason, std::string_view text) override;
+  void on(std::string type, MessageHandler handler) override;
+  void on_connected(ConnectionHook hook) override;
+  void on_joined(JoinHook hook) override;
+  void on_left(LeaveHook hook) override;
+  void on_disconnected(DisconnectHook hook) override;
+  void on_user_online(UserHook hook) override;
+  void on_user_offline(UserHook hook) override;
+  [[nodiscard]] std::optional<ConnectionInfo> find(ConnectionId id) const override;
+  [[nodiscard]] bool contains(ConnectionId id) const override;
+  [[nodiscard]] std::vector<ConnectionInfo> connections(ConnectionId after, std::size_t limit) const override;
+  [[nodiscard]] std::vector<ConnectionInfo> connections_in(const RoomKey& room) const override;
+  [[nodiscard]] std::vector<ConnectionInfo> connections_of(const UserKey& user) const override;
+  [[nodiscard]] std::vector<ConnectionInfo> connections_of_tenant(std::string_view tenant) const override;
+  [[nodiscard]] std::size_t connection_count() const override;
+  [[nodiscard]] std::size_t connection_count(const UserKey& user) const override;
+  [[nodiscard]] std::size_t pending_count() const override;
+  [[nodiscard]] bool is_full() const override;
+  [[nodiscard]] bool is_online(const UserKey& user) const override;
+  [[nodiscard]] std::vector<std::string> online_users(std::string_view tenant) const override;
+  [[nodiscard]] std::size_t room_count() const override;
+  [[nodiscard]] std::shared_ptr<Room> room(RoomKey key) override;
+  [[nodiscard]] const AwarenessStore& awareness() const noexcept override { return *awareness_; }
+  [[nodiscard]] Metrics metrics() const override;
+  void explain(ConnectionId id, Function<void(std::optional<Explanation>)> done) override;
+  std::size_t send(ConnectionId id, const Payload& payload) override;
+  [[nodiscard]] Result<std::size_t> send_to_user(const UserKey& user, const Payload& payload,
+                                                 const Delivery& delivery) override;
+  std::size_t send_to_user(const UserKey& user, const Payload& payload) override;
+  std::size_t send_to_users(const std::vector<UserKey>& users, const Payload& payload) override;
+  std::size_t send_to_tenant(std::string_view tenant, const Payload& payload) override;
+  std::size_t send_to_all(const Payload& payload) override;
+  void publish(const RoomKey& room, const Payload& payload, Delivery delivery, ConnectionId exclude,
+               PublishDone done) override;
+  bool remove(ConnectionId id, CloseReason reason, std::string text) override;
+  bool kick(ConnectionId id, std::string text, bool reconnect) override;
+  void close_all(CloseReason reason, std::string text, Function<void(std::size_t)> done) override;
+  void sweep_now(Function<void(std::size_t)> done) override;
+  void drain(std::chrono::milliseconds deadline, std::chrono::milliseconds reconnect_window,
+             Function<void(Result<std::size_t>)> done) override;
+  void shutdown(Function<void()> done) override;
+  [[nodiscard]] bool is_ready() const override { return ready_; }
+
+  // Executors and time: impl/loops.ipp. A task holds the loop and a weak reference to the manager.
+  [[nodiscard]] LoopPtr loop_for(const std::shared_ptr<Executor>& executor);
+  [[nodiscard]] std::vector<LoopPtr> loops() const;
+  [[nodiscard]] TimePoint now() const;
+  template <class F>
+  bool post(const LoopPtr& loop, F task);
+  void arm(Loop& loop, detail::Timer& timer, TimePoint deadline);
+  void wake(Loop& loop, TimePoint when);
+  void on_wake(Loop& loop, TimePoint when);
+  void sweep(Loop& loop, detail::Gate& findings);
+  /// Takes over what a stopped executor left: its connections go through the five steps here.
+  void bury(const LoopPtr& loop);
+
+  // Opening and authenticating: impl/opening.ipp.
+  void answer_open(ConnectionState& connection, Authentication answer);
+  void refuse_open(ConnectionState& connection, CloseReason reason, Error error);
+  void accept_open(ConnectionState& connection);
+  [[nodiscard]] std::optional<Error> establish(ConnectionState& connection, Identity identity, bool& first_of_user);
+  void welcome(ConnectionState& connection, bool first_of_user);
+  void forget(ConnectionState& connection);
+  void publish_info(ConnectionState& connection);
+
+  // Commands: impl/commands.ipp. A command that waits for an answer holds back those behind it.
+  void handle(ConnectionState& connection, Command command);
+  void run(ConnectionState& connection, Command& command);
+  void resume_commands(ConnectionState& connection);
+  template <class T>
+  void ask(ConnectionState& connection, Function<void(Reply<T>)> call, Function<void(ConnectionState&, T)> then,
+           T when_late);
+  void authorize(ConnectionState& connection, Action action, std::string target, Correlation correlation,
+                 Function<void(ConnectionState&)> then);
+  void on_command(ConnectionState&, Correlation&, command::Authenticate&);
+  void on_command(ConnectionState&, Correlation&, command::Resume&);
+  void on_command(ConnectionState&, Correlation&, command::Join&);
+  void on_command(ConnectionState&, Correlation&, command::Leave&);
+  void on_command(ConnectionState&, Correlation&, command::ListSubscriptions&);
+  void on_command(ConnectionState&, Correlation&, command::Publish&);
+  void on_command(ConnectionState&, Correlation&, command::Send&);
+  void on_command(ConnectionState&, Correlation&, command::AwarenessSet&);
+  void on_command(ConnectionState&, Correlation&, command::AwarenessQuery&);
+  void on_command(ConnectionState&, Correlation&, command::PresenceQuery&);
+  void on_command(ConnectionState&, Correlation&, command::AcknowledgeQueue&);
+  void on_command(ConnectionState&, Correlation&, command::SessionInfo&);
+  void on_command(ConnectionState&, Correlation&, command::Ping&);
+  void on_command(ConnectionState&, Correlation&, command::Custom&);
+  void on_command(ConnectionState&, Correlation&, command::Invalid&);
+  void query_users(ConnectionState&, Correlation, std::vector<std::string> users, std::size_t next,
+                   std::vector<event::UserPresence> found);
+
+  // Rooms: impl/rooms.ipp.
+  struct Entered {
+    std::optional<Error> error;
+    bool retired = false;
+    Position position;
+    std::vector<Member> members;
+    std::size_t member_count = 0;
+    bool list = true;
+    RoomPart* part = nullptr;
+    std::uint64_t serial = 0;
+    bool flush_state = false;
+    bool first_of_user = false;
+  };
+  void enter(ConnectionState& connection, const Correlation& correlation, const RoomKey& key);
+  [[nodiscard]] Entered admit(ConnectionState& connection, RoomState& room);
+  void tell_joined(ConnectionState& connection, const Correlation& correlation, const RoomPtr& room,
+                   const Entered& entered);
+  /// `index` is the membership's. A live connection is first told what it is still owed.
+  void leave(ConnectionState& connection, std::size_t index, std::optional<CloseReason> reason);
+  void retire_if_empty(const RoomPtr& room);
+  struct Draft {
+    Payload data;
+    Delivery delivery;
+    ConnectionId exclude;
+    ConnectionId from;
+    std::string from_user;
+  };
+  void publish_draft(const RoomKey& key, Draft draft, PublishDone done);
+  [[nodiscard]] Published publish_here(const RoomKey& key, Draft draft);
+  std::size_t send_in_room(ConnectionId id, std::string room, const Payload& payload);
+  void post_flushes(const RoomPtr& room, const std::vector<RoomPart*>& parts);
+
+  // Fan-out and writing: impl/fan_out.ipp.
+  void flush_part(const RoomPtr& room, RoomPart& part);
+  void run_slice(const RoomPtr& room, RoomPart& part);
+  void deliver(RoomPart& part, detail::MemberSlot& slot, const RoomState& room, TimePoint now);
+  void note_missed(RoomPart& part, ConnectionState& connection, const RoomState& room, std::size_t from);
+  [[nodiscard]] detail::EncodedBatch& encoded(RoomPart& part, const RoomState& room, std::uint8_t format);
+  void encode_entry(Loop& loop, const detail::Format& format, std::string_view room, std::uint64_t epoch,
+                    const detail::Entry& entry, std::string& bytes);
+  void encode_event(Loop& loop, const detail::Format& format, const Event& event, const Correlation* correlation,
+                    std::string& bytes);
+  void tell(ConnectionState& connection, const Event& event, const Correlation* correlation = nullptr);
+  void tell_entry(ConnectionState& connection, const RoomState& room, std::uint64_t epoch,
+                  const detail::Entry& entry);
+  void tell_error(ConnectionState& connection, const Correlation* correlation, Error error);
+  void broadcast(const LoopPtr& loop, const std::optional<std::string>& tenant, const Event& event);
+  void append_reply(ConnectionState& connection, std::size_t begin);
+  void mark_dirty(ConnectionState& connection);
+  void write_dirty(Loop& loop);
+  /// Feeds and writes what can be written now.
+  void flush_connection(ConnectionState& connection);
+  /// False: the pipe is broken.
+  bool write(ConnectionState& connection);
+  /// From history and from what was missed, up to the soft mark. False: more is owed.
+  bool feed(ConnectionState& connection);
+  bool feed_room(ConnectionState& connection, Membership& membership);
+  void tell_missed(ConnectionState& connection, Membership& membership);
+
+  // Awareness and presence: impl/awareness.ipp.
+  void schedule_state_flush(Loop& loop, const RoomPtr& room);
+  void run_state_flushes(Loop& loop, TimePoint now);
+  void flush_state(Loop& loop, const RoomPtr& room);
+  void mark_awareness(Loop& loop, const RoomPtr& room, const std::string& client, std::uint64_t removed_at);
+  void mark_removed(Loop& loop, const std::vector<AwarenessRemoval>& removals);
+  void resolve_awareness(const RoomKey& key, const std::string& client, std::uint64_t removed_at,
+                         std::vector<AwarenessEntry>& changes) const;
+  void tell_awareness(ConnectionState& connection, const Correlation* correlation, const RoomKey& key);
+  void announce(Loop& loop, const UserKey& user, bool online);
+  void flush_announcements(Loop& loop);
+
+  // The disconnect flow: impl/disconnect.ipp. On the connection's executor, whatever the cause.
+  void disconnect(ConnectionState& connection, CloseReason reason, std::string_view text, bool socket_gone = false);
+  /// Disconnects after the work at hand, for causes found while writing or iterating.
+  void doom(ConnectionState& connection, CloseReason reason, std::string text = {});
+  void gone(ConnectionState& connection);
+  void beat(ConnectionState& connection);
+  void on_answer_late(ConnectionState& connection);
+  void on_guard(ConnectionState& connection);
+
+  /// Runs an embedder's code; what it throws is contained. False: it threw.
+  template <class F>
+  bool contain(ConnectionState& connection, const char* where, F code);
+  void log(LogLevel level, const std::string& message) const;
+
+  // Broker: impl/cluster.ipp.
+  class BrokerSink;
+  /// True: the join goes on when the broker has answered.
+  [[nodiscard]] bool subscribe_first(ConnectionState& connection, const Correlation& correlation, const RoomPtr& room);
+  void on_broker_message(const BrokerMessage& message);
+  void on_broker_state(const BrokerState& state);
+  void on_broker_lost(const RoomKey& key, Position next);
+  void replicate_member(const ConnectionState& connection, const RoomKey& key, bool member);
+  void replicate_awareness(const RoomKey& key, const std::string& client, const AwarenessOwner& owner,
+                           std::uint64_t removed_at);
+
+ private:
+  void must_be_closed_to_opening(const char* what) const;
+  [[nodiscard]] ConnectionId make_id();
+  [[nodiscard]] std::uint64_t make_epoch();
+  [[nodiscard]] std::vector<ConnectionInfo> infos_of(const std::vector<ConnectionPtr>& connections) const;
+
+  const Options options_;
+  const std::shared_ptr<Authenticator> authenticator_;
+  const std::shared_ptr<Authorizer> authorizer_;
+  const std::vector<std::shared_ptr<const Protocol>> protocols_;
+  const std::shared_ptr<AwarenessStore> awareness_;
+  const std::shared_ptr<SessionStore> sessions_;
+  const std::shared_ptr<Broker> broker_;
+  const std::shared_ptr<Observer> observer_;
+  const std::shared_ptr<const WireFormat> plain_format_ = std::make_shared<WebSocketFormat>();
+  std::uint64_t seed_;
+  std::atomic<std::uint64_t> next_id_{1};
+  std::atomic<std::uint64_t> next_order_{1};
+  std::atomic<std::uint64_t> next_epoch_{1};
+
+  // Read-only once `opened_`.
+  std::map<std::string, MessageHandler, std::less<>> handlers_;
+  std::vector<ConnectionHook> connected_hooks_;
+  std::vector<JoinHook> joined_hooks_;
+  std::vector<LeaveHook> left_hooks_;
+  std::vector<DisconnectHook> disconnected_hooks_;
+  std::vector<UserHook> online_hooks_;
+  std::vector<UserHook> offline_hooks_;
+  std::atomic<bool> opened_{false};
+  std::atomic<bool> ready_{true};
+
+  detail::ConnectionTable connections_;
+  detail::UserTable users_;
+  detail::RoomTable rooms_;
+  detail::AddressTable addresses_;
+  std::atomic<std::size_t> reserved_{0};
+
+  mutable detail::Mutex loops_mutex_;
+  std::vector<LoopPtr> loops_;
+  std::atomic<Executor*> clock_{nullptr};
+
+  detail::Mutex announcements_mutex_;
+  std::map<UserKey, bool> announcements_;
+  bool announcements_due_ = false;
+
+  std::shared_ptr<BrokerSink> broker_sink_;
+  Broker::NodeId node_ = 0;
+
+  struct SharedCounters {
+    std::atomic<std::uint64_t> connections_total{0}, refused_capacity{0}, refused_per_ip{0}, refused_rate{0};
+    std::atomic<std::uint64_t> refused_auth{0}, sweep_findings{0}, lost{0}, conflated{0};
+    std::array<std::atomic<std::uint64_t>, close_reason_count> closed{};
+  };
+  mutable SharedCounters counters_;
+};
+
+template <class F>
+bool ConnectionManager::post(const LoopPtr& loop, F task) {
+  const bool posted = loop->executor->post([weak = weak_from_this(), loop, task = std::move(task)]() mutable {
+    if (const auto manager = weak.lock()) task(*manager);
+  });
+  if (!posted) loop->stopped = true;
+  return posted;
+}
+
+template <class F>
+bool ConnectionManager::contain(ConnectionState& connection, const char* where, F code) {
+  std::string what;
+  try {
+    code();
+    return true;
+  } catch (const std::exception& failure) {
+    what = failure.what();
+  } catch (...) {
+    what = "not a std::exception";
+  }
+  connection.loop->counters.callback_failures.add();
+  log(LogLevel::error, std::string(where) + " of connection " + to_string(connection.id()) + " threw: " + what);
+  return false;
+}
+
+/// Asks a seam. Answered inside the call, the command goes on at once; otherwise it waits, and an answer that comes
+/// after the deadline, or for a connection or command that is gone, finds another generation and does nothing.
+template <class T>
+void ConnectionManager::ask(ConnectionState& connection, Function<void(Reply<T>)> call,
+                            Function<void(ConnectionState&, T)> then, T when_late) {
+  struct Asked final : detail::Question {
+    detail::Mutex mutex;
+    bool outside = false;     ///< the call has returned: answers are posted
+    std::optional<T> answer;  ///< given inside the call
+    Function<void(ConnectionState&, T)> then;
+    std::optional<T> when_late;
+    void expire(ConnectionManager&, ConnectionState& expired) override { then(expired, std::move(*when_late)); }
+  };
+  const auto asked = std::make_shared<Asked>();
+  asked->then = std::move(then);
+  asked->when_late = std::move(when_late);
+  const std::uint32_t generation = ++connection.generation;
+  connection.question = asked;
+
+  Reply<T> reply([weak = weak_from_this(), of = connection.weak_from_this(), asked, generation](T answer) {
+    {
+      detail::Lock lock(asked->mutex);
+      if (!asked->outside) {
+        asked->answer = std::move(answer);
+        return;
+      }
+    }
+    const auto manager = weak.lock();
+    const auto asker = of.lock();
+    if (!manager || !asker) return;
+    (void)manager->post(asker->loop, [asker, asked, generation, answer = std::move(answer)](
+                                         ConnectionManager& on_loop) mutable {
+      if (asker->generation != generation && !detail::mutant(detail::Mutant::ignore_generation)) return;
+      if (asker->question != asked && !detail::mutant(detail::Mutant::ignore_generation)) return;
+      asker->question.reset();
+      asker->answer_timer.cancel();
+      asked->then(*asker, std::move(answer));
+      on_loop.resume_commands(*asker);
+    });
+  });
+  const bool well = contain(connection, "A question to a seam", [&] { call(std::move(reply)); });
+
+  std::optional<T> answer;
+  {
+    detail::Lock lock(asked->mutex);
+    asked->outside = true;
+    answer = std::move(asked->answer);
+  }
+  if (!well) answer = std::move(asked->when_late);
+  if (answer) {
+    connection.question.reset();
+    asked->then(connection, std::move(*answer));
+  } else {
+    arm(*connection.loop, connection.answer_timer, connection.loop->executor->now() + options_.answer_timeout);
+  }
+}
+
+}  // namespace MUSTER_ABI
+}  // namespace muster

@@ -1,0 +1,138 @@
+// Rates: a token bucket for one connection, and the table of addresses that admission keeps.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <unordered_map>
+
+#include "muster/detail/mutex.hpp"
+#include "muster/options.hpp"
+#include "muster/types.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+namespace detail {
+
+/// Tokens come at `rate` a second up to a burst of twice that. A rate of 0 is no limit.
+class TokenBucket {
+ public:
+  /// Takes `amount`, or answers how long until it could be taken (0: taken).
+  [[nodiscard]] std::chrono::milliseconds take(std::size_t rate, double amount, TimePoint now) {
+    if (rate == 0) return std::chrono::milliseconds(0);
+    const double per_second = static_cast<double>(rate);
+    const double burst = 2 * per_second;
+    if (last_ == TimePoint{}) {
+      tokens_ = burst;
+    } else {
+      tokens_ = std::min(burst, tokens_ + std::chrono::duration<double>(now - last_).count() * per_second);
+    }
+    last_ = now;
+    const double wanted = std::min(amount, burst);  // more than a whole burst passes when the bucket is full
+    if (tokens_ >= wanted) {
+      tokens_ -= wanted;
+      return std::chrono::milliseconds(0);
+    }
+    return std::chrono::milliseconds(static_cast<std::int64_t>((wanted - tokens_) / per_second * 1000) + 1);
+  }
+
+ private:
+  double tokens_ = 0;
+  TimePoint last_{};
+};
+
+/// Connections and connects of each address: IPv4 whole, IPv6 by /64, one host's usual share (RFC 6177).
+class AddressTable {
+ public:
+  enum class Verdict : std::uint8_t { admitted, too_many_connections, too_many_connects };
+  struct Answer {
+    Verdict verdict = Verdict::admitted;
+    std::chrono::milliseconds retry_after{0};
+  };
+  using Key = std::array<std::uint8_t, 16>;
+
+  [[nodiscard]] static Key key_of(const RemoteAddress& address) {
+    Key key = address.bytes;
+    const bool mapped = std::all_of(key.begin(), key.begin() + 10, [](std::uint8_t b) { return b == 0; }) &&
+                        key[10] == 0xff && key[11] == 0xff;
+    if (!mapped) std::fill(key.begin() + 8, key.end(), std::uint8_t{0});
+    return key;
+  }
+
+  /// Takes a place and counts a connect; a refused attempt counts for nothing.
+  [[nodiscard]] Answer admit(const Key& key, const Options& options, TimePoint now) {
+    Lock lock(mutex_);
+    if (entries_.size() >= bound && entries_.find(key) == entries_.end()) prune_locked(options, now);
+    if (entries_.size() >= bound && entries_.find(key) == entries_.end()) {
+      return {Verdict::too_many_connects, options.connect_rate_window};
+    }
+    Entry& entry = entries_[key];
+    forget_old(entry, options, now);
+    if (options.max_connections_per_ip != 0 && entry.connections >= options.max_connections_per_ip) {
+      return {Verdict::too_many_connections, std::chrono::seconds(1)};
+    }
+    if (options.connect_rate_per_ip != 0) {
+      if (entry.connects.size() >= options.connect_rate_per_ip) {
+        const auto wait = std::chrono::ceil<std::chrono::milliseconds>(entry.connects.front() +
+                                                                       options.connect_rate_window - now);
+        return {Verdict::too_many_connects, std::max(wait, std::chrono::milliseconds(1))};
+      }
+      entry.connects.push_back(now);
+    }
+    ++entry.connections;
+    return {};
+  }
+
+  void release(const Key& key) {
+    Lock lock(mutex_);
+    const auto found = entries_.find(key);
+    if (found == entries_.end()) return;
+    --found->second.connections;
+    if (found->second.connections == 0 && found->second.connects.empty()) entries_.erase(found);
+  }
+
+  void prune(const Options& options, TimePoint now) {
+    Lock lock(mutex_);
+    prune_locked(options, now);
+  }
+
+  [[nodiscard]] std::size_t size() const {
+    Lock lock(mutex_);
+    return entries_.size();
+  }
+
+ private:
+  static constexpr std::size_t bound = 65536;
+  struct Entry {
+    std::size_t connections = 0;
+    std::deque<TimePoint> connects;
+  };
+  struct Hash {
+    std::size_t operator()(const Key& key) const noexcept {
+      std::uint64_t hash = 14695981039346656037ULL;  // FNV-1a
+      for (const std::uint8_t byte : key) hash = (hash ^ byte) * 1099511628211ULL;
+      return static_cast<std::size_t>(hash);
+    }
+  };
+  static void forget_old(Entry& entry, const Options& options, TimePoint now) {
+    while (!entry.connects.empty() && entry.connects.front() + options.connect_rate_window <= now) {
+      entry.connects.pop_front();
+    }
+  }
+  void prune_locked(const Options& options, TimePoint now) {
+    for (auto at = entries_.begin(); at != entries_.end();) {
+      forget_old(at->second, options, now);
+      at = at->second.connections == 0 && at->second.connects.empty() ? entries_.erase(at) : std::next(at);
+    }
+  }
+
+  mutable Mutex mutex_;
+  std::unordered_map<Key, Entry, Hash> entries_;
+};
+
+}  // namespace detail
+}  // namespace MUSTER_ABI
+}  // namespace muster

@@ -1,0 +1,155 @@
+// RoomState: one room's truth under its lock, and its part on each executor.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "muster/detail/block.hpp"
+#include "muster/detail/history.hpp"
+#include "muster/detail/mutex.hpp"
+#include "muster/detail/presence.hpp"
+#include "muster/options.hpp"
+#include "muster/types.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+namespace detail {
+
+class ConnectionState;
+struct Loop;
+using LoopPtr = std::shared_ptr<Loop>;
+
+/// A member as the fan-out sees it: dense, one after another. `next_seq` only grows, and alone decides what is owed.
+struct MemberSlot {
+  ConnectionState* connection = nullptr;
+  std::uint64_t next_seq = 0;
+  /// The room's serial when it joined: nothing up to it is owed.
+  std::uint64_t joined_serial = 0;
+  std::uint32_t last_batch = 0;
+  /// The batch that has messages this member is excluded from.
+  std::uint32_t excluded_batch = 0;
+};
+
+/// Where the frames of a batch's entries are, for one (protocol, wire format).
+struct EncodedBatch {
+  struct Frame {
+    std::uint32_t block = 0;
+    std::uint32_t begin = 0;
+    std::uint32_t end = 0;  ///< end == begin: this protocol does not tell it
+  };
+  std::vector<BlockPtr> blocks;
+  std::vector<Frame> frames;
+  bool done = false;
+};
+
+/// What one flush hands to the members of one executor, in slices.
+struct Batch {
+  std::vector<EntryPtr> entries;
+  std::uint32_t number = 0;
+  std::uint64_t epoch = 0;
+  std::uint64_t first_serial = 0;
+  std::uint64_t first_seq = 0;  ///< of the ordered ones; 0: there are none
+  std::uint64_t last_seq = 0;
+  bool has_unordered = false;
+  std::size_t unvisited = 0;  ///< members [0, unvisited) are still to be served; served from the end
+  std::vector<EncodedBatch> encoded;  ///< by the executor's formats
+  bool active = false;
+};
+
+/// The members of a room on one executor. Slots and batch belong to the executor; the rest to the room's lock.
+struct RoomPart {
+  explicit RoomPart(LoopPtr on) : loop(std::move(on)) {}
+  const LoopPtr loop;
+  // The executor's.
+  std::vector<MemberSlot> slots;
+  Batch batch;
+  // Under the room's lock.
+  std::vector<EntryPtr> pending;
+  std::size_t members = 0;
+  bool flush_posted = false;
+};
+
+struct RoomState {
+  RoomState(RoomKey room_key, const RoomOptions& room_options, std::uint64_t first_epoch)
+      : key(std::move(room_key)), options(room_options), epoch(first_epoch) {}
+
+  const RoomKey key;
+  const RoomOptions& options;
+
+  mutable Mutex mutex;  // everything below
+  std::uint64_t epoch;
+  std::uint64_t last_seq = 0;
+  std::uint64_t last_serial = 0;
+  std::uint64_t published = 0;
+  History history;
+  struct MemberEntry {
+    std::string user;
+    RoomPart* part = nullptr;
+  };
+  std::unordered_map<ConnectionId, MemberEntry> members;
+  /// Connections of each user, for capacity and for user presence.
+  std::unordered_map<std::string, std::size_t> users;
+  /// Members at other nodes of a broker.
+  std::map<ConnectionId, std::string> remote_members;
+  std::vector<std::unique_ptr<RoomPart>> parts;
+  PresenceBatch presence;
+  /// Client ids that changed, with the clock of a removal or 0.
+  std::map<std::string, std::uint64_t> awareness;
+  bool state_flush_due = false;
+  bool state_flush_running = false;
+  bool state_flush_again = false;
+  bool subscribed = false;
+  /// Out of the table: whoever still holds it looks again.
+  bool retired = false;
+
+  /// The part of an executor, made when there is none. Under the lock.
+  [[nodiscard]] RoomPart& part_on(const LoopPtr& loop) {
+    for (const auto& part : parts) {
+      if (part->loop == loop) return *part;
+    }
+    parts.push_back(std::make_unique<RoomPart>(loop));
+    return *parts.back();
+  }
+  [[nodiscard]] std::size_t member_count() const { return members.size() + remote_members.size(); }
+};
+using RoomPtr = std::shared_ptr<RoomState>;
+
+/// Appends an entry to what every executor with members has pending; `flushes` gets the parts whose executor is to be
+/// told, after the lock. Under the room's lock. Returns the members it goes to.
+inline std::size_t append_pending(RoomState& room, const EntryPtr& entry, std::vector<RoomPart*>& flushes,
+                                  std::uint64_t& conflated) {
+  std::size_t reached = 0;
+  for (const auto& part : room.parts) {
+    if (part->members == 0) continue;
+    reached += part->members;
+    bool replaced = false;
+    if (entry->latest) {  // of two unsent states with one key only the newer is of use
+      constexpr std::size_t look_back = 32;
+      const std::size_t size = part->pending.size();
+      for (std::size_t i = size; i > 0 && i + look_back > size && !replaced; --i) {
+        EntryPtr& other = part->pending[i - 1];
+        if (other->latest && other->latest_key == entry->latest_key && other->exclude == entry->exclude) {
+          other = entry;
+          replaced = true;
+          ++conflated;
+        }
+      }
+    }
+    if (!replaced) part->pending.push_back(entry);
+    if (!part->flush_posted) {
+      part->flush_posted = true;
+      flushes.push_back(part.get());
+    }
+  }
+  return reached;
+}
+
+}  // namespace detail
+}  // namespace MUSTER_ABI
+}  // namespace muster

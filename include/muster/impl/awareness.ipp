@@ -1,0 +1,174 @@
+// Awareness and presence as members see them: keys are marked dirty, and the truth is read when they are flushed.
+#pragma once
+
+#include <algorithm>
+
+#include "muster/detail/manager.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+
+/// A room has something new to tell; null: the announcements have.
+MUSTER_INLINE void ConnectionManager::schedule_state_flush(Loop& loop, const RoomPtr& room) {
+  const auto interval = room ? room->options.awareness_interval : options_.room.awareness_interval;
+  const TimePoint due = loop.executor->now() + interval;
+  loop.state_flushes.emplace(due, room);
+  if (interval == std::chrono::milliseconds(0)) {
+    const LoopPtr shared = loop.shared_from_this();
+    (void)post(shared, [shared](ConnectionManager& manager) {
+      manager.run_state_flushes(*shared, shared->executor->now());
+    });
+  } else if (!loop.state_timer.armed() || loop.state_flushes.begin()->first >= due) {
+    arm(loop, loop.state_timer, loop.state_flushes.begin()->first);
+  }
+}
+
+MUSTER_INLINE void ConnectionManager::run_state_flushes(Loop& loop, TimePoint now_here) {
+  while (!loop.state_flushes.empty() && loop.state_flushes.begin()->first <= now_here) {
+    const RoomPtr room = loop.state_flushes.begin()->second;
+    loop.state_flushes.erase(loop.state_flushes.begin());
+    if (room) {
+      flush_state(loop, room);
+    } else {
+      flush_announcements(loop);
+    }
+  }
+  if (!loop.state_flushes.empty()) arm(loop, loop.state_timer, loop.state_flushes.begin()->first);
+}
+
+/// One at a time for each room, so that what was read later is told later.
+MUSTER_INLINE void ConnectionManager::flush_state(Loop& loop, const RoomPtr& room) {
+  std::map<std::string, std::uint64_t> dirty;
+  {
+    detail::Lock lock(room->mutex);
+    if (room->state_flush_running) {  // the one that runs takes what came meanwhile
+      room->state_flush_again = true;
+      return;
+    }
+    room->state_flush_running = true;
+    room->state_flush_due = false;
+    dirty.swap(room->awareness);
+  }
+  for (;;) {
+    auto notice = std::make_unique<detail::Notice>();
+    for (const auto& [client, removed_at] : dirty) resolve_awareness(room->key, client, removed_at, notice->awareness);
+    std::vector<RoomPart*> flushes;
+    std::uint64_t conflated = 0;
+    bool again = false;
+    {
+      detail::Lock lock(room->mutex);
+      const std::size_t count = room->member_count();
+      room->presence.flush(*notice, count > room->options.presence_list_max, count);
+      if (notice->presence() || !notice->online.empty() || !notice->offline.empty() || !notice->awareness.empty()) {
+        const auto entry = std::make_shared<detail::Entry>();
+        entry->serial = ++room->last_serial;
+        entry->notice = std::move(notice);
+        detail::append_pending(*room, entry, flushes, conflated);
+      }
+      again = std::exchange(room->state_flush_again, false);
+      room->state_flush_running = again;
+      dirty.clear();
+      if (again) {
+        dirty.swap(room->awareness);
+        room->state_flush_due = false;
+      }
+    }
+    post_flushes(room, flushes);
+    if (!again) break;
+  }
+  (void)loop;
+}
+
+/// What to tell of a client id that was marked. A removal is told once, at the clock it was marked with.
+MUSTER_INLINE void ConnectionManager::resolve_awareness(const RoomKey& key, const std::string& client,
+                                                        std::uint64_t removed_at,
+                                                        std::vector<AwarenessEntry>& changes) const {
+  AwarenessEntry entry;
+  const bool there = awareness_->get(key, client, entry);
+  if (removed_at != 0 && (!there || entry.clock <= removed_at)) {
+    AwarenessEntry removed;
+    removed.client = client;
+    removed.clock = removed_at;
+    changes.push_back(removed);
+    if (detail::mutant(detail::Mutant::null_twice)) changes.push_back(removed);
+  }
+  if (there) changes.push_back(std::move(entry));
+}
+
+MUSTER_INLINE void ConnectionManager::mark_awareness(Loop& loop, const RoomPtr& room, const std::string& client,
+                                                     std::uint64_t removed_at) {
+  bool schedule = false;
+  {
+    detail::Lock lock(room->mutex);
+    std::uint64_t& mark = room->awareness[client];
+    mark = std::max(mark, removed_at);
+    schedule = !std::exchange(room->state_flush_due, true);
+  }
+  if (schedule) schedule_state_flush(loop, room);
+}
+
+MUSTER_INLINE void ConnectionManager::mark_removed(Loop& loop, const std::vector<AwarenessRemoval>& removals) {
+  for (const AwarenessRemoval& removal : removals) {
+    replicate_awareness(removal.room, removal.client, removal.owner, removal.clock);
+    if (const RoomPtr room = rooms_.find(removal.room)) mark_awareness(loop, room, removal.client, removal.clock);
+  }
+}
+
+MUSTER_INLINE void ConnectionManager::tell_awareness(ConnectionState& connection, const Correlation* correlation,
+                                                     const RoomKey& key) {
+  const std::vector<AwarenessEntry> entries = awareness_->get_all(key);
+  constexpr std::size_t chunk_bytes = 16 * 1024;
+  std::size_t i = 0;
+  do {
+    std::size_t count = 0;
+    for (std::size_t size = 0; i + count < entries.size() && size < chunk_bytes; ++count) {
+      size += entries[i + count].state.view().size() + 64;
+    }
+    event::AwarenessState state;
+    state.room = key.name;
+    state.entries = entries.data() + i;
+    state.count = count;
+    tell(connection, state, i == 0 ? correlation : nullptr);
+    i += count;
+  } while (i < entries.size());
+}
+
+/// A user came or went, for scopes wider than rooms.
+MUSTER_INLINE void ConnectionManager::announce(Loop& loop, const UserKey& user, bool online) {
+  if (options_.presence_scope != PresenceScope::tenant && options_.presence_scope != PresenceScope::all) return;
+  bool schedule = false;
+  {
+    detail::Lock lock(announcements_mutex_);
+    const auto [mark, added] = announcements_.try_emplace(user, !online);
+    (void)mark, (void)added;  // remembers what was told before
+    schedule = !std::exchange(announcements_due_, true);
+  }
+  if (schedule) schedule_state_flush(loop, nullptr);
+}
+
+MUSTER_INLINE void ConnectionManager::flush_announcements(Loop&) {
+  std::map<UserKey, bool> dirty;
+  {
+    detail::Lock lock(announcements_mutex_);
+    dirty.swap(announcements_);
+    announcements_due_ = false;
+  }
+  const bool everywhere = options_.presence_scope == PresenceScope::all;
+  for (const auto& [user, was_online] : dirty) {
+    const bool online = users_.count(user) != 0;
+    if (online == was_online) continue;
+    for (const LoopPtr& loop : loops()) {
+      (void)post(loop, [loop, user = user, online, everywhere](ConnectionManager& manager) {
+        const auto tenant = everywhere ? std::nullopt : std::optional<std::string>(user.tenant);
+        if (online) {
+          manager.broadcast(loop, tenant, event::UserOnline{user.user});
+        } else {
+          manager.broadcast(loop, tenant, event::UserOffline{user.user});
+        }
+      });
+    }
+  }
+}
+
+}  // namespace MUSTER_ABI
+}  // namespace muster

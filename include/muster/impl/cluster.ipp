@@ -1,0 +1,172 @@
+// Several processes as one: rooms whose messages a broker sequences, and state it replicates.
+#pragma once
+
+#include "muster/detail/manager.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+
+class ConnectionManager::BrokerSink final : public Broker::Sink {
+ public:
+  explicit BrokerSink(std::weak_ptr<ConnectionManager> manager) : manager_(std::move(manager)) {}
+  void on_message(const BrokerMessage& message) override {
+    if (const auto manager = manager_.lock()) manager->on_broker_message(message);
+  }
+  void on_state(const BrokerState& state) override {
+    if (const auto manager = manager_.lock()) manager->on_broker_state(state);
+  }
+  void on_lost(const RoomKey& room, Position, Position next) override {
+    if (const auto manager = manager_.lock()) manager->on_broker_lost(room, next);
+  }
+
+ private:
+  std::weak_ptr<ConnectionManager> manager_;
+};
+
+MUSTER_INLINE void ConnectionManager::attach_broker() {
+  if (!broker_) return;
+  broker_sink_ = std::make_shared<BrokerSink>(weak_from_this());
+  node_ = broker_->attach(broker_sink_);
+}
+
+MUSTER_INLINE bool ConnectionManager::subscribe_first(ConnectionState& connection, const Correlation& correlation,
+                                                      const RoomPtr& room) {
+  {
+    detail::Lock lock(room->mutex);
+    if (room->subscribed) return false;
+  }
+  ask<Result<Position>>(
+      connection,
+      [&](Reply<Result<Position>> reply) { broker_->subscribe(node_, room->key, std::nullopt, std::move(reply)); },
+      [this, correlation, room](ConnectionState& joining, Result<Position> position) {
+        if (!position) {
+          tell_error(joining, &correlation, {errc::unavailable, position.error().message, std::chrono::seconds(1)});
+          retire_if_empty(room);
+          return;
+        }
+        {
+          detail::Lock lock(room->mutex);
+          if (!room->subscribed) {
+            room->subscribed = true;
+            room->epoch = position.value().epoch;
+            room->last_seq = std::max(room->last_seq, position.value().seq);
+          }
+        }
+        enter(joining, correlation, room->key);
+      },
+      Error{errc::unavailable, "The broker did not answer in time", std::chrono::seconds(1)});
+  return true;
+}
+
+MUSTER_INLINE void ConnectionManager::on_broker_message(const BrokerMessage& message) {
+  const RoomPtr room = rooms_.find(message.room);
+  if (!room) return;
+  const auto entry = std::make_shared<detail::Entry>();
+  entry->data = message.data;
+  entry->from = message.from;
+  entry->from_user = message.from_user;
+  entry->exclude = message.exclude;
+  entry->latest = message.delivery.kind() == Delivery::Kind::latest;
+  entry->latest_key = message.delivery.key();
+  entry->seq = message.position.seq;
+  entry->at = now();
+  std::vector<RoomPart*> flushes;
+  std::uint64_t conflated = 0;
+  {
+    detail::Lock lock(room->mutex);
+    if (room->retired) return;
+    if (!entry->latest) {
+      if (entry->seq <= room->last_seq && message.position.epoch == room->epoch) return;  // known already
+      room->epoch = message.position.epoch;
+      room->last_seq = entry->seq;
+      ++room->published;
+      room->history.append(entry, room->options);
+    }
+    entry->serial = ++room->last_serial;
+    detail::append_pending(*room, entry, flushes, conflated);
+  }
+  counters_.conflated += conflated;
+  post_flushes(room, flushes);
+}
+
+/// The numbers up to before `next` are skipped: members find them missing in the history, and are told a gap.
+MUSTER_INLINE void ConnectionManager::on_broker_lost(const RoomKey& key, Position next) {
+  const RoomPtr room = rooms_.find(key);
+  if (!room || next.seq == 0) return;
+  detail::Lock lock(room->mutex);
+  room->epoch = next.epoch;
+  room->last_seq = std::max(room->last_seq, next.seq - 1);
+}
+
+MUSTER_INLINE void ConnectionManager::on_broker_state(const BrokerState& state) {
+  const RoomPtr room = rooms_.find(state.room);
+  if (!room) return;
+  LoopPtr loop;
+  std::uint64_t removed_at = 0;
+  if (state.kind == BrokerState::Kind::awareness) {
+    const AwarenessOwner owner{state.user, state.owner, state.owner_order};
+    if (state.value) {
+      const auto update = awareness_->set(state.room, {state.key, owner, state.version, *state.value, now()}, {});
+      if (update.result != AwarenessResult::accepted) return;
+    } else {
+      const auto update = awareness_->remove(state.room, state.key, owner, state.version);
+      if (update.result != AwarenessResult::accepted) return;
+      removed_at = update.clock;
+    }
+  }
+  {
+    detail::Lock lock(room->mutex);
+    for (const auto& part : room->parts) {
+      if (part->members != 0) loop = part->loop;
+    }
+    if (state.kind == BrokerState::Kind::member) {
+      if (state.value) {
+        if (!room->remote_members.emplace(state.owner, state.user).second) return;
+        room->presence.joined(state.owner, state.user);
+      } else {
+        if (room->remote_members.erase(state.owner) == 0) return;
+        room->presence.left(state.owner, state.user);
+      }
+    } else {
+      std::uint64_t& mark = room->awareness[state.key];
+      mark = std::max(mark, removed_at);
+    }
+    if (!loop || std::exchange(room->state_flush_due, true)) return;
+  }
+  (void)post(loop, [loop, room](ConnectionManager& manager) { manager.schedule_state_flush(*loop, room); });
+}
+
+MUSTER_INLINE void ConnectionManager::replicate_member(const ConnectionState& connection, const RoomKey& key,
+                                                       bool member) {
+  if (!broker_) return;
+  BrokerState state;
+  state.room = key;
+  state.kind = BrokerState::Kind::member;
+  state.key = to_string(connection.id_);
+  state.user = connection.identity_->user;
+  state.owner = connection.id_;
+  state.version = member ? 1 : 2;
+  if (member) state.value = Payload();
+  broker_->replicate(node_, std::move(state));
+}
+
+MUSTER_INLINE void ConnectionManager::replicate_awareness(const RoomKey& key, const std::string& client,
+                                                          const AwarenessOwner& owner, std::uint64_t removed_at) {
+  if (!broker_) return;
+  AwarenessEntry entry;
+  const bool there = awareness_->get(key, client, entry);
+  if (!there && removed_at == 0) return;
+  BrokerState state;
+  state.room = key;
+  state.kind = BrokerState::Kind::awareness;
+  state.key = client;
+  state.user = owner.user;
+  state.owner = owner.connection;
+  state.owner_order = owner.order;
+  state.version = removed_at != 0 ? removed_at : entry.clock;
+  if (removed_at == 0) state.value = entry.state;
+  broker_->replicate(node_, std::move(state));
+}
+
+}  // namespace MUSTER_ABI
+}  // namespace muster

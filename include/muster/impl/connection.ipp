@@ -1,0 +1,66 @@
+// The public face of one connection.
+#pragma once
+
+#include "muster/detail/manager.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+namespace detail {
+
+MUSTER_INLINE ConnectionState::ConnectionState(ConnectionManager& owner, LoopPtr on, ConnectionId connection_id,
+                                               std::shared_ptr<Transport> pipe)
+    : transport(std::move(pipe)),
+      manager(owner),
+      loop(std::move(on)),
+      id_(connection_id),
+      identity_(std::make_shared<const Identity>()),
+      beat_timer(this, [](void* self) {
+        auto& connection = *static_cast<ConnectionState*>(self);
+        connection.manager.beat(connection);
+      }),
+      answer_timer(this, [](void* self) {
+        auto& connection = *static_cast<ConnectionState*>(self);
+        connection.manager.on_answer_late(connection);
+      }),
+      guard_timer(this, [](void* self) {
+        auto& connection = *static_cast<ConnectionState*>(self);
+        connection.manager.on_guard(connection);
+      }) {}
+
+MUSTER_INLINE std::vector<std::string> ConnectionState::rooms() const {
+  std::vector<std::string> names;
+  names.reserve(memberships.size());
+  for (const Membership& membership : memberships) names.push_back(membership.room->key.name);
+  return names;
+}
+
+MUSTER_INLINE Connection::Counters ConnectionState::counters() const noexcept {
+  Counters now = counted;
+  now.unsent_bytes = outbox.unsent();
+  return now;
+}
+
+MUSTER_INLINE void ConnectionState::send(const Payload& payload) {
+  event::DirectMessage message;
+  message.data = &payload;
+  manager.tell(*this, message);
+}
+
+MUSTER_INLINE void ConnectionState::publish(std::string_view room, const Payload& payload) {
+  manager.publish_draft({identity_->tenant, std::string(room)}, {payload, {}, id_, id_, identity_->user}, nullptr);
+}
+
+MUSTER_INLINE void ConnectionState::reply(const Payload& payload) {
+  if (handling == nullptr) return;
+  event::Ack ack;
+  ack.payload = &payload;
+  manager.tell(*this, ack, std::exchange(handling, nullptr));
+}
+
+MUSTER_INLINE void ConnectionState::close(CloseReason reason, std::string_view text) {
+  manager.doom(*this, reason, std::string(text));
+}
+
+}  // namespace detail
+}  // namespace MUSTER_ABI
+}  // namespace muster

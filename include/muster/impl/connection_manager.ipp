@@ -1,0 +1,307 @@
+// Construction, extension points, lookups and sending.
+#pragma once
+
+#include <algorithm>
+#include <random>
+#include <stdexcept>
+
+#include "muster/detail/manager.hpp"
+#include "muster/memory/memory_awareness_store.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+
+MUSTER_INLINE std::shared_ptr<IConnectionManager> make_connection_manager(Options options,
+                                                                          std::shared_ptr<Authenticator> authenticator,
+                                                                          std::shared_ptr<Authorizer> authorizer,
+                                                                          Components components) {
+  std::vector<std::string> found = problems(options);
+  if (!authenticator) found.emplace_back("an authenticator is needed (AllowAnonymous lets everybody in)");
+  if (!authorizer) found.emplace_back("an authorizer is needed (AllowAll allows everything)");
+  if (components.protocols.empty()) found.emplace_back("at least one protocol is needed");
+  for (const auto& protocol : components.protocols) {
+    if (!protocol) found.emplace_back("a protocol is null");
+  }
+  if (!found.empty()) {
+    std::string message = "make_connection_manager:";
+    for (const std::string& problem : found) message += " " + problem + ";";
+    message.pop_back();
+    throw std::invalid_argument(message);
+  }
+  auto manager = std::make_shared<ConnectionManager>(std::move(options), std::move(authenticator),
+                                                     std::move(authorizer), std::move(components));
+  manager->attach_broker();
+  return manager;
+}
+
+MUSTER_INLINE ConnectionManager::ConnectionManager(Options options, std::shared_ptr<Authenticator> authenticator,
+                                                   std::shared_ptr<Authorizer> authorizer, Components components)
+    : options_(std::move(options)),
+      authenticator_(std::move(authenticator)),
+      authorizer_(std::move(authorizer)),
+      protocols_(std::move(components.protocols)),
+      awareness_(components.awareness_store ? std::move(components.awareness_store)
+                                            : std::make_shared<MemoryAwarenessStore>()),
+      sessions_(std::move(components.session_store)),
+      broker_(std::move(components.broker)),
+      observer_(std::move(components.observer)) {
+  if (components.random_seed) {
+    seed_ = *components.random_seed;
+  } else {
+    std::random_device device;
+    seed_ = (std::uint64_t{device()} << 32U) ^ device();
+  }
+}
+
+MUSTER_INLINE ConnectionManager::~ConnectionManager() {
+  if (broker_ && node_ != 0) broker_->detach(node_);
+  // Rooms, their parts and the loops know each other: take the knot apart.
+  for (const RoomPtr& room : rooms_.all()) rooms_.erase(room);
+  for (const LoopPtr& loop : loops_) {
+    for (const ConnectionPtr& connection : loop->connections) connection->memberships.clear();
+    loop->state_flushes.clear();
+    loop->connections.clear();
+  }
+}
+
+namespace detail {
+
+/// A bijection of 64 bits that leaves no pattern (the finalizer of SplitMix64): counted numbers become unguessable
+/// ones that never repeat.
+[[nodiscard]] inline std::uint64_t scatter(std::uint64_t z) noexcept {
+  z = (z ^ (z >> 30U)) * 0xbf58476d1ce4e5b9ULL;
+  z = (z ^ (z >> 27U)) * 0x94d049bb133111ebULL;
+  return z ^ (z >> 31U);
+}
+
+}  // namespace detail
+
+MUSTER_INLINE ConnectionId ConnectionManager::make_id() {
+  std::uint64_t value = 0;
+  while (value == 0) value = detail::scatter(seed_ + next_id_++ * 0x9e3779b97f4a7c15ULL);
+  return ConnectionId(value);
+}
+
+MUSTER_INLINE std::uint64_t ConnectionManager::make_epoch() {
+  constexpr std::uint64_t below_2_to_53 = (std::uint64_t{1} << 53U) - 1;
+  return (detail::scatter(~seed_ + next_epoch_++ * 0x9e3779b97f4a7c15ULL) & below_2_to_53) | 1U;
+}
+
+MUSTER_INLINE void ConnectionManager::log(LogLevel level, const std::string& message) const {
+  if (observer_) observer_->log(level, message);
+}
+
+MUSTER_INLINE void ConnectionManager::must_be_closed_to_opening(const char* what) const {
+  if (opened_) throw std::logic_error(std::string(what) + " must be called before the first connection opens");
+}
+MUSTER_INLINE void ConnectionManager::on(std::string type, MessageHandler handler) {
+  must_be_closed_to_opening("on");
+  handlers_[std::move(type)] = std::move(handler);
+}
+MUSTER_INLINE void ConnectionManager::on_connected(ConnectionHook hook) {
+  must_be_closed_to_opening("on_connected");
+  connected_hooks_.push_back(std::move(hook));
+}
+MUSTER_INLINE void ConnectionManager::on_joined(JoinHook hook) {
+  must_be_closed_to_opening("on_joined");
+  joined_hooks_.push_back(std::move(hook));
+}
+MUSTER_INLINE void ConnectionManager::on_left(LeaveHook hook) {
+  must_be_closed_to_opening("on_left");
+  left_hooks_.push_back(std::move(hook));
+}
+MUSTER_INLINE void ConnectionManager::on_disconnected(DisconnectHook hook) {
+  must_be_closed_to_opening("on_disconnected");
+  disconnected_hooks_.push_back(std::move(hook));
+}
+MUSTER_INLINE void ConnectionManager::on_user_online(UserHook hook) {
+  must_be_closed_to_opening("on_user_online");
+  online_hooks_.push_back(std::move(hook));
+}
+MUSTER_INLINE void ConnectionManager::on_user_offline(UserHook hook) {
+  must_be_closed_to_opening("on_user_offline");
+  offline_hooks_.push_back(std::move(hook));
+}
+
+MUSTER_INLINE std::optional<ConnectionInfo> ConnectionManager::find(ConnectionId id) const {
+  const auto info = connections_.info(id);
+  if (!info) return std::nullopt;
+  return *info;
+}
+MUSTER_INLINE bool ConnectionManager::contains(ConnectionId id) const { return connections_.info(id) != nullptr; }
+
+MUSTER_INLINE std::vector<ConnectionInfo> ConnectionManager::connections(ConnectionId after, std::size_t limit) const {
+  std::vector<ConnectionInfo> found;
+  for (const auto& info : connections_.page(after, limit)) found.push_back(*info);
+  return found;
+}
+
+MUSTER_INLINE std::vector<ConnectionInfo> ConnectionManager::connections_in(const RoomKey& key) const {
+  std::vector<ConnectionId> ids;
+  if (const RoomPtr room = rooms_.find(key)) {
+    detail::Lock lock(room->mutex);
+    for (const auto& member : room->members) ids.push_back(member.first);
+  }
+  std::sort(ids.begin(), ids.end());
+  std::vector<ConnectionInfo> found;
+  for (const ConnectionId id : ids) {
+    if (const auto info = connections_.info(id)) found.push_back(*info);
+  }
+  return found;
+}
+
+MUSTER_INLINE std::vector<ConnectionInfo> ConnectionManager::infos_of(
+    const std::vector<ConnectionPtr>& connections) const {
+  std::vector<ConnectionInfo> found;
+  for (const ConnectionPtr& connection : connections) {
+    if (const auto info = connections_.info(connection->id_)) found.push_back(*info);
+  }
+  return found;
+}
+
+MUSTER_INLINE std::vector<ConnectionInfo> ConnectionManager::connections_of(const UserKey& user) const {
+  return infos_of(users_.of(user));
+}
+MUSTER_INLINE std::vector<ConnectionInfo> ConnectionManager::connections_of_tenant(std::string_view tenant) const {
+  return infos_of(users_.of_tenant(tenant));
+}
+MUSTER_INLINE std::size_t ConnectionManager::connection_count() const {
+  return connections_.authenticated_and_pending().first;
+}
+MUSTER_INLINE std::size_t ConnectionManager::connection_count(const UserKey& user) const { return users_.count(user); }
+MUSTER_INLINE std::size_t ConnectionManager::pending_count() const {
+  return connections_.authenticated_and_pending().second;
+}
+MUSTER_INLINE bool ConnectionManager::is_full() const {
+  return options_.max_connections != 0 && reserved_ >= options_.max_connections;
+}
+MUSTER_INLINE bool ConnectionManager::is_online(const UserKey& user) const { return users_.count(user) != 0; }
+MUSTER_INLINE std::vector<std::string> ConnectionManager::online_users(std::string_view tenant) const {
+  return users_.users_of(tenant);
+}
+MUSTER_INLINE std::size_t ConnectionManager::room_count() const { return rooms_.size(); }
+
+MUSTER_INLINE Metrics ConnectionManager::metrics() const {
+  Metrics sum;
+  std::tie(sum.connections, sum.pending) = connections_.authenticated_and_pending();
+  sum.reserved = reserved_;
+  sum.users = users_.size();
+  sum.rooms = rooms_.size();
+  sum.awareness_entries = awareness_->size();
+  sum.connections_total = counters_.connections_total;
+  sum.refused_capacity = counters_.refused_capacity;
+  sum.refused_per_ip = counters_.refused_per_ip;
+  sum.refused_rate = counters_.refused_rate;
+  sum.refused_auth = counters_.refused_auth;
+  for (std::size_t i = 0; i < close_reason_count; ++i) sum.closed[i] = counters_.closed[i];
+  sum.sweep_findings = counters_.sweep_findings;
+  sum.lost = counters_.lost;
+  sum.conflated = counters_.conflated;
+  for (const LoopPtr& loop : loops()) {
+    const detail::LoopCounters& counters = loop->counters;
+    sum.messages_in += counters.messages_in.get();
+    sum.bytes_in += counters.bytes_in.get();
+    sum.writes += counters.writes.get();
+    sum.bytes_out += counters.bytes_out.get();
+    sum.deliveries += counters.deliveries.get();
+    sum.blocks += counters.blocks.get();
+    sum.conflated += counters.conflated.get();
+    sum.gaps += counters.gaps.get();
+    sum.errors += counters.errors.get();
+    sum.rate_limited += counters.rate_limited.get();
+    sum.callback_failures += counters.callback_failures.get();
+  }
+  return sum;
+}
+
+MUSTER_INLINE void ConnectionManager::explain(ConnectionId id, Function<void(std::optional<Explanation>)> done) {
+  const ConnectionPtr connection = connections_.find(id);
+  if (!connection) {
+    done(std::nullopt);
+    return;
+  }
+  const auto shared_done = std::make_shared<Function<void(std::optional<Explanation>)>>(std::move(done));
+  const bool posted = post(connection->loop, [connection, shared_done](ConnectionManager& manager) {
+    Explanation story;
+    if (const auto info = manager.find(connection->id_)) {
+      story.info = *info;
+    } else {
+      story.info.id = connection->id_;
+      story.info.remote_address = connection->address.text;
+    }
+    story.info.status = connection->status_;
+    story.counters = connection->counters();
+    story.protocol = std::string(connection->loop->formats[connection->format].protocol->name());
+    story.waiting_commands = connection->waiting.size();
+    story.behind = connection->behind;
+    story.since_last_inbound = std::chrono::duration_cast<std::chrono::milliseconds>(
+        connection->loop->executor->now() - connection->last_inbound);
+    story.close_reason = connection->close_reason;
+    (*shared_done)(std::move(story));
+  });
+  if (!posted) (*shared_done)(std::nullopt);
+}
+
+MUSTER_INLINE std::size_t ConnectionManager::send(ConnectionId id, const Payload& payload) {
+  if (!connections_.info(id)) return 0;
+  const ConnectionPtr connection = connections_.find(id);
+  if (!connection) return 0;
+  return post(connection->loop,
+              [connection, payload](ConnectionManager&) {
+                if (connection->live()) connection->send(payload);
+              })
+             ? 1
+             : 0;
+}
+
+MUSTER_INLINE Result<std::size_t> ConnectionManager::send_to_user(const UserKey& user, const Payload& payload,
+                                                                  const Delivery& delivery) {
+  if (delivery.kind() == Delivery::Kind::queued) {
+    return Error{errc::not_supported, "Offline queues are not supported yet", {}};
+  }
+  return send_to_user(user, payload);
+}
+
+MUSTER_INLINE std::size_t ConnectionManager::send_to_user(const UserKey& user, const Payload& payload) {
+  std::size_t reached = 0;
+  for (const ConnectionPtr& connection : users_.of(user)) reached += send(connection->id_, payload);
+  return reached;
+}
+
+MUSTER_INLINE std::size_t ConnectionManager::send_to_users(const std::vector<UserKey>& users, const Payload& payload) {
+  std::size_t reached = 0;
+  for (const UserKey& user : users) reached += send_to_user(user, payload);
+  return reached;
+}
+
+MUSTER_INLINE std::size_t ConnectionManager::send_to_tenant(std::string_view tenant, const Payload& payload) {
+  const std::size_t reached = users_.of_tenant(tenant).size();
+  for (const LoopPtr& loop : loops()) {
+    (void)post(loop, [loop, payload, tenant = std::optional<std::string>(tenant)](ConnectionManager& manager) {
+      event::DirectMessage message;
+      message.data = &payload;
+      manager.broadcast(loop, tenant, message);
+    });
+  }
+  return reached;
+}
+
+MUSTER_INLINE std::size_t ConnectionManager::send_to_all(const Payload& payload) {
+  const std::size_t reached = connection_count();
+  for (const LoopPtr& loop : loops()) {
+    (void)post(loop, [loop, payload](ConnectionManager& manager) {
+      event::DirectMessage message;
+      message.data = &payload;
+      manager.broadcast(loop, std::nullopt, message);
+    });
+  }
+  return reached;
+}
+
+MUSTER_INLINE void ConnectionManager::publish(const RoomKey& key, const Payload& payload, Delivery delivery,
+                                              ConnectionId exclude, PublishDone done) {
+  publish_draft(key, {payload, std::move(delivery), exclude, {}, {}}, std::move(done));
+}
+
+}  // namespace MUSTER_ABI
+}  // namespace muster

@@ -1,0 +1,246 @@
+// The disconnect flow: five steps, exactly once, whatever the cause. No step waits for anything.
+#pragma once
+
+#include <algorithm>
+
+#include "muster/detail/manager.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+
+MUSTER_INLINE void ConnectionManager::disconnect(ConnectionState& connection, CloseReason reason,
+                                                 std::string_view text, bool socket_gone) {
+  if (connection.ended()) {
+    if (socket_gone) gone(connection);
+    return;
+  }
+  const ConnectionPtr keep = connection.shared_from_this();
+  const bool was_live = connection.live();
+  Loop& loop = *connection.loop;
+  const UserKey user{connection.identity_->tenant, connection.identity_->user};
+
+  // What was answered already still goes out, if the pipe takes it now; after the decision no data frame follows.
+  const bool broken = socket_gone || reason == CloseReason::lost || reason == CloseReason::slow_consumer;
+  if (!broken && !connection.outbox.in_flight() && connection.outbox.has_queued()) {
+    loop.replies = {};
+    std::size_t written = 0;
+    (void)connection.outbox.write(*connection.transport, loop.spans, written);
+    connection.counted.bytes_out += written;
+    loop.counters.bytes_out.add(written);
+  }
+
+  // 1. Stop message processing.
+  connection.status_ = ConnectionStatus::disconnecting;
+  connection.close_reason = reason;
+  ++connection.generation;
+  connection.question.reset();
+  connection.beat_timer.cancel();
+  connection.answer_timer.cancel();
+  connection.guard_timer.cancel();
+  connection.waiting.clear();
+
+  if (detail::mutant(detail::Mutant::disconnected_before_left) && was_live) {
+    for (const auto& hook : disconnected_hooks_) contain(connection, "on_disconnected", [&] { hook(connection, reason); });
+  }
+
+  // 2. Leave every room.
+  std::vector<RoomPtr> former;
+  while (!connection.memberships.empty() && !detail::mutant(detail::Mutant::skip_leave)) {
+    former.push_back(connection.memberships.back().room);
+    leave(connection, connection.memberships.size() - 1, reason);
+  }
+
+  // 3. Clear awareness, and 4. tell the others.
+  if (was_live && !detail::mutant(detail::Mutant::skip_awareness_removal)) {
+    mark_removed(loop, awareness_->remove_all_for_connection(connection.id_));
+  }
+
+  // 5. Dispose.
+  connection.outbox.discard();
+  if (!socket_gone) {
+    const auto& protocol = loop.formats[connection.format].protocol;
+    if (reason == CloseReason::lost) {
+      connection.transport->abort();
+    } else {
+      constexpr std::size_t longest_text = 123;
+      const std::string_view said = text.empty() ? describe(reason).text : text;
+      connection.transport->close(protocol->close_code(reason), said.substr(0, longest_text));
+    }
+  }
+  connections_.erase(connection.id_);
+  const bool last_of_user = was_live && users_.remove(user, keep);
+  ++counters_.closed[static_cast<std::size_t>(reason)];
+  if (was_live && !detail::mutant(detail::Mutant::disconnected_before_left)) {
+    for (const auto& hook : disconnected_hooks_) {
+      contain(connection, "on_disconnected", [&] { hook(connection, reason); });
+    }
+  }
+  if (last_of_user) {
+    for (const auto& hook : offline_hooks_) contain(connection, "on_user_offline", [&] { hook(user); });
+    announce(loop, user, false);
+    if (options_.presence_scope == PresenceScope::shared_rooms) {
+      for (const RoomPtr& room : former) {
+        bool schedule = false;
+        {
+          detail::Lock lock(room->mutex);
+          if (room->users.count(user.user) != 0) continue;
+          room->presence.offline(user.user);
+          schedule = !std::exchange(room->state_flush_due, true);
+        }
+        if (schedule) schedule_state_flush(loop, room);
+      }
+    }
+  }
+  connection.status_ = ConnectionStatus::disconnected;
+  if (socket_gone) gone(connection);
+}
+
+MUSTER_INLINE void ConnectionManager::doom(ConnectionState& connection, CloseReason reason, std::string text) {
+  if (connection.ended() || std::exchange(connection.doomed, true)) return;
+  (void)post(connection.loop, [keep = connection.shared_from_this(), reason,
+                               text = std::move(text)](ConnectionManager& manager) {
+    manager.disconnect(*keep, reason, text);
+  });
+}
+
+/// The socket is released: so is its place, and nothing of the connection is needed any more.
+MUSTER_INLINE void ConnectionManager::gone(ConnectionState& connection) {
+  if (std::exchange(connection.socket_gone, true)) return;
+  const ConnectionPtr keep = connection.shared_from_this();
+  Loop& loop = *connection.loop;
+  if (connection.outbox.in_flight()) (void)connection.outbox.batch_done();
+  if (connection.dirty) std::replace(loop.dirty.begin(), loop.dirty.end(), &connection, static_cast<ConnectionState*>(nullptr));
+  loop.connections.back()->index = connection.index;
+  std::swap(loop.connections[connection.index], loop.connections.back());
+  loop.connections.pop_back();
+  connection.transport.reset();
+  connection.reservation.release();
+  connection.gates.clear();
+}
+
+MUSTER_INLINE void ConnectionManager::closed(Connection& from, CloseReason cause) {
+  auto& connection = static_cast<ConnectionState&>(from);
+  const ConnectionPtr keep = connection.shared_from_this();
+  if (connection.ended()) {
+    gone(connection);
+  } else {
+    disconnect(connection, cause, {}, true);
+  }
+}
+
+MUSTER_INLINE void ConnectionManager::fail(Connection& from, CloseReason reason, std::string_view text) {
+  disconnect(static_cast<ConnectionState&>(from), reason, text);
+}
+
+MUSTER_INLINE bool ConnectionManager::remove(ConnectionId id, CloseReason reason, std::string text) {
+  const ConnectionPtr connection = connections_.find(id);
+  if (!connection) return false;
+  return post(connection->loop, [connection, reason, text = std::move(text)](ConnectionManager& manager) {
+    if (connection->open_done) {
+      manager.refuse_open(*connection, reason, {errc::unavailable, text, {}});
+    } else {
+      manager.disconnect(*connection, reason, text);
+    }
+  });
+}
+
+MUSTER_INLINE bool ConnectionManager::kick(ConnectionId id, std::string text, bool reconnect) {
+  const ConnectionPtr connection = connections_.find(id);
+  if (!connection) return false;
+  return post(connection->loop, [connection, reconnect, text = std::move(text)](ConnectionManager& manager) {
+    if (connection->live()) manager.tell(*connection, event::Kicked{text, reconnect});
+    manager.disconnect(*connection, CloseReason::kicked, text);
+  });
+}
+
+MUSTER_INLINE void ConnectionManager::close_all(CloseReason reason, std::string text,
+                                                Function<void(std::size_t)> done) {
+  const auto gate = std::make_shared<detail::Gate>(std::move(done));
+  for (const LoopPtr& loop : loops()) {
+    const bool posted = post(loop, [loop, gate, reason, text](ConnectionManager& manager) {
+      const std::vector<ConnectionPtr> connections = loop->connections;
+      for (const ConnectionPtr& connection : connections) {
+        connection->gates.push_back(gate);
+        if (connection->open_done) {
+          gate->count();
+          manager.refuse_open(*connection, reason, {errc::unavailable, text, {}});
+        } else if (!connection->ended()) {
+          gate->count();
+          manager.disconnect(*connection, reason, text);
+        }
+      }
+    });
+    if (!posted) bury(loop);
+  }
+}
+
+MUSTER_INLINE void ConnectionManager::shutdown(Function<void()> done) {
+  ready_ = false;
+  close_all(CloseReason::going_away, {}, [done = std::move(done)](std::size_t) mutable {
+    if (done) done();
+  });
+}
+
+MUSTER_INLINE void ConnectionManager::drain(std::chrono::milliseconds, std::chrono::milliseconds,
+                                            Function<void(Result<std::size_t>)> done) {
+  if (done) done(Error{errc::not_supported, "drain is not supported yet; use shutdown", {}});
+}
+
+MUSTER_INLINE void ConnectionManager::sweep_now(Function<void(std::size_t)> done) {
+  const auto findings = std::make_shared<detail::Gate>(std::move(done));
+  for (const LoopPtr& loop : loops()) {
+    if (loop->buried) continue;
+    if (!post(loop, [loop, findings](ConnectionManager& manager) { manager.sweep(*loop, *findings); })) bury(loop);
+  }
+}
+
+MUSTER_INLINE void ConnectionManager::beat(ConnectionState& connection) {
+  Loop& loop = *connection.loop;
+  const TimePoint now_here = loop.executor->now();
+  if (connection.awaiting_pong && connection.last_inbound < connection.ping_sent_at) {
+    disconnect(connection, CloseReason::heartbeat_timeout, {});
+    return;
+  }
+  if (connection.awaiting_pong) {
+    connection.awaiting_pong = false;
+    const TimePoint next = connection.ping_sent_at + options_.heartbeat;
+    if (next > now_here) {
+      arm(loop, connection.beat_timer, next);
+      return;
+    }
+  }
+  std::string ping;
+  loop.formats[connection.format].wire->append(FrameKind::ping, {}, ping);
+  connection.outbox.append_control(std::move(ping), now_here);
+  mark_dirty(connection);
+  connection.awaiting_pong = true;
+  connection.ping_sent_at = now_here;
+  arm(loop, connection.beat_timer, now_here + options_.pong_timeout);
+}
+
+MUSTER_INLINE void ConnectionManager::on_answer_late(ConnectionState& connection) {
+  const auto question = std::exchange(connection.question, nullptr);
+  if (!question) return;
+  const ConnectionPtr keep = connection.shared_from_this();
+  ++connection.generation;
+  question->expire(*this, connection);
+  resume_commands(connection);
+}
+
+MUSTER_INLINE void ConnectionManager::on_guard(ConnectionState& connection) {
+  const ConnectionPtr keep = connection.shared_from_this();
+  if (!connection.live()) {
+    disconnect(connection, CloseReason::auth_required, "Authentication timeout");
+    return;
+  }
+  if (!connection.outbox.in_flight()) return;
+  const TimePoint limit = connection.outbox.waiting_since() + options_.unsent_age;
+  if (limit <= connection.loop->executor->now()) {
+    disconnect(connection, CloseReason::slow_consumer, {});
+  } else {
+    arm(*connection.loop, connection.guard_timer, limit);
+  }
+}
+
+}  // namespace MUSTER_ABI
+}  // namespace muster

@@ -1,0 +1,416 @@
+// The hot path: one encoding per executor and format, spans by cursor, one write per connection and turn; and the
+// feeding of members that fell behind.
+#pragma once
+
+#include <algorithm>
+
+#include "muster/detail/manager.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+
+MUSTER_INLINE void ConnectionManager::flush_part(const RoomPtr& room, RoomPart& part) {
+  detail::Batch& batch = part.batch;
+  {
+    detail::Lock lock(room->mutex);
+    if (part.pending.empty()) {
+      part.flush_posted = false;
+      return;
+    }
+    batch.entries.swap(part.pending);
+    batch.epoch = room->epoch;
+  }
+  ++batch.number;
+  batch.first_serial = batch.entries.front()->serial;
+  batch.first_seq = batch.last_seq = 0;
+  batch.has_unordered = false;
+  batch.encoded.assign(part.loop->formats.size(), {});
+  batch.unvisited = part.slots.size();
+  for (const EntryPtr& entry : batch.entries) {
+    if (entry->seq == 0) {
+      batch.has_unordered = true;
+    } else {
+      if (batch.first_seq == 0) batch.first_seq = entry->seq;
+      batch.last_seq = entry->seq;
+    }
+    if (!entry->exclude || detail::mutant(detail::Mutant::ignore_exclude)) continue;
+    const ConnectionPtr excluded = connections_.find(entry->exclude);
+    if (!excluded || excluded->loop != part.loop) continue;
+    if (const Membership* membership = excluded->membership(room->key.name)) {
+      if (membership->part == &part) membership->slot().excluded_batch = batch.number;
+    }
+  }
+  run_slice(room, part);
+}
+
+/// Serves members from the last to the first: a removal puts the last slot, served already, into an earlier place,
+/// where meeting it again is harmless.
+MUSTER_INLINE void ConnectionManager::run_slice(const RoomPtr& room, RoomPart& part) {
+  detail::Batch& batch = part.batch;
+  const TimePoint now_here = part.loop->executor->now();
+  std::size_t left = std::min(batch.unvisited, part.slots.size());
+  for (std::size_t served = 0; left > 0 && served < options_.fan_out_slice; ++served) {
+    deliver(part, part.slots[--left], *room, now_here);
+  }
+  batch.unvisited = left;
+  if (left > 0) {
+    (void)post(part.loop, [room, at = &part](ConnectionManager& manager) { manager.run_slice(room, *at); });
+    return;
+  }
+  batch.entries.clear();
+  batch.encoded.clear();
+  bool more = false;
+  {
+    detail::Lock lock(room->mutex);
+    more = part.flush_posted = !part.pending.empty();
+  }
+  if (more) post_flushes(room, {&part});
+}
+
+MUSTER_INLINE void ConnectionManager::deliver(RoomPart& part, detail::MemberSlot& slot, const RoomState& room,
+                                              TimePoint now_here) {
+  detail::Batch& batch = part.batch;
+  if (slot.last_batch == batch.number) return;
+  slot.last_batch = batch.number;
+  ConnectionState& connection = *slot.connection;
+  if (connection.doomed) return;
+  if (connection.behind || (batch.first_seq != 0 && slot.next_seq < batch.first_seq)) {
+    connection.behind = true;
+    note_missed(part, connection, room, 0);
+    mark_dirty(connection);
+    return;
+  }
+  const detail::EncodedBatch& batch_encoded = encoded(part, room, connection.format);
+  const bool from_the_start = slot.joined_serial < batch.first_serial &&
+                              (batch.first_seq == 0 || slot.next_seq <= batch.first_seq);
+  const bool whole = slot.excluded_batch != batch.number &&
+                     (from_the_start || detail::mutant(detail::Mutant::ignore_cursor));
+  std::uint64_t delivered = 0;
+  std::size_t at = 0;
+  for (std::uint32_t b = 0; b < batch_encoded.blocks.size(); ++b) {
+    if (connection.outbox.unsent() > options_.unsent_soft_bytes) {
+      if (!connection.outbox.in_flight()) (void)write(connection);
+      if (connection.doomed) return;
+      if (connection.outbox.unsent() > options_.unsent_soft_bytes) {  // from here on by its cursor
+        connection.behind = true;
+        note_missed(part, connection, room, at);
+        break;
+      }
+    }
+    const detail::BlockPtr& block = batch_encoded.blocks[b];
+    if (whole) {
+      connection.outbox.append(block, 0, block->bytes.size(), now_here);
+    }
+    for (; at < batch.entries.size() && batch_encoded.frames[at].block == b; ++at) {
+      const detail::Entry& entry = *batch.entries[at];
+      const auto& frame = batch_encoded.frames[at];
+      if (whole) {
+        if (entry.seq != 0) slot.next_seq = entry.seq + 1;
+        delivered += entry.notice ? 0 : 1;
+        continue;
+      }
+      const bool owed = entry.serial > slot.joined_serial && (entry.seq == 0 || entry.seq >= slot.next_seq);
+      if (entry.seq >= slot.next_seq) slot.next_seq = entry.seq + 1;
+      if (!owed || (entry.exclude == connection.id_ && !detail::mutant(detail::Mutant::ignore_exclude))) continue;
+      delivered += entry.notice ? 0 : 1;
+      if (frame.end != frame.begin) connection.outbox.append(block, frame.begin, frame.end, now_here);
+    }
+  }
+  part.loop->counters.deliveries.add(delivered);
+  mark_dirty(connection);
+}
+
+/// State a member that is behind cannot be told now is remembered by key; messages are owed by its cursor.
+MUSTER_INLINE void ConnectionManager::note_missed(RoomPart& part, ConnectionState& connection, const RoomState& room,
+                                                  std::size_t from) {
+  if (!part.batch.has_unordered) return;
+  Membership* membership = connection.membership(room.key.name);
+  std::uint64_t conflated = 0;
+  for (std::size_t i = from; i < part.batch.entries.size(); ++i) {
+    const EntryPtr& entry = part.batch.entries[i];
+    if (entry->seq != 0 || entry->exclude == connection.id_ || entry->serial <= membership->slot().joined_serial) {
+      continue;
+    }
+    if (!membership->missed) membership->missed = std::make_unique<detail::Missed>();
+    membership->missed->note(entry, conflated);
+  }
+  part.loop->counters.conflated.add(conflated);
+}
+
+MUSTER_INLINE detail::EncodedBatch& ConnectionManager::encoded(RoomPart& part, const RoomState& room,
+                                                               std::uint8_t format) {
+  detail::Batch& batch = part.batch;
+  if (format >= batch.encoded.size()) batch.encoded.resize(part.loop->formats.size());
+  detail::EncodedBatch& into = batch.encoded[format];
+  if (into.done) return into;
+  into.done = true;
+  into.frames.reserve(batch.entries.size());
+  for (const EntryPtr& entry : batch.entries) {
+    if (into.blocks.empty() || into.blocks.back()->bytes.size() >= detail::block_bytes) {
+      into.blocks.push_back(detail::BlockPtr::make());
+    }
+    std::string& bytes = into.blocks.back()->bytes;
+    const auto begin = static_cast<std::uint32_t>(bytes.size());
+    encode_entry(*part.loop, part.loop->formats[format], room.key.name, batch.epoch, *entry, bytes);
+    into.frames.push_back({static_cast<std::uint32_t>(into.blocks.size() - 1), begin,
+                           static_cast<std::uint32_t>(bytes.size())});
+  }
+  part.loop->counters.blocks.add(into.blocks.size());
+  return into;
+}
+
+MUSTER_INLINE void ConnectionManager::encode_event(Loop& loop, const detail::Format& format, const Event& event,
+                                                   const Correlation* correlation, std::string& bytes) {
+  loop.text.clear();
+  format.protocol->encode(event, correlation, loop.executor->wall_now(), loop.text);
+  if (!loop.text.empty()) format.wire->append(format.protocol->frame_kind(), loop.text, bytes);
+}
+
+MUSTER_INLINE void ConnectionManager::encode_entry(Loop& loop, const detail::Format& format, std::string_view room,
+                                                   std::uint64_t epoch, const detail::Entry& entry,
+                                                   std::string& bytes) {
+  const auto add = [&](const Event& event) { encode_event(loop, format, event, nullptr, bytes); };
+  if (!entry.notice) {
+    event::RoomMessage message;
+    message.room = room;
+    message.position = {epoch, entry.seq};
+    message.from = entry.from;
+    message.from_user = entry.from_user;
+    message.data = &entry.data;
+    add(message);
+    return;
+  }
+  const detail::Notice& notice = *entry.notice;
+  if (notice.presence()) {
+    event::PresenceChanged presence;
+    presence.room = room;
+    presence.member_count = notice.member_count;
+    if (!notice.counts_only) {
+      presence.joined = &notice.joined;
+      presence.left = &notice.left;
+    }
+    add(presence);
+  }
+  for (const std::string& user : notice.online) add(event::UserOnline{user});
+  for (const std::string& user : notice.offline) add(event::UserOffline{user});
+  constexpr std::size_t chunk_bytes = 16 * 1024;
+  for (std::size_t i = 0; i < notice.awareness.size();) {
+    std::size_t count = 0;
+    for (std::size_t size = 0; i + count < notice.awareness.size() && size < chunk_bytes; ++count) {
+      size += notice.awareness[i + count].state.view().size() + 64;
+    }
+    event::AwarenessChanged changed;
+    changed.room = room;
+    changed.entries = &notice.awareness[i];
+    changed.count = count;
+    add(changed);
+    i += count;
+  }
+}
+
+/// Appends what stands in the turn's block of replies from `begin` on.
+MUSTER_INLINE void ConnectionManager::append_reply(ConnectionState& connection, std::size_t begin) {
+  Loop& loop = *connection.loop;
+  const std::size_t end = loop.replies->bytes.size();
+  if (end == begin) return;
+  connection.outbox.append(loop.replies, begin, end, loop.executor->now());
+  mark_dirty(connection);
+  if (connection.outbox.unsent() <= options_.unsent_hard_bytes) return;
+  if (!connection.outbox.in_flight()) (void)write(connection);
+  if (connection.outbox.unsent() > options_.unsent_hard_bytes) doom(connection, CloseReason::slow_consumer);
+}
+
+namespace detail {
+
+/// Where this turn's replies go: one block for many connections, until something of it is written.
+[[nodiscard]] inline std::string& reply_bytes(Loop& loop) {
+  if (!loop.replies || loop.replies->bytes.size() >= block_bytes) loop.replies = BlockPtr::make();
+  return loop.replies->bytes;
+}
+
+}  // namespace detail
+
+MUSTER_INLINE void ConnectionManager::tell(ConnectionState& connection, const Event& event,
+                                           const Correlation* correlation) {
+  if (connection.ended() || connection.doomed) return;
+  Loop& loop = *connection.loop;
+  std::string& bytes = detail::reply_bytes(loop);
+  const std::size_t begin = bytes.size();
+  encode_event(loop, loop.formats[connection.format], event, correlation, bytes);
+  append_reply(connection, begin);
+}
+
+MUSTER_INLINE void ConnectionManager::tell_entry(ConnectionState& connection, const RoomState& room,
+                                                 std::uint64_t epoch, const detail::Entry& entry) {
+  if (connection.ended() || connection.doomed) return;
+  Loop& loop = *connection.loop;
+  std::string& bytes = detail::reply_bytes(loop);
+  const std::size_t begin = bytes.size();
+  encode_entry(loop, loop.formats[connection.format], room.key.name, epoch, entry, bytes);
+  append_reply(connection, begin);
+}
+
+MUSTER_INLINE void ConnectionManager::tell_error(ConnectionState& connection, const Correlation* correlation,
+                                                 Error error) {
+  connection.loop->counters.errors.add();
+  event::Failure failure;
+  failure.error = &error;
+  tell(connection, failure, correlation);
+}
+
+MUSTER_INLINE void ConnectionManager::broadcast(const LoopPtr& loop, const std::optional<std::string>& tenant,
+                                                const Event& event) {
+  std::vector<detail::BlockPtr> blocks(loop->formats.size());
+  const TimePoint now_here = loop->executor->now();
+  for (const ConnectionPtr& connection : loop->connections) {
+    if (!connection->live() || connection->doomed || (tenant && connection->identity_->tenant != *tenant)) continue;
+    detail::BlockPtr& block = blocks[connection->format];
+    if (!block) {
+      block = detail::BlockPtr::make();
+      encode_event(*loop, loop->formats[connection->format], event, nullptr, block->bytes);
+    }
+    if (block->bytes.empty()) continue;
+    connection->outbox.append(block, 0, block->bytes.size(), now_here);
+    mark_dirty(*connection);
+    if (connection->outbox.unsent() <= options_.unsent_hard_bytes) continue;
+    if (!connection->outbox.in_flight()) (void)write(*connection);
+    if (connection->outbox.unsent() > options_.unsent_hard_bytes) doom(*connection, CloseReason::slow_consumer);
+  }
+}
+
+MUSTER_INLINE void ConnectionManager::mark_dirty(ConnectionState& connection) {
+  if (connection.dirty || connection.outbox.in_flight()) return;
+  connection.dirty = true;
+  Loop& loop = *connection.loop;
+  loop.dirty.push_back(&connection);
+  if (std::exchange(loop.write_posted, true)) return;
+  (void)post(connection.loop, [at = &loop](ConnectionManager& manager) { manager.write_dirty(*at); });
+}
+
+MUSTER_INLINE void ConnectionManager::write_dirty(Loop& loop) {
+  loop.write_posted = false;
+  std::vector<ConnectionState*> dirty;
+  dirty.swap(loop.dirty);
+  for (ConnectionState* connection : dirty) {
+    if (connection == nullptr) continue;
+    connection->dirty = false;
+    flush_connection(*connection);
+  }
+  dirty.clear();
+  if (loop.dirty.empty()) loop.dirty.swap(dirty);  // keep the memory
+}
+
+MUSTER_INLINE void ConnectionManager::flush_connection(ConnectionState& connection) {
+  while (!connection.ended() && !connection.doomed && !connection.outbox.in_flight()) {
+    while (connection.behind && !connection.outbox.has_queued() && !connection.doomed) {
+      connection.behind = !feed(connection);
+    }
+    if (!connection.outbox.has_queued()) break;
+    if (!write(connection)) break;
+  }
+}
+
+MUSTER_INLINE bool ConnectionManager::write(ConnectionState& connection) {
+  detail::Outbox& outbox = connection.outbox;
+  if (outbox.in_flight() || !outbox.has_queued()) return true;
+  Loop& loop = *connection.loop;
+  loop.replies = {};  // what is being written must not grow
+  std::size_t written = 0;
+  const WriteResult result = outbox.write(*connection.transport, loop.spans, written);
+  connection.counted.bytes_out += written;
+  loop.counters.writes.add();
+  loop.counters.bytes_out.add(written);
+  if (result == WriteResult::closed) {
+    doom(connection, CloseReason::lost);
+    return false;
+  }
+  if (result == WriteResult::pending && connection.live()) {
+    arm(loop, connection.guard_timer, outbox.waiting_since() + options_.unsent_age);
+  }
+  return true;
+}
+
+MUSTER_INLINE void ConnectionManager::writable(Connection& from) {
+  auto& connection = static_cast<ConnectionState&>(from);
+  if (!connection.outbox.in_flight()) return;
+  const std::size_t written = connection.outbox.batch_done();
+  connection.counted.bytes_out += written;
+  connection.loop->counters.bytes_out.add(written);
+  if (connection.ended()) return;
+  if (connection.live()) connection.guard_timer.cancel();
+  flush_connection(connection);
+}
+
+MUSTER_INLINE bool ConnectionManager::feed(ConnectionState& connection) {
+  bool whole = true;
+  for (Membership& membership : connection.memberships) {
+    whole = feed_room(connection, membership) && whole;
+    if (connection.doomed) return true;
+  }
+  return whole;
+}
+
+MUSTER_INLINE bool ConnectionManager::feed_room(ConnectionState& connection, Membership& membership) {
+  const RoomState& room = *membership.room;
+  detail::MemberSlot& slot = membership.slot();
+  const std::size_t unsent = connection.outbox.unsent();
+  if (unsent > options_.unsent_soft_bytes) return false;
+  std::vector<EntryPtr> entries;
+  std::uint64_t last = 0;
+  std::uint64_t epoch = 0;
+  {
+    detail::Lock lock(room.mutex);
+    last = room.last_seq;
+    epoch = room.epoch;
+    if (slot.next_seq <= last) {
+      room.history.read(slot.next_seq, options_.unsent_soft_bytes - unsent + 1, entries);
+    }
+  }
+  if (slot.next_seq <= last) {
+    const std::uint64_t first = entries.empty() ? last + 1 : entries.front()->seq;
+    if (first > slot.next_seq) {
+      event::Gap gap{room.key.name, slot.next_seq, first - 1};
+      slot.next_seq = first;
+      connection.loop->counters.gaps.add();
+      if (!detail::mutant(detail::Mutant::skip_gap)) tell(connection, gap);
+    }
+    for (const EntryPtr& entry : entries) {
+      slot.next_seq = entry->seq + 1;
+      if (entry->exclude == connection.id_ && !detail::mutant(detail::Mutant::ignore_exclude)) continue;
+      connection.loop->counters.deliveries.add();
+      tell_entry(connection, room, epoch, *entry);
+      if (connection.doomed) return true;
+    }
+    if (slot.next_seq <= last) return false;
+  }
+  if (membership.missed) tell_missed(connection, membership);
+  return true;
+}
+
+MUSTER_INLINE void ConnectionManager::tell_missed(ConnectionState& connection, Membership& membership) {
+  const std::unique_ptr<detail::Missed> missed = std::move(membership.missed);
+  const RoomState& room = *membership.room;
+  detail::Notice notice;
+  std::uint64_t epoch = 0;
+  {
+    detail::Lock lock(room.mutex);
+    epoch = room.epoch;
+    notice.member_count = room.member_count();
+    notice.counts_only = missed->counts && missed->presence.empty();
+    for (const auto& [id, user] : missed->presence) {
+      const bool member = room.members.count(id) != 0 || room.remote_members.count(id) != 0;
+      (member ? notice.joined : notice.left).push_back({id, user});
+    }
+  }
+  for (const auto& [user, online] : missed->users) (online ? notice.online : notice.offline).push_back(user);
+  for (const auto& [client, removed_at] : missed->awareness) {
+    resolve_awareness(room.key, client, removed_at, notice.awareness);
+  }
+  detail::Entry told;
+  told.notice = std::make_unique<const detail::Notice>(std::move(notice));
+  tell_entry(connection, room, epoch, told);
+  for (const auto& latest : missed->latest) tell_entry(connection, room, epoch, *latest.second);
+}
+
+}  // namespace MUSTER_ABI
+}  // namespace muster

@@ -1,0 +1,138 @@
+// Executors and time: the loop of each executor, its timers, the sweep, and what a stopped one leaves.
+#pragma once
+
+#include "muster/detail/manager.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+
+MUSTER_INLINE detail::Loop::Loop(ConnectionManager& owner, std::shared_ptr<Executor> on, std::uint64_t seed)
+    : manager(owner),
+      executor(std::move(on)),
+      wheel(executor->now()),
+      state_timer(this,
+                  [](void* self) {
+                    auto& loop = *static_cast<Loop*>(self);
+                    loop.manager.run_state_flushes(loop, loop.executor->now());
+                  }),
+      sweep_timer(this,
+                  [](void* self) {
+                    auto& loop = *static_cast<Loop*>(self);
+                    Gate findings(nullptr);
+                    loop.manager.sweep(loop, findings);
+                    const auto next = loop.executor->now() + loop.manager.options().sweep_interval;
+                    loop.manager.arm(loop, loop.sweep_timer, next);
+                  }),
+      random_state(seed) {}
+
+MUSTER_INLINE LoopPtr ConnectionManager::loop_for(const std::shared_ptr<Executor>& executor) {
+  LoopPtr loop;
+  {
+    detail::Lock lock(loops_mutex_);
+    for (const LoopPtr& known : loops_) {
+      if (known->executor == executor) return known;
+    }
+  }
+  // Only this executor's own thread opens connections on it, so nobody else makes this loop meanwhile.
+  loop = std::make_shared<Loop>(*this, executor, seed_ + next_id_++ * 0x9e3779b97f4a7c15ULL);
+  {
+    detail::Lock lock(loops_mutex_);
+    loops_.push_back(loop);
+  }
+  Executor* none = nullptr;
+  clock_.compare_exchange_strong(none, executor.get());
+  arm(*loop, loop->sweep_timer, executor->now() + options_.sweep_interval);
+  return loop;
+}
+
+MUSTER_INLINE std::vector<LoopPtr> ConnectionManager::loops() const {
+  detail::Lock lock(loops_mutex_);
+  return loops_;
+}
+
+MUSTER_INLINE TimePoint ConnectionManager::now() const {
+  const Executor* clock = clock_.load();
+  return clock != nullptr ? clock->now() : TimePoint{};
+}
+
+MUSTER_INLINE void ConnectionManager::arm(Loop& loop, detail::Timer& timer, TimePoint deadline) {
+  loop.wheel.arm(timer, deadline);
+  if (!loop.armed_for || deadline < *loop.armed_for) wake(loop, deadline);
+}
+
+MUSTER_INLINE void ConnectionManager::wake(Loop& loop, TimePoint when) {
+  loop.armed_for = when;
+  const bool scheduled = loop.executor->schedule(
+      when, [weak = weak_from_this(), shared = std::weak_ptr<Loop>(loop.shared_from_this()), when] {
+        const auto manager = weak.lock();
+        const auto woken = shared.lock();
+        if (manager && woken) manager->on_wake(*woken, when);
+      });
+  if (!scheduled) loop.stopped = true;
+}
+
+MUSTER_INLINE void ConnectionManager::on_wake(Loop& loop, TimePoint when) {
+  if (loop.armed_for != when) return;  // an earlier one was set meanwhile, and takes care
+  loop.armed_for.reset();
+  loop.wheel.advance(loop.executor->now());
+  const auto next = loop.wheel.next();
+  if (next && (!loop.armed_for || *next < *loop.armed_for)) wake(loop, *next);
+}
+
+/// Checks the tables against each other, and clears what time has ended.
+MUSTER_INLINE void ConnectionManager::sweep(Loop& loop, detail::Gate& findings) {
+  const TimePoint now_here = loop.executor->now();
+  const WallTime wall = loop.executor->wall_now();
+  const auto found = [&](const std::string& what) {
+    findings.count();
+    ++counters_.sweep_findings;
+    log(LogLevel::error, "The sweep found " + what);
+  };
+  const std::vector<ConnectionPtr> connections = loop.connections;
+  for (const ConnectionPtr& connection : connections) {
+    if (!connection->live()) continue;
+    if (connection->identity_->expires_at && *connection->identity_->expires_at <= wall) {
+      disconnect(*connection, CloseReason::auth_required, "The credentials have expired");
+      continue;
+    }
+    if (!contains(connection->id_)) {
+      found("connection " + to_string(connection->id_) + " missing in the table");
+    }
+    for (const Membership& membership : connection->memberships) {
+      if (membership.index >= membership.part->slots.size() || membership.slot().connection != connection.get()) {
+        found("a member of room " + membership.room->key.name + " out of its place");
+      }
+    }
+  }
+  for (const LoopPtr& other : loops()) {
+    if (other->stopped && !other->buried) bury(other);
+  }
+  for (const RoomPtr& room : rooms_.all()) retire_if_empty(room);
+  addresses_.prune(options_, now_here);
+  if (options_.awareness_ttl > std::chrono::milliseconds(0)) {
+    mark_removed(loop, awareness_->expire(now_here - options_.awareness_ttl));
+  }
+}
+
+MUSTER_INLINE void ConnectionManager::bury(const LoopPtr& loop) {
+  if (loop->buried.exchange(true)) return;
+  // The executor promised that nothing of it runs any more: what was its own is ours now.
+  const std::vector<ConnectionPtr> connections = loop->connections;
+  for (const ConnectionPtr& connection : connections) {
+    ++counters_.lost;
+    if (connection->transport) connection->transport->abort();
+    disconnect(*connection, CloseReason::lost, "The executor has stopped", true);
+  }
+  while (!loop->state_flushes.empty()) {
+    const RoomPtr room = loop->state_flushes.begin()->second;
+    loop->state_flushes.erase(loop->state_flushes.begin());
+    if (room) {
+      flush_state(*loop, room);
+    } else {
+      flush_announcements(*loop);
+    }
+  }
+}
+
+}  // namespace MUSTER_ABI
+}  // namespace muster

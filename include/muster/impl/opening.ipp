@@ -1,0 +1,280 @@
+// From a peer's request to a connection that is welcome: admission, authentication, the tables.
+#pragma once
+
+#include <algorithm>
+
+#include "muster/detail/manager.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+
+MUSTER_INLINE Reservation ConnectionManager::reserve(const RemoteAddress& address, TimePoint now_there) {
+  const auto refused = [](CloseReason reason, const char* message, std::chrono::milliseconds retry_after) {
+    return Reservation(reason, Error{errc::unavailable, message, retry_after});
+  };
+  if (!ready_) return refused(CloseReason::going_away, "The server is shutting down", options_.reconnect_window);
+  std::size_t taken = reserved_.load();
+  do {
+    if (options_.max_connections != 0 && taken >= options_.max_connections) {
+      ++counters_.refused_capacity;
+      return refused(CloseReason::over_capacity, "The server has no free connection", options_.reconnect_window);
+    }
+  } while (!reserved_.compare_exchange_weak(taken, taken + 1));
+
+  const auto key = detail::AddressTable::key_of(address);
+  const bool known = key != detail::AddressTable::Key{};
+  if (known) {
+    const auto answer = addresses_.admit(key, options_, now_there);
+    using Verdict = detail::AddressTable::Verdict;
+    if (answer.verdict != Verdict::admitted) {
+      --reserved_;
+      if (answer.verdict == Verdict::too_many_connections) {
+        ++counters_.refused_per_ip;
+        return refused(CloseReason::policy, "Too many connections from this address", answer.retry_after);
+      }
+      ++counters_.refused_rate;
+      return refused(CloseReason::policy, "Too many connection attempts from this address", answer.retry_after);
+    }
+  }
+  return Reservation([weak = weak_from_this(), key, known] {
+    if (const auto manager = weak.lock()) {
+      if (known) manager->addresses_.release(key);
+      if (!detail::mutant(detail::Mutant::keep_reservation)) --manager->reserved_;
+    }
+  });
+}
+
+MUSTER_INLINE std::uint64_t ConnectionManager::open(OpenRequest request, std::shared_ptr<Transport> transport,
+                                                    std::shared_ptr<Executor> executor, OpenDone done) {
+  opened_ = true;
+  const auto refuse = [&](CloseReason reason, Error error) -> std::uint64_t {
+    Decision decision;
+    decision.reason = reason;
+    decision.error = std::move(error);
+    decision.reservation = std::move(request.reservation);
+    done(std::move(decision));
+    return 0;
+  };
+  if (!ready_) {
+    return refuse(CloseReason::going_away,
+                  {errc::unavailable, "The server is shutting down", options_.reconnect_window});
+  }
+  std::shared_ptr<const Protocol> protocol;
+  bool named = false;
+  for (const auto& candidate : protocols_) {
+    if (candidate->path() != request.path) continue;
+    if (!protocol) protocol = candidate;
+  }
+  if (!protocol) return refuse(CloseReason::policy, {errc::not_found, "Nothing is served at this path", {}});
+  for (const std::string& offered : request.subprotocols) {
+    const auto found = std::find_if(protocols_.begin(), protocols_.end(), [&](const auto& candidate) {
+      return candidate->path() == request.path && candidate->name() == offered;
+    });
+    if (found == protocols_.end()) continue;
+    protocol = *found;
+    named = true;
+    break;
+  }
+  const bool offered_token = !request.token.empty() && options_.auth_mode != AuthMode::message_only;
+  const bool ask_now =
+      offered_token || (!authenticator_->needs_token() && options_.auth_mode != AuthMode::message_only);
+  if (!ask_now && options_.auth_mode == AuthMode::upgrade_only) {
+    ++counters_.refused_auth;
+    return refuse(CloseReason::auth_required, {errc::auth_required, "A token is required to connect", {}});
+  }
+  if (!request.reservation) {
+    request.reservation = reserve(request.remote_address, executor->now());
+    if (!request.reservation) return refuse(request.reservation.refusal(), request.reservation.error());
+  }
+
+  const LoopPtr loop = loop_for(executor);
+  ConnectionPtr connection;
+  do {
+    const ConnectionId id = request.id ? request.id : make_id();
+    connection = std::make_shared<ConnectionState>(*this, loop, id, transport);
+    if (connections_.insert(id, connection)) break;
+    if (request.id) {
+      return refuse(CloseReason::policy, {errc::invalid_message, "The connection id is taken", {}});
+    }
+  } while (true);
+
+  connection->order = next_order_++;
+  connection->reservation = std::move(request.reservation);
+  connection->address = std::move(request.remote_address);
+  connection->open_done = std::move(done);
+  connection->last_inbound = executor->now();
+  connection->index = loop->connections.size();
+  loop->connections.push_back(connection);
+
+  const auto wire = request.wire_format ? request.wire_format : plain_format_;
+  const auto same = std::find_if(loop->formats.begin(), loop->formats.end(), [&](const detail::Format& format) {
+    return format.protocol == protocol && format.wire->key() == wire->key();
+  });
+  connection->format = static_cast<std::uint8_t>(same - loop->formats.begin());
+  if (same == loop->formats.end()) loop->formats.push_back({protocol, wire});
+
+  connection->credentials = {offered_token ? std::move(request.token) : std::string(),
+                             offered_token ? request.token_source : TokenSource::none,
+                             connection->id_,
+                             connection->address,
+                             std::move(request.path),
+                             std::move(request.query),
+                             std::move(request.origin)};
+  connection->subprotocol_named = named;
+  if (!ask_now) {
+    accept_open(*connection);
+    return 0;
+  }
+  ask<Authentication>(
+      *connection,
+      [this, connection](Reply<Authentication> reply) {
+        authenticator_->authenticate(connection->credentials, std::move(reply));
+      },
+      [this](ConnectionState& asker, Authentication answer) { answer_open(asker, std::move(answer)); },
+      Error{errc::unavailable, "The authentication service did not answer in time", options_.reconnect_window});
+  return connection->open_done ? connection->id_.value() : 0;
+}
+
+MUSTER_INLINE void ConnectionManager::cancel_open(const std::shared_ptr<Executor>& executor, std::uint64_t opening) {
+  const ConnectionPtr connection = connections_.find(ConnectionId(opening));
+  if (!connection || connection->loop->executor != executor || !connection->open_done) return;
+  connection->open_done = nullptr;
+  connection->status_ = ConnectionStatus::rejected;
+  forget(*connection);
+  gone(*connection);
+}
+
+MUSTER_INLINE void ConnectionManager::answer_open(ConnectionState& connection, Authentication answer) {
+  if (!connection.open_done) return;
+  if (!answer) {
+    const bool late = answer.error().code == errc::unavailable;
+    refuse_open(connection, late ? CloseReason::over_capacity : CloseReason::auth_failed, answer.error());
+    return;
+  }
+  bool first = false;
+  if (auto error = establish(connection, std::move(answer.value()), first)) {
+    const bool limit = error->code == errc::too_many;
+    refuse_open(connection, limit ? CloseReason::policy : CloseReason::auth_failed, std::move(*error));
+    return;
+  }
+  accept_open(connection);
+  welcome(connection, first);
+}
+
+MUSTER_INLINE void ConnectionManager::refuse_open(ConnectionState& connection, CloseReason reason, Error error) {
+  ++counters_.refused_auth;
+  const ConnectionPtr keep = connection.shared_from_this();
+  OpenDone done = std::move(connection.open_done);
+  connection.open_done = nullptr;
+  connection.status_ = ConnectionStatus::rejected;
+  Decision decision;
+  decision.reason = reason;
+  decision.error = std::move(error);
+  decision.reservation = std::move(connection.reservation);
+  forget(connection);
+  gone(connection);
+  done(std::move(decision));
+}
+
+MUSTER_INLINE void ConnectionManager::accept_open(ConnectionState& connection) {
+  OpenDone done = std::move(connection.open_done);
+  connection.open_done = nullptr;
+  Decision decision;
+  decision.accepted = true;
+  decision.connection = connection.shared_from_this();
+  const auto& protocol = connection.loop->formats[connection.format].protocol;
+  if (connection.subprotocol_named) decision.subprotocol = std::string(protocol->name());
+  if (connection.status_ == ConnectionStatus::connecting) {
+    connection.status_ = ConnectionStatus::authenticating;
+    arm(*connection.loop, connection.guard_timer, connection.loop->executor->now() + options_.auth_timeout);
+  }
+  done(std::move(decision));
+}
+
+/// Puts an authenticated connection into the tables.
+MUSTER_INLINE std::optional<Error> ConnectionManager::establish(ConnectionState& connection, Identity identity,
+                                                                bool& first_of_user) {
+  const WallTime wall = connection.loop->executor->wall_now();
+  if (identity.user.empty()) {
+    log(LogLevel::error, "The authenticator accepted a connection without naming a user");
+    return Error{errc::internal, "The identity has no user", {}};
+  }
+  if (identity.expires_at && *identity.expires_at <= wall) {
+    return Error{errc::auth_failed, "The token has expired", {}};
+  }
+  const UserKey key{identity.tenant, identity.user};
+  const ConnectionPtr shared = connection.shared_from_this();
+  std::size_t limit = options_.max_connections_per_user;
+  for (;;) {
+    ConnectionPtr oldest;
+    const auto added = users_.add(key, shared, limit, oldest);
+    first_of_user = added == detail::UserTable::Added::first;
+    if (added != detail::UserTable::Added::refused) break;
+    if (options_.user_limit_policy == UserLimitPolicy::reject_new) {
+      return Error{errc::too_many, "This user has too many connections", options_.reconnect_window};
+    }
+    (void)remove(oldest->id_, CloseReason::replaced, {});
+    limit = 0;
+  }
+  connection.guard_timer.cancel();
+  connection.identity_ = std::make_shared<const Identity>(std::move(identity));
+  connection.status_ = ConnectionStatus::connected;
+  connection.connected_at = wall;
+  connection.credentials = {};
+  ++counters_.connections_total;
+  publish_info(connection);
+  return std::nullopt;
+}
+
+MUSTER_INLINE void ConnectionManager::welcome(ConnectionState& connection, bool first_of_user) {
+  const Identity& identity = *connection.identity_;
+  event::ConnectionAck ack;
+  ack.connection = connection.id_;
+  ack.user = identity.user;
+  ack.tenant = identity.tenant;
+  ack.heartbeat = options_.heartbeat;
+  tell(connection, ack);
+  Loop& loop = *connection.loop;
+  if (options_.heartbeat > std::chrono::milliseconds(0)) {
+    const auto part = static_cast<std::int64_t>(loop.random() % static_cast<std::uint64_t>(options_.heartbeat.count()));
+    arm(loop, connection.beat_timer, loop.executor->now() + std::chrono::milliseconds(part + 1));
+  }
+  const UserKey user{identity.tenant, identity.user};
+  bool well = true;
+  for (const auto& hook : connected_hooks_) {
+    well = contain(connection, "on_connected", [&] { hook(connection); }) && well;
+  }
+  if (first_of_user) {
+    for (const auto& hook : online_hooks_) {
+      well = contain(connection, "on_user_online", [&] { hook(user); }) && well;
+    }
+    announce(loop, user, true);
+  }
+  if (!well) doom(connection, CloseReason::internal_error);
+}
+
+MUSTER_INLINE void ConnectionManager::publish_info(ConnectionState& connection) {
+  auto info = std::make_shared<ConnectionInfo>();
+  info->id = connection.id_;
+  info->user = connection.identity_->user;
+  info->tenant = connection.identity_->tenant;
+  info->roles = connection.identity_->roles;
+  info->rooms = connection.rooms();
+  info->remote_address = connection.address.text;
+  info->status = connection.status_;
+  info->connected_at = connection.connected_at;
+  connections_.publish(connection.id_, std::move(info));
+}
+
+MUSTER_INLINE void ConnectionManager::forget(ConnectionState& connection) {
+  ++connection.generation;
+  connection.question.reset();
+  connection.beat_timer.cancel();
+  connection.answer_timer.cancel();
+  connection.guard_timer.cancel();
+  connection.waiting.clear();
+  connections_.erase(connection.id_);
+}
+
+}  // namespace MUSTER_ABI
+}  // namespace muster

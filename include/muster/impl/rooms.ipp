@@ -1,0 +1,367 @@
+// Rooms: joining, leaving, publishing, retiring; and the handle an embedder holds.
+#pragma once
+
+#include <algorithm>
+
+#include "muster/detail/manager.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+
+MUSTER_INLINE void ConnectionManager::enter(ConnectionState& connection, const Correlation& correlation,
+                                            const RoomKey& key) {
+  if (const Membership* there = connection.membership(key.name)) {  // joining again changes nothing
+    const RoomPtr room = there->room;
+    Entered again;
+    {
+      detail::Lock lock(room->mutex);
+      again.position = {room->epoch, room->last_seq};
+      again.member_count = room->member_count();
+      again.list = again.member_count <= room->options.presence_list_max;
+      if (again.list) {
+        for (const auto& [id, member] : room->members) again.members.push_back({id, member.user});
+        for (const auto& [id, user] : room->remote_members) again.members.push_back({id, user});
+        room->presence.list_told();
+      }
+    }
+    tell_joined(connection, correlation, room, again);
+    return;
+  }
+  if (options_.rooms_per_connection != 0 && connection.memberships.size() >= options_.rooms_per_connection) {
+    tell_error(connection, &correlation, {errc::too_many_rooms, "The connection is in too many rooms", {}});
+    return;
+  }
+  RoomPtr room = rooms_.find(key);
+  if (!room) {
+    room = rooms_.find_or_add(std::make_shared<RoomState>(key, options_.room_options(key.name), make_epoch()));
+  }
+  if (broker_ && subscribe_first(connection, correlation, room)) return;
+  Entered entered = admit(connection, *room);
+  while (entered.retired) {  // it ended between finding and entering
+    rooms_.erase(room);
+    room = rooms_.find_or_add(std::make_shared<RoomState>(key, options_.room_options(key.name), make_epoch()));
+    if (broker_ && subscribe_first(connection, correlation, room)) return;
+    entered = admit(connection, *room);
+  }
+  if (entered.error) {
+    tell_error(connection, &correlation, std::move(*entered.error));
+    retire_if_empty(room);
+    return;
+  }
+  detail::MemberSlot slot;
+  slot.connection = &connection;
+  slot.next_seq = entered.position.seq + 1;
+  slot.joined_serial = entered.serial;
+  connection.memberships.push_back({room, entered.part, entered.part->slots.size(), nullptr});
+  entered.part->slots.push_back(slot);
+  connection.status_ = ConnectionStatus::in_room;
+  publish_info(connection);
+  replicate_member(connection, key, true);
+  tell_joined(connection, correlation, room, entered);
+  if (entered.flush_state) schedule_state_flush(*connection.loop, room);
+  bool well = true;
+  for (const auto& hook : joined_hooks_) {
+    well = contain(connection, "on_joined", [&] { hook(connection, room->key); }) && well;
+  }
+  if (!well && !connection.ended()) disconnect(connection, CloseReason::internal_error, {});
+}
+
+/// Checks the capacity and adds the member in one section: the limit and the fact are one.
+MUSTER_INLINE ConnectionManager::Entered ConnectionManager::admit(ConnectionState& connection, RoomState& room) {
+  Entered entered;
+  const std::string& user = connection.identity_->user;
+  const auto full = [&] {
+    const std::size_t capacity = room.options.room_capacity;
+    if (capacity == 0) return false;
+    if (room.options.capacity_counts == CapacityCounts::connections) return room.members.size() >= capacity;
+    return room.users.size() >= capacity && room.users.find(user) == room.users.end();
+  };
+  bool known_full = false;
+  if (detail::mutant(detail::Mutant::capacity_outside_lock)) {
+    detail::Lock lock(room.mutex);
+    known_full = full();
+  }
+  detail::Lock lock(room.mutex);
+  if (room.retired && !detail::mutant(detail::Mutant::publish_to_retired_room)) {
+    entered.retired = true;
+    return entered;
+  }
+  if (detail::mutant(detail::Mutant::capacity_outside_lock) ? known_full : full()) {
+    entered.error = Error{errc::room_full, "The room takes " + std::to_string(room.options.room_capacity) +
+                                               (room.options.capacity_counts == CapacityCounts::users
+                                                    ? " users"
+                                                    : " connections") + ", and they are there", {}};
+    return entered;
+  }
+  RoomPart& part = room.part_on(connection.loop);
+  room.members[connection.id_] = {user, &part};
+  ++part.members;
+  entered.first_of_user = ++room.users[user] == 1;
+  room.presence.joined(connection.id_, user);
+  if (entered.first_of_user && options_.presence_scope == PresenceScope::shared_rooms) room.presence.online(user);
+  entered.part = &part;
+  entered.position = {room.epoch, room.last_seq};
+  entered.serial = room.last_serial;
+  entered.member_count = room.member_count();
+  entered.list = entered.member_count <= room.options.presence_list_max;
+  if (entered.list) {
+    for (const auto& [id, member] : room.members) entered.members.push_back({id, member.user});
+    for (const auto& [id, remote] : room.remote_members) entered.members.push_back({id, remote});
+  }
+  room.presence.list_told();
+  entered.flush_state = options_.presence_scope != PresenceScope::none && !std::exchange(room.state_flush_due, true);
+  return entered;
+}
+
+MUSTER_INLINE void ConnectionManager::tell_joined(ConnectionState& connection, const Correlation& correlation,
+                                                  const RoomPtr& room, const Entered& entered) {
+  std::vector<Member> members = entered.members;
+  std::sort(members.begin(), members.end(),
+            [](const Member& a, const Member& b) { return a.connection < b.connection; });
+  event::RoomJoined joined;
+  joined.room = room->key.name;
+  joined.position = entered.position;
+  joined.members = entered.list ? &members : nullptr;
+  joined.member_count = entered.member_count;
+  tell(connection, joined, &correlation);
+  tell_awareness(connection, nullptr, room->key);
+}
+
+MUSTER_INLINE void ConnectionManager::leave(ConnectionState& connection, std::size_t index,
+                                            std::optional<CloseReason> reason) {
+  if (connection.live()) {  // what was published before this command is still owed
+    Membership& leaving = connection.memberships[index];
+    if (!feed_room(connection, leaving)) {
+      std::uint64_t last = 0;
+      {
+        detail::Lock lock(leaving.room->mutex);
+        last = leaving.room->last_seq;
+      }
+      event::Gap gap{leaving.room->key.name, leaving.slot().next_seq, last};
+      if (gap.from <= gap.to) {
+        connection.loop->counters.gaps.add();
+        if (!detail::mutant(detail::Mutant::skip_gap)) tell(connection, gap);
+      }
+    }
+  }
+  const Membership membership = std::move(connection.memberships[index]);
+  connection.memberships.erase(connection.memberships.begin() + static_cast<std::ptrdiff_t>(index));
+  const RoomPtr& room = membership.room;
+  RoomPart& part = *membership.part;
+  auto& slots = part.slots;
+  if (membership.index + 1 != slots.size()) {  // the last slot takes its place
+    slots[membership.index] = slots.back();
+    slots[membership.index].connection->membership(room->key.name)->index = membership.index;
+  }
+  slots.pop_back();
+
+  bool flush_state = false;
+  {
+    detail::Lock lock(room->mutex);
+    room->members.erase(connection.id_);
+    --part.members;
+    const auto user = room->users.find(connection.identity_->user);
+    if (--user->second == 0) room->users.erase(user);
+    if (!detail::mutant(detail::Mutant::skip_presence_left)) {
+      room->presence.left(connection.id_, connection.identity_->user);
+    }
+    flush_state = options_.presence_scope != PresenceScope::none && !std::exchange(room->state_flush_due, true);
+  }
+  if (!reason) {  // a disconnect clears awareness in a step of its own
+    mark_removed(*connection.loop, awareness_->remove_all_for_connection(connection.id_, room->key));
+  }
+  replicate_member(connection, room->key, false);
+  if (flush_state) schedule_state_flush(*connection.loop, room);
+  if (connection.status_ == ConnectionStatus::in_room && connection.memberships.empty()) {
+    connection.status_ = ConnectionStatus::connected;
+  }
+  if (!reason) publish_info(connection);
+  bool well = true;
+  for (const auto& hook : left_hooks_) {
+    well = contain(connection, "on_left", [&] { hook(connection, room->key, reason); }) && well;
+  }
+  retire_if_empty(room);
+  if (!well && !connection.ended()) doom(connection, CloseReason::internal_error);
+}
+
+MUSTER_INLINE void ConnectionManager::retire_if_empty(const RoomPtr& room) {
+  const TimePoint now_here = now();
+  bool unsubscribe = false;
+  {
+    detail::Lock lock(room->mutex);
+    room->history.expire(now_here, room->options);
+    if (!room->members.empty()) return;
+    unsubscribe = std::exchange(room->subscribed, false);
+    if (!room->history.empty() && !broker_) return;
+    room->retired = true;
+  }
+  rooms_.erase(room);
+  if (!unsubscribe) return;
+  broker_->unsubscribe(node_, room->key);
+  for (const AwarenessEntry& entry : awareness_->get_all(room->key)) {  // what other nodes' clients left here
+    (void)awareness_->remove(room->key, entry.client, entry.owner, entry.clock);
+  }
+}
+
+MUSTER_INLINE void ConnectionManager::publish_draft(const RoomKey& key, Draft draft, PublishDone done) {
+  if (draft.delivery.kind() == Delivery::Kind::queued) {
+    if (done) done(Error{errc::not_supported, "A room has no offline queue; publish reliable or latest", {}});
+    return;
+  }
+  if (!broker_) {
+    const Published published = publish_here(key, std::move(draft));
+    if (done) done(published);
+    return;
+  }
+  BrokerMessage message;
+  message.room = key;
+  message.data = std::move(draft.data);
+  message.delivery = std::move(draft.delivery);
+  message.from = draft.from;
+  message.from_user = std::move(draft.from_user);
+  message.exclude = draft.exclude;
+  std::size_t reached = 0;
+  if (const RoomPtr room = rooms_.find(key)) {
+    detail::Lock lock(room->mutex);
+    reached = room->members.size();
+  }
+  broker_->publish(std::move(message), Reply<Result<Position>>([done = std::move(done), reached](
+                                           Result<Position> position) mutable {
+    if (!done) return;
+    if (position) {
+      done(Published{position.value(), reached});
+    } else {
+      done(position.error());
+    }
+  }));
+}
+
+MUSTER_INLINE Published ConnectionManager::publish_here(const RoomKey& key, Draft draft) {
+  Published published;
+  const auto entry = std::make_shared<detail::Entry>();
+  entry->data = std::move(draft.data);
+  entry->from = draft.from;
+  entry->from_user = std::move(draft.from_user);
+  entry->exclude = draft.exclude;
+  entry->latest_key = draft.delivery.key();
+  entry->latest = draft.delivery.kind() == Delivery::Kind::latest;
+  entry->at = now();
+  std::vector<RoomPart*> flushes;
+  RoomPtr room;
+  for (;;) {
+    room = rooms_.find(key);
+    if (!room) return published;
+    std::uint64_t conflated = 0;
+    bool retired = false;
+    {
+      detail::Lock lock(room->mutex);
+      retired = room->retired && !detail::mutant(detail::Mutant::publish_to_retired_room);
+      if (!retired) {
+        room->history.expire(entry->at, room->options);
+        if (room->members.empty() && room->history.empty()) return published;
+        entry->serial = ++room->last_serial;
+        if (!entry->latest) {
+          entry->seq = ++room->last_seq;
+          ++room->published;
+          room->history.append(entry, room->options);
+          published.position = {room->epoch, entry->seq};
+        }
+        published.reached = detail::append_pending(*room, entry, flushes, conflated);
+      }
+    }
+    if (conflated != 0) counters_.conflated += conflated;
+    if (!retired) break;
+    rooms_.erase(room);
+  }
+  post_flushes(room, flushes);
+  return published;
+}
+
+MUSTER_INLINE void ConnectionManager::post_flushes(const RoomPtr& room, const std::vector<RoomPart*>& parts) {
+  for (RoomPart* part : parts) {
+    if (post(part->loop, [room, part](ConnectionManager& manager) { manager.flush_part(room, *part); })) continue;
+    detail::Lock lock(room->mutex);  // its members are gone, and are taken out by the sweep
+    part->pending.clear();
+    part->flush_posted = false;
+  }
+}
+
+namespace detail {
+
+/// A room by its key: looks it up each time, so that it is never one that has ended.
+class RoomHandle final : public Room {
+ public:
+  RoomHandle(std::shared_ptr<ConnectionManager> manager, const RoomTable& rooms, RoomKey key)
+      : manager_(std::move(manager)), rooms_(rooms), key_(std::move(key)) {}
+
+  [[nodiscard]] const RoomKey& key() const noexcept override { return key_; }
+  [[nodiscard]] const RoomOptions& options() const noexcept override {
+    return manager_->options().room_options(key_.name);
+  }
+  [[nodiscard]] std::size_t size() const override {
+    return read<std::size_t>([](const RoomState& room) { return room.member_count(); });
+  }
+  [[nodiscard]] std::vector<Member> members() const override {
+    auto found = read<std::vector<Member>>([](const RoomState& room) {
+      std::vector<Member> members;
+      for (const auto& [id, member] : room.members) members.push_back({id, member.user});
+      for (const auto& [id, user] : room.remote_members) members.push_back({id, user});
+      return members;
+    });
+    std::sort(found.begin(), found.end(), [](const Member& a, const Member& b) { return a.connection < b.connection; });
+    return found;
+  }
+  [[nodiscard]] Position position() const override {
+    return read<Position>([](const RoomState& room) { return Position{room.epoch, room.last_seq}; });
+  }
+  [[nodiscard]] RoomCounters counters() const override {
+    return read<RoomCounters>([](const RoomState& room) {
+      return RoomCounters{room.published, room.history.size(), room.history.bytes()};
+    });
+  }
+  void publish(const Payload& payload, Delivery delivery, ConnectionId exclude, PublishDone done) override {
+    manager_->publish(key_, payload, std::move(delivery), exclude, std::move(done));
+  }
+  std::size_t send_to(const std::function<bool(const Member&)>& chosen, const Payload& payload) override {
+    std::size_t reached = 0;
+    for (const Member& member : members()) {
+      if (chosen(member)) reached += manager_->send_in_room(member.connection, key_.name, payload);
+    }
+    return reached;
+  }
+
+ private:
+  template <class T, class Read>
+  [[nodiscard]] T read(Read get) const {
+    const RoomPtr room = rooms_.find(key_);
+    if (!room) return T{};
+    Lock lock(room->mutex);
+    return get(*room);
+  }
+  const std::shared_ptr<ConnectionManager> manager_;
+  const RoomTable& rooms_;
+  const RoomKey key_;
+};
+
+}  // namespace detail
+
+MUSTER_INLINE std::shared_ptr<Room> ConnectionManager::room(RoomKey key) {
+  return std::make_shared<detail::RoomHandle>(shared_from_this(), rooms_, std::move(key));
+}
+
+/// A room's message without a seq, to one member.
+MUSTER_INLINE std::size_t ConnectionManager::send_in_room(ConnectionId id, std::string room, const Payload& payload) {
+  const ConnectionPtr connection = connections_.find(id);
+  if (!connection) return 0;
+  const bool posted = post(connection->loop, [connection, room = std::move(room), payload](ConnectionManager& manager) {
+    if (!connection->live() || connection->membership(room) == nullptr) return;
+    event::RoomMessage message;
+    message.room = room;
+    message.data = &payload;
+    manager.tell(*connection, message);
+  });
+  return posted ? 1 : 0;
+}
+
+}  // namespace MUSTER_ABI
+}  // namespace muster
