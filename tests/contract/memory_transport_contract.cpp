@@ -10,9 +10,11 @@ namespace {
 
 class MemoryFixture final : public test::TransportFixture {
  public:
-  explicit MemoryFixture(std::shared_ptr<IConnectionManager> manager)
+  explicit MemoryFixture(std::shared_ptr<IConnectionManager> manager, std::size_t bytes_per_turn = 0)
       : manager_(std::move(manager)),
-        pipe_(std::make_shared<MemoryTransport>(executor_, manager_->options().close_timeout)) {}
+        pipe_(std::make_shared<MemoryTransport>(executor_, manager_->options().close_timeout)) {
+    pipe_->take_per_turn(bytes_per_turn);
+  }
   ~MemoryFixture() override { executor_->stop(); }
 
   bool run_until(const std::function<bool()>& done, std::chrono::milliseconds deadline) override {
@@ -57,4 +59,8 @@ class MemoryFixture final : public test::TransportFixture {
 
 TEST_CASE("MemoryTransport is a transport", "[contract][transport]") {
   test::transport_contract([](auto manager) { return std::make_unique<MemoryFixture>(std::move(manager)); });
+}
+
+TEST_CASE("MemoryTransport that takes a few bytes a turn is a transport", "[contract][transport]") {
+  test::transport_contract([](auto manager) { return std::make_unique<MemoryFixture>(std::move(manager), 4099); });
 }
