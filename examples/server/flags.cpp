@@ -1,0 +1,250 @@
+#include "flags.hpp"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <limits>
+#include <muster/config.hpp>
+
+#include "option_flags.hpp"
+#include "values.hpp"
+
+namespace muster_server {
+namespace {
+
+constexpr const char* description =
+    "muster_server: connections, rooms, presence and awareness for browsers and programs, over WebSocket at /ws.\n"
+    "It also answers /healthz, /readyz and /metrics (Prometheus). Whoever is let in may join and publish everywhere.\n";
+
+constexpr const char* footer =
+    "DURATION: a number with its unit, as in 500ms, 30s, 5m, 24h or 7d; only 0 needs none.\n"
+    "SIZE: bytes, or a number with its unit, as in 64KiB, 1MiB or 2GiB.\n"
+    "The tokens file is a JSON object: {\"TOKEN\": {\"user\": \"ann\", \"tenant\": \"acme\", \"roles\": [\"editor\"], "
+    "\"expires_at\": MS}};\n"
+    "all but user may be left out; MS counts from 1970-01-01.";
+
+constexpr Names<muster::LogLevel, 4> log_levels{{{"debug", muster::LogLevel::debug},
+                                                 {"info", muster::LogLevel::info},
+                                                 {"warning", muster::LogLevel::warning},
+                                                 {"error", muster::LogLevel::error}}};
+constexpr const char* not_supported = "is not supported yet";
+
+/// CLI11's, without the second empty line between groups.
+class Layout : public CLI::Formatter {
+ public:
+  Layout() { column_width(38); }
+  std::string make_group(std::string group, bool is_positional,
+                         std::vector<const CLI::Option*> options) const override {
+    return Formatter::make_group(std::move(group), is_positional, std::move(options)).substr(1);
+  }
+  std::string make_usage(const CLI::App* app, std::string name) const override {
+    return Formatter::make_usage(app, std::move(name)) + "\n";
+  }
+};
+
+/// What a flag does with its one value.
+using Read = std::function<Problem(const std::string&)>;
+
+/// Adds flags that report problems as "--name must be ...", whichever library reads the command line.
+class FlagSet {
+ public:
+  explicit FlagSet(CLI::App& app) : app_(app) {}
+
+  CLI::Option* value(const std::string& name, const std::string& value_name, const std::string& help,
+                     const std::string& shown, Read read, bool is_repeatable = false) {
+    const std::string flag = "--" + name;
+    CLI::Option* option = app_.add_option(
+        flag,
+        [flag, read, is_repeatable](const CLI::results_t& results) {
+          if (results.size() > 1 && !is_repeatable) throw CLI::ParseError(flag + " is given twice", exit_usage);
+          for (const std::string& text : results) {
+            const Problem problem = read(text);
+            if (!problem.empty()) throw CLI::ParseError(flag + " " + problem, exit_usage);
+          }
+          return true;
+        },
+        help + (shown.empty() ? "" : " [" + shown + "]"));
+    if (is_repeatable) option->expected(1, CLI::detail::expected_max_vector_size);
+    // Each time one value: CLI11 would otherwise take [::1] for a list, and what follows for more values.
+    option->allow_extra_args(false)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+    return option->type_name(value_name)->group(group_);
+  }
+
+  template <class Owner>
+  void field(const Flag<Owner>& flag, Owner& owner) {
+    Read read = [flag, &owner](const std::string& text) {
+      return flag.supported ? flag.read(owner, text) : Problem(not_supported);
+    };
+    const std::string help = flag.supported ? flag.help : flag.help + " (not supported yet)";
+    CLI::Option* option = value(flag.name, flag.value_name, help, flag.show(owner), std::move(read),
+                                flag.takes == Flag<Owner>::Takes::several_values);
+    if (flag.takes == Flag<Owner>::Takes::nothing) option->expected(0)->type_size(0);
+  }
+
+  void group(const std::string& title) { group_ = title; }
+
+ private:
+  CLI::App& app_;
+  std::string group_;
+};
+
+Read number(std::uint64_t least, std::uint64_t most, std::function<void(std::uint64_t)> take) {
+  return [=](const std::string& text) {
+    std::uint64_t value = 0;
+    Problem problem = read_number(text, least, most, value);
+    if (problem.empty()) take(value);
+    return problem;
+  };
+}
+
+template <class Field>
+Read non_empty(Field& field) {
+  return [&field](const std::string& text) {
+    field = text;
+    return text.empty() ? Problem("must not be empty") : Problem();
+  };
+}
+
+void add_server_flags(FlagSet& flags, Settings& settings, std::string& auth) {
+  auto& server = settings.server;
+  server.port = 8080;
+  flags.group("Server");
+  flags.value("address", "ADDRESS", "where to listen; 0.0.0.0 or :: for everywhere", server.address,
+              non_empty(server.address));
+  flags.value("port", "PORT", "0: the system picks one", std::to_string(server.port),
+              number(0, std::numeric_limits<std::uint16_t>::max(),
+                     [&server](std::uint64_t port) { server.port = static_cast<std::uint16_t>(port); }));
+  flags.value("threads", "COUNT", "loops, each one thread; a connection stays on its loop",
+              std::to_string(server.threads), number(1, 256, [&server](std::uint64_t n) { server.threads = n; }));
+  flags.value("tls-cert", "FILE", "certificate chain (PEM); with --tls-key: https and wss", "",
+              non_empty(server.tls_certificate_file));
+  flags.value("tls-key", "FILE", "its private key (PEM)", "", non_empty(server.tls_key_file));
+  flags.value("auth", "WHO", "required: anonymous (everyone, each a user of their own) or tokens:FILE", "",
+              non_empty(auth));
+  flags.value("static", "DIR", "serve its files, index.html at /; --connect-rate-per-ip is then 600 unless given", "",
+              non_empty(settings.static_directory));
+  flags.value("log-level", "NAME", "to standard error: debug, info, warning, error",
+              show_choice(settings.log_level, log_levels),
+              [&settings](const std::string& text) { return read_choice(text, log_levels, settings.log_level); });
+  flags.value("bots", "COUNT", "users that move about by themselves, for demos; --auth anonymous only", "0",
+              number(0, 1000, [&settings](std::uint64_t n) { settings.bots = n; }));
+  flags.value("bot-room", "ROOM", "where they are", settings.bot_room, non_empty(settings.bot_room));
+  flags.value("extra-sockets", "COUNT", "open beside connections: health checks, refusals",
+              std::to_string(server.extra_sockets),
+              [&server](const std::string& text) { return read_count(text, server.extra_sockets); });
+  flags.value("http-timeout", "DURATION", "to write an answer to plain HTTP", show_duration(server.http_timeout),
+              [&server](const std::string& text) { return read_duration(text, server.http_timeout); });
+}
+
+Problem read_auth(const std::string& auth, Settings& settings) {
+  constexpr std::string_view tokens = "tokens:";
+  if (auth.empty()) return "--auth is required: anonymous lets everyone in, tokens:FILE only those it names";
+  if (auth == "anonymous") return {};
+  if (auth.compare(0, tokens.size(), tokens) != 0 || auth.size() == tokens.size()) {
+    return "--auth must be anonymous or tokens:FILE, not \"" + auth + "\"";
+  }
+  settings.tokens_file = auth.substr(tokens.size());
+  return {};
+}
+
+/// A browser takes a connection for each file of a page, and the rate counts them all: with the library's default a
+/// person who reloads a page five times would be sent away for a minute.
+constexpr std::size_t connect_rate_with_files = 600;
+
+/// What each flag alone cannot know.
+std::vector<std::string> problems_together(const Settings& settings) {
+  std::vector<std::string> found;
+  for (const std::string& problem : muster::problems(settings.options)) {
+    std::string line = by_flag(problem);
+    // A field of every kind of room is wrong once, not once for each kind.
+    if (std::find(found.begin(), found.end(), line) == found.end()) found.push_back(std::move(line));
+  }
+  if (settings.server.tls_certificate_file.empty() != settings.server.tls_key_file.empty()) {
+    found.emplace_back("--tls-cert and --tls-key go together");
+  }
+  if (settings.server.http_timeout.count() == 0) found.emplace_back("--http-timeout must be above 0");
+  if (settings.bots == 0) return found;
+  const auto leaves_no_place = [&](const std::string& flag, std::size_t limit) {
+    if (limit != 0 && settings.bots >= limit) {
+      found.push_back("--bots " + std::to_string(settings.bots) + " leaves no place for people: " + flag + " is " +
+                      std::to_string(limit));
+    }
+  };
+  constexpr std::string_view letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_:.-";
+  if (settings.bot_room.find_first_not_of(letters) != std::string::npos ||
+      settings.bot_room.size() > settings.options.room_name_bytes) {
+    found.emplace_back("--bot-room must be at most --room-name-bytes of letters, digits and _ : . -");
+  }
+  if (!settings.anonymous()) found.emplace_back("--bots needs --auth anonymous: a bot has no token");
+  leaves_no_place("--room-capacity", settings.options.room_options(settings.bot_room).room_capacity);
+  leaves_no_place("--max-connections", settings.options.max_connections);
+  return found;
+}
+
+/// One line, whatever a library put into its message.
+std::string error_line(std::string text) {
+  std::replace(text.begin(), text.end(), '\n', ' ');
+  return "muster_server: " + text + "\n";
+}
+
+}  // namespace
+
+std::variant<Settings, Stop> read_flags(std::vector<std::string> arguments) {
+  Settings settings;
+  std::string auth;
+  std::vector<std::string> rooms_by_prefix;
+
+  CLI::App app(description, "muster_server");
+  app.footer(footer);
+  app.formatter(std::make_shared<Layout>());
+  app.allow_extras();  // told below, by the first of them
+  app.set_version_flag("--version", std::to_string(MUSTER_VERSION_MAJOR) + "." + std::to_string(MUSTER_VERSION_MINOR) +
+                                        "." + std::to_string(MUSTER_VERSION_PATCH));
+  FlagSet flags(app);
+  add_server_flags(flags, settings, auth);
+  for (const auto& group : option_flags()) {
+    flags.group(group.title);
+    for (const auto& flag : group.flags) flags.field(flag, settings.options);
+  }
+  flags.group("Rooms");
+  for (const auto& flag : room_flags()) flags.field(flag, settings.options.room);
+  const Read keep = [&rooms_by_prefix](const std::string& text) {
+    rooms_by_prefix.push_back(text);
+    return Problem();
+  };
+  flags.value("rooms-by-prefix", "SETTINGS",
+              "for names that begin so: PREFIX=FLAG=VALUE,... of these flags; repeatable", "", keep, true);
+
+  try {
+    std::reverse(arguments.begin(), arguments.end());
+    app.parse(std::move(arguments));
+  } catch (const CLI::CallForHelp&) {
+    return Stop{0, app.help()};
+  } catch (const CLI::CallForVersion& version) {
+    return Stop{0, std::string(version.what()) + "\n"};
+  } catch (const CLI::ParseError& error) {
+    return Stop{exit_usage, error_line(error.what())};
+  }
+
+  if (const auto unknown = app.remaining(); !unknown.empty()) {
+    const auto flag = std::find_if(unknown.begin(), unknown.end(), [](const auto& text) { return text[0] == '-'; });
+    return Stop{exit_usage,
+                error_line("unknown argument " + (flag == unknown.end() ? unknown.front() : *flag) + "; see --help")};
+  }
+  if (const Problem problem = read_auth(auth, settings); !problem.empty()) {
+    return Stop{exit_usage, error_line(problem)};
+  }
+  for (const std::string& text : rooms_by_prefix) {
+    if (const Problem problem = read_rooms_by_prefix(settings.options, text); !problem.empty()) {
+      return Stop{exit_usage, error_line("--rooms-by-prefix " + problem)};
+    }
+  }
+  if (!settings.static_directory.empty() && app.count("--connect-rate-per-ip") == 0) {
+    settings.options.connect_rate_per_ip = connect_rate_with_files;
+  }
+  std::string lines;
+  for (const std::string& problem : problems_together(settings)) lines += error_line(problem);
+  if (!lines.empty()) return Stop{exit_usage, lines};
+  return settings;
+}
+
+}  // namespace muster_server

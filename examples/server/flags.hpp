@@ -1,0 +1,45 @@
+// What the command line says, whole and checked, or what is to be printed instead.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <muster/observer.hpp>
+#include <muster/options.hpp>
+#include <muster/transports/websocketpp.hpp>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace muster_server {
+
+struct Settings {
+  muster::Options options;
+  /// Without its `http`.
+  muster::websocketpp::ServerOptions server;
+  /// Empty: anonymous.
+  std::filesystem::path tokens_file;
+  /// Empty: no files are served.
+  std::filesystem::path static_directory;
+  /// What is logged: this level and above.
+  muster::LogLevel log_level = muster::LogLevel::info;
+  std::size_t bots = 0;
+  std::string bot_room = "canvas:lobby";
+
+  [[nodiscard]] bool anonymous() const { return tokens_file.empty(); }
+};
+
+/// The process ends here: `text` goes to standard output when the code is 0 (--help, --version), else to standard
+/// error, each problem a line.
+struct Stop {
+  int code = 0;
+  std::string text;
+};
+
+/// The exit code for a wrong flag, value or file.
+inline constexpr int exit_usage = 2;
+
+/// Reads the arguments, the program's name left out. Opens no file.
+[[nodiscard]] std::variant<Settings, Stop> read_flags(std::vector<std::string> arguments);
+
+}  // namespace muster_server

@@ -1,0 +1,58 @@
+#include "http.hpp"
+
+#include <string>
+#include <utility>
+
+#include "metrics_text.hpp"
+
+namespace muster_server {
+namespace {
+
+using muster::websocketpp::HttpRequest;
+using muster::websocketpp::HttpResponse;
+
+HttpResponse plain(unsigned status, std::string text) {
+  HttpResponse response;
+  response.status = status;
+  response.body = std::move(text) + "\n";
+  response.headers = {{"Cache-Control", "no-store"}};
+  return response;
+}
+
+HttpResponse answer(const HttpRequest& request, muster::IConnectionManager& manager, const StaticFiles* files) {
+  if (request.method != "GET") {
+    HttpResponse response = plain(405, "Only GET and HEAD");
+    response.headers.emplace_back("Allow", "GET, HEAD");
+    return response;
+  }
+  if (request.path == "/healthz") return plain(200, "ok");
+  if (request.path == "/readyz") return manager.is_ready() ? plain(200, "ready") : plain(503, "going away");
+  if (request.path == "/metrics") {
+    HttpResponse response = plain(200, "");
+    response.content_type = metrics_content_type;
+    response.body = metrics_text(manager.metrics(), manager.is_ready());
+    return response;
+  }
+  auto file = files == nullptr ? std::nullopt : files->find(request.path);
+  if (!file) return plain(404, "There is nothing here");
+  HttpResponse response;
+  response.content_type = std::move(file->content_type);
+  response.body = std::move(file->bytes);
+  // A page that is being worked on is what the browser shows after a reload.
+  response.headers = {{"Cache-Control", "no-cache"}};
+  return response;
+}
+
+}  // namespace
+
+muster::websocketpp::HttpHandler http_handler(std::shared_ptr<muster::IConnectionManager> manager,
+                                              std::shared_ptr<const StaticFiles> files) {
+  return [manager = std::move(manager), files = std::move(files)](const HttpRequest& request) {
+    HttpResponse response = answer(request, *manager, files.get());
+    // No guessing: a text file never becomes a script.
+    response.headers.emplace_back("X-Content-Type-Options", "nosniff");
+    return response;
+  };
+}
+
+}  // namespace muster_server

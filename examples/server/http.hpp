@@ -1,0 +1,17 @@
+// What the server answers to plain HTTP: health, readiness, metrics and the files of a page.
+#pragma once
+
+#include <memory>
+#include <muster/connection_manager.hpp>
+#include <muster/transports/websocketpp.hpp>
+
+#include "static_files.hpp"
+
+namespace muster_server {
+
+/// GET (and HEAD) of /healthz, /readyz, /metrics, and of `files` where there are some; 405 for other methods, 404 for
+/// other paths. Any thread.
+[[nodiscard]] muster::websocketpp::HttpHandler http_handler(std::shared_ptr<muster::IConnectionManager> manager,
+                                                            std::shared_ptr<const StaticFiles> files);
+
+}  // namespace muster_server

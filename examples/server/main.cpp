@@ -1,0 +1,160 @@
+// muster_server: a stand-alone server, built on nothing but muster's public interface.
+
+#include <sys/resource.h>
+
+#include <asio/executor_work_guard.hpp>
+#include <asio/io_context.hpp>
+#include <asio/post.hpp>
+#include <asio/signal_set.hpp>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <memory>
+#include <muster/auth/allow_all.hpp>
+#include <muster/auth/allow_anonymous.hpp>
+#include <muster/auth/static_token_authenticator.hpp>
+#include <muster/muster.hpp>
+#include <muster/protocols/json_protocol.hpp>
+#include <muster/transports/websocketpp.hpp>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "bots.hpp"
+#include "flags.hpp"
+#include "http.hpp"
+#include "log.hpp"
+#include "option_flags.hpp"
+#include "tokens.hpp"
+
+namespace muster_server {
+namespace {
+
+std::shared_ptr<muster::Authenticator> make_authenticator(const Settings& settings) {
+  if (settings.anonymous()) return std::make_shared<muster::AllowAnonymous>();
+  auto tokens = read_tokens_file(settings.tokens_file);
+  if (const auto* problem = std::get_if<TokensProblem>(&tokens))
+    throw std::runtime_error("--auth: " + problem->sentence);
+  return std::make_shared<muster::StaticTokenAuthenticator>(std::get<Tokens>(std::move(tokens)));
+}
+
+/// A descriptor for each connection: as many as the process may have.
+void raise_file_limit(const Settings& settings, muster::Observer& log) {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  (void)setrlimit(RLIMIT_NOFILE, &limit);
+  const std::size_t wanted = settings.options.max_connections + settings.server.extra_sockets + 32;
+  if (limit.rlim_cur < wanted) {
+    log.log(muster::LogLevel::warning, "the process may open " + std::to_string(limit.rlim_cur) +
+                                           " files, and --max-connections asks for " + std::to_string(wanted));
+  }
+}
+
+std::string url(const Settings& settings, std::uint16_t port) {
+  const std::string& address = settings.server.address;
+  const bool is_ipv6 = address.find(':') != std::string::npos;
+  return (settings.server.tls_key_file.empty() ? "http://" : "https://") + (is_ipv6 ? "[" + address + "]" : address) +
+         ":" + std::to_string(port);
+}
+
+/// The server and what ends it. The main thread's loop takes signals and moves the bots; clients are on the server's.
+class Program {
+ public:
+  explicit Program(const Settings& settings)
+      : log_(std::make_shared<StderrLog>(settings.log_level)),
+        manager_(make_manager(settings)),
+        server_(manager_, server_options(settings)) {
+    raise_file_limit(settings, *log_);
+    if (settings.anonymous() && settings.server.address != "127.0.0.1" && settings.server.address != "localhost" &&
+        settings.server.address != "::1") {
+      log_->log(muster::LogLevel::warning,
+                "--auth anonymous: whoever reaches " + settings.server.address + " is let in");
+    }
+    wait_for_signal();
+    server_.start();
+    start_bots(manager_, executor_, log_, settings.bot_room, settings.bots);
+  }
+
+  [[nodiscard]] std::uint16_t port() const { return server_.port(); }
+
+  /// Returns once a signal has ended it and every connection is closed.
+  void run() {
+    loop_.run();
+    executor_->stop();
+    if (stopper_.joinable()) stopper_.join();
+  }
+
+ private:
+  std::shared_ptr<muster::IConnectionManager> make_manager(const Settings& settings) {
+    muster::Components components;
+    components.protocols = {std::make_shared<muster::JsonProtocol>()};
+    components.observer = log_;
+    return muster::make_connection_manager(settings.options, make_authenticator(settings),
+                                           std::make_shared<muster::AllowAll>(), std::move(components));
+  }
+
+  muster::websocketpp::ServerOptions server_options(const Settings& settings) {
+    std::shared_ptr<const StaticFiles> files;
+    if (!settings.static_directory.empty()) files = std::make_shared<StaticFiles>(settings.static_directory);
+    auto options = settings.server;
+    options.http = http_handler(manager_, files);
+    return options;
+  }
+
+  void wait_for_signal() {
+    signals_.async_wait([this](const asio::error_code& error, int number) {
+      if (error) return;
+      if (stopper_.joinable()) std::_Exit(128 + number);  // the second one: now
+      log_->log(muster::LogLevel::info, "stopping: closing every connection");
+      // Stopping waits for every connection, the bots on this loop included.
+      stopper_ = std::thread([this] {
+        server_.stop();
+        asio::post(loop_, [this] {
+          signals_.cancel();
+          loop_.stop();
+        });
+      });
+      wait_for_signal();
+    });
+  }
+
+  asio::io_context loop_{1};
+  asio::executor_work_guard<asio::io_context::executor_type> work_{loop_.get_executor()};
+  asio::signal_set signals_{loop_, SIGINT, SIGTERM};
+  std::shared_ptr<muster::websocketpp::AsioExecutor> executor_ = muster::websocketpp::AsioExecutor::of(loop_);
+  std::shared_ptr<StderrLog> log_;
+  std::shared_ptr<muster::IConnectionManager> manager_;
+  muster::websocketpp::Server server_;
+  std::thread stopper_;
+};
+
+int main(std::vector<std::string> arguments) {
+  auto read = read_flags(std::move(arguments));
+  if (const auto* stop = std::get_if<Stop>(&read)) {
+    std::fputs(stop->text.c_str(), stop->code == 0 ? stdout : stderr);
+    return stop->code;
+  }
+  const Settings& settings = std::get<Settings>(read);
+  std::unique_ptr<Program> program;
+  try {
+    program = std::make_unique<Program>(settings);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "muster_server: %s\n", by_flag(error.what()).c_str());
+    return exit_usage;
+  }
+  std::printf("listening on %s\n", url(settings, program->port()).c_str());
+  std::fflush(stdout);
+  program->run();
+  return 0;
+}
+
+}  // namespace
+}  // namespace muster_server
+
+int main(int argc, char** argv) {
+  std::signal(SIGPIPE, SIG_IGN);  // whoever reads our output may go before us
+  return muster_server::main({argv + 1, argv + argc});
+}

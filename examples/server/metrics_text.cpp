@@ -1,0 +1,87 @@
+#include "metrics_text.hpp"
+
+#include <cstdint>
+#include <muster/close_reason.hpp>
+#include <muster/config.hpp>
+#include <string_view>
+
+namespace muster_server {
+namespace {
+
+class Exposition {
+ public:
+  void gauge(std::string_view name, std::string_view help, std::uint64_t value) {
+    start(name, help, "gauge");
+    line(name, "", value);
+  }
+  void counter(std::string_view name, std::string_view help, std::uint64_t value) {
+    start(name, help, "counter");
+    line(name, "", value);
+  }
+  /// HELP and TYPE; the lines follow.
+  void start(std::string_view name, std::string_view help, std::string_view type) {
+    text_.append("# HELP muster_").append(name).append(" ").append(help).append("\n# TYPE muster_").append(name);
+    text_.append(" ").append(type).append("\n");
+  }
+  void line(std::string_view name, std::string_view labels, std::uint64_t value) {
+    text_.append("muster_").append(name).append(labels).append(" ").append(std::to_string(value)).append("\n");
+  }
+  void reason(std::string_view name, std::string_view reason, std::uint64_t value) {
+    line(name, "{reason=\"" + std::string(reason) + "\"}", value);
+  }
+  [[nodiscard]] std::string take() { return std::move(text_); }
+
+ private:
+  std::string text_;
+};
+
+}  // namespace
+
+std::string metrics_text(const muster::Metrics& metrics, bool ready) {
+  // Names every field, so that a new one does not compile until it has its line below.
+  const auto& [connections, pending, reserved, users, rooms, awareness_entries, connections_total, refused_capacity,
+               refused_per_ip, refused_rate, refused_auth, closed, messages_in, bytes_in, writes, bytes_out, deliveries,
+               blocks, conflated, gaps, errors, rate_limited, callback_failures, sweep_findings, lost] = metrics;
+  Exposition out;
+  out.start("build_info", "The version, as a label; always 1.", "gauge");
+  out.line("build_info",
+           "{version=\"" + std::to_string(MUSTER_VERSION_MAJOR) + "." + std::to_string(MUSTER_VERSION_MINOR) + "." +
+               std::to_string(MUSTER_VERSION_PATCH) + "\"}",
+           1);
+  out.gauge("ready", "Whether new connections are taken.", ready ? 1 : 0);
+
+  out.gauge("connections", "Authenticated connections.", connections);
+  out.gauge("pending_connections", "Connections that are not authenticated yet.", pending);
+  out.gauge("reserved_connections", "Sockets that count against the limit of connections.", reserved);
+  out.gauge("users", "Users with at least one connection.", users);
+  out.gauge("rooms", "Rooms.", rooms);
+  out.gauge("awareness_entries", "Awareness entries of all rooms.", awareness_entries);
+
+  out.counter("connections_total", "Connections since the start.", connections_total);
+  out.start("refused_total", "Connections refused, by reason.", "counter");
+  out.reason("refused_total", "capacity", refused_capacity);
+  out.reason("refused_total", "per_ip", refused_per_ip);
+  out.reason("refused_total", "rate", refused_rate);
+  out.reason("refused_total", "auth", refused_auth);
+  out.start("closed_total", "Connections closed, by reason.", "counter");
+  for (const auto& entry : muster::close_reasons) {
+    out.reason("closed_total", entry.name, closed[static_cast<std::size_t>(entry.reason)]);
+  }
+
+  out.counter("messages_in_total", "Messages received.", messages_in);
+  out.counter("bytes_in_total", "Bytes of messages received.", bytes_in);
+  out.counter("writes_total", "Writes to transports.", writes);
+  out.counter("bytes_out_total", "Bytes written.", bytes_out);
+  out.counter("deliveries_total", "Room messages handed to a member.", deliveries);
+  out.counter("blocks_total", "Batches of room messages encoded.", blocks);
+  out.counter("conflated_total", "Messages that a newer one of the same key replaced.", conflated);
+  out.counter("gaps_total", "Gaps told to members.", gaps);
+  out.counter("errors_total", "Errors told to clients.", errors);
+  out.counter("rate_limited_total", "Messages refused by a rate limit.", rate_limited);
+  out.counter("callback_failures_total", "Handlers, hooks and seams that threw.", callback_failures);
+  out.counter("sweep_findings_total", "What sweeps found and put right.", sweep_findings);
+  out.counter("lost_total", "Connections whose executor stopped under them.", lost);
+  return out.take();
+}
+
+}  // namespace muster_server
