@@ -93,7 +93,7 @@ MUSTER_INLINE void ConnectionManager::handle(ConnectionState& connection, Comman
     return;
   }
   connection.waiting.push_back(std::move(command));
-  if (!connection.reading_paused) {
+  if (!connection.reading_paused && connection.live()) {  // before that, the pre-authentication bounds hold
     connection.reading_paused = true;
     connection.transport->pause_reading(true);
   }

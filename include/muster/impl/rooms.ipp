@@ -76,12 +76,15 @@ MUSTER_INLINE ConnectionManager::Entered ConnectionManager::admit(ConnectionStat
     if (room.options.capacity_counts == CapacityCounts::connections) return room.members.size() >= capacity;
     return room.users.size() >= capacity && room.users.find(user) == room.users.end();
   };
+  const TimePoint now_here = connection.loop->executor->now();
   bool known_full = false;
   if (detail::mutant(detail::Mutant::capacity_outside_lock)) {
     detail::Lock lock(room.mutex);
     known_full = full();
   }
   detail::Lock lock(room.mutex);
+  room.history.expire(now_here, room.options);
+  if (room.members.empty() && room.history.empty() && room.last_seq != 0 && !broker_) room.retired = true;
   if (room.retired && !detail::mutant(detail::Mutant::publish_to_retired_room)) {
     entered.retired = true;
     return entered;
