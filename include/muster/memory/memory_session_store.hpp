@@ -35,7 +35,7 @@ struct MemorySessionLimits {
 
 /// A SessionStore in memory. It answers inside the call, after its lock was released.
 ///
-/// Queue ids come from one counter, so that a user's ids still grow after the queue was empty and its memory given back.
+/// Queue ids come from one counter: a user's ids still grow after the queue was empty and its memory given back.
 class MemorySessionStore final : public SessionStore {
  public:
   explicit MemorySessionStore(MemorySessionLimits limits = {}) : limits_(limits) {}
