@@ -59,7 +59,7 @@ inline constexpr std::array<std::string_view, static_cast<std::size_t>(Type::cus
 
 [[nodiscard]] inline Type type_of(std::string_view name) noexcept {
   for (std::size_t i = 0; i < type_names.size(); ++i) {
-    if (type_names[i] == name) return static_cast<Type>(i);
+    if (same(type_names[i], name)) return static_cast<Type>(i);
   }
   return Type::custom;
 }

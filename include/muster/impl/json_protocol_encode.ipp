@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -24,21 +25,38 @@ namespace json_protocol {
   return std::chrono::duration_cast<std::chrono::milliseconds>(time.time_since_epoch()).count();
 }
 
-/// Appends JSON. Names and punctuation come as they are to be written; values come through the methods.
+/// Appends JSON. Names and punctuation come as they are to be written; values come through the methods. Small pieces are
+/// gathered first: the destination grows a few times for a message, not once for each piece.
 class Writer {
  public:
   explicit Writer(std::string& out) : out_(out) {}
+  Writer(const Writer&) = delete;
+  Writer& operator=(const Writer&) = delete;
 
-  Writer& operator<<(std::string_view as_it_is) {
-    out_.append(as_it_is);
+  template <std::size_t Size>
+  Writer& operator<<(const char (&literal)[Size]) {
+    static_assert(Size <= sizeof gathered_);
+    if (sizeof gathered_ - size_ < Size) flush();
+    std::memcpy(gathered_ + size_, literal, Size - 1);
+    size_ += Size - 1;
     return *this;
+  }
+  Writer& operator<<(std::string_view as_it_is) {
+    put(as_it_is.data(), as_it_is.size());
+    return *this;
+  }
+  /// Hands over what was gathered; last.
+  void flush() {
+    out_.append(gathered_, size_);
+    size_ = 0;
   }
 
   template <class Integer>
   Writer& number(Integer value) {
-    char digits[24];
-    const auto result = std::to_chars(digits, digits + sizeof digits, value);
-    out_.append(digits, static_cast<std::size_t>(result.ptr - digits));
+    constexpr std::size_t digits_max = 24;
+    if (sizeof gathered_ - size_ < digits_max) flush();
+    const auto result = std::to_chars(gathered_ + size_, gathered_ + size_ + digits_max, value);
+    size_ = static_cast<std::size_t>(result.ptr - gathered_);
     return *this;
   }
   Writer& boolean(bool value) { return *this << (value ? "true" : "false"); }
@@ -51,18 +69,17 @@ class Writer {
   }
 
   Writer& string(std::string_view text) {
-    out_.push_back('"');
+    *this << "\"";
     const char* p = text.data();
     const char* const end = p + text.size();
     for (;;) {
       const char* const stop = plain_end(p, end);
-      out_.append(p, static_cast<std::size_t>(stop - p));
+      put(p, static_cast<std::size_t>(stop - p));
       if (stop == end) break;
       escape(static_cast<unsigned char>(*stop));
       p = stop + 1;
     }
-    out_.push_back('"');
-    return *this;
+    return *this << "\"";
   }
 
   Writer& payload(const Payload* payload) {
@@ -79,52 +96,54 @@ class Writer {
   }
 
  private:
+  void put(const char* bytes, std::size_t size) {
+    if (sizeof gathered_ - size_ < size) {
+      flush();
+      if (size > sizeof gathered_) {
+        out_.append(bytes, size);
+        return;
+      }
+    }
+    if (size != 0) std::memcpy(gathered_ + size_, bytes, size);
+    size_ += size;
+  }
+
   void escape(unsigned char byte) {
     constexpr char digits[] = "0123456789abcdef";
-    switch (byte) {
-      case '"':
-        out_.append("\\\"");
-        return;
-      case '\\':
-        out_.append("\\\\");
-        return;
-      case '\n':
-        out_.append("\\n");
-        return;
-      case '\r':
-        out_.append("\\r");
-        return;
-      case '\t':
-        out_.append("\\t");
-        return;
-      default:
-        break;
-    }
-    if (byte < 0x20) {
-      out_.append("\\u00").push_back(digits[byte >> 4U]);
-      out_.push_back(digits[byte & 15U]);
+    if (byte == '"') {
+      *this << R"(\")";
+    } else if (byte == '\\') {
+      *this << R"(\\)";
+    } else if (byte == '\n') {
+      *this << R"(\n)";
+    } else if (byte < 0x20) {
+      const char text[] = {'\\', 'u', '0', '0', digits[byte >> 4U], digits[byte & 15U]};
+      put(text, sizeof text);
     } else {
       // A text frame that is not UTF-8 would cost the client its connection (RFC 6455, 8.1).
-      out_.append("\xef\xbf\xbd");
+      *this << "\xef\xbf\xbd";
     }
   }
 
   Writer& base64(std::string_view bytes) {
     constexpr char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    out_.push_back('"');
+    *this << "\"";
     for (std::size_t i = 0; i < bytes.size(); i += 3) {
       const std::size_t count = bytes.size() - i < 3 ? bytes.size() - i : 3;
       std::uint32_t group = 0;
       for (std::size_t k = 0; k < 3; ++k) {
         group = (group << 8U) | (k < count ? static_cast<unsigned char>(bytes[i + k]) : 0U);
       }
-      for (std::size_t k = 0; k < 4; ++k) out_.push_back(k <= count ? digits[(group >> (18 - 6 * k)) & 63U] : '=');
+      char text[4];
+      for (std::size_t k = 0; k < 4; ++k) text[k] = k <= count ? digits[(group >> (18 - 6 * k)) & 63U] : '=';
+      put(text, sizeof text);
     }
-    out_.push_back('"');
-    return *this;
+    return *this << "\"";
   }
 
   std::string& out_;
+  std::size_t size_ = 0;
+  char gathered_[512];
 };
 
 /// Writes one event.
@@ -319,6 +338,7 @@ class EventWriter {
     } else {
       out_.payload(e.payload) << "}";
     }
+    out_.flush();
   }
 
   void operator()(const event::Failure& e) {
@@ -339,7 +359,7 @@ class EventWriter {
     out_ << R"(,"payload":)";
   }
   /// A payload that is still open, and the message.
-  void end() { out_ << "}}"; }
+  void end() { (out_ << "}}").flush(); }
 
   [[nodiscard]] Form form() const {
     return correlation_ == nullptr ? Form::plain : static_cast<Form>(correlation_->form);
@@ -362,6 +382,7 @@ class EventWriter {
     } else {
       (out_ << R"({"result":)").payload(&payload) << "}}";
     }
+    out_.flush();
   }
 
   void sender(ConnectionId from, std::string_view from_user) {
@@ -414,7 +435,8 @@ class EventWriter {
 
 MUSTER_INLINE void JsonProtocol::encode(const Event& event, const Correlation* correlation, WallTime now,
                                         std::string& out) const {
-  std::visit(detail::json_protocol::EventWriter(correlation, now, out), event);
+  detail::json_protocol::EventWriter writer(correlation, now, out);
+  std::visit(writer, event);
 }
 
 }  // namespace MUSTER_ABI

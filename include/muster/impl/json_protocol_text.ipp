@@ -1,6 +1,7 @@
 // What the JSON reader and writer both ask of text: how far it can be copied as it is.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -33,6 +34,14 @@ namespace json_protocol {
   return 4;
 }
 
+/// Which bytes may stand in a JSON string as they are, by themselves (RFC 8259, 7).
+[[nodiscard]] constexpr std::array<bool, 256> make_plain_ascii() noexcept {
+  std::array<bool, 256> plain{};
+  for (std::size_t byte = 0x20; byte < 0x80; ++byte) plain[byte] = byte != '"' && byte != '\\';
+  return plain;
+}
+inline constexpr std::array<bool, 256> plain_ascii = make_plain_ascii();
+
 /// The first byte that may not stand in a JSON string as it is: a quote, a backslash, a control character, or one that
 /// begins no UTF-8 sequence; or `end`.
 [[nodiscard]] inline const char* plain_end(const char* p, const char* end) noexcept {
@@ -49,15 +58,11 @@ namespace json_protocol {
       if (((word | (word - ones * 0x20) | (quotes - ones) | (backslashes - ones)) & highs) != 0) break;
       p += 8;
     }
-    const char* const until = end - p > 8 ? p + 8 : end;
-    while (p < until) {
-      const auto byte = static_cast<unsigned char>(*p);
-      if (byte < 0x20 || byte == '"' || byte == '\\') return p;
-      const std::size_t length = sequence_length(p, end);
-      if (length == 0) return p;
-      p += length;
-    }
-    if (p == end) return p;
+    while (p != end && plain_ascii[static_cast<unsigned char>(*p)]) ++p;
+    if (p == end || static_cast<unsigned char>(*p) < 0x80) return p;
+    const std::size_t length = sequence_length(p, end);
+    if (length == 0) return p;
+    p += length;
   }
 }
 
