@@ -151,6 +151,7 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
       if (thread->thread.joinable()) thread->thread.join();
     }
     limit.reset();
+    acceptor->stop();
     for (const auto& thread : threads) thread->loop->end();
     lock.lock();
     over = true;

@@ -125,8 +125,8 @@ MUSTER_INLINE void Session::after_slice() {
 
 MUSTER_INLINE void Session::peer_closed() {
   ending_ = Ending::by_peer;
-  const bool valid = websocketpp_->get_local_close_code() != ::websocketpp::close::status::protocol_error ||
-                     websocketpp_->get_remote_close_code() == ::websocketpp::close::status::protocol_error;
+  // A frame that is in order is echoed; to one that is not, websocketpp answers in words of its own.
+  const bool valid = websocketpp_->get_local_close_reason() == websocketpp_->get_remote_close_reason();
   const bool normal = websocketpp_->get_remote_close_code() == ::websocketpp::close::status::normal;
   cause_ = !valid ? CloseReason::protocol_error : normal ? CloseReason::normal : CloseReason::going_away;
   set_deadline(core_options().close_timeout);

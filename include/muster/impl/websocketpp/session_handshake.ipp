@@ -129,7 +129,10 @@ MUSTER_INLINE void Session::decided(Decision decision) {
   }
   if (!decision.accepted) return refuse(decision.reason, decision.error);
   connection_ = std::move(decision.connection);
-  opening_->subprotocol = std::move(decision.subprotocol);
+  const bool offered = any_header_element(opening_->request, "Sec-WebSocket-Protocol", ',', [&](std::string_view name) {
+    return name == decision.subprotocol;
+  });
+  if (offered) opening_->subprotocol = std::move(decision.subprotocol);  // clients fail on any other (RFC 6455, 4.1)
   upgrade();
 }
 
@@ -169,7 +172,7 @@ MUSTER_INLINE void Session::upgrade() {
   std::string request = "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n";
   request.append("Sec-WebSocket-Key: ").append(opening_->request.header("Sec-WebSocket-Key")).append("\r\n");
   const std::string& subprotocol = opening_->subprotocol;
-  if (is_token(subprotocol)) request.append("Sec-WebSocket-Protocol: ").append(subprotocol).append("\r\n");
+  if (!subprotocol.empty()) request.append("Sec-WebSocket-Protocol: ").append(subprotocol).append("\r\n");
   request.append("\r\n");
 
   websocketpp_ = std::make_shared<WebsocketppConnection>(true, std::string(), site_->no_log, site_->no_log, site_->no_random);

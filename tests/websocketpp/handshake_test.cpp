@@ -1,0 +1,463 @@
+// What an upgrade must look like, what is answered when it does not, and what the core is told.
+#include <thread>
+
+#include "websocketpp/fixture.hpp"
+
+using namespace muster;
+using test::Fixture;
+using test::RawClient;
+
+namespace {
+
+std::string request(std::string_view extra = {}, std::string_view target = "/ws", std::string_view without = {}) {
+  return RawClient::upgrade_request(extra, target, without);
+}
+
+std::string replaced(std::string text, std::string_view from, std::string_view to) {
+  const std::size_t at = text.find(from);
+  REQUIRE(at != std::string::npos);
+  return text.replace(at, from.size(), to);
+}
+
+}  // namespace
+
+TEST_CASE("an upgrade is answered as RFC 6455 says", "[websocketpp][handshake]") {
+  Fixture f;
+  CHECK(f.ask(request()) == 101);
+  CHECK(f.header("Sec-WebSocket-Accept") == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");  // RFC 6455, 1.3
+  CHECK(f.header("Upgrade") == "websocket");
+  CHECK(f.header("Connection") == "Upgrade");
+  CHECK(f.header("Sec-WebSocket-Protocol").empty());
+  CHECK(f.header("Sec-WebSocket-Extensions").empty());
+  CHECK(f.header("Server").empty());
+  CHECK(f.request().path == "/ws");
+}
+
+TEST_CASE("a request that is no proper upgrade never reaches the core", "[websocketpp][handshake]") {
+  struct Case {
+    const char* what;
+    std::string request;
+    int status;
+  };
+  const Case cases[] = {
+      {"no upgrade", request({}, "/ws", "Upgrade"), 426},
+      {"version 8", replaced(request(), "Version: 13", "Version: 8"), 426},
+      {"version 0", replaced(request(), "Version: 13", "Version: 0"), 426},
+      {"version 130", replaced(request(), "Version: 13", "Version: 130"), 426},
+      {"no version", request({}, "/ws", "Sec-WebSocket-Version"), 426},
+      {"two versions", request("Sec-WebSocket-Version: 13\r\n"), 400},
+      {"no key", request({}, "/ws", "Sec-WebSocket-Key"), 400},
+      {"a short key", replaced(request(), "dGhlIHNhbXBsZSBub25jZQ==", "c2hvcnQ="), 400},
+      {"two keys", request("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"), 400},
+      {"no host", request({}, "/ws", "Host"), 400},
+      {"two hosts", request("Host: localhost\r\n"), 400},
+      {"two hosts, one of another case", request("hOST: localhost\r\n"), 400},
+      {"two authorizations", request("Authorization: Bearer a\r\nAuthorization: Bearer b\r\n"), 400},
+      {"two origins", request("Origin: http://localhost\r\nOrigin: http://localhost\r\n"), 400},
+      {"no connection", request({}, "/ws", "Connection"), 400},
+      {"not GET", replaced(request(), "GET", "POST"), 400},
+      {"HTTP/1.0", replaced(request(), "HTTP/1.1", "HTTP/1.0"), 400},
+      {"HTTP/2.0", replaced(request(), "HTTP/1.1", "HTTP/2.0"), 505},
+      {"a body", request("Content-Length: 5\r\n") + "hello", 400},
+      {"a chunked body", request("Transfer-Encoding: chunked\r\n"), 400},
+      {"a folded header", request("X-A: b\r\n c\r\n"), 400},
+      {"a space before a colon", request("X-A : b\r\n"), 400},
+      {"a nameless header", request(": b\r\n"), 400},
+      {"a line feed alone", request("X-A: b\nX-B: c\r\n"), 400},
+      {"a zero byte", request(std::string("X-A: \0\r\n", 8)), 400},
+      {"no HTTP at all", "\x16\x03\x01\x02 hello\r\n\r\n", 400},
+      {"two words", "GET /\r\n\r\n", 400},
+      {"a malformed subprotocol", request("Sec-WebSocket-Protocol: a b\r\n"), 400},
+  };
+  Fixture f;
+  for (const Case& c : cases) {
+    INFO(c.what);
+    CHECK(f.ask(c.request) == c.status);
+    CHECK(f.header("Connection").substr(0, 5) == "close");
+    if (c.status == 426) CHECK(f.header("Sec-WebSocket-Version") == "13");
+    if (c.status == 426) CHECK(f.header("Upgrade") == "websocket");
+    RawClient& client = *f.clients.back();
+    CHECK(f.until([&] { return client.ended(); }));
+    CHECK_FALSE(client.was_reset());
+    client.cut();
+  }
+  CHECK(f.manager->count() == 0);
+  CHECK(f.until([&] { return f.manager->reserved() == 0; }));
+}
+
+TEST_CASE("what differs only in form is the same upgrade", "[websocketpp][handshake]") {
+  Fixture f;
+  CHECK(f.ask("\r\n" + request()) == 101);
+  CHECK(f.ask(replaced(request(), "Upgrade: websocket", "UPGRADE:   h2c, WebSocket  ")) == 101);
+  CHECK(f.ask(replaced(request(), "keep-alive, Upgrade", "uPGRADE")) == 101);
+  CHECK(f.ask(request({}, "http://localhost/ws?a=b")) == 101);
+  CHECK(f.request(3).path == "/ws");
+  CHECK(f.request(3).query == "a=b");
+  CHECK(f.ask(request("Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n")) == 101);
+  CHECK(f.header("Sec-WebSocket-Extensions").empty());
+}
+
+TEST_CASE("a request may arrive byte by byte", "[websocketpp][handshake]") {
+  Fixture f;
+  RawClient& client = f.connect();
+  const std::string whole = request() + test::text_frame("hello");
+  for (const char c : whole) {
+    client.send(std::string_view(&c, 1));
+    f.io.poll();
+  }
+  CHECK(f.status(client) == 101);
+  CHECK(f.until([&] { return f.manager->messages() == 1; }));
+}
+
+TEST_CASE("a request may be cut anywhere, with frames right behind it", "[websocketpp][handshake]") {
+  Fixture f;
+  f.manager->echo = true;
+  const std::string whole = request() + test::text_frame("one") + test::text_frame("two");
+  for (std::size_t cut = 1; cut < whole.size(); cut += 7) {
+    RawClient& client = f.connect();
+    client.send(whole.substr(0, cut));
+    f.settle();
+    client.send(whole.substr(cut));
+    REQUIRE(f.status(client) == 101);
+    CHECK(f.frame(client)->payload == "one");
+    CHECK(f.frame(client)->payload == "two");
+    client.cut();
+  }
+}
+
+TEST_CASE("a head beyond handshake_bytes is refused", "[websocketpp][handshake]") {
+  Options options;
+  options.handshake_bytes = 1000;
+  Fixture f(options);
+  CHECK(f.ask(request("X-A: " + std::string(500, 'a') + "\r\n")) == 101);
+  CHECK(f.ask(request("X-A: " + std::string(1000, 'a') + "\r\n")) == 431);
+  CHECK(f.ask("GET /" + std::string(100'000, 'a')) == 431);
+  CHECK(f.manager->count() == 1);
+}
+
+TEST_CASE("a handshake has handshake_timeout in all, however busy the peer is", "[websocketpp][handshake]") {
+  Options options;
+  options.handshake_timeout = std::chrono::milliseconds(150);
+  Fixture f(options);
+  RawClient& silent = f.connect();
+  RawClient& slow = f.connect();
+  const auto start = std::chrono::steady_clock::now();
+  const std::string head = request("X-A: " + std::string(4000, 'a') + "\r\n");
+  std::size_t sent = 0;
+  CHECK(f.until([&] {
+    if (!slow.ended() && sent < head.size() - 1) slow.send(head.substr(sent++, 1));
+    return silent.ended() && slow.ended();
+  }));
+  CHECK(std::chrono::steady_clock::now() - start >= std::chrono::milliseconds(150));
+  CHECK(f.until([&] { return f.manager->reserved() == 0; }));
+  CHECK(f.manager->count() == 0);
+}
+
+TEST_CASE("Host must be this server's", "[websocketpp][handshake]") {
+  const auto host = [](const std::string& name) { return replaced(request(), "Host: localhost", "Host: " + name); };
+  SECTION("on loopback: loopback names") {
+    Fixture f;
+    for (const char* good : {"localhost", "LOCALHOST:8080", "127.0.0.1", "127.1.2.3:80", "[::1]", "[::1]:9000"}) {
+      INFO(good);
+      CHECK(f.ask(host(good)) == 101);
+    }
+    for (const char* bad : {"example.com", "localhost.example.com", "10.0.0.1", "127.0.0.1.example.com", "[::2]", "evil:80"}) {
+      INFO(bad);
+      CHECK(f.ask(host(bad)) == 403);
+    }
+  }
+  SECTION("on loopback: what is listed as well") {
+    Options options;
+    options.allowed_hosts = {"example.com", "other.example:8080"};
+    Fixture f(options);
+    CHECK(f.ask(host("example.com:443")) == 101);
+    CHECK(f.ask(host("other.example:8080")) == 101);
+    CHECK(f.ask(host("other.example")) == 403);
+    CHECK(f.ask(host("localhost")) == 101);
+  }
+  SECTION("elsewhere: any") {
+    websocketpp::ListenerOptions listener;
+    listener.address = "0.0.0.0";
+    Fixture f({}, listener);
+    CHECK(f.ask(host("example.com")) == 101);
+  }
+  SECTION("elsewhere with a list: those") {
+    Options options;
+    options.allowed_hosts = {"example.com"};
+    websocketpp::ListenerOptions listener;
+    listener.address = "0.0.0.0";
+    Fixture f(options, listener);
+    CHECK(f.ask(host("Example.com")) == 101);
+    CHECK(f.ask(host("localhost")) == 403);
+  }
+}
+
+TEST_CASE("a page may connect to its own host, or where it is listed", "[websocketpp][handshake]") {
+  const auto origin = [](const std::string& value) { return request("Origin: " + value + "\r\n"); };
+  SECTION("by default its own") {
+    Fixture f;
+    CHECK(f.ask(origin("http://localhost")) == 101);
+    CHECK(f.request().origin == "http://localhost");
+    CHECK(f.ask(origin("https://localhost:3000")) == 101);
+    CHECK(f.ask(origin("http://evil.example")) == 403);
+    CHECK(f.ask(origin("http://localhost.evil.example")) == 403);
+    CHECK(f.ask(origin("null")) == 403);
+    CHECK(f.ask(origin("localhost")) == 403);
+    CHECK(f.manager->count() == 2);
+  }
+  SECTION("listed ones") {
+    Options options;
+    options.allowed_origins = {"https://app.example", "other.example", "third.example:8443"};
+    Fixture f(options);
+    CHECK(f.ask(origin("https://app.example")) == 101);
+    CHECK(f.ask(origin("http://app.example")) == 403);
+    CHECK(f.ask(origin("http://other.example:1234")) == 101);
+    CHECK(f.ask(origin("https://third.example:8443")) == 101);
+    CHECK(f.ask(origin("https://third.example")) == 403);
+    CHECK(f.ask(origin("null")) == 403);
+    CHECK(f.ask(origin("http://localhost")) == 101);
+  }
+  SECTION("every page") {
+    Options options;
+    options.allowed_origins = {"*"};
+    Fixture f(options);
+    CHECK(f.ask(origin("http://anything.example")) == 101);
+    CHECK(f.ask(origin("null")) == 101);
+  }
+}
+
+TEST_CASE("the token is found where it may be, in order, and nowhere else", "[websocketpp][handshake]") {
+  Options options;
+  options.auth_cookie = "session";
+  options.auth_query = true;
+  Fixture f(options);
+  const auto ask = [&](std::string_view extra, std::string_view target = "/ws") -> const OpenRequest& {
+    REQUIRE(f.ask(request(extra, target)) == 101);
+    return f.request(f.manager->count() - 1);
+  };
+  const std::string all = "Origin: http://localhost\r\nCookie: a=b; session=from-cookie\r\nSec-WebSocket-Protocol: muster.v1.json, bearer, from-protocol\r\n";
+
+  const OpenRequest& first = ask("Authorization: bearer from-header\r\n" + all, "/ws?x=1&token=from-query&y=2");
+  CHECK(first.token == "from-header");
+  CHECK(first.token_source == TokenSource::authorization_header);
+  CHECK(first.query == "x=1&y=2");
+  CHECK(first.subprotocols == std::vector<std::string>{"muster.v1.json", "bearer"});
+
+  const OpenRequest& second = ask(all, "/ws?token=from-query");
+  CHECK(second.token == "from-protocol");
+  CHECK(second.token_source == TokenSource::subprotocol);
+  CHECK(second.query.empty());
+
+  const OpenRequest& third = ask("Origin: http://localhost\r\nCookie: session=\"from-cookie\"\r\n", "/ws?token=from-query");
+  CHECK(third.token == "from-cookie");
+  CHECK(third.token_source == TokenSource::cookie);
+
+  const OpenRequest& fourth = ask("", "/ws?token=from%2Dquery");
+  CHECK(fourth.token == "from-query");
+  CHECK(fourth.token_source == TokenSource::query);
+
+  const OpenRequest& none = ask("Authorization: Basic dTpw\r\nSec-WebSocket-Protocol: bearer\r\n");
+  CHECK(none.token.empty());
+  CHECK(none.token_source == TokenSource::none);
+  CHECK(none.subprotocols == std::vector<std::string>{"bearer"});
+
+  CHECK(f.ask(request("Cookie: session=from-cookie\r\n")) == 403);
+}
+
+TEST_CASE("cookies and queries carry no token unless they are switched on", "[websocketpp][handshake]") {
+  Fixture f;
+  REQUIRE(f.ask(request("Origin: http://localhost\r\nCookie: session=secret\r\n", "/ws?token=secret&a=b")) == 101);
+  CHECK(f.request().token.empty());
+  CHECK(f.request().query == "a=b");
+}
+
+TEST_CASE("the subprotocol of the decision is named, if it was offered", "[websocketpp][handshake]") {
+  Fixture f;
+  f.manager->decide = [](const OpenRequest& open) {
+    Decision decision = test::FakeManager::accepted();
+    decision.subprotocol = open.subprotocols.empty() ? "muster.v1.json" : open.subprotocols.back();
+    return decision;
+  };
+  CHECK(f.ask(request("Sec-WebSocket-Protocol: other\r\nSec-WebSocket-Protocol: muster.v1.json\r\n")) == 101);
+  CHECK(f.header("Sec-WebSocket-Protocol") == "muster.v1.json");
+  CHECK(f.request().subprotocols == std::vector<std::string>{"other", "muster.v1.json"});
+  CHECK(f.ask(request()) == 101);
+  CHECK(f.header("Sec-WebSocket-Protocol").empty());
+}
+
+TEST_CASE("X-Forwarded-For is believed of trusted proxies only", "[websocketpp][handshake]") {
+  const auto from = [](Fixture& f, std::string_view forwarded) {
+    REQUIRE(f.ask(request(forwarded)) == 101);
+    return f.request(f.manager->count() - 1).remote_address;
+  };
+  SECTION("of nobody by default") {
+    Fixture f;
+    const RemoteAddress address = from(f, "X-Forwarded-For: 10.1.1.1\r\n");
+    CHECK(address.text == "127.0.0.1");
+    CHECK(address.bytes == RemoteAddress::v4(127, 0, 0, 1).bytes);
+    CHECK(f.manager->asked_for() == std::vector<std::string>{"127.0.0.1"});
+  }
+  SECTION("walked from the right, the first that is not trusted wins") {
+    Options options;
+    options.trusted_proxies = {"127.0.0.0/8", "10.0.0.0/9", "2001:db8::/32"};
+    Fixture f(options);
+    CHECK(from(f, "X-Forwarded-For: 1.1.1.1, 2.2.2.2\r\n").text == "2.2.2.2");
+    CHECK(from(f, "X-Forwarded-For: 1.1.1.1, 2.2.2.2, 10.127.0.1\r\n").text == "2.2.2.2");
+    CHECK(from(f, "X-Forwarded-For: 2.2.2.2, 10.128.0.1\r\n").text == "10.128.0.1");
+    CHECK(from(f, "X-Forwarded-For: 1.1.1.1\r\nX-Forwarded-For: 10.0.0.1\r\n").text == "1.1.1.1");
+    CHECK(from(f, "X-Forwarded-For: 2.2.2.2:4711\r\n").text == "2.2.2.2");
+    CHECK(from(f, "X-Forwarded-For: ::ffff:2.2.2.2\r\n").bytes == RemoteAddress::v4(2, 2, 2, 2).bytes);
+    CHECK(from(f, "X-Forwarded-For: 2.2.2.2, [2001:db8::7]:80\r\n").text == "2.2.2.2");
+    CHECK(from(f, "X-Forwarded-For: 2001:db9::1\r\n").text == "2001:db9::1");
+    CHECK(from(f, "X-Forwarded-For: 2.2.2.2, nonsense\r\n").text == "127.0.0.1");
+    CHECK(from(f, "X-Forwarded-For: 10.0.0.1\r\n").text == "10.0.0.1");
+    CHECK(from(f, "").text == "127.0.0.1");
+    // The place was asked for without an address first, then in the name of the address.
+    CHECK(f.manager->asked_for().at(0).empty());
+    CHECK(f.manager->asked_for().at(1) == "2.2.2.2");
+  }
+  SECTION("a list that makes no sense is said so") {
+    Options options;
+    options.trusted_proxies = {"10.0.0.0/33"};
+    Fixture f(options);
+    CHECK_THROWS_AS(f.listen(), std::invalid_argument);
+  }
+}
+
+TEST_CASE("a refusal by the core is an HTTP status and says why", "[websocketpp][handshake]") {
+  struct Case {
+    CloseReason reason;
+    Error error;
+    int status;
+    const char* retry_after;
+  };
+  const auto in = [](int ms) { return std::chrono::milliseconds(ms); };
+  const Case cases[] = {
+      {CloseReason::auth_failed, {errc::auth_failed, "The token is not valid", {}}, 401, ""},
+      {CloseReason::auth_required, {errc::auth_required, "A token is needed", {}}, 401, ""},
+      {CloseReason::permission_denied, {errc::permission_denied, "Not you", {}}, 403, ""},
+      {CloseReason::policy, {errc::rate_limited, "Too many", in(12'300)}, 429, "13"},
+      {CloseReason::over_capacity, {errc::unavailable, "Full", in(500)}, 503, "1"},
+      {CloseReason::internal_error, {errc::internal, "Say \"that\"\n", {}}, 500, ""},
+      {CloseReason::protocol_error, {errc::not_found, "Nothing here", {}}, 404, ""},
+  };
+  Fixture f;
+  for (const Case& c : cases) {
+    INFO(c.error.message);
+    f.manager->decide = [&](const OpenRequest&) { return test::FakeManager::refused(c.reason, c.error); };
+    CHECK(f.ask(request()) == c.status);
+    CHECK(f.header("Retry-After") == c.retry_after);
+    CHECK(f.header("Content-Type") == "application/json");
+    CHECK(f.header("WWW-Authenticate") == (c.status == 401 ? "Bearer" : ""));
+    RawClient& client = *f.clients.back();
+    CHECK(f.until([&] { return client.ended(); }));
+    CHECK(client.in.size() == std::stoul(f.header("Content-Length")));
+    if (c.status == 500) CHECK(client.in == "{\"error\":\"internal\",\"message\":\"Say \\\"that\\\"\\u000a\"}\n");
+    client.cut();
+  }
+  CHECK(f.until([&] { return f.manager->reserved() == 0; }));
+}
+
+TEST_CASE("a refusal may be a close code, which browsers can see", "[websocketpp][handshake]") {
+  Options options;
+  options.refuse_with = RefuseWith::close_code;
+  Fixture f(options);
+  SECTION("of the core's") {
+    f.manager->decide = [](const OpenRequest&) {
+      return test::FakeManager::refused(CloseReason::auth_failed, {errc::auth_failed, "The token is not valid", {}});
+    };
+  }
+  SECTION("for want of a place") { f.manager->places = 0; }
+  const bool full = f.manager->places == 0;
+  RawClient& client = f.connect();
+  client.send(request() + test::text_frame("ignored"));
+  REQUIRE(f.status(client) == 101);
+  const auto frame = f.frame(client);
+  REQUIRE(frame);
+  CHECK(frame->first == 0x88);
+  CHECK(frame->code() == (full ? 1013 : 4002));
+  CHECK(frame->payload.substr(2) == (full ? "The server is full" : "The token is not valid"));
+  client.send(test::close_frame(frame->code()));
+  CHECK(f.until([&] { return client.ended(); }));
+  CHECK(f.until([&] { return f.manager->reserved() == 0; }));
+}
+
+TEST_CASE("the core may take its time to answer", "[websocketpp][handshake]") {
+  Fixture f;
+  f.manager->hold = true;
+  RawClient& client = f.connect();
+  client.send(request() + test::text_frame("early"));
+  REQUIRE(f.until([&] { return f.manager->count() == 1; }));
+  f.settle();
+  CHECK(client.in.empty());
+
+  SECTION("yes, said by another thread") {
+    std::thread other([&] {
+      CHECK(f.seen()->executor->post([&] { f.manager->answer(0, test::FakeManager::accepted()); }));
+    });
+    other.join();
+    CHECK(f.status(client) == 101);
+    CHECK(f.until([&] { return f.manager->messages() == 1; }));
+    CHECK(f.manager->message(0) == "early");
+  }
+  SECTION("no") {
+    f.manager->answer(0, test::FakeManager::refused(CloseReason::permission_denied, {errc::permission_denied, "No", {}}));
+    CHECK(f.status(client) == 403);
+    CHECK(f.until([&] { return client.ended(); }));
+    CHECK_FALSE(client.was_reset());
+    CHECK(f.manager->messages() == 0);
+  }
+  SECTION("never: the handshake's own deadline is not the core's") {
+    client.send(std::string(20'000, 'x'));
+    f.settle();
+    CHECK_FALSE(client.ended());
+    CHECK(f.manager->cancelled() == 0);
+  }
+  SECTION("too late: the peer has gone") {
+    SECTION("in peace") { client.cut(); }
+    SECTION("with a reset") { client.reset(); }
+    CHECK(f.until([&] { return f.manager->cancelled() == 1; }));
+    CHECK(f.until([&] { return f.manager->reserved() == 0; }));
+    CHECK(f.manager->closings().empty());
+  }
+}
+
+TEST_CASE("a socket holds its place from accept until its descriptor is closed", "[websocketpp][handshake]") {
+  const std::size_t before = test::open_descriptors();
+  {
+    Fixture f;
+    RawClient& client = f.connect();
+    CHECK(f.until([&] { return f.manager->reserved() == 1; }));
+    client.send(request());
+    CHECK(f.status(client) == 101);
+    CHECK(f.manager->reserved() == 1);
+    client.cut();
+    CHECK(f.until([&] { return f.manager->reserved() == 0; }));
+    CHECK(f.manager->closings() == std::vector<CloseReason>{CloseReason::lost});
+  }
+  CHECK(test::open_descriptors() == before);
+}
+
+TEST_CASE("without a place the peer is told so, and few of them at a time", "[websocketpp][handshake]") {
+  websocketpp::ListenerOptions listener;
+  listener.extra_sockets = 2;
+  Fixture f({}, listener);
+  f.manager->places = 1;
+  (void)f.open();
+  CHECK(f.ask(request()) == 503);
+  CHECK(f.header("Retry-After") == "7");
+  RawClient& refused = *f.clients.back();
+  CHECK(f.until([&] { return refused.ended(); }));
+  refused.cut();
+  f.settle();
+
+  RawClient& first = f.connect();
+  RawClient& second = f.connect();
+  RawClient& third = f.connect();
+  CHECK(f.until([&] { return third.ended(); }));
+  CHECK_FALSE(first.ended());
+  CHECK_FALSE(second.ended());
+  first.send(request());
+  CHECK(f.status(first) == 503);
+  CHECK(f.manager->count() == 1);
+}

@@ -1,0 +1,196 @@
+// Plain HTTP on the WebSocket port.
+#include <sys/resource.h>
+
+#include "websocketpp/fixture.hpp"
+
+using namespace muster;
+using test::Fixture;
+using test::RawClient;
+
+namespace {
+
+std::string get(std::string_view target, std::string_view method = "GET", std::string_view extra = {}) {
+  return std::string(method) + " " + std::string(target) + " HTTP/1.1\r\nHost: localhost\r\n" + std::string(extra) + "\r\n";
+}
+
+std::string body(Fixture& f, RawClient& client) {
+  CHECK(f.until([&] { return client.ended(); }));
+  CHECK_FALSE(client.was_reset());
+  return client.in;
+}
+
+}  // namespace
+
+TEST_CASE("the hook answers what is no upgrade", "[websocketpp][http]") {
+  websocketpp::HttpRequest seen;
+  websocketpp::ListenerOptions listener;
+  listener.http = [&](const websocketpp::HttpRequest& request) {
+    seen = request;
+    websocketpp::HttpResponse response;
+    response.status = 201;
+    response.content_type = "text/html";
+    response.body = "hello";
+    response.headers = {{"X-One", "1\r\nX-Forged: 2"}, {"Content-Length", "99"}, {"connection", "keep-alive"}, {"bad name", "x"}};
+    return response;
+  };
+  Fixture f({}, listener);
+  CHECK(f.ask(get("/a%20b?c=d&token=e", "GET", "X-Custom:  value \r\nx-custom: second\r\n")) == 201);
+  CHECK(f.header("Content-Type") == "text/html");
+  CHECK(f.header("Content-Length") == "5");
+  CHECK(f.header("Connection") == "close");
+  CHECK(f.header("X-One") == "1  X-Forged: 2");
+  CHECK(f.head.find("\r\nX-Forged") == std::string::npos);
+  CHECK(f.head.find("bad name") == std::string::npos);
+  CHECK(f.head.find("keep-alive") == std::string::npos);
+  CHECK(body(f, *f.clients.back()) == "hello");
+  CHECK(seen.method == "GET");
+  CHECK(seen.path == "/a%20b");
+  CHECK(seen.query == "c=d&token=e");
+  CHECK(seen.header("X-CUSTOM") == "value");
+  CHECK(seen.header("nothing").empty());
+  CHECK(seen.remote_address.text == "127.0.0.1");
+  f.clients.back()->cut();
+  CHECK(f.until([&] { return f.manager->reserved() == 0; }));
+  CHECK(f.manager->count() == 0);
+}
+
+TEST_CASE("HEAD is asked as GET and answered without the body", "[websocketpp][http]") {
+  websocketpp::ListenerOptions listener;
+  listener.http = [](const websocketpp::HttpRequest& request) {
+    websocketpp::HttpResponse response;
+    response.body = request.method;
+    return response;
+  };
+  Fixture f({}, listener);
+  CHECK(f.ask(get("/", "HEAD")) == 200);
+  CHECK(f.header("Content-Length") == "3");
+  CHECK(body(f, *f.clients.back()).empty());
+}
+
+TEST_CASE("a status without a body has none", "[websocketpp][http]") {
+  websocketpp::ListenerOptions listener;
+  listener.http = [](const websocketpp::HttpRequest&) {
+    websocketpp::HttpResponse response;
+    response.status = 304;
+    response.body = "not this";
+    return response;
+  };
+  Fixture f({}, listener);
+  CHECK(f.ask(get("/")) == 304);
+  CHECK(f.head.find("Content-Length") == std::string::npos);
+  CHECK(body(f, *f.clients.back()).empty());
+}
+
+TEST_CASE("a hook that fails is a 500 and nothing else", "[websocketpp][http]") {
+  websocketpp::ListenerOptions listener;
+  listener.http = [](const websocketpp::HttpRequest& request) {
+    if (request.path == "/throw") throw 1;
+    websocketpp::HttpResponse response;
+    response.status = 0;
+    return response;
+  };
+  Fixture f({}, listener);
+  CHECK(f.ask(get("/throw")) == 500);
+  CHECK(f.ask(get("/zero")) == 500);
+  CHECK(f.ask(RawClient::upgrade_request()) == 101);
+}
+
+TEST_CASE("requests that are not for us do not reach the hook", "[websocketpp][http]") {
+  bool called = false;
+  websocketpp::ListenerOptions listener;
+  listener.http = [&](const websocketpp::HttpRequest&) {
+    called = true;
+    return websocketpp::HttpResponse();
+  };
+  Fixture f({}, listener);
+  CHECK(f.ask("GET / HTTP/1.1\r\nHost: rebound.example\r\n\r\n") == 403);
+  CHECK(f.ask("GET / HTTP/1.1\r\n\r\n") == 400);
+  CHECK(f.ask("GET /\r\n\r\n") == 400);
+  CHECK_FALSE(called);
+  CHECK(f.ask("GET / HTTP/1.0\r\n\r\n") == 200);  // a plain health check
+  CHECK(called);
+}
+
+TEST_CASE("a large answer arrives whole at a slow reader", "[websocketpp][http]") {
+  std::string large(5'000'000, ' ');
+  for (std::size_t i = 0; i < large.size(); ++i) large[i] = static_cast<char>('a' + i % 26);
+  websocketpp::ListenerOptions listener;
+  listener.http = [&](const websocketpp::HttpRequest&) {
+    websocketpp::HttpResponse response;
+    response.body = large;
+    return response;
+  };
+  Fixture f({}, listener);
+  RawClient& client = f.connect(false, 4096);
+  client.send(get("/"));
+  client.stall(true);
+  f.settle();
+  client.stall(false);
+  CHECK(f.status(client) == 200);
+  CHECK(body(f, client) == large);
+}
+
+TEST_CASE("an answer that nobody reads is given up after http_timeout", "[websocketpp][http]") {
+  websocketpp::ListenerOptions listener;
+  listener.http_timeout = std::chrono::milliseconds(100);
+  listener.http = [](const websocketpp::HttpRequest&) {
+    websocketpp::HttpResponse response;
+    response.body.assign(20'000'000, 'x');
+    return response;
+  };
+  Fixture f({}, listener);
+  RawClient& client = f.connect(false, 4096);
+  client.send(get("/"));
+  client.stall(true);
+  CHECK(f.until([&] { return f.manager->reserved() == 1; }));
+  CHECK(f.until([&] { return f.manager->reserved() == 0; }));
+}
+
+TEST_CASE("a peer that keeps the socket after its answer loses it", "[websocketpp][http]") {
+  Options options;
+  options.close_timeout = std::chrono::milliseconds(100);
+  websocketpp::ListenerOptions listener;
+  listener.http_timeout = std::chrono::milliseconds(100);
+  listener.http = [](const websocketpp::HttpRequest&) { return websocketpp::HttpResponse(); };
+  Fixture f(options, listener);
+  CHECK(f.ask(get("/")) == 200);
+  CHECK(f.until([&] { return f.manager->reserved() == 0; }));  // although the client never closes
+}
+
+TEST_CASE("health checks are answered when every place is taken", "[websocketpp][http]") {
+  websocketpp::ListenerOptions listener;
+  listener.http = [](const websocketpp::HttpRequest&) { return websocketpp::HttpResponse(); };
+  Fixture f({}, listener);
+  f.manager->places = 1;
+  (void)f.open();
+  CHECK(f.ask(get("/healthz")) == 200);
+  CHECK(f.ask(RawClient::upgrade_request()) == 503);
+}
+
+TEST_CASE("without descriptors the acceptor waits, and goes on when there are some", "[websocketpp][http]") {
+  Fixture f;
+  f.listen();
+  // As many clients as fit the accept queue, and no descriptor left for their other ends.
+  std::vector<RawClient*> waiting;
+  for (int i = 0; i < 3; ++i) waiting.push_back(&f.connect());
+  rlimit old{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &old) == 0);
+  rlimit none = old;
+  const int highest = ::dup(0);
+  none.rlim_cur = static_cast<rlim_t>(highest);
+  ::close(highest);
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &none) == 0);
+  const auto start = std::chrono::steady_clock::now();
+  std::size_t turns = 0;
+  while (std::chrono::steady_clock::now() - start < std::chrono::milliseconds(250)) {
+    turns += f.io.run_one_for(std::chrono::milliseconds(10));
+    f.io.restart();
+  }
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &old) == 0);
+  CHECK(turns < 20);
+  CHECK(f.manager->asked_for().empty());
+  for (RawClient* client : waiting) {
+    client->send(RawClient::upgrade_request());
+    CHECK(f.status(*client) == 101);
+  }
+}
