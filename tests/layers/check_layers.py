@@ -32,7 +32,7 @@ INCLUDE = re.compile(r'\s*#\s*include\s*([<"])([^>"]+)[>"]')
 CONDITION = re.compile(r"\s*#\s*(if|ifdef|ifndef|elif|else|endif)\b(.*)")
 HEADER_ONLY = re.compile(r"^(if\s*!\s*defined\s*\(?\s*MUSTER_COMPILED\s*\)?|ifndef\s+MUSTER_COMPILED)\s*$")
 STANDARD = re.compile(r"[a-z_]+")
-TEST_CODE = re.compile(r"catch2|\bTEST_CASE\b|\bCATCH_|include\s*[<\"](tests|support)/", re.IGNORECASE)
+TEST_CODE = re.compile(r"[Cc]atch2|\bTEST_CASE\b|\bCATCH_|include\s*[<\"](tests|support)/")
 
 
 def stem(path):
