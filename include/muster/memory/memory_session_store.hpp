@@ -254,9 +254,8 @@ class MemorySessionStore final : public SessionStore {
     const Expiry expiry = *queued_by_expiry_.begin();
     const auto at = queues_.find(expiry.user);
     Queue& queue = at->second;
-    const auto expired = std::find_if(queue.waiting.begin(), queue.waiting.end(), [&](const Waiting& one) {
-      return one.message.queue_id == expiry.queue_id;
-    });
+    const auto expired = std::find_if(queue.waiting.begin(), queue.waiting.end(),
+                                      [&](const Waiting& one) { return one.message.queue_id == expiry.queue_id; });
     queued_by_expiry_.erase(queued_by_expiry_.begin());
     uncharge(expiry.user.tenant, queue, *expired);
     queue.waiting.erase(expired);

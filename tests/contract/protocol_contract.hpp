@@ -1,0 +1,215 @@
+// What every Protocol promises, as checks that any implementation can be run through.
+//
+// A test file says:
+//
+//   TEST_CASE("MyProtocol is a protocol", "[contract][protocol]") {
+//     muster::test::protocol_contract({std::make_shared<MyProtocol>(), {"a message", "another"}, is_one_message});
+//   }
+//
+// Each promise is a section. Nothing here needs more than muster/protocol.hpp and Catch2.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <random>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "contract/protocol_samples.hpp"
+#include "muster/protocol.hpp"
+#include "support/catch.hpp"
+
+namespace muster::test {
+
+struct ProtocolSubject {
+  std::shared_ptr<const Protocol> protocol;
+  /// Messages of clients, each of them good; together they use every command the protocol has.
+  std::vector<std::string> messages;
+  /// Whether these bytes are one whole message, as a client would understand it.
+  std::function<bool(std::string_view)> is_message;
+};
+
+/// What a message decodes to, in words.
+[[nodiscard]] inline std::string decoded(const Protocol& protocol, FrameKind kind, std::string_view message) {
+  std::vector<Command> commands;
+  const std::optional<CloseReason> closed = protocol.decode(kind, message, DecodeLimits{}, commands);
+  std::string text = closed ? "close " + std::string(to_string(*closed)) : std::string("open");
+  for (const Command& command : commands) text += "\n" + describe(command);
+  return text;
+}
+
+[[nodiscard]] inline std::string encoded(const Protocol& protocol, const Event& event, const Correlation* correlation) {
+  std::string out;
+  protocol.encode(event, correlation, WallTime(std::chrono::milliseconds(1700000000000)), out);
+  return out;
+}
+
+inline void protocol_contract(const ProtocolSubject& subject) {
+  REQUIRE(subject.protocol);
+  REQUIRE_FALSE(subject.messages.empty());
+  const Protocol& protocol = *subject.protocol;
+  const FrameKind kind = protocol.frame_kind();
+
+  SECTION("it can be chosen: a subprotocol token (RFC 9110, 5.6.2), a path, a kind of frame") {
+    CHECK_FALSE(protocol.name().empty());
+    for (const char c : protocol.name()) {
+      const bool token = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
+                         std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
+      CHECK(token);
+    }
+    CHECK(protocol.path().substr(0, 1) == "/");
+    CHECK((kind == FrameKind::text || kind == FrameKind::binary));
+  }
+
+  SECTION("good messages are understood") {
+    for (const std::string& message : subject.messages) {
+      INFO(message);
+      std::vector<Command> commands;
+      CHECK_FALSE(protocol.decode(kind, message, DecodeLimits{}, commands).has_value());
+      CHECK_FALSE(commands.empty());
+      for (const Command& command : commands) {
+        CHECK_FALSE(std::holds_alternative<command::Invalid>(command.body));
+      }
+    }
+  }
+
+  SECTION("decoding appends, and leaves what is there") {
+    for (const std::string& message : subject.messages) {
+      std::vector<Command> commands(1);
+      commands.front().correlation.id = "kept";
+      CHECK_FALSE(protocol.decode(kind, message, DecodeLimits{}, commands).has_value());
+      REQUIRE(commands.size() >= 2);
+      CHECK(commands.front().correlation.id == "kept");
+    }
+  }
+
+  SECTION("the same bytes are the same commands, whatever was decoded between") {
+    std::vector<std::string> first;
+    for (const std::string& message : subject.messages) first.push_back(decoded(protocol, kind, message));
+    for (std::size_t i = subject.messages.size(); i-- > 0;) {
+      CHECK(decoded(protocol, kind, subject.messages[i]) == first[i]);
+    }
+  }
+
+  SECTION("commands own what they carry: the message's bytes may go") {
+    for (const std::string& message : subject.messages) {
+      const auto bytes = std::make_unique<std::string>(message);
+      std::vector<Command> commands;
+      CHECK_FALSE(protocol.decode(kind, *bytes, DecodeLimits{}, commands).has_value());
+      std::fill(bytes->begin(), bytes->end(), '\xee');
+      std::string now = "open";
+      for (const Command& command : commands) now += "\n" + describe(command);
+      CHECK(now == decoded(protocol, kind, message));
+    }
+  }
+
+  SECTION("no bytes make it throw: beginnings of messages, changed ones, random ones, of every kind of frame") {
+    std::mt19937 random(20261120);
+    const auto below = [&random](std::size_t bound) { return random() % bound; };
+    const auto survives = [&](std::string_view bytes) {
+      for (const FrameKind any : {FrameKind::text, FrameKind::binary}) {
+        std::vector<Command> commands;
+        const auto closed = protocol.decode(any, bytes, DecodeLimits{}, commands);
+        // Nothing is dropped in silence: a message is a command, several, or the end.
+        if (!closed && commands.empty()) FAIL("neither a command nor a reason to close");
+      }
+    };
+    for (const std::string& message : subject.messages) {
+      for (std::size_t size = 0; size <= message.size(); ++size) {
+        survives(std::string(message, 0, size));  // a copy, so that a sanitizer sees its end
+      }
+    }
+    for (int i = 0; i < 5000; ++i) {
+      std::string message = subject.messages[below(subject.messages.size())];
+      for (std::size_t change = 1 + below(4); change > 0 && !message.empty(); --change) {
+        message[below(message.size())] = static_cast<char>(below(256));
+      }
+      survives(message);
+      std::string noise(below(64), '\0');
+      for (char& byte : noise) byte = static_cast<char>(below(256));
+      survives(noise);
+    }
+  }
+
+  SECTION("neither size nor depth makes it throw or run out of stack") {
+    for (const char* pattern : {"[", "{", "\"", "{\"a\":", "[[[]],", "0", "-", "\\", "\xff", "\xf0\x9f", " ", "\x01"}) {
+      std::string message;
+      while (message.size() < 1024 * 1024) message += pattern;
+      INFO(pattern);
+      CHECK_NOTHROW((void)decoded(protocol, kind, message));
+    }
+    const std::string nul(1024 * 1024, '\0');
+    CHECK_NOTHROW((void)decoded(protocol, kind, nul));
+    CHECK_NOTHROW((void)decoded(protocol, kind, std::string_view()));
+  }
+
+  SECTION("every event is one message or nothing, asked for or not, whatever bytes its names are made of") {
+    std::string every_byte;
+    for (int byte = 0; byte < 256; ++byte) every_byte.push_back(static_cast<char>(byte));
+    std::vector<Command> commands;
+    for (const std::string& message : subject.messages) {
+      CHECK_FALSE(protocol.decode(kind, message, DecodeLimits{}, commands).has_value());
+    }
+    std::vector<const Correlation*> correlations{nullptr};
+    for (const Command& command : commands) correlations.push_back(&command.correlation);
+    for (const std::string& name : {std::string(), std::string("ann"), every_byte, std::string(5000, '"')}) {
+      const EventSamples samples(name);
+      for (const Event& event : samples.events()) {
+        for (const Correlation* correlation : correlations) {
+          const std::string bytes = encoded(protocol, event, correlation);
+          if (!bytes.empty() && !subject.is_message(bytes)) FAIL("event " << event.index() << ": " << bytes);
+        }
+      }
+    }
+  }
+
+  SECTION("encoding appends, and does not look at what is there") {
+    const EventSamples samples("ann");
+    for (const Event& event : samples.events()) {
+      std::string out(1000, '{');
+      protocol.encode(event, nullptr, WallTime(std::chrono::milliseconds(1700000000000)), out);
+      CHECK(out == std::string(1000, '{') + encoded(protocol, event, nullptr));
+    }
+  }
+
+  SECTION("every close reason has a code that may travel (RFC 6455, 7.4)") {
+    for (const CloseReasonEntry& entry : close_reasons) {
+      if (entry.reason == CloseReason::lost) continue;  // No close frame can reach a peer that vanished.
+      INFO(entry.name);
+      const std::uint16_t code = protocol.close_code(entry.reason);
+      CHECK((code >= 1000 && code <= 4999));
+      CHECK_FALSE((code == 1004 || code == 1005 || code == 1006 || code == 1015));
+      CHECK_FALSE((code > 1014 && code < 3000));
+    }
+  }
+
+  SECTION("several threads at once get what one gets") {
+    const EventSamples samples("ann");
+    const auto everything = [&] {
+      std::string all;
+      for (const std::string& message : subject.messages) all += decoded(protocol, kind, message);
+      for (const Event& event : samples.events()) all += encoded(protocol, event, nullptr);
+      return all;
+    };
+    const std::string expected = everything();
+    std::atomic<int> equal{0};
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 4; ++i) {
+      threads.emplace_back([&] {
+        for (int round = 0; round < 50; ++round) equal += everything() == expected ? 1 : 0;
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    CHECK(equal == 4 * 50);
+  }
+}
+
+}  // namespace muster::test
