@@ -1,0 +1,118 @@
+// MemorySessionStore keeps the promises of a SessionStore, however late its answers come; and its own bounds.
+#include "contract/session_store_contract.hpp"
+#include "muster/memory/memory_session_store.hpp"
+#include "support/delayed.hpp"
+
+using namespace muster;
+
+namespace {
+
+class Prompt final : public test::SessionStoreFixture {
+ public:
+  SessionStore& seam() override { return store_; }
+
+ private:
+  MemorySessionStore store_;
+};
+
+/// Answers wait, and come when the asker waits for them: in another thread, or the last one first.
+class Late final : public test::SessionStoreFixture {
+ public:
+  explicit Late(bool backwards) : backwards_(backwards) { gate_->hold(); }
+  SessionStore& seam() override { return store_; }
+  bool run_until(const std::function<bool()>& done) override {
+    while (!done()) {
+      if ((backwards_ ? gate_->release_backwards() : gate_->release_elsewhere()) == 0) return false;
+    }
+    return true;
+  }
+  bool fail(bool fails) override {
+    gate_->fail(fails);
+    return true;
+  }
+  ~Late() override { gate_->drop(); }
+
+ private:
+  const bool backwards_;
+  const std::shared_ptr<test::Gate> gate_ = std::make_shared<test::Gate>();
+  test::DelayedSessionStore store_{std::make_shared<MemorySessionStore>(), gate_};
+};
+
+template <class T>
+T now(const std::function<void(Reply<T>)>& question) {
+  test::Question<T> asked;
+  question(asked.reply());
+  REQUIRE(asked.answers() == 1);
+  return asked.answer();
+}
+Result<bool> save(MemorySessionStore& store, const std::string& id, TimePoint at, TimePoint expires) {
+  return now<Result<bool>>([&](auto done) {
+    store.save("hash of " + id, Session{id, {"acme", "ann"}, 1, {}, {}}, at, expires, done);
+  });
+}
+Result<Queued> enqueue(MemorySessionStore& store, const UserKey& user, std::size_t size, TimePoint at) {
+  return now<Result<Queued>>(
+      [&](auto done) { store.enqueue(user, text(std::string(size, 'x')), QueueLimits{}, at, done); });
+}
+const TimePoint start = TimePoint{} + std::chrono::hours(1000);
+
+}  // namespace
+
+TEST_CASE("MemorySessionStore is a session store", "[contract][session]") {
+  test::session_store_contract([] { return std::make_unique<Prompt>(); });
+}
+TEST_CASE("MemorySessionStore that answers late and from another thread is a session store", "[contract][session]") {
+  test::session_store_contract([] { return std::make_unique<Late>(false); });
+}
+TEST_CASE("MemorySessionStore whose answers come in another order is a session store", "[contract][session]") {
+  test::session_store_contract([] { return std::make_unique<Late>(true); });
+}
+
+TEST_CASE("MemorySessionStore refuses sessions beyond its bound, after dropping what expired", "[session][limits]") {
+  MemorySessionLimits limits;
+  limits.sessions = 2;
+  MemorySessionStore store(limits);
+  REQUIRE(save(store, "a", start, start + std::chrono::minutes(1)));
+  REQUIRE(save(store, "b", start, start + std::chrono::minutes(5)));
+  const auto refused = save(store, "c", start, start + std::chrono::minutes(5));
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().code == errc::unavailable);
+  CHECK(save(store, "b", start, start + std::chrono::minutes(5)));
+  CHECK(save(store, "c", start + std::chrono::minutes(1), start + std::chrono::minutes(5)));
+  CHECK(store.session_count() == 2);
+}
+
+TEST_CASE("MemorySessionStore counts sessions that were taken until they expire", "[session][limits]") {
+  MemorySessionLimits limits;
+  limits.sessions = 1;
+  MemorySessionStore store(limits);
+  REQUIRE(save(store, "a", start, start + std::chrono::minutes(1)));
+  REQUIRE(now<Result<Session>>([&](auto done) {
+    store.take("hash of a", {"acme", "ann"}, ConnectionId(1), start, done);
+  }));
+  CHECK_FALSE(save(store, "b", start, start + std::chrono::minutes(1)));
+  CHECK(save(store, "b", start + std::chrono::minutes(1), start + std::chrono::minutes(2)));
+}
+
+TEST_CASE("MemorySessionStore bounds the bytes of all queues, and of each tenant's", "[session][limits]") {
+  MemorySessionLimits limits;
+  limits.queued_bytes = 3 * 1128;
+  limits.queued_bytes_per_tenant = 2 * 1128;
+  MemorySessionStore store(limits);
+  REQUIRE(enqueue(store, {"acme", "ann"}, 1000, start));
+  REQUIRE(enqueue(store, {"acme", "bob"}, 1000, start + std::chrono::hours(1)));
+  const auto refused = enqueue(store, {"acme", "eve"}, 0, start + std::chrono::hours(1));
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().code == errc::unavailable);
+  REQUIRE(enqueue(store, {"globex", "zoe"}, 1000, start + std::chrono::hours(1)));
+  CHECK_FALSE(enqueue(store, {"globex", "zoe"}, 1000, start + std::chrono::hours(1)));
+  CHECK(store.queued_count() == 3);
+  SECTION("what was acknowledged gives its place back") {
+    REQUIRE(now<Result<bool>>([&](auto done) { store.acknowledge({"acme", "bob"}, 1000, done); }).value());
+    CHECK(enqueue(store, {"globex", "zoe"}, 1000, start + std::chrono::hours(1)));
+  }
+  SECTION("so does what has expired, whoever it was for") {
+    CHECK(enqueue(store, {"globex", "zoe"}, 1000, start + std::chrono::hours(24)));
+    CHECK(store.queued_count() == 3);
+  }
+}
