@@ -25,6 +25,10 @@ class History {
       for (const char* room : rooms) keys_.push_back({tenant, room});
     }
     reentrant_ = random_.one_in(2);
+    do hot_ = random_.pick(rooms);
+    while (hot_ == "secret");
+    faulty_ = random_.one_in(3) ? 6 : 60;
+    deadly_ = random_.one_in(3) ? 1 : 8;
     sim_.hook = [this](const std::string& line, Connection* connection) {
       oracle_.hook(line, connection);
       if (connection != nullptr && reentrant_) reenter(*connection);
@@ -41,7 +45,7 @@ class History {
 
   /// Lives it. What was wrong, if anything, is in the answer.
   std::vector<std::string> run() {
-    const std::size_t events = 30 + random_.below(90);
+    const std::size_t events = 50 + random_.below(450);
     for (std::size_t i = 0; i < events; ++i) {
       act();
       pass_time();
@@ -53,6 +57,20 @@ class History {
     oracle_.check_end(keys_, stopped_ == nullptr);
     for (const auto& what : sim_.wrong()) oracle_.fail(what);
     return oracle_.faults;
+  }
+
+  /// How much happened, for people.
+  [[nodiscard]] std::string summary() {
+    const Metrics now = sim_.manager().metrics();
+    std::size_t stays = 0;
+    for (const auto& peer : oracle_.peers) {
+      for (const auto& [room, view] : peer.client.rooms()) stays += view.stays.size();
+    }
+    std::string text = std::to_string(oracle_.peers.size()) + " peers, " + std::to_string(now.connections_total) + " connected, " +
+                       std::to_string(stays) + " joins, " + std::to_string(now.deliveries) + " deliveries, " +
+                       std::to_string(now.gaps) + " gaps\n";
+    for (const auto& line : sim_.story()) text += "  " + line + "\n";
+    return text;
   }
 
   /// Everything that could be seen, as one number.
@@ -78,10 +96,10 @@ class History {
     setup.seed = seed;
     setup.executors = 1 + random_.below(3);
     Options& o = setup.options;
-    o.max_connections = random_.one_in(2) ? 4 + random_.below(4) : 1000;
-    o.max_connections_per_ip = random_.one_in(3) ? 3 : 0;
+    o.max_connections = random_.one_in(3) ? 4 + random_.below(4) : 1000;
+    o.max_connections_per_ip = random_.one_in(4) ? 3 : 0;
     o.connect_rate_per_ip = random_.one_in(4) ? 4 : 0;
-    o.connect_rate_window = 10s;
+    o.connect_rate_window = 2s;
     o.max_connections_per_user = random_.one_in(4) ? 2 : 0;
     o.user_limit_policy = random_.one_in(2) ? UserLimitPolicy::reject_new : UserLimitPolicy::close_oldest;
     o.auth_mode = random_.one_in(6) ? AuthMode::message_only : AuthMode::upgrade_or_message;
@@ -93,14 +111,14 @@ class History {
     o.waiting_commands = random_.one_in(2) ? 2 : 64;
     o.unsent_soft_bytes = random_.one_in(2) ? 300 + random_.below(1000) : 64 * 1024;
     o.unsent_hard_bytes = o.unsent_soft_bytes * (2 + random_.below(30));
-    o.heartbeat = random_.one_in(3) ? 2s : 0s;
+    o.heartbeat = random_.one_in(5) ? 2s : 0s;
     o.pong_timeout = 1s;
     o.fan_out_slice = 1 + random_.below(3);
     o.awareness_ttl = random_.one_in(6) ? 3s : 0s;
     o.presence_scope = random_.one_in(4) ? PresenceScope::tenant : PresenceScope::shared_rooms;
     o.room.history_age = 5s;
     o.room.awareness_interval = random_.one_in(3) ? 0ms : 50ms;
-    if (random_.one_in(4)) o.room.history_messages = 0;
+    if (random_.one_in(3)) o.room.history_messages = 0;
     if (random_.one_in(5)) o.room.presence_list_max = 2;
     o.rooms_by_prefix["small:"] = o.room;
     o.rooms_by_prefix["small:"].room_capacity = 1 + random_.below(3);
@@ -111,7 +129,8 @@ class History {
   }
 
   Answer random_answer() {
-    switch (calm_ ? 0 : random_.below(12)) {
+    if (calm_ || !random_.one_in(faulty_)) return Answer::now();
+    switch (random_.below(4)) {
       case 1:
         return Answer::later(std::chrono::milliseconds(1 + random_.below(300)));
       case 2:
@@ -120,7 +139,7 @@ class History {
       case 3:
         return random_.one_in(4) ? Answer::raise() : Answer::unavailable();
       default:
-        return Answer::now();
+        return Answer::later(0ms);
     }
   }
 
@@ -130,40 +149,65 @@ class History {
     if (oracle_.peers.size() < 3) return connect();
     const std::size_t chance = random_.below(100);
     if (chance < 10) return connect();
-    if (chance < 82) return command(random_.below(oracle_.peers.size()));
-    if (chance < 97) return on_server();
+    if (chance < 82) return command(somebody());
+    if (chance < 94) return on_server();
+    if (chance < 98) return rush();
     stop_an_executor();
   }
 
   void connect() {
-    if (oracle_.peers.size() >= 14) return;
+    if (oracle_.peers.size() >= 30) return;
     const std::string user = random_.pick(users);
     Dial dial;
     if (random_.one_in(5)) dial.tenant = "t2";
     dial.executor = random_.below(sim_.schedule.executors.size());
     dial.address = RemoteAddress::v4(10, 0, 0, static_cast<std::uint8_t>(1 + random_.below(2)));
-    const bool silent = random_.one_in(4);
+    const bool silent = random_.one_in(6);
     if (silent) dial.silent();
     if (!silent && random_.one_in(10)) dial.with("bad");
     const std::string name = user + "#" + std::to_string(oracle_.peers.size());
-    if (!silent && !dial.token) dial.with(dial.tenant.empty() ? user : user + "@" + dial.tenant);
+    const std::string token = dial.tenant.empty() ? user : user + "@" + dial.tenant;
+    if (!silent && !dial.token) dial.with(token);
     const Client client = sim_.dial(name, dial);
-    oracle_.peers.push_back({client, dial.tenant, sim_.schedule.executors[dial.executor] == stopped_, {}});
-    if (silent && !random_.one_in(4)) {
-      client.authenticate(random_.one_in(6) ? "bad" : dial.tenant.empty() ? user : user + "@" + dial.tenant);
+    oracle_.peers.push_back({client, dial.tenant, token, sim_.schedule.executors[dial.executor] == stopped_, {}});
+    if (silent || sim_.manager().options().auth_mode == AuthMode::message_only) {
+      if (random_.one_in(4)) return;
+      client.authenticate(random_.one_in(6) ? "bad" : token);
     }
-    if (random_.one_in(2)) client.join(random_.pick(rooms));
+    if (!random_.one_in(4)) client.join(some_room());
+  }
+
+  std::string some_room() { return random_.one_in(3) ? random_.pick(rooms) : hot_; }
+  /// Most of the time one it is in.
+  std::string some_room(const Client& client) {
+    std::vector<std::string> joined;
+    for (const auto& [room, view] : client.rooms()) {
+      if (view.joined) joined.push_back(room);
+    }
+    return joined.empty() || random_.one_in(8) ? some_room() : random_.pick(joined);
+  }
+  /// Most of the time somebody who is still there.
+  std::size_t somebody() {
+    std::size_t index = random_.below(oracle_.peers.size());
+    for (int tries = 0; tries < 4 && !oracle_.peers[index].client.is_open(); ++tries) {
+      index = random_.below(oracle_.peers.size());
+    }
+    return index;
   }
 
   void command(std::size_t index) {
     Oracle::Peer& peer = oracle_.peers[index];
     const Client& client = peer.client;
-    const std::string room = random_.one_in(3) ? "busy" : random_.pick(rooms);
+    if (client.count("connection_ack") == 0 && !random_.one_in(8)) {
+      if (client.pipe().connection()) client.authenticate(peer.token);
+      return;
+    }
+    const std::string room = some_room(client);
     switch (random_.below(30)) {
       default:
         return publish(peer, index, room);
       case 0: case 1: case 2: case 3: case 4: case 5:
-        client.join(room);
+        client.join(some_room());
         return;
       case 6: case 7:
         client.leave(room);
@@ -183,16 +227,19 @@ class History {
         client.pipe().take_per_turn(random_.one_in(2) ? 0 : 1 + random_.below(100));
         return;
       case 16:
-        if (random_.one_in(3)) client.pipe().fail_write(1 + random_.below(5));
+        if (random_.one_in(deadly_)) client.pipe().fail_write(1 + random_.below(5));
         return;
       case 17:
-        if (random_.one_in(3)) client.vanish();
+        if (random_.one_in(deadly_)) client.vanish();
         return;
       case 18:
-        client.hang_up(random_.one_in(2) ? CloseReason::normal : random_.one_in(2) ? CloseReason::lost : CloseReason::going_away);
+        if (!random_.one_in(deadly_)) return;
+        client.hang_up(random_.one_in(2)   ? CloseReason::normal
+                       : random_.one_in(2) ? CloseReason::lost
+                                           : CloseReason::going_away);
         return;
       case 19:
-        if (random_.one_in(4)) client.raw("not json");
+        if (random_.one_in(8)) client.raw("not json");
         else client.say("ping", "{}");
         return;
       case 20:
@@ -204,6 +251,26 @@ class History {
     }
   }
 
+  /// Many at once, in one room: that is where interleavings are.
+  void rush() {
+    const std::string room = some_room();
+    const std::size_t kind = random_.below(6);
+    for (std::size_t i = 0; i < oracle_.peers.size(); ++i) {
+      const Client& client = oracle_.peers[i].client;
+      if (!client.is_open() || client.count("connection_ack") == 0) continue;
+      // 4 and more: those who are in it leave, all or some of the others come.
+      if (kind >= 4) {
+        if (client.view(room).joined) client.leave(room);
+        else if (kind == 4 || random_.one_in(3)) client.join(room);
+        continue;
+      }
+      const std::size_t what = kind < 3 ? kind : random_.below(3);
+      if (what == 0) client.join(room);
+      if (what == 1) client.leave(room);
+      if (what == 2) publish(oracle_.peers[i], i, room);
+    }
+  }
+
   void publish(Oracle::Peer& peer, std::size_t index, const std::string& room) {
     Publish publish;
     publish.tenant = peer.tenant;
@@ -212,7 +279,7 @@ class History {
     const std::size_t how = random_.below(6);
     publish.latest = how == 0;
     publish.echo = how == 1;
-    const std::size_t times = random_.one_in(6) ? 8 : 1;
+    const std::size_t times = random_.one_in(6) ? 1 + random_.below(40) : 1;
     for (std::size_t i = 0; i < times; ++i) {
       const std::uint64_t number = oracle_.publishing(publish);
       const std::string data = std::to_string(number);
@@ -233,18 +300,19 @@ class History {
 
   void server_act() {
     IConnectionManager& manager = sim_.manager();
-    const ConnectionId id = random_.pick(oracle_.peers).client.id();
+    const ConnectionId id = oracle_.peers[somebody()].client.id();
     switch (random_.below(14)) {
       default:
-        return server_publish(random_.pick(keys_), random_.one_in(2) ? id : ConnectionId());
+        return server_publish(random_.one_in(3) ? random_.pick(keys_) : RoomKey{"", hot_},
+                              random_.one_in(2) ? id : ConnectionId());
       case 0:
-        manager.remove(id, random_.one_in(2) ? CloseReason::normal : CloseReason::policy);
+        if (random_.one_in(deadly_)) (void)manager.remove(id, random_.one_in(2) ? CloseReason::normal : CloseReason::policy);
         return;
       case 1:
-        manager.kick(id, "out", random_.one_in(2));
+        if (random_.one_in(deadly_)) (void)manager.kick(id, "out", random_.one_in(2));
         return;
       case 2:
-        if (random_.one_in(6)) manager.close_all(CloseReason::going_away, "restart", [](std::size_t) {});
+        if (random_.one_in(8 * deadly_)) manager.close_all(CloseReason::going_away, "restart", [](std::size_t) {});
         return;
       case 3:
         manager.sweep_now([this](std::size_t found) {
@@ -284,15 +352,16 @@ class History {
   void reenter(Connection& connection) {
     switch (random_.below(calm_ ? 40 : 12)) {
       case 0:
-        return server_publish({connection.identity().tenant, random_.pick(rooms)},
+        return server_publish({connection.identity().tenant, some_room()},
                               random_.one_in(2) ? connection.id() : ConnectionId());
       case 1:
-        sim_.manager().remove(random_.one_in(2) ? connection.id() : random_.pick(oracle_.peers).client.id());
+        if (!random_.one_in(deadly_)) return;
+        (void)sim_.manager().remove(random_.one_in(2) ? connection.id() : random_.pick(oracle_.peers).client.id());
         return;
       case 2: {
         Publish publish;
         publish.tenant = connection.identity().tenant;
-        publish.room = random_.pick(rooms);
+        publish.room = some_room();
         publish.exclude = connection.id();
         connection.publish(publish.room, json(std::to_string(oracle_.publishing(publish))));
         return;
@@ -301,10 +370,10 @@ class History {
         connection.send(json("4"));
         return;
       case 4:
-        if (random_.one_in(5)) connection.close(CloseReason::policy, "in a hook");
+        if (random_.one_in(2 * deadly_)) connection.close(CloseReason::policy, "in a hook");
         return;
       case 5:
-        if (random_.one_in(5)) throw std::runtime_error("a hook of the embedder fails");
+        if (random_.one_in(2 * deadly_)) throw std::runtime_error("a hook of the embedder fails");
         return;
       default:
         return;
@@ -313,7 +382,7 @@ class History {
 
   void stop_an_executor() {
     auto& executors = sim_.schedule.executors;
-    if (stopped_ != nullptr || executors.size() < 2 || !random_.one_in(3)) return;
+    if (stopped_ != nullptr || executors.size() < 2 || !random_.one_in(40)) return;
     stopped_ = random_.pick(executors);
     stopped_->loop().stop();
     for (auto& peer : oracle_.peers) peer.orphaned = peer.orphaned || peer.client.executor() == stopped_;
@@ -331,7 +400,7 @@ class History {
     } else if (chance < 19) {
       sim_.advance(std::chrono::milliseconds(1 + random_.below(200)));
     } else {
-      if (random_.one_in(2)) beat();
+      if (!random_.one_in(8)) beat();
       sim_.advance(std::chrono::milliseconds(200 + random_.below(3000)));
     }
   }
@@ -403,6 +472,11 @@ class History {
   std::vector<RoomKey> keys_;
   std::shared_ptr<SimExecutor> stopped_;
   std::uint64_t clock_ = 0;
+  /// Where most of it happens.
+  std::string hot_;
+  /// Of how many answers one is bad, and of how many blows one is struck.
+  std::size_t faulty_ = 1;
+  std::size_t deadly_ = 1;
   bool reentrant_ = false;
   bool calm_ = false;
 };

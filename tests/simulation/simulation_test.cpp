@@ -50,13 +50,14 @@ struct Arguments {
 };
 
 /// Runs one seed; every 50th twice, which must look the same. True: nothing was wrong.
-bool run_seed(std::uint64_t seed, const std::string& mutant) {
+bool run_seed(std::uint64_t seed, const std::string& mutant, bool in_full) {
   std::vector<std::string> faults;
   std::uint64_t trace = 0;
   {
     History history(seed);
     faults = history.run();
     trace = history.trace();
+    if (in_full) std::printf("%s", history.summary().c_str());
   }
   if (faults.empty() && seed % 50 == 0) {
     History again(seed);
@@ -77,7 +78,7 @@ bool run_all(const Arguments& arguments, bool stop_at_first) {
   const auto start = std::chrono::steady_clock::now();
   std::uint64_t failed = 0;
   for (std::uint64_t seed = arguments.first; seed < arguments.first + arguments.seeds; ++seed) {
-    if (run_seed(seed, arguments.mutant)) continue;
+    if (run_seed(seed, arguments.mutant, arguments.seeds == 1)) continue;
     ++failed;
     if (stop_at_first || failed >= 10) break;
   }

@@ -52,8 +52,8 @@ struct RoomView {
     const std::string type = told.type();
     if (type == "room_joined") return on_joined(told);
     if (type == "presence_state" || type == "error" || type == "ack") return;
-    if (!joined) return complain(type + " while not in the room");
     if (type == "room_left") return on_left();
+    if (!joined) return complain(type + " while not in the room");
     if (type == "message") return on_message(told);
     if (type == "gap") return on_gap(told);
     if (type == "presence") return on_presence(told);
@@ -81,6 +81,7 @@ struct RoomView {
     stays.back().joined_at = stays.back().known = seq;
   }
   void on_left() {
+    if (!joined) return;  // leaving is idempotent
     joined = false;
     stays.back().over = true;
     members.clear();
@@ -130,9 +131,8 @@ struct RoomView {
       const std::uint64_t clock = Told::number(*entry, "clock");
       const std::string state = Told::value(*entry, "state");
       const auto known = awareness.find(client);
-      if (change && known != awareness.end() && clock < known->second.clock) {
-        complain("awareness of " + client + " went back to clock " + std::to_string(clock));
-      }
+      // A change that was on its way while this client joined; the clock is there to tell.
+      if (change && known != awareness.end() && clock < known->second.clock) continue;
       if (state != "null") {
         awareness[client] = {state, clock};
         continue;

@@ -103,7 +103,7 @@ class ScriptedAuthorizer final : public Authorizer {
     last = access;
     const Answer how = script ? script(access) : answer;
     give<Permission>(schedule_, withheld, how, std::move(done), decide ? decide(access) : Permission::allow(),
-                     Permission::deny("The rules cannot be read"));
+                     Permission::late("The rules cannot be read"));
   }
 
   Answer answer;
