@@ -9,6 +9,7 @@
 #include "muster/impl/connection_manager.ipp"
 #include "muster/impl/disconnect.ipp"
 #include "muster/impl/fan_out.ipp"
+#include "muster/impl/inbound.ipp"
 #include "muster/impl/loops.ipp"
 #include "muster/impl/opening.ipp"
 #include "muster/impl/rooms.ipp"
