@@ -78,7 +78,7 @@ class EventSamples {
     error_ = {errc::rate_limited, name_, std::chrono::milliseconds(1500)};
     plain_error_ = {errc::not_found, "x", {}};
     identity_ = {name_, name_, {name_}, time_};
-    nobody_ = {"bob", "", {}, {}};
+    nobody_ = {name_, "", {}, {}};
     fill();
   }
   EventSamples(const EventSamples&) = delete;
