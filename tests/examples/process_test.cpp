@@ -1,0 +1,164 @@
+// muster_server as a process: what it says, what it serves, how it ends.
+#include "process.hpp"
+
+#include <unistd.h>
+
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "support/catch.hpp"
+
+namespace fs = std::filesystem;
+using muster::test::Client;
+using muster::test::Ended;
+using muster::test::http;
+using muster::test::Process;
+
+namespace {
+
+std::vector<std::string> command(std::vector<std::string> flags) {
+  flags.insert(flags.begin(), MUSTER_SERVER);
+  return flags;
+}
+
+/// A directory for one test.
+class Folder {
+ public:
+  Folder() { fs::create_directories(path_); }
+  Folder(const Folder&) = delete;
+  Folder& operator=(const Folder&) = delete;
+  ~Folder() { fs::remove_all(path_); }
+  [[nodiscard]] std::string write(const std::string& name, const std::string& bytes) const {
+    std::ofstream(path_ / name) << bytes;
+    return path_ / name;
+  }
+  [[nodiscard]] std::string path() const { return path_; }
+
+ private:
+  fs::path path_ = fs::temp_directory_path() / ("muster-process-" + std::to_string(getpid()));
+};
+
+/// The one line on standard error of a server that refuses to start.
+std::string refusal(std::vector<std::string> flags) {
+  const Ended ended = Process(command(std::move(flags))).wait();
+  CHECK(ended.exit_code == 2);
+  CHECK(ended.out.empty());
+  REQUIRE_FALSE(ended.err.empty());
+  CHECK(ended.err.find('\n') == ended.err.size() - 1);
+  return ended.err;
+}
+
+}  // namespace
+
+TEST_CASE("it says where it listens, serves, and ends with 1001 for everyone", "[server]") {
+  Process server(command({"--auth", "anonymous", "--port", "0"}));
+  const std::uint16_t port = server.port();
+  CHECK(server.out() == "listening on http://127.0.0.1:" + std::to_string(port) + "\n");
+  Client ann(port);
+  Client bob(port);
+  for (Client* one : {&ann, &bob}) {
+    one->send(R"({"type":"join","id":1,"payload":{"room":"r"}})");
+    one->receive("room_joined");
+  }
+  ann.send(R"({"type":"publish","payload":{"room":"r","data":"hello"}})");
+  CHECK_THAT(bob.receive(R"("type":"message")"), Catch::Contains(R"("data":"hello")"));
+
+  CHECK_THAT(http(port, "GET /healthz"), Catch::StartsWith("HTTP/1.1 200 "));
+  CHECK_THAT(http(port, "GET /readyz"), Catch::StartsWith("HTTP/1.1 200 "));
+  CHECK_THAT(http(port, "GET /metrics"), Catch::Contains("\nmuster_connections 2\n"));
+  CHECK_THAT(http(port, "GET /"), Catch::StartsWith("HTTP/1.1 404 "));
+  CHECK_THAT(http(port, "DELETE /healthz"), Catch::StartsWith("HTTP/1.1 405 ") && Catch::Contains("Allow: GET, HEAD"));
+
+  server.signal(SIGTERM);
+  CHECK(ann.close_code() == 1001);
+  CHECK(bob.close_code() == 1001);
+  CHECK(server.wait().exit_code == 0);
+}
+
+TEST_CASE("it serves the files of a folder, and nothing beside it", "[server]") {
+  const Folder folder;
+  (void)folder.write("index.html", "<p>home</p>");
+  Process server(command({"--auth", "anonymous", "--port", "0", "--static", folder.path()}));
+  const std::uint16_t port = server.port();
+  const std::string page = http(port, "GET /");
+  CHECK_THAT(page, Catch::StartsWith("HTTP/1.1 200 ") && Catch::EndsWith("\r\n\r\n<p>home</p>"));
+  CHECK_THAT(page, Catch::Contains("Content-Type: text/html; charset=utf-8\r\n"));
+  CHECK_THAT(page, Catch::Contains("Cache-Control: no-cache\r\n"));
+  CHECK_THAT(page, Catch::Contains("X-Content-Type-Options: nosniff\r\n"));
+  CHECK_THAT(http(port, "GET /index.html?v=1"), Catch::EndsWith("<p>home</p>"));
+  CHECK_THAT(http(port, "HEAD /"), Catch::Contains("Content-Length: 11\r\n") && Catch::EndsWith("\r\n\r\n"));
+  for (const char* path : {"/../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "/..%2f..%2fetc/passwd", "//etc/passwd"}) {
+    CHECK_THAT(http(port, std::string("GET ") + path), Catch::StartsWith("HTTP/1.1 4"));
+  }
+}
+
+TEST_CASE("tokens let in whom the file names", "[server]") {
+  const Folder folder;
+  const std::string file = folder.write(
+      "tokens.json", R"({"s3cret": {"user": "ann", "tenant": "acme"}, "old": {"user": "bob", "expires_at": 1}})");
+  Process server(command({"--auth", "tokens:" + file, "--port", "0"}));
+  const std::uint16_t port = server.port();
+  Client ann(port, "Authorization: Bearer s3cret\r\n");
+  CHECK_THAT(ann.receive("connection_ack"),
+             Catch::Contains(R"("user_id":"ann")") && Catch::Contains(R"("tenant":"acme")"));
+  CHECK_THROWS_WITH(Client(port, "Authorization: Bearer guess\r\n"), Catch::Contains(" 401 "));
+  CHECK_THROWS_WITH(Client(port, "Authorization: Bearer old\r\n"), Catch::Contains(" 401 "));
+}
+
+TEST_CASE("bots move about their room, and go with the server", "[server]") {
+  Process server(command({"--auth", "anonymous", "--port", "0", "--bots", "3", "--bot-room", "zoo"}));
+  const std::uint16_t port = server.port();
+  Client ann(port);
+  ann.send(R"({"type":"join","payload":{"room":"zoo"}})");
+  for (const char* bot : {"Ada", "Alan", "Grace"}) {
+    CHECK_THAT(ann.receive("{\"name\":\"" + std::string(bot) + "\""),
+               Catch::Contains(R"("bot":true)") && Catch::Contains(R"("x":0.)") && Catch::Contains(R"("color":"#)"));
+  }
+  server.signal(SIGINT);
+  CHECK(ann.close_code() == 1001);
+  CHECK(server.wait().exit_code == 0);
+}
+
+TEST_CASE("a limit is a flag", "[server]") {
+  Process server(command({"--auth", "anonymous", "--port", "0", "--max-connections", "2", "--room-capacity", "1"}));
+  const std::uint16_t port = server.port();
+  Client ann(port);
+  Client bob(port);
+  CHECK_THROWS_WITH(Client(port), Catch::Contains(" 503 ") && Catch::Contains("Retry-After: "));
+  for (Client* one : {&ann, &bob}) one->send(R"({"type":"join","id":1,"payload":{"room":"r"}})");
+  ann.receive("room_joined");
+  bob.receive("room_full");
+  CHECK_THAT(http(port, "GET /metrics"), Catch::Contains("\nmuster_refused_total{reason=\"capacity\"} "));
+}
+
+TEST_CASE("a second signal ends it at once", "[server]") {
+  // Frozen, so that it does not answer the close frame and the first signal waits.
+  Process server(command({"--auth", "anonymous", "--port", "0", "--close-timeout", "1h"}));
+  Client ann(server.port());
+  ann.receive("connection_ack");
+  server.signal(SIGTERM);
+  CHECK_THROWS(ann.receive("no such message"));  // the close frame came: the first signal was taken
+  server.signal(SIGTERM);
+  CHECK(server.wait().exit_code == 128 + SIGTERM);
+}
+
+TEST_CASE("what cannot work is one line and exit code 2", "[server]") {
+  const Folder folder;
+  const std::string bad = folder.write("bad.json", "{\n\"t\": {\"name\": \"ann\"}}");
+  CHECK_THAT(refusal({"--no-such-flag"}), Catch::Contains("--no-such-flag"));
+  CHECK_THAT(refusal({"--auth", "tokens:/no/such/file"}), Catch::Contains("/no/such/file"));
+  CHECK_THAT(refusal({"--auth", "tokens:" + bad}), Catch::Contains("bad.json line 2: unknown member \"name\""));
+  CHECK_THAT(refusal({"--auth", "anonymous", "--static", "/no/such/folder"}), Catch::Contains("/no/such/folder"));
+  CHECK_THAT(refusal({"--auth", "anonymous", "--address", "no.such.name.invalid", "--port", "0"}),
+             Catch::Contains("no.such.name.invalid"));
+  CHECK_THAT(refusal({"--auth", "anonymous", "--port", "0", "--tls-cert", bad, "--tls-key", bad}),
+             Catch::Contains("bad.json"));
+  CHECK_THAT(refusal({"--auth", "anonymous", "--trusted-proxy", "nonsense"}), Catch::Contains("--trusted-proxy"));
+
+  Process server(command({"--auth", "anonymous", "--port", "0"}));
+  const std::string port = std::to_string(server.port());
+  CHECK_THAT(refusal({"--auth", "anonymous", "--port", port}), Catch::Contains(port));
+}
