@@ -129,6 +129,19 @@ inline void session_store_contract(const MakeSessionStoreFixture& make) {
     CHECK(fails_with(take("h1", ann, 10, now), errc::resume_failed));
   }
 
+  SECTION("a session may have two tokens: each lasts its own time, and who takes one spends both") {
+    REQUIRE(save("h1", session("s", ann, 1), now, now + minutes(5)));
+    REQUIRE(save("h2", session("s", ann, 1), now, now + minutes(1)));
+    SECTION("the shorter one first") {
+      REQUIRE(take("h2", ann, 9, now));
+      CHECK(fails_with(take("h1", ann, 10, now), errc::resume_failed));
+    }
+    SECTION("the longer one when the other has expired") {
+      CHECK(fails_with(take("h2", ann, 9, now + minutes(2)), errc::resume_failed));
+      CHECK(take("h1", ann, 9, now + minutes(2)));
+    }
+  }
+
   SECTION("a forgotten session cannot be taken") {
     REQUIRE(save("h1", session("s", ann, 1), now, now + minutes(5)));
     REQUIRE(save("h2", session("t", ann, 1), now, now + minutes(5)));
