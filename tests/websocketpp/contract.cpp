@@ -1,9 +1,9 @@
 // The websocketpp adapter keeps the promises of a Transport, plain and over TLS, and AsioExecutor those of an Executor.
-#include <asio/executor_work_guard.hpp>
-#include <asio/io_context.hpp>
-
 #include "contract/executor_contract.hpp"
 #include "contract/transport_contract.hpp"
+
+#include <asio/io_context.hpp>
+
 #include "muster/transports/websocketpp.hpp"
 #include "websocketpp/certificate.hpp"
 #include "websocketpp/raw_client.hpp"

@@ -257,7 +257,7 @@ class FakeManager final : public IConnectionManager, public std::enable_shared_f
   void finish(Seen& seen, OpenDone done, Decision decision) {
     if (!decision.accepted) {
       seen.transport.reset();
-      seen.request.reservation.release();
+      decision.reservation = std::move(seen.request.reservation);
       return done(std::move(decision));
     }
     seen.connection = std::make_shared<FakeConnection>(ConnectionId(seen.opening), seen.request.remote_address);

@@ -1,15 +1,17 @@
 // One listener, its io_context and its clients, all in the test's own thread.
 #pragma once
 
-#include <asio/io_context.hpp>
-#include <chrono>
 #include <dirent.h>
+
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include <asio/io_context.hpp>
 
 #include "muster/transports/websocketpp.hpp"
 #include "support/catch.hpp"

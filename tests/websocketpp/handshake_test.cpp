@@ -350,6 +350,7 @@ TEST_CASE("a refusal by the core is an HTTP status and says why", "[websocketpp]
     CHECK(f.header("Content-Type") == "application/json");
     CHECK(f.header("WWW-Authenticate") == (c.status == 401 ? "Bearer" : ""));
     RawClient& client = *f.clients.back();
+    CHECK(f.manager->reserved() >= 1);  // until the client lets the socket go
     CHECK(f.until([&] { return client.ended(); }));
     CHECK(client.in.size() == std::stoul(f.header("Content-Length")));
     if (c.status == 500) CHECK(client.in == "{\"error\":\"internal\",\"message\":\"Say \\\"that\\\"\\u000a\"}\n");

@@ -2,7 +2,6 @@
 // brings its own.
 #pragma once
 
-#include <asio/io_context.hpp>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -12,6 +11,10 @@
 #include <string_view>
 #include <utility>
 #include <vector>
+
+// After a header of the standard library: Asio 1.22 looks for what that library has before it includes any of it, and
+// translation units that disagree about it allocate in two ways.
+#include <asio/io_context.hpp>
 
 #include "muster/config.hpp"
 #include "muster/connection_manager.hpp"

@@ -105,6 +105,7 @@ class Session final : public Transport, public LoopMember, public std::enable_sh
     bool asked = false;
     bool answered = false;
     std::uint64_t id = 0;
+    bool only_bearer = false;
     std::string subprotocol;
     std::uint16_t close_code = 0;  // not 0: close right after the upgrade
     std::string close_text;

@@ -108,6 +108,7 @@ MUSTER_INLINE void Session::ask(OpenRequest open) {
   // From here on the core's own deadline bounds the answer.
   clear_deadline();
   opening_->asked = true;
+  opening_->only_bearer = open.subprotocols == std::vector<std::string>{"bearer"};
   open.reservation = std::move(opening_->reservation);
   open.remote_address = opening_->remote;
   const std::uint64_t id = manager().open(std::move(open), shared_from_this(), loop_->executor,
@@ -127,12 +128,18 @@ MUSTER_INLINE void Session::decided(Decision decision) {
     }
     return;
   }
-  if (!decision.accepted) return refuse(decision.reason, decision.error);
+  if (!decision.accepted) {
+    opening_->reservation = std::move(decision.reservation);
+    return refuse(decision.reason, decision.error);
+  }
   connection_ = std::move(decision.connection);
+  // Clients fail on a name they did not offer (RFC 6455, 4.1), and browsers when none of theirs is chosen: where the
+  // token's carrier is the only one, it is named.
+  if (decision.subprotocol.empty() && opening_->only_bearer) decision.subprotocol = "bearer";
   const bool offered = any_header_element(opening_->request, "Sec-WebSocket-Protocol", ',', [&](std::string_view name) {
     return name == decision.subprotocol;
   });
-  if (offered) opening_->subprotocol = std::move(decision.subprotocol);  // clients fail on any other (RFC 6455, 4.1)
+  if (offered) opening_->subprotocol = std::move(decision.subprotocol);
   upgrade();
 }
 

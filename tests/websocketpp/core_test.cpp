@@ -1,0 +1,273 @@
+// The adapter in front of the real core: what a client of muster.v1.json sees on a real socket.
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include <asio/io_context.hpp>
+#include <asio/post.hpp>
+
+#include "muster/auth/allow_all.hpp"
+#include "muster/auth/callback_authenticator.hpp"
+#include "muster/auth/static_token_authenticator.hpp"
+#include "muster/muster.hpp"
+#include "muster/protocols/json_protocol.hpp"
+#include "muster/transports/websocketpp.hpp"
+#include "support/catch.hpp"
+#include "websocketpp/fixture.hpp"
+
+using namespace muster;
+using test::RawClient;
+
+namespace {
+
+std::shared_ptr<IConnectionManager> make_manager(Options options = {}, std::shared_ptr<Authenticator> authenticator = nullptr) {
+  if (!authenticator) {
+    StaticTokenAuthenticator::Tokens tokens;
+    tokens["ann-secret"].user = "ann";
+    tokens["bob-secret"].user = "bob";
+    authenticator = std::make_shared<StaticTokenAuthenticator>(std::move(tokens));
+  }
+  options.close_timeout = std::chrono::milliseconds(200);  // some clients here do not answer a close
+  Components components;
+  components.protocols = {std::make_shared<JsonProtocol>()};
+  return make_connection_manager(std::move(options), std::move(authenticator), std::make_shared<AllowAll>(), std::move(components));
+}
+
+std::string bearer(const std::string& token) { return "Authorization: Bearer " + token + "\r\n"; }
+
+bool wait_for(const std::function<bool()>& done) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (!done()) {
+    if (std::chrono::steady_clock::now() > end) return false;
+    std::this_thread::yield();
+  }
+  return true;
+}
+
+int status(RawClient& client, std::string* whole = nullptr) {
+  std::optional<std::string> head;
+  REQUIRE(wait_for([&] {
+    client.pump();
+    return (head = client.take_head()) || client.ended();
+  }));
+  if (whole != nullptr) *whole = head.value_or("");
+  return head ? std::stoi(head->substr(9, 3)) : 0;
+}
+
+/// Reads frames until one contains `words`; empty when it does not come.
+std::string read_until(RawClient& client, const std::string& words) {
+  std::string found;
+  (void)wait_for([&] {
+    client.pump();
+    while (auto frame = client.take_frame()) {
+      if (frame->payload.find(words) == std::string::npos) continue;
+      found = frame->payload;
+      return true;
+    }
+    return client.ended();
+  });
+  return found;
+}
+
+std::unique_ptr<RawClient> connect(std::uint16_t port, const std::string& user) {
+  auto client = std::make_unique<RawClient>(port);
+  client->send(RawClient::upgrade_request(bearer(user + "-secret")));
+  REQUIRE(status(*client) == 101);
+  CHECK(read_until(*client, "connection_ack").find("\"user_id\":\"" + user + "\"") != std::string::npos);
+  return client;
+}
+
+}  // namespace
+
+TEST_CASE("two users on two loops share a room", "[websocketpp][core]") {
+  const auto manager = make_manager();
+  websocketpp::ServerOptions options;
+  options.threads = 2;
+  websocketpp::Server server(manager, options);
+  server.start();
+  const auto ann = connect(server.port(), "ann");
+  const auto bob = connect(server.port(), "bob");
+  for (RawClient* client : {ann.get(), bob.get()}) {
+    client->send(test::text_frame(R"({"type":"join","id":1,"payload":{"room":"r"}})"));
+    CHECK_FALSE(read_until(*client, "room_joined").empty());
+  }
+  for (int i = 0; i < 100; ++i) {
+    ann->send(test::text_frame(R"({"type":"publish","payload":{"room":"r","data":)" + std::to_string(i) + "}}"));
+  }
+  for (int i = 0; i < 100; ++i) {
+    REQUIRE_FALSE(read_until(*bob, "\"data\":" + std::to_string(i) + "}").empty());
+  }
+  bob->send(test::masked_frame(0x89, "are you there"));
+  CHECK(read_until(*bob, "are you there") == "are you there");
+  bob->send(test::close_frame(1000));
+  CHECK(wait_for([&] { return manager->connection_count() == 1; }));
+  server.stop();
+  ann->pump();
+  CHECK(manager->connection_count() == 0);
+  CHECK(manager->metrics().reserved == 0);
+}
+
+TEST_CASE("who may not come in is told by a status", "[websocketpp][core]") {
+  Options options;
+  options.max_connections = 2;
+  options.auth_mode = AuthMode::upgrade_only;
+  const auto manager = make_manager(options);
+  websocketpp::Server server(manager, {});
+  server.start();
+  const auto ask = [&](const std::string& extra, const std::string& target = "/ws") {
+    RawClient client(server.port());
+    client.send(RawClient::upgrade_request(extra, target));
+    const int answer = status(client);
+    client.cut();
+    CHECK(wait_for([&] { return manager->metrics().reserved == manager->connection_count(); }));
+    return answer;
+  };
+  CHECK(ask(bearer("wrong")) == 401);
+  CHECK(ask("") == 401);
+  CHECK(ask(bearer("ann-secret"), "/other") == 404);
+  const auto ann = connect(server.port(), "ann");
+  const auto bob = connect(server.port(), "bob");
+  CHECK(ask(bearer("ann-secret")) == 503);
+  CHECK(manager->is_full());
+  bob->cut();
+  CHECK(wait_for([&] { return !manager->is_full(); }));
+  CHECK(ask("Sec-WebSocket-Protocol: muster.v1.json, bearer, ann-secret\r\n") == 101);
+  server.stop();
+}
+
+TEST_CASE("the protocol that was offered is named", "[websocketpp][core]") {
+  const auto manager = make_manager();
+  websocketpp::Server server(manager, {});
+  server.start();
+  const auto named = [&](const std::string& offered) {
+    RawClient client(server.port());
+    client.send(RawClient::upgrade_request("Sec-WebSocket-Protocol: " + offered + "\r\n"));
+    std::string head;
+    REQUIRE(status(client, &head) == 101);
+    const std::size_t at = head.find("Sec-WebSocket-Protocol: ");
+    return at == std::string::npos ? std::string() : head.substr(at + 24, head.find('\r', at) - at - 24);
+  };
+  CHECK(named("other, muster.v1.json, bearer, ann-secret") == "muster.v1.json");
+  CHECK(named("bearer, ann-secret") == "bearer");
+  CHECK(named("other").empty());
+  server.stop();
+}
+
+TEST_CASE("an authenticator of another thread decides when it likes", "[websocketpp][core]") {
+  std::vector<std::thread> threads;
+  std::mutex mutex;
+  auto authenticator = callback_authenticator([&](const Credentials& credentials, Reply<Authentication> done) {
+    const std::lock_guard<std::mutex> lock(mutex);
+    threads.emplace_back([token = credentials.token, done] { done(token == "good" ? accept("ann") : reject()); });
+  });
+  const auto manager = make_manager({}, authenticator);
+  websocketpp::ServerOptions options;
+  options.threads = 2;
+  websocketpp::Server server(manager, options);
+  server.start();
+  for (int i = 0; i < 10; ++i) {
+    RawClient client(server.port());
+    client.send(RawClient::upgrade_request(bearer(i % 2 == 0 ? "good" : "bad")));
+    CHECK(status(client) == (i % 2 == 0 ? 101 : 401));
+  }
+  server.stop();
+  for (auto& thread : threads) thread.join();
+  CHECK(manager->metrics().reserved == 0);
+}
+
+TEST_CASE("a client that does not read is closed, and nobody else notices", "[websocketpp][core]") {
+  Options options;
+  options.message_rate = 0;
+  options.byte_rate = 0;
+  options.unsent_hard_bytes = 128 * 1024;
+  options.unsent_age = std::chrono::milliseconds(200);
+  const auto manager = make_manager(options);
+  websocketpp::Server server(manager, {});
+  server.start();
+  const auto ann = connect(server.port(), "ann");
+  const auto bob = connect(server.port(), "bob");
+  for (RawClient* client : {ann.get(), bob.get()}) {
+    client->send(test::text_frame(R"({"type":"join","payload":{"room":"r"}})"));
+    CHECK_FALSE(read_until(*client, "room_joined").empty());
+  }
+  bob->stall(true);
+  const std::string data(30'000, 'x');
+  CHECK(wait_for([&] {
+    manager->publish({"", "r"}, json("\"" + data + "\""));
+    ann->pump();
+    ann->in.clear();
+    return manager->connection_count() == 1;
+  }));
+  CHECK(wait_for([&] { return manager->metrics().reserved == 1; }));
+  server.stop();
+}
+
+TEST_CASE("a program's own io_context carries everything", "[websocketpp][core]") {
+  const std::size_t before = test::open_descriptors();
+  {
+    asio::io_context io(1);
+    const auto manager = make_manager();
+    websocketpp::Listener listener(io, manager);
+    std::thread running([&] { io.run(); });
+    const auto ann = connect(listener.port(), "ann");
+    ann->send(test::text_frame(R"({"type":"ping","id":7})"));
+    CHECK_FALSE(read_until(*ann, "\"reply_to\":7").empty());
+    manager->shutdown([&] {
+      asio::post(io, [&] {
+        listener.stop();
+        io.stop();
+      });
+    });
+    CHECK(wait_for([&] {
+      ann->pump();
+      if (auto frame = ann->take_frame(); frame && frame->opcode() == 8) {
+        CHECK(frame->code() == 1001);
+        ann->send(test::close_frame(1001));
+      }
+      return ann->ended();
+    }));
+    running.join();
+    CHECK(manager->connection_count() == 0);
+  }
+  CHECK(test::open_descriptors() == before);
+}
+
+TEST_CASE("several threads of clients against several loops leave tables and descriptors empty", "[websocketpp][core]") {
+  const std::size_t before = test::open_descriptors();
+  {
+    Options options;
+    options.max_connections_per_ip = 0;
+    options.connect_rate_per_ip = 0;
+    options.max_connections = 20;
+    const auto manager = make_manager(options);
+    websocketpp::ServerOptions server_options;
+    server_options.threads = 2;
+    websocketpp::Server server(manager, server_options);
+    server.start();
+    std::vector<std::thread> storms;
+    for (int t = 0; t < 4; ++t) {
+      storms.emplace_back([port = server.port()] {
+        for (int i = 0; i < 40; ++i) {
+          RawClient client(port);
+          client.send(RawClient::upgrade_request(bearer("ann-secret")) +
+                      test::text_frame(R"({"type":"join","id":1,"payload":{"room":"r"}})") +
+                      test::text_frame(R"({"type":"publish","id":2,"payload":{"room":"r","data":1}})"));
+          if (i % 4 != 0) {
+            (void)wait_for([&] {
+              client.pump();
+              return client.in.find("\"reply_to\":2") != std::string::npos || client.ended();
+            });
+          }
+          i % 2 == 0 ? client.cut() : client.reset();
+        }
+      });
+    }
+    for (auto& storm : storms) storm.join();
+    CHECK(wait_for([&] { return manager->metrics().reserved == 0; }));
+    CHECK(manager->connection_count() == 0);
+    server.stop();
+  }
+  CHECK(test::open_descriptors() == before);
+}
