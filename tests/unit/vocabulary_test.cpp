@@ -1,0 +1,515 @@
+// The vocabulary: callables, values, errors, close reasons, options, frames and replies.
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <set>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <type_traits>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+#include "muster/authorizer.hpp"
+#include "muster/close_reason.hpp"
+#include "muster/error.hpp"
+#include "muster/function.hpp"
+#include "muster/message.hpp"
+#include "muster/options.hpp"
+#include "muster/reply.hpp"
+#include "muster/types.hpp"
+#include "muster/wire_format.hpp"
+#include "support/catch.hpp"
+
+using namespace muster;
+
+namespace {
+
+/// Counts how many of it there are, through copies and moves.
+struct Counted {
+  explicit Counted(int& count) : alive(&count) { ++*alive; }
+  Counted(const Counted& other) : alive(other.alive) { ++*alive; }
+  Counted(Counted&& other) noexcept : alive(other.alive) { ++*alive; }
+  Counted& operator=(const Counted&) = delete;
+  ~Counted() { --*alive; }
+  int* alive;
+};
+
+template <std::size_t Size>
+struct Padded {
+  Counted counted;
+  std::array<char, Size> padding{};
+  int operator()(int x) { return x + ++calls; }
+  int calls = 0;
+};
+
+struct ThrowsWhenMoved {
+  explicit ThrowsWhenMoved(int& count) : counted(count) {}
+  ThrowsWhenMoved(const ThrowsWhenMoved&) = default;
+  ThrowsWhenMoved(ThrowsWhenMoved&& other) noexcept(false) : counted(std::move(other.counted)) {}
+  Counted counted;
+  int operator()(int x) const { return x; }
+};
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("A Function calls, moves and destroys what it holds, small or large", "[function]", Padded<1>,
+                   Padded<36>, Padded<37>, Padded<200>, ThrowsWhenMoved) {
+  int alive = 0;
+  {
+    TestType callable = [&] {
+      if constexpr (std::is_same_v<TestType, ThrowsWhenMoved>) {
+        return TestType(alive);
+      } else {
+        return TestType{Counted(alive)};
+      }
+    }();
+    REQUIRE(alive == 1);
+    Function<int(int)> f(callable);
+    CHECK(alive == 2);
+    REQUIRE(f);
+    const int first = f(10);
+    CHECK((first == 10 || first == 11));
+    Function<int(int)> g(std::move(f));
+    CHECK(alive == 2);
+    CHECK_FALSE(f);  // NOLINT: what a moved-from Function is, is part of its promise
+    const int second = g(10);
+    CHECK((second == first || second == first + 1));
+    Function<int(int)> h(callable);
+    CHECK(alive == 3);
+    h = std::move(g);
+    CHECK(alive == 2);
+    CHECK_FALSE(g);
+    CHECK(h);
+    Function<int(int)>& itself = h;
+    h = std::move(itself);
+    CHECK(h);
+    CHECK(alive == 2);
+    h = nullptr;
+    CHECK_FALSE(h);
+    CHECK(alive == 1);
+    Function<int(int)> last(std::move(callable));
+    CHECK(alive == 2);
+  }
+  CHECK(alive == 0);
+}
+
+TEST_CASE("A Function keeps its state between calls, and takes it along when moved", "[function]") {
+  Function<int()> count([n = 0]() mutable { return ++n; });
+  CHECK(count() == 1);
+  Function<int()> moved(std::move(count));
+  CHECK(moved() == 2);
+}
+
+TEST_CASE("A Function takes what only moves, and passes on what only moves", "[function]") {
+  auto owned = std::make_unique<int>(5);
+  Function<std::unique_ptr<int>(std::unique_ptr<int>)> add(
+      [owned = std::move(owned)](std::unique_ptr<int> more) { return std::make_unique<int>(*owned + *more); });
+  auto moved = std::move(add);
+  CHECK(*moved(std::make_unique<int>(2)) == 7);
+  STATIC_REQUIRE_FALSE(std::is_copy_constructible_v<Function<void()>>);
+  STATIC_REQUIRE(std::is_nothrow_move_constructible_v<Function<void()>>);
+}
+
+TEST_CASE("A Function passes references on as references", "[function]") {
+  int x = 1;
+  Function<int&(int&)> same([](int& y) -> int& { return y; });
+  same(x) = 5;
+  CHECK(x == 5);
+}
+
+TEST_CASE("An empty Function is false", "[function]") {
+  CHECK_FALSE(Function<void()>());
+  CHECK_FALSE(Function<void()>(nullptr));
+  Function<void()> f([] {});
+  f = nullptr;
+  f = nullptr;
+  CHECK_FALSE(f);
+}
+
+TEST_CASE("A Function may be replaced while it runs elsewhere than in itself", "[function]") {
+  auto f = std::make_shared<Function<int()>>();
+  *f = [] { return 1; };
+  Function<int()> running = std::move(*f);
+  *f = [] { return 2; };
+  CHECK(running() == 1);
+  CHECK((*f)() == 2);
+}
+
+TEST_CASE("Connection ids compare, print and hash", "[types]") {
+  CHECK_FALSE(ConnectionId());
+  CHECK(ConnectionId(1));
+  CHECK(ConnectionId(1) == ConnectionId(1));
+  CHECK(ConnectionId(1) != ConnectionId(2));
+  CHECK(ConnectionId(1) < ConnectionId(2));
+  CHECK(to_string(ConnectionId(0)) == "0000000000000000");
+  CHECK(to_string(ConnectionId(0x0123456789abcdefULL)) == "0123456789abcdef");
+  CHECK(to_string(ConnectionId(~0ULL)) == "ffffffffffffffff");
+  std::unordered_set<ConnectionId> ids;
+  std::set<std::size_t> hashes;
+  for (std::uint64_t i = 0; i < 1000; ++i) {
+    ids.insert(ConnectionId(i));
+    hashes.insert(std::hash<ConnectionId>{}(ConnectionId(i)) % 4096);
+  }
+  CHECK(ids.size() == 1000);
+  CHECK(hashes.size() > 700);
+}
+
+TEMPLATE_TEST_CASE("Keys are equal when tenant and name are, and order by tenant first", "[types]", UserKey, RoomKey) {
+  using Key = TestType;
+  CHECK(Key{"a", "b"} == Key{"a", "b"});
+  CHECK(Key{"a", "b"} != Key{"a", "c"});
+  CHECK(Key{"a", "b"} != Key{"c", "b"});
+  CHECK(Key{"ab", "c"} != Key{"a", "bc"});
+  CHECK(Key{"a", "z"} < Key{"b", "a"});
+  CHECK(Key{"a", "a"} < Key{"a", "b"});
+  CHECK_FALSE(Key{"a", "a"} < Key{"a", "a"});
+  const std::hash<Key> hash;
+  CHECK(hash(Key{"a", "b"}) == hash(Key{"a", "b"}));
+  CHECK(hash(Key{"a", "b"}) != hash(Key{"b", "a"}));
+  std::unordered_set<Key> keys{{"a", "b"}, {"b", "a"}, {"a", "b"}, {"", ""}};
+  CHECK(keys.size() == 3);
+}
+
+TEST_CASE("Positions and members compare by all they have", "[types]") {
+  CHECK(Position{1, 2} == Position{1, 2});
+  CHECK(Position{1, 2} != Position{1, 3});
+  CHECK(Position{1, 2} != Position{2, 2});
+  CHECK(Member{ConnectionId(1), "ann"} == Member{ConnectionId(1), "ann"});
+  CHECK_FALSE(Member{ConnectionId(1), "ann"} == Member{ConnectionId(2), "ann"});
+  CHECK_FALSE(Member{ConnectionId(1), "ann"} == Member{ConnectionId(1), "bob"});
+}
+
+TEST_CASE("An IPv4 address is held as v4-mapped", "[types]") {
+  const RemoteAddress address = RemoteAddress::v4(192, 0, 2, 10);
+  CHECK(address.text == "192.0.2.10");
+  CHECK(address.bytes == std::array<std::uint8_t, 16>{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 192, 0, 2, 10});
+}
+
+TEST_CASE("States, actions and reasons have the names they have on the wire", "[types]") {
+  CHECK(to_string(ConnectionStatus::connecting) == "connecting");
+  CHECK(to_string(ConnectionStatus::in_room) == "in_room");
+  CHECK(to_string(ConnectionStatus::disconnected) == "disconnected");
+  CHECK(to_string(ConnectionStatus::rejected) == "rejected");
+  CHECK(to_string(Action::join) == "join");
+  CHECK(to_string(Action::custom) == "custom");
+}
+
+TEST_CASE("Payloads share their bytes, and an empty one is empty", "[message]") {
+  const Payload none;
+  CHECK(none.empty());
+  CHECK(none.view().empty());
+  CHECK(none.kind() == PayloadKind::json);
+  const Payload one = binary(std::string("\0\xff", 2));
+  const Payload copy = one;
+  CHECK(copy.view() == std::string_view("\0\xff", 2));
+  CHECK(copy.view().data() == one.view().data());
+  CHECK(copy.kind() == PayloadKind::binary);
+  CHECK(json("1").kind() == PayloadKind::json);
+  CHECK(text("1").kind() == PayloadKind::text);
+  CHECK(text("").empty());
+}
+
+TEST_CASE("Deliveries say what they are", "[message]") {
+  CHECK(Delivery().kind() == Delivery::Kind::reliable);
+  CHECK(Delivery::reliable().kind() == Delivery::Kind::reliable);
+  CHECK(Delivery::queued().kind() == Delivery::Kind::queued);
+  CHECK(Delivery::latest("cursor").kind() == Delivery::Kind::latest);
+  CHECK(Delivery::latest("cursor").key() == "cursor");
+}
+
+TEST_CASE("Every error code has its name, and no other's", "[error]") {
+  std::set<std::string> names;
+  for (int i = static_cast<int>(errc::auth_required); i <= static_cast<int>(errc::internal); ++i) {
+    const auto code = static_cast<errc>(i);
+    CHECK_FALSE(to_string(code).empty());
+    names.emplace(to_string(code));
+    const std::error_code error = code;
+    CHECK(error);
+    CHECK(error.message() == to_string(code));
+    CHECK(error.category() == error_category());
+    CHECK(std::string(error.category().name()) == "muster");
+  }
+  CHECK(names.size() == 18);
+  CHECK(to_string(errc::auth_required) == "auth_required");
+  CHECK(to_string(errc::room_full) == "room_full");
+  CHECK(to_string(errc::not_owner) == "not_owner");
+  CHECK(to_string(errc::internal) == "internal");
+}
+
+TEST_CASE("Error codes meet the conditions callers test", "[error]") {
+  const auto meets = [](condition wanted) {
+    std::vector<std::string> names;
+    for (int i = static_cast<int>(errc::auth_required); i <= static_cast<int>(errc::internal); ++i) {
+      if (make_error_code(static_cast<errc>(i)) == wanted) names.emplace_back(to_string(static_cast<errc>(i)));
+    }
+    return names;
+  };
+  using Names = std::vector<std::string>;
+  CHECK(meets(condition::refused) == Names{"auth_required", "auth_failed", "permission_denied", "not_owner"});
+  CHECK(meets(condition::invalid) ==
+        Names{"invalid_message", "unknown_message", "invalid_room", "not_in_room", "not_found"});
+  CHECK(meets(condition::limit) == Names{"room_full", "too_many_rooms", "too_many", "too_large", "rate_limited"});
+  CHECK(meets(condition::try_again_later) == Names{"rate_limited", "unavailable", "internal"});
+  CHECK(std::make_error_code(std::errc::timed_out) != condition::try_again_later);
+  CHECK(make_error_code(errc::internal) != std::errc::timed_out);
+  CHECK(std::error_condition(condition::limit).message() == "limit");
+  CHECK(std::error_condition(condition::try_again_later).message() == "try again later");
+}
+
+TEST_CASE("A Result holds a value or the error in its place", "[error]") {
+  const Result<int> good = 7;
+  REQUIRE(good);
+  CHECK(good.value() == 7);
+  const Result<int> bad = Error{errc::room_full, "The room is full", std::chrono::milliseconds(50)};
+  REQUIRE_FALSE(bad);
+  CHECK(bad.error().code == errc::room_full);
+  CHECK(bad.error().error_code() == condition::limit);
+  CHECK(bad.error().retry_after == std::chrono::milliseconds(50));
+  Result<std::unique_ptr<int>> owner = std::make_unique<int>(3);
+  REQUIRE(owner);
+  CHECK(*std::move(owner.value()) == 3);
+}
+
+TEST_CASE("Every close reason describes itself, in words a close frame takes", "[close_reason]") {
+  std::set<std::string> names;
+  for (std::size_t i = 0; i < close_reason_count; ++i) {
+    const auto reason = static_cast<CloseReason>(i);
+    const CloseReasonEntry& row = describe(reason);
+    CHECK(row.reason == reason);
+    CHECK(to_string(reason) == row.name);
+    CHECK_FALSE(row.name.empty());
+    CHECK_FALSE(row.text.empty());
+    CHECK(row.text.size() <= 123);
+    CHECK(row.http_status >= 400);
+    CHECK(row.http_status < 600);
+    names.emplace(row.name);
+  }
+  CHECK(names.size() == close_reason_count);
+  CHECK(close_reasons.size() == close_reason_count);
+  CHECK(static_cast<std::size_t>(CloseReason::lost) + 1 == close_reason_count);
+}
+
+TEST_CASE("Close reasons have the codes, statuses and advice that clients are told", "[close_reason]") {
+  struct Row {
+    CloseReason reason;
+    int code;
+    int status;
+    CloseAdvice advice;
+  };
+  using Advice = CloseAdvice;
+  const Row documented[] = {
+      {CloseReason::normal, 1000, 400, Advice::stop},
+      {CloseReason::going_away, 1001, 503, Advice::reconnect_later},
+      {CloseReason::protocol_error, 1002, 400, Advice::stop},
+      {CloseReason::unsupported_data, 1003, 400, Advice::stop},
+      {CloseReason::lost, 1006, 400, Advice::resume},
+      {CloseReason::invalid_utf8, 1007, 400, Advice::stop},
+      {CloseReason::policy, 1008, 429, Advice::reconnect_later},
+      {CloseReason::message_too_big, 1009, 413, Advice::stop},
+      {CloseReason::internal_error, 1011, 500, Advice::reconnect},
+      {CloseReason::over_capacity, 1013, 503, Advice::reconnect_later},
+      {CloseReason::auth_required, 4001, 401, Advice::authenticate},
+      {CloseReason::auth_failed, 4002, 401, Advice::new_token},
+      {CloseReason::permission_denied, 4003, 403, Advice::stop},
+      {CloseReason::revoked, 4003, 403, Advice::stop},
+      {CloseReason::kicked, 4004, 403, Advice::as_told},
+      {CloseReason::replaced, 4005, 403, Advice::stop},
+      {CloseReason::slow_consumer, 4008, 503, Advice::resume},
+      {CloseReason::heartbeat_timeout, 4009, 503, Advice::resume},
+  };
+  CHECK(std::size(documented) == close_reason_count);
+  for (const Row& row : documented) {
+    INFO(to_string(row.reason));
+    CHECK(describe(row.reason).code == row.code);
+    CHECK(describe(row.reason).http_status == row.status);
+    CHECK(describe(row.reason).advice == row.advice);
+  }
+}
+
+TEST_CASE("The options' defaults are the documented ones, and have no problems", "[options]") {
+  const Options options;
+  CHECK(problems(options).empty());
+  CHECK(options.max_connections == 1000);
+  CHECK(options.max_connections_per_ip == 50);
+  CHECK(options.connect_rate_per_ip == 60);
+  CHECK(options.auth_timeout == std::chrono::seconds(5));
+  CHECK(options.max_message_bytes == 64 * 1024);
+  CHECK(options.message_rate == 100);
+  CHECK(options.byte_rate == 1024 * 1024);
+  CHECK(options.frame_rate == 500);
+  CHECK(options.rooms_per_connection == 128);
+  CHECK(options.awareness_per_connection == 16);
+  CHECK(options.awareness_state_bytes == 4096);
+  CHECK(options.room_name_bytes == 256);
+  CHECK(options.json_nesting == 32);
+  CHECK_FALSE(options.allow_send);
+  CHECK_FALSE(options.auth_query);
+  CHECK(options.unsent_soft_bytes == 64 * 1024);
+  CHECK(options.unsent_hard_bytes == 1024 * 1024);
+  CHECK(options.unsent_age == std::chrono::seconds(10));
+  CHECK(options.heartbeat == std::chrono::seconds(30));
+  CHECK(options.pong_timeout == std::chrono::seconds(10));
+  CHECK(options.sweep_interval == std::chrono::seconds(60));
+  CHECK(options.resume_window == std::chrono::minutes(5));
+  CHECK(options.room.room_capacity == 100);
+  CHECK(options.room.awareness_entries == 1000);
+  CHECK(options.room.awareness_interval == std::chrono::milliseconds(50));
+  CHECK(options.room.history_messages == 1024);
+  CHECK(options.room.history_bytes == 256 * 1024);
+  CHECK(options.room.history_age == std::chrono::minutes(5));
+}
+
+TEST_CASE("Every misconfiguration is named", "[options]") {
+  using std::chrono::milliseconds;
+  struct Mistake {
+    const char* field;
+    void (*make)(Options&);
+  };
+  const Mistake mistakes[] = {
+      {"auth_timeout", [](Options& o) { o.auth_timeout = milliseconds(0); }},
+      {"answer_timeout", [](Options& o) { o.answer_timeout = milliseconds(-1); }},
+      {"close_timeout", [](Options& o) { o.close_timeout = milliseconds(0); }},
+      {"sweep_interval", [](Options& o) { o.sweep_interval = milliseconds(0); }},
+      {"heartbeat", [](Options& o) { o.heartbeat = milliseconds(-1); }},
+      {"pong_timeout", [](Options& o) { o.pong_timeout = milliseconds(0); }},
+      {"unsent_soft_bytes", [](Options& o) { o.unsent_soft_bytes = 0; }},
+      {"unsent_soft_bytes", [](Options& o) { o.unsent_soft_bytes = o.unsent_hard_bytes + 1; }},
+      {"unsent_age", [](Options& o) { o.unsent_age = milliseconds(0); }},
+      {"json_nesting", [](Options& o) { o.json_nesting = 0; }},
+      {"room_name_bytes", [](Options& o) { o.room_name_bytes = 0; }},
+      {"fan_out_slice", [](Options& o) { o.fan_out_slice = 0; }},
+      {"waiting_commands", [](Options& o) { o.waiting_commands = 0; }},
+      {"connect_rate_window", [](Options& o) { o.connect_rate_window = milliseconds(0); }},
+      {"awareness_ttl", [](Options& o) { o.awareness_ttl = milliseconds(-1); }},
+      {"awareness_interval", [](Options& o) { o.room.awareness_interval = milliseconds(-1); }},
+      {"history_age", [](Options& o) { o.rooms_by_prefix["chat:"].history_age = milliseconds(-1); }},
+  };
+  Options all;
+  for (const Mistake& mistake : mistakes) {
+    INFO(mistake.field);
+    Options one;
+    mistake.make(one);
+    const auto found = problems(one);
+    REQUIRE(found.size() == 1);
+    CHECK(found[0].find(mistake.field) != std::string::npos);
+    mistake.make(all);
+  }
+  all.heartbeat = std::chrono::seconds(30);
+  all.pong_timeout = milliseconds(0);
+  CHECK(problems(all).size() == std::size(mistakes) - 2);  // one field was wrong twice, one was put right
+}
+
+TEST_CASE("A limit that is switched off needs nothing that belongs to it", "[options]") {
+  Options options;
+  options.heartbeat = std::chrono::milliseconds(0);
+  options.pong_timeout = std::chrono::milliseconds(0);
+  options.connect_rate_per_ip = 0;
+  options.connect_rate_window = std::chrono::milliseconds(0);
+  options.max_connections = 0;
+  options.room.awareness_interval = std::chrono::milliseconds(0);
+  CHECK(problems(options).empty());
+}
+
+TEST_CASE("A room has the options of the longest prefix of its name", "[options]") {
+  Options options;
+  options.room.room_capacity = 1;
+  options.rooms_by_prefix["canvas:"].room_capacity = 2;
+  options.rooms_by_prefix["canvas:big:"].room_capacity = 3;
+  options.rooms_by_prefix["d"].room_capacity = 4;
+  CHECK(options.room_options("chat").room_capacity == 1);
+  CHECK(options.room_options("").room_capacity == 1);
+  CHECK(options.room_options("canvas").room_capacity == 1);
+  CHECK(options.room_options("canvas:").room_capacity == 2);
+  CHECK(options.room_options("canvas:7").room_capacity == 2);
+  CHECK(options.room_options("canvas:big").room_capacity == 2);
+  CHECK(options.room_options("canvas:big:7").room_capacity == 3);
+  CHECK(options.room_options("d").room_capacity == 4);
+  CHECK(options.room_options("my canvas:").room_capacity == 1);
+  options.rooms_by_prefix[""].room_capacity = 5;
+  CHECK(options.room_options("chat").room_capacity == 5);
+  CHECK(options.room_options("canvas:7").room_capacity == 2);
+}
+
+TEST_CASE("Frames have the header that their length needs", "[wire_format]") {
+  const WebSocketFormat format;
+  struct Expected {
+    std::size_t length;
+    std::string header;
+  };
+  const Expected cases[] = {
+      {0, std::string("\x00", 1)},
+      {1, std::string("\x01", 1)},
+      {125, std::string("\x7d", 1)},
+      {126, std::string("\x7e\x00\x7e", 3)},
+      {65535, std::string("\x7e\xff\xff", 3)},
+      {65536, std::string("\x7f\x00\x00\x00\x00\x00\x01\x00\x00", 9)},
+  };
+  const std::pair<FrameKind, char> kinds[] = {
+      {FrameKind::text, '\x81'}, {FrameKind::binary, '\x82'}, {FrameKind::ping, '\x89'}, {FrameKind::pong, '\x8a'}};
+  for (const auto& [length, header] : cases) {
+    for (const auto& [kind, first] : kinds) {
+      const std::string payload(length, 'p');
+      std::string out = "before";
+      format.append(kind, payload, out);
+      CHECK((out == "before" + std::string(1, first) + header + payload));
+    }
+  }
+  CHECK(format.key() != 0);
+  CHECK(WebSocketFormat().key() == format.key());
+}
+
+TEST_CASE("The first answer of a reply counts, and no other", "[reply]") {
+  std::vector<int> got;
+  const Reply<int> reply([&got](int answer) { got.push_back(answer); });
+  const Reply<int> copy = reply;
+  copy(1);
+  reply(2);
+  copy(3);
+  CHECK(got == std::vector<int>{1});
+}
+
+TEST_CASE("Of several threads that answer one is heard", "[reply]") {
+  for (int round = 0; round < 100; ++round) {
+    std::atomic<int> heard{0};
+    std::atomic<int> started{0};
+    const Reply<int> reply([&heard](int) { ++heard; });
+    std::vector<std::thread> answering;
+    for (int t = 0; t < 3; ++t) {
+      answering.emplace_back([&started, reply, t] {
+        for (++started; started < 3;) std::this_thread::yield();
+        reply(t);
+      });
+    }
+    for (auto& thread : answering) thread.join();
+    CHECK(heard == 1);
+  }
+}
+
+TEST_CASE("A reply that nobody calls lets go of its receiver when the last copy goes", "[reply]") {
+  const auto held = std::make_shared<int>(0);
+  {
+    const Reply<int> reply([held](int) {});
+    const Reply<int> copy = reply;
+    CHECK(held.use_count() == 2);
+  }
+  CHECK(held.use_count() == 1);
+}
+
+TEST_CASE("A reply that was called lets go of its receiver at once, and may be called from it", "[reply]") {
+  const auto held = std::make_shared<int>(0);
+  std::unique_ptr<Reply<int>> reply;
+  reply = std::make_unique<Reply<int>>([held, &reply](int) { (*reply)(2); });
+  (*reply)(1);
+  CHECK(held.use_count() == 1);
+}
+
+TEST_CASE("Answers that only move get there", "[reply]") {
+  int got = 0;
+  const Reply<std::unique_ptr<int>> reply([&got](std::unique_ptr<int> answer) { got = *answer; });
+  reply(std::make_unique<int>(4));
+  CHECK(got == 4);
+}
