@@ -202,6 +202,7 @@ MUSTER_INLINE void ConnectionManager::retire_if_empty(const RoomPtr& room) {
   if (!unsubscribe) return;
   broker_->unsubscribe(node_, room->key);
   for (const AwarenessEntry& entry : awareness_->get_all(room->key)) {  // what other nodes' clients left here
+    if (connections_.find(entry.owner.connection)) continue;            // its disconnect is under way, and tells of it
     (void)awareness_->remove(room->key, entry.client, entry.owner, entry.clock);
   }
 }
