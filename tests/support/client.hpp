@@ -19,6 +19,8 @@
 
 namespace muster::test {
 
+using Texts = std::vector<std::string>;
+
 /// A handle: copies are the same client. Commands are sent at once and arrive when the executors run; each has an id of
 /// its own, so that its answer can be asked for.
 class Client {
@@ -107,8 +109,8 @@ class Client {
     read();
     return state_->log;
   }
-  [[nodiscard]] std::vector<std::string> types() const {
-    std::vector<std::string> types;
+  [[nodiscard]] Texts types() const {
+    Texts types;
     for (const Told& told : log()) types.push_back(told.type());
     return types;
   }
@@ -137,8 +139,8 @@ class Client {
     return told ? told->text("code") : std::string();
   }
   /// What was published to it in a room, in the order it came, over all its stays.
-  [[nodiscard]] std::vector<std::string> messages(const std::string& room) const {
-    std::vector<std::string> data;
+  [[nodiscard]] Texts messages(const std::string& room) const {
+    Texts data;
     for (const auto& stay : view(room).stays) {
       for (const auto& message : stay.messages) data.push_back(message.data);
     }
@@ -152,8 +154,8 @@ class Client {
     return seqs;
   }
   /// The users it sees in a room, sorted, one for each connection.
-  [[nodiscard]] std::vector<std::string> members(const std::string& room) const {
-    std::vector<std::string> users;
+  [[nodiscard]] Texts members(const std::string& room) const {
+    Texts users;
     for (const auto& member : view(room).members) users.push_back(member.second);
     std::sort(users.begin(), users.end());
     return users;
@@ -173,9 +175,9 @@ class Client {
     return state_->rooms;
   }
   /// Everything it was told that it should not have been.
-  [[nodiscard]] std::vector<std::string> wrong() const {
+  [[nodiscard]] Texts wrong() const {
     read();
-    std::vector<std::string> all = state_->wrong;
+    Texts all = state_->wrong;
     for (const auto& [room, view] : state_->rooms) {
       for (const auto& what : view.wrong) all.push_back(room + ": " + what);
     }
@@ -184,6 +186,11 @@ class Client {
   [[nodiscard]] std::size_t pings() const {
     read();
     return state_->pings;
+  }
+  /// What the pong frames carried.
+  [[nodiscard]] Texts pongs() const {
+    read();
+    return state_->pongs;
   }
 
   // How it ended.
@@ -213,8 +220,9 @@ class Client {
     FrameReader reader;
     std::vector<Told> log;
     std::map<std::string, RoomView> rooms;
-    std::vector<std::string> wrong;
+    Texts wrong;
     std::size_t pings = 0;
+    Texts pongs;
   };
 
   void read() const {
@@ -223,6 +231,7 @@ class Client {
     state.reader.feed(state.pipe->take_written(), frames);
     for (const Frame& frame : frames) {
       if (frame.kind == FrameKind::ping) ++state.pings;
+      if (frame.kind == FrameKind::pong) state.pongs.push_back(frame.payload);
       if (frame.kind != FrameKind::text) continue;
       Told told(frame.payload);
       if (!told.valid()) {

@@ -118,82 +118,48 @@ class ScriptedAuthorizer final : public Authorizer {
   Schedule& schedule_;
 };
 
-/// In front of a broker: its publishes and subscriptions are late, refused or lost as told. While it is inside the
-/// broker no other executor runs, because a broker's own lock knows nothing of the simulation.
+/// In front of a broker: its publishes and subscriptions are late, refused or lost as told.
 class ScriptedBroker final : public Broker {
  public:
   ScriptedBroker(Schedule& schedule, std::shared_ptr<Broker> behind)
       : schedule_(schedule), behind_(std::move(behind)) {}
 
-  [[nodiscard]] NodeId attach(std::weak_ptr<Sink> sink) override {
-    sinks_.push_back(std::make_shared<QuietSink>(schedule_, std::move(sink)));
-    return behind_->attach(sinks_.back());
-  }
-  void detach(NodeId node) override {
-    const Schedule::Quiet quiet(schedule_);
-    behind_->detach(node);
-  }
+  [[nodiscard]] NodeId attach(std::weak_ptr<Sink> sink) override { return behind_->attach(std::move(sink)); }
+  void detach(NodeId node) override { behind_->detach(node); }
   void publish(BrokerMessage message, Reply<Result<Position>> done) override {
-    check();
     pass(std::move(done), [this, message](Reply<Result<Position>> answered) mutable {
       behind_->publish(std::move(message), std::move(answered));
     });
   }
   void subscribe(NodeId node, RoomKey room, std::optional<Position> known, Reply<Result<Position>> done) override {
-    check();
     pass(std::move(done), [this, node, room, known](Reply<Result<Position>> answered) mutable {
       behind_->subscribe(node, std::move(room), known, std::move(answered));
     });
   }
   void unsubscribe(NodeId node, const RoomKey& room) override {
     check();
-    const Schedule::Quiet quiet(schedule_);
     behind_->unsubscribe(node, room);
   }
   void replicate(NodeId node, BrokerState state) override {
     check();
-    const Schedule::Quiet quiet(schedule_);
     behind_->replicate(node, std::move(state));
   }
 
   Answer answer;
 
  private:
-  class QuietSink final : public Sink {
-   public:
-    QuietSink(Schedule& schedule, std::weak_ptr<Sink> behind) : schedule_(schedule), behind_(std::move(behind)) {}
-    void on_message(const BrokerMessage& message) override {
-      const Schedule::Quiet quiet(schedule_);
-      if (const auto sink = behind_.lock()) sink->on_message(message);
-    }
-    void on_state(const BrokerState& state) override {
-      const Schedule::Quiet quiet(schedule_);
-      if (const auto sink = behind_.lock()) sink->on_state(state);
-    }
-    void on_lost(const RoomKey& room, Position known, Position next) override {
-      const Schedule::Quiet quiet(schedule_);
-      if (const auto sink = behind_.lock()) sink->on_lost(room, known, next);
-    }
-
-   private:
-    Schedule& schedule_;
-    std::weak_ptr<Sink> behind_;
-  };
-
   void check() {
     if (core_holds_a_lock()) schedule_.fault("the broker was called under a lock");
   }
   void pass(Reply<Result<Position>> done, Function<void(Reply<Result<Position>>)> forward) {
-    const Schedule::Quiet quiet(schedule_);
+    check();
     switch (answer.kind) {
       case Answer::Kind::now:
         return forward(std::move(done));
       case Answer::Kind::later:
-        (void)schedule_.elsewhere->schedule(schedule_.now() + answer.after,
-                                            [this, done, forward = std::move(forward)]() mutable {
-                                              const Schedule::Quiet late(schedule_);
-                                              forward(done);
-                                            });
+        (void)schedule_.elsewhere->schedule(
+            schedule_.now() + answer.after,
+            [done, forward = std::move(forward)]() mutable { forward(done); });
         return;
       case Answer::Kind::never:
         return;
@@ -205,7 +171,6 @@ class ScriptedBroker final : public Broker {
 
   Schedule& schedule_;
   std::shared_ptr<Broker> behind_;
-  std::vector<std::shared_ptr<QuietSink>> sinks_;
 };
 
 }  // namespace muster::test

@@ -29,7 +29,6 @@
 namespace muster::test {
 
 using namespace std::chrono_literals;
-using Texts = std::vector<std::string>;
 using Numbers = std::vector<std::uint64_t>;
 using States = std::map<std::string, std::string>;
 

@@ -1,0 +1,168 @@
+// Several managers that share rooms through a broker.
+#include "muster/memory/loopback_broker.hpp"
+#include "support/checked_sim.hpp"
+
+namespace muster::test {
+namespace {
+
+struct Cluster {
+  explicit Cluster(Options options = {}, std::size_t nodes = 2)
+      : broker(std::make_shared<LoopbackBroker>(LoopbackBroker::Limits{}, 1)),
+        sim(Setup{std::move(options), 2, nodes, broker, 1}),
+        ann(sim.connect("ann", Dial().at(0).on(0))),
+        bob(sim.connect("bob", Dial().at(1).on(1))) {}
+  void join() {
+    ann.join("r");
+    sim.run();
+    bob.join("r");
+    sim.advance(1s);
+  }
+  std::shared_ptr<LoopbackBroker> broker;
+  CheckedSim sim;
+  Client ann;
+  Client bob;
+};
+
+TEST_CASE("members on several nodes see one order", "[cluster]") {
+  Cluster cluster;
+  cluster.join();
+  for (int i = 0; i < 20; ++i) {
+    cluster.ann.publish_echo("r", std::to_string(i));
+    cluster.bob.publish_echo("r", std::to_string(100 + i));
+    if (i % 3 == 0) cluster.sim.run();
+  }
+  cluster.sim.run();
+  CHECK(cluster.ann.messages("r").size() == 40);
+  CHECK(cluster.ann.messages("r") == cluster.bob.messages("r"));
+  CHECK(cluster.ann.seqs("r") == cluster.bob.seqs("r"));
+  CHECK(cluster.ann.last("ack")->number("seq") > 0);
+}
+
+TEST_CASE("members and awareness of other nodes are seen, and go when their connection goes", "[cluster]") {
+  Cluster cluster;
+  cluster.join();
+  CHECK(cluster.ann.members("r") == Texts{"ann", "bob"});
+  CHECK(cluster.bob.members("r") == Texts{"ann", "bob"});
+  CHECK(cluster.sim.manager(0).room({"", "r"})->size() == 2);
+  cluster.ann.aware("r", R"({"x":1})", 1, "a");
+  cluster.sim.advance(1s);
+  CHECK(cluster.bob.awareness("r") == States{{"a", R"({"x":1})"}});
+  cluster.ann.hang_up();
+  cluster.sim.advance(1s);
+  CHECK(cluster.bob.members("r") == Texts{"bob"});
+  CHECK(cluster.bob.awareness("r").empty());
+  CHECK(cluster.bob.view("r").nulls_told == 1);
+}
+
+TEST_CASE("who joins on another node later starts at the room's position", "[cluster]") {
+  Cluster cluster;
+  cluster.ann.join("r");
+  cluster.sim.run();
+  for (int i = 0; i < 5; ++i) cluster.ann.publish("r", std::to_string(i));
+  cluster.ann.aware("r", "{}", 1, "a");
+  cluster.sim.run();
+  cluster.bob.join("r");
+  cluster.sim.advance(1s);
+  CHECK(cluster.bob.last("room_joined")->number("seq") == 5);
+  CHECK(cluster.bob.last("room_joined")->number("epoch") == cluster.ann.last("room_joined")->number("epoch"));
+  CHECK(cluster.bob.messages("r").empty());
+  CHECK(cluster.bob.awareness("r").size() == 1);
+  cluster.ann.publish("r", "5");
+  cluster.sim.run();
+  CHECK(cluster.bob.messages("r") == Texts{"5"});
+}
+
+TEST_CASE("a publish that the broker does not take is answered unavailable", "[cluster]") {
+  Cluster cluster;
+  cluster.join();
+  cluster.broker->fail(true);
+  cluster.ann.publish("r", "1");
+  cluster.sim.run();
+  CHECK(cluster.ann.error() == "unavailable");
+  cluster.broker->fail(false);
+  cluster.ann.publish("r", "2");
+  cluster.sim.run();
+  CHECK(cluster.bob.messages("r") == Texts{"2"});
+}
+
+TEST_CASE("a join that the broker does not answer is unavailable after answer_timeout", "[cluster]") {
+  Cluster cluster;
+  cluster.sim.broker->answer = Answer::never();
+  cluster.ann.join("r");
+  cluster.sim.run();
+  CHECK(cluster.ann.count("room_joined") == 0);
+  cluster.sim.advance(5s);
+  CHECK(cluster.ann.error() == "unavailable");
+  cluster.sim.broker->answer = Answer::now();
+  cluster.ann.join("r");
+  cluster.sim.run();
+  CHECK(cluster.ann.count("room_joined") == 1);
+}
+
+TEST_CASE("a publish that the broker never answers is unavailable after answer_timeout", "[cluster]") {
+  Cluster cluster;
+  cluster.join();
+  cluster.sim.broker->answer = Answer::never();
+  cluster.ann.publish("r", "1");
+  cluster.sim.advance(5s);
+  CHECK(cluster.ann.error() == "unavailable");
+}
+
+TEST_CASE("messages that the broker lost are named as a gap", "[cluster]") {
+  Cluster cluster;
+  cluster.join();
+  cluster.ann.publish("r", "1");
+  cluster.sim.run();
+  cluster.broker->lose_next(2);
+  cluster.ann.publish("r", "2").publish("r", "3");
+  cluster.sim.run();
+  cluster.ann.publish("r", "4");
+  cluster.sim.run();
+  CHECK(cluster.bob.messages("r") == Texts{"1", "4"});
+  const auto& stay = cluster.bob.view("r").stays.back();
+  std::size_t named = 0;
+  for (const auto& gap : stay.gaps) named += gap.to - gap.from + 1;
+  CHECK(named == 2);
+  CHECK(stay.known == 4);
+}
+
+TEST_CASE("deliveries that the broker delays arrive in order when it is back", "[cluster]") {
+  Cluster cluster;
+  cluster.join();
+  cluster.broker->hold();
+  for (int i = 0; i < 5; ++i) cluster.ann.publish("r", std::to_string(i));
+  cluster.sim.run();
+  CHECK(cluster.bob.messages("r").empty());
+  cluster.broker->resume();
+  cluster.sim.run();
+  CHECK(cluster.bob.messages("r") == Texts{"0", "1", "2", "3", "4"});
+}
+
+TEST_CASE("a node that shuts down leaves nothing of its members at the others", "[cluster]") {
+  Cluster cluster;
+  cluster.join();
+  cluster.ann.aware("r", "{}", 1, "a");
+  cluster.sim.advance(1s);
+  cluster.sim.manager(0).shutdown(nullptr);
+  cluster.sim.advance(1s);
+  CHECK(cluster.bob.members("r") == Texts{"bob"});
+  CHECK(cluster.bob.awareness("r").empty());
+  CHECK(cluster.sim.manager(1).room({"", "r"})->size() == 1);
+}
+
+TEST_CASE("clients are closed and cleaned up without waiting for a broker that does not answer", "[cluster]") {
+  Cluster cluster;
+  cluster.join();
+  cluster.sim.broker->answer = Answer::never();
+  cluster.broker->hold();
+  cluster.ann.publish("r", "1");
+  cluster.sim.run();
+  cluster.ann.hang_up();
+  cluster.sim.run();
+  CHECK(cluster.sim.is_empty(0));
+  CHECK(cluster.sim.told("disconnected ann normal") == 1);
+  cluster.broker->resume();
+}
+
+}  // namespace
+}  // namespace muster::test

@@ -1,0 +1,178 @@
+// Presence: who came and who went, told to those whom it concerns, in batches.
+#include "support/checked_sim.hpp"
+
+namespace muster::test {
+namespace {
+
+Options with(PresenceScope scope) {
+  Options options;
+  options.presence_scope = scope;
+  return options;
+}
+
+TEST_CASE("a join and a leave are told to the others, batched", "[presence]") {
+  CheckedSim sim;
+  const auto ann = sim.connect("ann");
+  ann.join("r");
+  sim.advance(1s);
+  std::vector<Client> others;
+  for (int i = 0; i < 5; ++i) others.push_back(sim.connect("u" + std::to_string(i)));
+  for (const auto& other : others) other.join("r");
+  sim.run();
+  const auto before = ann.count("presence");
+  sim.advance(50ms);
+  CHECK(ann.count("presence") == before + 1);
+  CHECK(ann.members("r") == Texts{"ann", "u0", "u1", "u2", "u3", "u4"});
+  CHECK(ann.last("presence")->number("member_count") == 6);
+  others[0].leave("r");
+  others[1].hang_up();
+  sim.advance(50ms);
+  CHECK(ann.count("presence") == before + 2);
+  CHECK(ann.members("r") == Texts{"ann", "u2", "u3", "u4"});
+}
+
+TEST_CASE("whoever a newcomer saw is told as left when it leaves, batched or not", "[presence]") {
+  CheckedSim sim;
+  const auto ann = sim.connect("ann");
+  const auto bob = sim.connect("bob");
+  const auto cat = sim.connect("cat");
+  cat.join("r");
+  sim.advance(1s);
+  ann.join("r");
+  sim.run();
+  bob.join("r");  // within ann's batch: its list has her
+  sim.run();
+  CHECK(bob.members("r") == Texts{"ann", "bob", "cat"});
+  ann.leave("r");
+  sim.advance(1s);
+  CHECK(bob.members("r") == Texts{"bob", "cat"});
+  CHECK(cat.members("r") == Texts{"bob", "cat"});
+}
+
+TEST_CASE("who comes back within a batch is there", "[presence]") {
+  CheckedSim sim;
+  const auto ann = sim.connect("ann");
+  const auto bob = sim.connect("bob");
+  ann.join("r");
+  bob.join("r");
+  sim.advance(1s);
+  ann.leave("r").join("r");
+  sim.advance(1s);
+  CHECK(bob.members("r") == Texts{"ann", "bob"});
+}
+
+TEST_CASE("above presence_list_max only the count is told", "[presence]") {
+  Options options;
+  options.room.presence_list_max = 2;
+  CheckedSim sim(options);
+  std::vector<Client> all;
+  for (int i = 0; i < 5; ++i) all.push_back(sim.connect("u" + std::to_string(i)));
+  for (const auto& one : all) {
+    one.join("r");
+    sim.advance(100ms);
+  }
+  const auto told = all[0].last("presence");
+  REQUIRE(told);
+  CHECK(told->list("joined").empty());
+  CHECK(told->number("member_count") == 5);
+  CHECK(all[4].last("room_joined")->list("members").empty());
+  CHECK(all[4].last("room_joined")->number("member_count") == 5);
+  for (std::size_t i = 1; i < 5; ++i) {
+    all[i].leave("r");
+    sim.advance(100ms);
+  }
+  CHECK(all[0].last("presence")->number("member_count") == 1);
+}
+
+TEST_CASE("a user is online from the first connection to the last", "[presence]") {
+  CheckedSim sim;
+  const auto one = sim.connect("ann");
+  const auto two = sim.connect("ann");
+  CHECK(sim.told("online ann") == 1);
+  CHECK(sim.manager().is_online({"", "ann"}));
+  CHECK(sim.manager().connection_count({"", "ann"}) == 2);
+  one.hang_up();
+  sim.run();
+  CHECK(sim.told("offline ann") == 0);
+  CHECK(sim.manager().is_online({"", "ann"}));
+  two.hang_up();
+  sim.run();
+  CHECK(sim.told("offline ann") == 1);
+  CHECK_FALSE(sim.manager().is_online({"", "ann"}));
+  CHECK(sim.manager().online_users("").empty());
+}
+
+TEST_CASE("scope shared_rooms: a user's coming and going is told in its rooms", "[presence]") {
+  CheckedSim sim(with(PresenceScope::shared_rooms));
+  const auto bob = sim.connect("bob");
+  const auto cat = sim.connect("cat");
+  bob.join("r");
+  cat.join("other");
+  sim.advance(1s);
+  const auto ann = sim.connect("ann");
+  ann.join("r");
+  sim.advance(1s);
+  REQUIRE(bob.last("user_online"));
+  CHECK(bob.last("user_online")->text("user") == "ann");
+  for (const auto& told : cat.all("user_online")) CHECK(told.text("user") == "cat");
+  ann.hang_up();
+  sim.advance(1s);
+  REQUIRE(bob.last("user_offline"));
+  CHECK(bob.last("user_offline")->text("user") == "ann");
+  CHECK(cat.count("user_offline") == 0);
+}
+
+TEST_CASE("scope tenant: everyone of the tenant is told, and nobody else", "[presence]") {
+  CheckedSim sim(with(PresenceScope::tenant));
+  const auto bob = sim.connect("bob", Dial().of("acme"));
+  const auto cat = sim.connect("cat", Dial().of("ajax"));
+  const auto ann = sim.connect("ann", Dial().of("acme"));
+  sim.advance(1s);
+  CHECK(bob.last("user_online"));
+  CHECK(cat.count("user_online") <= 1);  // itself, at most
+  ann.hang_up();
+  sim.advance(1s);
+  REQUIRE(bob.last("user_offline"));
+  CHECK(bob.last("user_offline")->text("user") == "ann");
+  CHECK(cat.count("user_offline") == 0);
+}
+
+TEST_CASE("scope none: nobody is told about anybody", "[presence]") {
+  CheckedSim sim(with(PresenceScope::none));
+  const auto bob = sim.connect("bob");
+  bob.join("r");
+  sim.advance(1s);
+  const auto ann = sim.connect("ann");
+  ann.join("r");
+  sim.advance(1s);
+  ann.hang_up();
+  sim.advance(1s);
+  CHECK(bob.count("user_online") == 0);
+  CHECK(bob.count("user_offline") == 0);
+  CHECK(bob.count("presence") == 0);
+}
+
+TEST_CASE("presence_query answers by users and by room", "[presence]") {
+  CheckedSim sim;
+  const auto ann = sim.connect("ann");
+  const auto two = sim.connect("bob");
+  const auto bob = sim.connect("bob");
+  ann.join("r");
+  bob.join("r");
+  sim.run();
+  ann.say("presence_query", R"({"users":["bob","nobody"]})");
+  sim.run();
+  auto told = ann.reply();
+  REQUIRE(told);
+  CHECK(told->type() == "presence_state");
+  CHECK(told->value("users") ==
+        R"([{"user":"bob","online":true,"connections":2},{"user":"nobody","online":false,"connections":0}])");
+  ann.say("presence_query", R"({"room":"r"})");
+  sim.run();
+  told = ann.reply();
+  REQUIRE(told);
+  CHECK(told->list("users").size() == 2);
+}
+
+}  // namespace
+}  // namespace muster::test

@@ -1,0 +1,312 @@
+// Rooms: who may come in, how many, and what is left when they go.
+#include "support/checked_sim.hpp"
+
+namespace muster::test {
+namespace {
+
+TEST_CASE("joining tells the joiner who is there and where the order stands", "[rooms]") {
+  CheckedSim sim;
+  const auto ann = sim.connect("ann");
+  const auto bob = sim.connect("bob");
+  ann.join("r");
+  sim.run();
+  bob.join("r");
+  sim.run();
+  const auto joined = bob.last("room_joined");
+  REQUIRE(joined);
+  CHECK(joined->reply_to() == bob.last_id());
+  CHECK(joined->number("seq") == 0);
+  CHECK(joined->number("epoch") != 0);
+  CHECK(joined->number("member_count") == 2);
+  CHECK(joined->value("recovered") == "false");
+  CHECK(bob.members("r") == Texts{"ann", "bob"});
+  CHECK(bob.types() == Texts{"connection_ack", "room_joined", "awareness_state"});
+  CHECK(sim.manager().find(bob.id())->status == ConnectionStatus::in_room);
+  CHECK(sim.manager().find(bob.id())->rooms == Texts{"r"});
+}
+
+TEST_CASE("join and leave are idempotent", "[rooms]") {
+  CheckedSim sim;
+  const auto ann = sim.connect("ann");
+  ann.join("r").join("r");
+  sim.run();
+  CHECK(ann.count("room_joined") == 2);
+  CHECK(sim.manager().room({"", "r"})->size() == 1);
+  CHECK(sim.told("joined ann r") == 1);
+  ann.leave("r").leave("r").leave("never");
+  sim.run();
+  CHECK(ann.count("room_left") == 3);
+  CHECK(ann.count("error") == 0);
+  CHECK(sim.told("left ann r") == 1);
+  CHECK(sim.manager().room({"", "r"})->size() == 0);
+  CHECK(sim.manager().find(ann.id())->status == ConnectionStatus::connected);
+}
+
+TEST_CASE("commands on a room need membership", "[rooms]") {
+  CheckedSim sim;
+  const auto ann = sim.connect("ann");
+  ann.publish("r", "1").aware("r", "{}", 1).say("awareness_query", R"({"room":"r"})").say("presence_query", R"({"room":"r"})");
+  sim.run();
+  CHECK(ann.count("error") == 4);
+  for (const auto& error : ann.all("error")) CHECK(error.text("code") == "not_in_room");
+  CHECK(sim.manager().room_count() == 0);
+}
+
+TEST_CASE("room names are checked", "[rooms]") {
+  CheckedSim sim;
+  const auto ann = sim.connect("ann");
+  for (const char* name : {"", "with space", "umlaut\xc3\xa4", "slash/", "quote\""}) ann.join(name);
+  ann.join(std::string(257, 'a'));
+  sim.run();
+  CHECK(ann.count("error") == 6);
+  for (const auto& error : ann.all("error")) CHECK(error.text("code") == "invalid_room");
+  ann.join(std::string(256, 'a')).join("canvas:1.b_c-D");
+  sim.run();
+  CHECK(ann.count("room_joined") == 2);
+}
+
+TEST_CASE("a full room refuses the next user and tells why", "[rooms]") {
+  Options options;
+  options.rooms_by_prefix["small:"].room_capacity = 2;
+  CheckedSim sim(options);
+  const auto ann = sim.connect("ann");
+  const auto ann2 = sim.connect("ann");
+  const auto bob = sim.connect("bob");
+  const auto cat = sim.connect("cat");
+  ann.join("small:1");
+  ann2.join("small:1");
+  bob.join("small:1");
+  sim.run();
+  CHECK(sim.manager().room({"", "small:1"})->size() == 3);  // two users: a second tab is not another person
+  cat.join("small:1");
+  sim.run();
+  CHECK(cat.error() == "room_full");
+  CHECK(cat.is_open());
+  ann.leave("small:1");
+  sim.run();
+  cat.join("small:1");
+  sim.run();
+  CHECK(cat.count("room_joined") == 0);  // ann's other tab still holds her place
+  ann2.leave("small:1");
+  sim.run();
+  cat.join("small:1");
+  sim.run();
+  CHECK(cat.count("room_joined") == 1);
+}
+
+TEST_CASE("capacity can count connections instead", "[rooms]") {
+  Options options;
+  options.room.room_capacity = 2;
+  options.room.capacity_counts = CapacityCounts::connections;
+  CheckedSim sim(options);
+  for (int i = 0; i < 3; ++i) sim.connect("ann").join("r");
+  sim.run();
+  CHECK(sim.manager().room({"", "r"})->size() == 2);
+  CHECK(sim.clients[2].error() == "room_full");
+}
+
+TEST_CASE("a connection is in rooms_per_connection rooms at most", "[rooms]") {
+  Options options;
+  options.rooms_per_connection = 2;
+  CheckedSim sim(options);
+  const auto ann = sim.connect("ann");
+  ann.join("a").join("b").join("c");
+  sim.run();
+  CHECK(ann.error() == "too_many_rooms");
+  ann.leave("a").join("c");
+  sim.run();
+  CHECK(ann.count("room_joined") == 3);
+  CHECK(sim.manager().find(ann.id())->rooms.size() == 2);
+}
+
+TEST_CASE("the same room name of two tenants is two rooms", "[rooms]") {
+  CheckedSim sim;
+  const auto ann = sim.connect("ann", Dial().of("acme"));
+  const auto bob = sim.connect("bob", Dial().of("ajax"));
+  ann.join("r");
+  bob.join("r");
+  sim.run();
+  ann.publish("r", "1").aware("r", R"({"x":1})", 1);
+  sim.advance(1s);
+  CHECK(bob.messages("r").empty());
+  CHECK(bob.members("r") == Texts{"bob"});
+  CHECK(bob.awareness("r").empty());
+  CHECK(sim.manager().room({"acme", "r"})->size() == 1);
+  CHECK(sim.manager().room({"", "r"})->size() == 0);
+  CHECK(sim.manager().room_count() == 2);
+}
+
+TEST_CASE("an authorizer decides about joins, publishes and awareness", "[rooms]") {
+  CheckedSim sim;
+  Action denied = Action::join;
+  sim.authorizer->decide = [&denied](const Access& access) {
+    return access.action == denied ? Permission::deny("Not today") : Permission::allow();
+  };
+  const auto ann = sim.connect("ann");
+  ann.join("r");
+  sim.run();
+  REQUIRE(ann.last("error"));
+  CHECK(ann.last("error")->text("code") == "permission_denied");
+  CHECK(ann.last("error")->text("message") == "Not today");
+  CHECK(sim.manager().room_count() == 0);
+  denied = Action::publish;
+  ann.join("r").publish("r", "1");
+  sim.run();
+  CHECK(ann.count("room_joined") == 1);
+  CHECK(ann.count("error") == 2);
+  denied = Action::awareness;
+  ann.aware("r", "{}", 1);
+  sim.run();
+  CHECK(ann.count("error") == 3);
+  CHECK(sim.manager().awareness().size() == 0);
+  CHECK(ann.is_open());
+}
+
+TEST_CASE("close_on_permission_denied closes 4003 beside the error", "[rooms]") {
+  Options options;
+  options.close_on_permission_denied = true;
+  CheckedSim sim(options);
+  sim.authorizer->decide = [](const Access&) { return Permission::deny(); };
+  const auto ann = sim.connect("ann");
+  ann.join("r");
+  sim.run();
+  CHECK(ann.close_code() == 4003);
+  CHECK(sim.is_empty());
+}
+
+TEST_CASE("an authorizer that never answers is answered unavailable; the late answer does nothing", "[rooms]") {
+  CheckedSim sim;
+  const auto ann = sim.connect("ann");
+  sim.authorizer->answer = Answer::never();
+  ann.join("r").say("ping", "{}");
+  sim.run();
+  CHECK(ann.count("pong") == 0);  // commands keep their order
+  sim.advance(5s);
+  CHECK(ann.error() == "unavailable");
+  CHECK(ann.count("pong") == 1);
+  sim.authorizer->withheld.release();
+  sim.run();
+  CHECK(sim.manager().room_count() == 0);
+  CHECK(ann.count("room_joined") == 0);
+}
+
+TEST_CASE("a late answer is not taken for that of the next question", "[rooms]") {
+  CheckedSim sim;
+  const auto ann = sim.connect("ann");
+  sim.authorizer->decide = [](const Access& access) {
+    return access.target == "secret" ? Permission::deny() : Permission::allow();
+  };
+  sim.authorizer->answer = Answer::never();
+  ann.join("open").join("secret");
+  sim.advance(5s);  // the first is given up, the second asked
+  sim.authorizer->withheld.release();
+  sim.run();
+  CHECK(sim.manager().room({"", "open"})->size() == 0);
+  CHECK(sim.manager().room({"", "secret"})->size() == 0);
+  CHECK(ann.error() == "permission_denied");
+}
+
+TEST_CASE("a join approved after the connection went adds nothing", "[rooms]") {
+  CheckedSim sim;
+  const auto ann = sim.connect("ann");
+  sim.authorizer->answer = Answer::later(1s);
+  ann.join("r");
+  sim.run();
+  ann.hang_up();
+  sim.advance(2s);
+  CHECK(sim.manager().room_count() == 0);
+  CHECK(sim.is_empty());
+}
+
+TEST_CASE("while a command waits, reading stops once waiting_commands are held", "[rooms]") {
+  Options options;
+  options.waiting_commands = 3;
+  CheckedSim sim(options);
+  const auto ann = sim.connect("ann");
+  sim.authorizer->answer = Answer::later(1s);
+  ann.join("r");
+  for (int i = 0; i < 20; ++i) ann.say("ping", "{}");
+  sim.run();
+  CHECK(ann.pipe().is_reading_paused());
+  sim.advance(1s);
+  CHECK_FALSE(ann.pipe().is_reading_paused());
+  CHECK(ann.count("pong") == 20);
+}
+
+TEST_CASE("an empty room keeps its epoch and seq while it has history, and starts anew after", "[rooms]") {
+  Options options;
+  options.room.history_age = 1min;
+  options.heartbeat = 0s;
+  CheckedSim sim(options);
+  const auto ann = sim.connect("ann");
+  ann.join("r").publish("r", "1").leave("r");
+  sim.run();
+  const Position before = sim.manager().room({"", "r"})->position();
+  CHECK(before.seq == 1);
+  CHECK(sim.manager().room_count() == 1);
+  ann.join("r");
+  sim.run();
+  CHECK(ann.last("room_joined")->number("seq") == 1);
+  CHECK(ann.last("room_joined")->number("epoch") == before.epoch);
+  ann.leave("r");
+  sim.run();
+  sim.advance(3min);
+  CHECK(sim.manager().room_count() == 0);
+  CHECK(sim.manager().room({"", "r"})->position() == Position{});
+  ann.join("r");
+  sim.run();
+  CHECK(ann.last("room_joined")->number("seq") == 0);
+  CHECK(ann.last("room_joined")->number("epoch") != before.epoch);
+}
+
+TEST_CASE("a room without history goes with its last member", "[rooms]") {
+  Options options;
+  options.room.history_messages = 0;
+  CheckedSim sim(options);
+  const auto ann = sim.connect("ann");
+  ann.join("r").publish("r", "1");
+  sim.run();
+  CHECK(sim.manager().room_count() == 1);
+  ann.leave("r");
+  sim.run();
+  CHECK(sim.manager().room_count() == 0);
+}
+
+TEST_CASE("a server publish into a room without members makes no room", "[rooms]") {
+  CheckedSim sim;
+  std::optional<Published> done;
+  sim.manager().publish({"", "nobody"}, json("1"), Delivery::reliable(), {}, [&done](Result<Published> published) {
+    if (published) done = published.value();
+  });
+  sim.run();
+  REQUIRE(done);
+  CHECK(done->reached == 0);
+}
+
+TEST_CASE("subscriptions and session_info say what one has", "[rooms]") {
+  CheckedSim sim;
+  const auto ann = sim.connect("ann", Dial().of("acme"));
+  ann.join("b").join("a").say("list_subscriptions", "{}").say("session_info", "{}");
+  sim.run();
+  REQUIRE(ann.last("subscriptions"));
+  CHECK(ann.last("subscriptions")->list("subscriptions").size() == 2);
+  const auto info = ann.last("session_info");
+  REQUIRE(info);
+  CHECK(info->text("connection") == to_string(ann.id()));
+  CHECK(info->text("user") == "ann");
+  CHECK(info->text("tenant") == "acme");
+  CHECK(info->list("rooms").size() == 2);
+}
+
+TEST_CASE("the options of a room follow the longest prefix", "[rooms]") {
+  Options options;
+  options.rooms_by_prefix["canvas:"].room_capacity = 5;
+  options.rooms_by_prefix["canvas:vip:"].room_capacity = 7;
+  CheckedSim sim(options);
+  CHECK(sim.manager().room({"", "canvas:1"})->options().room_capacity == 5);
+  CHECK(sim.manager().room({"", "canvas:vip:1"})->options().room_capacity == 7);
+  CHECK(sim.manager().room({"", "other"})->options().room_capacity == 100);
+}
+
+}  // namespace
+}  // namespace muster::test
