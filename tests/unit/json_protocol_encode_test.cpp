@@ -129,6 +129,9 @@ TEST_CASE("awareness is told", "[json][encode]") {
   CHECK(tell(event::AwarenessChanged{"r", entries.data(), 2}) ==
         message_of("awareness_update", R"({"room":"r","states":[{"client":"c","state":{ "x":1 },"clock":7},)"
                                        R"({"client":"d","state":null,"clock":8}]})"));
+  entries[1].state = text("");
+  CHECK(tell(event::AwarenessChanged{"r", &entries[1], 1}) ==
+        message_of("awareness_update", R"({"room":"r","states":[{"client":"d","state":null,"clock":8}]})"));
 }
 
 TEST_CASE("presence is told", "[json][encode]") {

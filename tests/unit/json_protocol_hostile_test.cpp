@@ -97,6 +97,8 @@ TEST_CASE("numbers are checked by the grammar, and of any size", "[json][hostile
                              "1ee5",
                              "1.5.3",
                              "1e5e7",
+                             "1E5E7",
+                             "1E5e7",
                              "1e5.3",
                              "1.5e3.2",
                              "0x10",
