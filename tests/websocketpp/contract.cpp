@@ -65,8 +65,8 @@ class SocketFixture final : public test::TransportFixture {
   void peer_break() override { client_->reset(); }
 
  private:
-  static websocketpp::ListenerOptions options(const test::Certificate* certificate) {
-    websocketpp::ListenerOptions options;
+  static muster::websocketpp::ListenerOptions options(const test::Certificate* certificate) {
+    muster::websocketpp::ListenerOptions options;
     if (certificate != nullptr) {
       options.tls_certificate_file = certificate->certificate_file;
       options.tls_key_file = certificate->key_file;
@@ -106,7 +106,7 @@ class SocketFixture final : public test::TransportFixture {
   std::string received_;
   std::optional<Closing> closing_;
   asio::io_context io_{1};
-  websocketpp::Listener listener_;
+  muster::websocketpp::Listener listener_;
   std::optional<test::RawClient> client_;
 };
 
@@ -133,7 +133,7 @@ class AsioFixture final : public test::ExecutorFixture {
  private:
   bool ended_by_context_;
   std::optional<asio::io_context> io_{std::in_place, 1};
-  std::shared_ptr<websocketpp::AsioExecutor> executor_ = websocketpp::AsioExecutor::of(*io_);
+  std::shared_ptr<muster::websocketpp::AsioExecutor> executor_ = muster::websocketpp::AsioExecutor::of(*io_);
 };
 
 }  // namespace

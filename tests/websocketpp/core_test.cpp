@@ -83,9 +83,9 @@ std::unique_ptr<RawClient> connect(std::uint16_t port, const std::string& user) 
 
 TEST_CASE("two users on two loops share a room", "[websocketpp][core]") {
   const auto manager = make_manager();
-  websocketpp::ServerOptions options;
+  muster::websocketpp::ServerOptions options;
   options.threads = 2;
-  websocketpp::Server server(manager, options);
+  muster::websocketpp::Server server(manager, options);
   server.start();
   const auto ann = connect(server.port(), "ann");
   const auto bob = connect(server.port(), "bob");
@@ -114,7 +114,7 @@ TEST_CASE("who may not come in is told by a status", "[websocketpp][core]") {
   options.max_connections = 2;
   options.auth_mode = AuthMode::upgrade_only;
   const auto manager = make_manager(options);
-  websocketpp::Server server(manager, {});
+  muster::websocketpp::Server server(manager, {});
   server.start();
   const auto ask = [&](const std::string& extra, const std::string& target = "/ws") {
     RawClient client(server.port());
@@ -139,7 +139,7 @@ TEST_CASE("who may not come in is told by a status", "[websocketpp][core]") {
 
 TEST_CASE("the protocol that was offered is named", "[websocketpp][core]") {
   const auto manager = make_manager();
-  websocketpp::Server server(manager, {});
+  muster::websocketpp::Server server(manager, {});
   server.start();
   const auto named = [&](const std::string& offered) {
     RawClient client(server.port());
@@ -163,9 +163,9 @@ TEST_CASE("an authenticator of another thread decides when it likes", "[websocke
     threads.emplace_back([token = credentials.token, done] { done(token == "good" ? accept("ann") : reject()); });
   });
   const auto manager = make_manager({}, authenticator);
-  websocketpp::ServerOptions options;
+  muster::websocketpp::ServerOptions options;
   options.threads = 2;
-  websocketpp::Server server(manager, options);
+  muster::websocketpp::Server server(manager, options);
   server.start();
   for (int i = 0; i < 10; ++i) {
     RawClient client(server.port());
@@ -184,7 +184,7 @@ TEST_CASE("a client that does not read is closed, and nobody else notices", "[we
   options.unsent_hard_bytes = 128 * 1024;
   options.unsent_age = std::chrono::milliseconds(200);
   const auto manager = make_manager(options);
-  websocketpp::Server server(manager, {});
+  muster::websocketpp::Server server(manager, {});
   server.start();
   const auto ann = connect(server.port(), "ann");
   const auto bob = connect(server.port(), "bob");
@@ -209,7 +209,7 @@ TEST_CASE("a program's own io_context carries everything", "[websocketpp][core]"
   {
     asio::io_context io(1);
     const auto manager = make_manager();
-    websocketpp::Listener listener(io, manager);
+    muster::websocketpp::Listener listener(io, manager);
     std::thread running([&] { io.run(); });
     const auto ann = connect(listener.port(), "ann");
     ann->send(test::text_frame(R"({"type":"ping","id":7})"));
@@ -242,9 +242,9 @@ TEST_CASE("several threads of clients against several loops leave tables and des
     options.connect_rate_per_ip = 0;
     options.max_connections = 20;
     const auto manager = make_manager(options);
-    websocketpp::ServerOptions server_options;
+    muster::websocketpp::ServerOptions server_options;
     server_options.threads = 2;
-    websocketpp::Server server(manager, server_options);
+    muster::websocketpp::Server server(manager, server_options);
     server.start();
     std::vector<std::thread> storms;
     for (int t = 0; t < 4; ++t) {

@@ -21,7 +21,8 @@ TEST_CASE("messages of every length form come through in both directions", "[web
   Fixture f(options);
   f.manager->echo = true;
   RawClient& client = f.open();
-  for (const std::size_t size : {0, 1, 125, 126, 127, 511, 512, 513, 65'535, 65'536, 150'000, 200'000}) {
+  for (const int length : {0, 1, 125, 126, 127, 511, 512, 513, 65'535, 65'536, 150'000, 200'000}) {
+    const auto size = static_cast<std::size_t>(length);
     std::string payload(size, ' ');
     for (std::size_t i = 0; i < size; ++i) payload[i] = static_cast<char>('a' + i % 23);
     client.send(size % 2 == 0 ? test::text_frame(payload) : test::binary_frame(payload));

@@ -176,7 +176,7 @@ TEST_CASE("Host must be this server's", "[websocketpp][handshake]") {
     CHECK(f.ask(host("localhost")) == 101);
   }
   SECTION("elsewhere: any") {
-    websocketpp::ListenerOptions listener;
+    muster::websocketpp::ListenerOptions listener;
     listener.address = "0.0.0.0";
     Fixture f({}, listener);
     CHECK(f.ask(host("example.com")) == 101);
@@ -184,7 +184,7 @@ TEST_CASE("Host must be this server's", "[websocketpp][handshake]") {
   SECTION("elsewhere with a list: those") {
     Options options;
     options.allowed_hosts = {"example.com"};
-    websocketpp::ListenerOptions listener;
+    muster::websocketpp::ListenerOptions listener;
     listener.address = "0.0.0.0";
     Fixture f(options, listener);
     CHECK(f.ask(host("Example.com")) == 101);
@@ -440,7 +440,7 @@ TEST_CASE("a socket holds its place from accept until its descriptor is closed",
 }
 
 TEST_CASE("without a place the peer is told so, and few of them at a time", "[websocketpp][handshake]") {
-  websocketpp::ListenerOptions listener;
+  muster::websocketpp::ListenerOptions listener;
   listener.extra_sockets = 2;
   Fixture f({}, listener);
   f.manager->places = 1;

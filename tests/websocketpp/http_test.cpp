@@ -22,11 +22,11 @@ std::string body(Fixture& f, RawClient& client) {
 }  // namespace
 
 TEST_CASE("the hook answers what is no upgrade", "[websocketpp][http]") {
-  websocketpp::HttpRequest seen;
-  websocketpp::ListenerOptions listener;
-  listener.http = [&](const websocketpp::HttpRequest& request) {
+  muster::websocketpp::HttpRequest seen;
+  muster::websocketpp::ListenerOptions listener;
+  listener.http = [&](const muster::websocketpp::HttpRequest& request) {
     seen = request;
-    websocketpp::HttpResponse response;
+    muster::websocketpp::HttpResponse response;
     response.status = 201;
     response.content_type = "text/html";
     response.body = "hello";
@@ -55,9 +55,9 @@ TEST_CASE("the hook answers what is no upgrade", "[websocketpp][http]") {
 }
 
 TEST_CASE("HEAD is asked as GET and answered without the body", "[websocketpp][http]") {
-  websocketpp::ListenerOptions listener;
-  listener.http = [](const websocketpp::HttpRequest& request) {
-    websocketpp::HttpResponse response;
+  muster::websocketpp::ListenerOptions listener;
+  listener.http = [](const muster::websocketpp::HttpRequest& request) {
+    muster::websocketpp::HttpResponse response;
     response.body = request.method;
     return response;
   };
@@ -68,9 +68,9 @@ TEST_CASE("HEAD is asked as GET and answered without the body", "[websocketpp][h
 }
 
 TEST_CASE("a status without a body has none", "[websocketpp][http]") {
-  websocketpp::ListenerOptions listener;
-  listener.http = [](const websocketpp::HttpRequest&) {
-    websocketpp::HttpResponse response;
+  muster::websocketpp::ListenerOptions listener;
+  listener.http = [](const muster::websocketpp::HttpRequest&) {
+    muster::websocketpp::HttpResponse response;
     response.status = 304;
     response.body = "not this";
     return response;
@@ -82,10 +82,10 @@ TEST_CASE("a status without a body has none", "[websocketpp][http]") {
 }
 
 TEST_CASE("a hook that fails is a 500 and nothing else", "[websocketpp][http]") {
-  websocketpp::ListenerOptions listener;
-  listener.http = [](const websocketpp::HttpRequest& request) {
+  muster::websocketpp::ListenerOptions listener;
+  listener.http = [](const muster::websocketpp::HttpRequest& request) {
     if (request.path == "/throw") throw 1;
-    websocketpp::HttpResponse response;
+    muster::websocketpp::HttpResponse response;
     response.status = 0;
     return response;
   };
@@ -97,10 +97,10 @@ TEST_CASE("a hook that fails is a 500 and nothing else", "[websocketpp][http]") 
 
 TEST_CASE("requests that are not for us do not reach the hook", "[websocketpp][http]") {
   bool called = false;
-  websocketpp::ListenerOptions listener;
-  listener.http = [&](const websocketpp::HttpRequest&) {
+  muster::websocketpp::ListenerOptions listener;
+  listener.http = [&](const muster::websocketpp::HttpRequest&) {
     called = true;
-    return websocketpp::HttpResponse();
+    return muster::websocketpp::HttpResponse();
   };
   Fixture f({}, listener);
   CHECK(f.ask("GET / HTTP/1.1\r\nHost: rebound.example\r\n\r\n") == 403);
@@ -114,9 +114,9 @@ TEST_CASE("requests that are not for us do not reach the hook", "[websocketpp][h
 TEST_CASE("a large answer arrives whole at a slow reader", "[websocketpp][http]") {
   std::string large(5'000'000, ' ');
   for (std::size_t i = 0; i < large.size(); ++i) large[i] = static_cast<char>('a' + i % 26);
-  websocketpp::ListenerOptions listener;
-  listener.http = [&](const websocketpp::HttpRequest&) {
-    websocketpp::HttpResponse response;
+  muster::websocketpp::ListenerOptions listener;
+  listener.http = [&](const muster::websocketpp::HttpRequest&) {
+    muster::websocketpp::HttpResponse response;
     response.body = large;
     return response;
   };
@@ -131,10 +131,10 @@ TEST_CASE("a large answer arrives whole at a slow reader", "[websocketpp][http]"
 }
 
 TEST_CASE("an answer that nobody reads is given up after http_timeout", "[websocketpp][http]") {
-  websocketpp::ListenerOptions listener;
+  muster::websocketpp::ListenerOptions listener;
   listener.http_timeout = std::chrono::milliseconds(100);
-  listener.http = [](const websocketpp::HttpRequest&) {
-    websocketpp::HttpResponse response;
+  listener.http = [](const muster::websocketpp::HttpRequest&) {
+    muster::websocketpp::HttpResponse response;
     response.body.assign(20'000'000, 'x');
     return response;
   };
@@ -149,17 +149,17 @@ TEST_CASE("an answer that nobody reads is given up after http_timeout", "[websoc
 TEST_CASE("a peer that keeps the socket after its answer loses it", "[websocketpp][http]") {
   Options options;
   options.close_timeout = std::chrono::milliseconds(100);
-  websocketpp::ListenerOptions listener;
+  muster::websocketpp::ListenerOptions listener;
   listener.http_timeout = std::chrono::milliseconds(100);
-  listener.http = [](const websocketpp::HttpRequest&) { return websocketpp::HttpResponse(); };
+  listener.http = [](const muster::websocketpp::HttpRequest&) { return muster::websocketpp::HttpResponse(); };
   Fixture f(options, listener);
   CHECK(f.ask(get("/")) == 200);
   CHECK(f.until([&] { return f.manager->reserved() == 0; }));  // although the client never closes
 }
 
 TEST_CASE("health checks are answered when every place is taken", "[websocketpp][http]") {
-  websocketpp::ListenerOptions listener;
-  listener.http = [](const websocketpp::HttpRequest&) { return websocketpp::HttpResponse(); };
+  muster::websocketpp::ListenerOptions listener;
+  listener.http = [](const muster::websocketpp::HttpRequest&) { return muster::websocketpp::HttpResponse(); };
   Fixture f({}, listener);
   f.manager->places = 1;
   (void)f.open();

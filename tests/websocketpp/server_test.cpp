@@ -34,8 +34,8 @@ std::unique_ptr<RawClient> open(std::uint16_t port, bool tls = false) {
   return client;
 }
 
-websocketpp::ServerOptions threads(std::size_t count) {
-  websocketpp::ServerOptions options;
+muster::websocketpp::ServerOptions threads(std::size_t count) {
+  muster::websocketpp::ServerOptions options;
   options.threads = count;
   return options;
 }
@@ -44,7 +44,7 @@ websocketpp::ServerOptions threads(std::size_t count) {
 
 TEST_CASE("loops share the connections evenly", "[websocketpp][server]") {
   const auto manager = std::make_shared<FakeManager>();
-  websocketpp::Server server(manager, threads(4));
+  muster::websocketpp::Server server(manager, threads(4));
   server.start();
   std::vector<std::unique_ptr<RawClient>> clients;
   for (int i = 0; i < 40; ++i) clients.push_back(open(server.port()));
@@ -82,7 +82,7 @@ TEST_CASE("messages echo from every loop", "[websocketpp][server]") {
       options.tls_certificate_file = certificate.certificate_file;
       options.tls_key_file = certificate.key_file;
     }
-    websocketpp::Server server(manager, options);
+    muster::websocketpp::Server server(manager, options);
     server.start();
     std::vector<std::unique_ptr<RawClient>> clients;
     for (int i = 0; i < 12; ++i) clients.push_back(open(server.port(), tls));
@@ -106,7 +106,7 @@ TEST_CASE("stop closes every connection with 1001, and leaves no descriptor and 
   const std::size_t before = test::open_descriptors();
   {
     const auto manager = std::make_shared<FakeManager>();
-    websocketpp::Server server(manager, threads(2));
+    muster::websocketpp::Server server(manager, threads(2));
     std::thread running([&] { server.run(); });
     std::vector<std::unique_ptr<RawClient>> clients;
     for (int i = 0; i < 10; ++i) clients.push_back(open(server.port()));
@@ -143,7 +143,7 @@ TEST_CASE("stop does not wait for peers beyond close_timeout", "[websocketpp][se
   Options options;
   options.close_timeout = std::chrono::milliseconds(100);
   const auto manager = std::make_shared<FakeManager>(options);
-  websocketpp::Server server(manager, threads(2));
+  muster::websocketpp::Server server(manager, threads(2));
   server.start();
   const auto silent = open(server.port());
   const auto start = std::chrono::steady_clock::now();
@@ -154,13 +154,13 @@ TEST_CASE("stop does not wait for peers beyond close_timeout", "[websocketpp][se
 
 TEST_CASE("stop may be called on one of the server's loops", "[websocketpp][server]") {
   const auto manager = std::make_shared<FakeManager>();
-  websocketpp::ServerOptions options = threads(2);
-  websocketpp::Server* self = nullptr;
-  options.http = [&](const websocketpp::HttpRequest&) {
+  muster::websocketpp::ServerOptions options = threads(2);
+  muster::websocketpp::Server* self = nullptr;
+  options.http = [&](const muster::websocketpp::HttpRequest&) {
     self->stop();
-    return websocketpp::HttpResponse();
+    return muster::websocketpp::HttpResponse();
   };
-  websocketpp::Server server(manager, options);
+  muster::websocketpp::Server server(manager, options);
   self = &server;
   std::thread running([&] { server.run(); });
   RawClient client(server.port());
@@ -172,11 +172,11 @@ TEST_CASE("stop may be called on one of the server's loops", "[websocketpp][serv
 TEST_CASE("a server that was never started goes quietly", "[websocketpp][server]") {
   const auto manager = std::make_shared<FakeManager>();
   {
-    websocketpp::Server server(manager);
+    muster::websocketpp::Server server(manager);
     CHECK(server.port() != 0);
   }
   {
-    websocketpp::Server server(manager);
+    muster::websocketpp::Server server(manager);
     server.stop();
     server.stop();
   }
@@ -185,24 +185,24 @@ TEST_CASE("a server that was never started goes quietly", "[websocketpp][server]
 
 TEST_CASE("what cannot be is said in words", "[websocketpp][server]") {
   const auto manager = std::make_shared<FakeManager>();
-  const auto message = [&](const websocketpp::ServerOptions& options) -> std::string {
+  const auto message = [&](const muster::websocketpp::ServerOptions& options) -> std::string {
     try {
-      websocketpp::Server server(manager, options);
+      muster::websocketpp::Server server(manager, options);
     } catch (const std::exception& error) {
       return error.what();
     }
     return {};
   };
-  websocketpp::Server first(manager);
-  websocketpp::ServerOptions options;
+  muster::websocketpp::Server first(manager);
+  muster::websocketpp::ServerOptions options;
   options.port = first.port();
   CHECK(message(options).find("127.0.0.1:" + std::to_string(first.port())) != std::string::npos);
-  CHECK_THROWS_AS(websocketpp::Server(manager, options), std::system_error);
+  CHECK_THROWS_AS(muster::websocketpp::Server(manager, options), std::system_error);
   options.port = 0;
   options.address = "203.0.113.1";  // RFC 5737: nobody's
   CHECK(message(options).find("203.0.113.1:0") != std::string::npos);
   CHECK(message(threads(0)).find("threads") != std::string::npos);
-  CHECK_THROWS_AS(websocketpp::Server(nullptr, threads(1)), std::invalid_argument);
+  CHECK_THROWS_AS(muster::websocketpp::Server(nullptr, threads(1)), std::invalid_argument);
 }
 
 TEST_CASE("clients that come and go on several loops leave nothing behind", "[websocketpp][server]") {
@@ -210,7 +210,7 @@ TEST_CASE("clients that come and go on several loops leave nothing behind", "[we
   {
     const auto manager = std::make_shared<FakeManager>();
     manager->echo = true;
-    websocketpp::Server server(manager, threads(3));
+    muster::websocketpp::Server server(manager, threads(3));
     server.start();
     std::vector<std::thread> storms;
     for (int t = 0; t < 3; ++t) {

@@ -8,8 +8,8 @@ using test::RawClient;
 
 namespace {
 
-websocketpp::ListenerOptions with(const test::Certificate& certificate) {
-  websocketpp::ListenerOptions options;
+muster::websocketpp::ListenerOptions with(const test::Certificate& certificate) {
+  muster::websocketpp::ListenerOptions options;
   options.tls_certificate_file = certificate.certificate_file;
   options.tls_key_file = certificate.key_file;
   return options;
@@ -81,8 +81,8 @@ TEST_CASE("a slow reader over TLS gets every byte in order", "[websocketpp][tls]
 TEST_CASE("the HTTP hook answers over TLS", "[websocketpp][tls]") {
   const test::Certificate certificate;
   auto options = with(certificate);
-  options.http = [](const websocketpp::HttpRequest&) {
-    websocketpp::HttpResponse response;
+  options.http = [](const muster::websocketpp::HttpRequest&) {
+    muster::websocketpp::HttpResponse response;
     response.body.assign(3'000'000, 'x');
     return response;
   };
@@ -132,7 +132,7 @@ TEST_CASE("a TLS peer that goes away at any moment leaves nothing behind", "[web
 TEST_CASE("a certificate or key that cannot be used is named", "[websocketpp][tls]") {
   const test::Certificate certificate;
   const test::Certificate other;
-  const auto message = [](const websocketpp::ListenerOptions& options) -> std::string {
+  const auto message = [](const muster::websocketpp::ListenerOptions& options) -> std::string {
     Fixture f({}, options);
     try {
       f.listen();
