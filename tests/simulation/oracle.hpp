@@ -288,11 +288,7 @@ class Oracle {
     std::map<std::string, std::pair<std::string, std::uint64_t>> seen;
     for (const auto& [client, state] : view.awareness) seen[client] = {state.state, state.clock};
     for (const AwarenessEntry& entry : sim_.manager().awareness().get_all({peer.tenant, room})) {
-      if (entry.owner.connection == peer.client.id()) {
-        seen.erase(entry.client);  // nobody has to tell it what it said itself
-      } else {
-        truth[entry.client] = {std::string(entry.state.view()), entry.clock};
-      }
+      truth[entry.client] = {std::string(entry.state.view()), entry.clock};
     }
     if (seen == truth) return;
     std::string text = peer.client.name() + " in " + room + " sees other awareness than there is; sees";

@@ -47,9 +47,7 @@ class Client {
     std::string payload = R"({"room":)" + quoted(room) + R"(,"state":)" + std::string(state) + R"(,"clock":)" +
                           std::to_string(clock);
     if (!client.empty()) payload += R"(,"client":)" + quoted(client);
-    say("awareness_update", payload + "}");
-    if (!client.empty()) state_->awareness_commands[last_id()] = {std::string(room), std::string(client)};
-    return *this;
+    return say("awareness_update", payload + "}");
   }
   const Client& authenticate(std::string_view token) const {
     return say("authenticate", R"({"token":)" + quoted(token) + "}");
@@ -216,7 +214,6 @@ class Client {
     ConnectionId id;
     std::uint64_t last_command = 0;
     std::string last_id;
-    std::map<std::string, std::pair<std::string, std::string>> awareness_commands;  ///< id -> room, client
     FrameReader reader;
     std::vector<Told> log;
     std::map<std::string, RoomView> rooms;
@@ -239,11 +236,6 @@ class Client {
         continue;
       }
       if (told.has("room")) state.rooms[told.text("room")].tell(told);
-      // What it owns itself nobody tells it: its answer is what it knows.
-      const auto mine = state.awareness_commands.find(told.reply_to());
-      if (mine != state.awareness_commands.end() && told.type() == "ack") {
-        state.rooms[mine->second.first].awareness.erase(mine->second.second);
-      }
       state.log.push_back(std::move(told));
     }
   }
