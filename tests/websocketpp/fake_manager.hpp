@@ -61,6 +61,7 @@ class FakeManager final : public IConnectionManager, public std::enable_shared_f
     std::vector<CloseReason> failures;
     std::vector<CloseReason> closings;
     std::size_t writables = 0;
+    bool open = false;
     OpenDone done;
     std::uint64_t opening = 0;
     std::string batch;
@@ -138,18 +139,16 @@ class FakeManager final : public IConnectionManager, public std::enable_shared_f
   std::uint64_t open(OpenRequest request, std::shared_ptr<Transport> transport, std::shared_ptr<Executor> executor,
                      OpenDone done) override {
     auto seen = std::make_shared<Seen>();
+    seen->request = std::move(request);
+    seen->transport = std::move(transport);
+    seen->executor = std::move(executor);
+    if (hold) seen->done = std::move(done);
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       seen_.push_back(seen);
       seen->opening = seen_.size();
     }
-    seen->request = std::move(request);
-    seen->transport = std::move(transport);
-    seen->executor = std::move(executor);
-    if (hold) {
-      seen->done = std::move(done);
-      return seen->opening;
-    }
+    if (hold) return seen->opening;
     finish(*seen, std::move(done), decide ? decide(seen->request) : accepted());
     return 0;
   }
@@ -177,6 +176,7 @@ class FakeManager final : public IConnectionManager, public std::enable_shared_f
     auto seen = with([&](auto& all) {
       auto& one = all[static_cast<std::size_t>(connection.id().value() - 1)];
       one->closings.push_back(cause);
+      one->open = false;
       return one;
     });
     seen->transport.reset();
@@ -262,6 +262,7 @@ class FakeManager final : public IConnectionManager, public std::enable_shared_f
     }
     seen.connection = std::make_shared<FakeConnection>(ConnectionId(seen.opening), seen.request.remote_address);
     decision.connection = seen.connection;
+    with([&](auto&) { seen.open = true; });
     done(std::move(decision));
     if (on_open) {
       (void)seen.executor->post([self = shared_from_this(), transport = seen.transport] { self->on_open(*transport); });
@@ -271,7 +272,7 @@ class FakeManager final : public IConnectionManager, public std::enable_shared_f
     Function<void()> done;
     {
       const std::lock_guard<std::mutex> lock(mutex_);
-      const bool open = std::any_of(seen_.begin(), seen_.end(), [](const auto& seen) { return seen->connection && seen->closings.empty(); });
+      const bool open = std::any_of(seen_.begin(), seen_.end(), [](const auto& seen) { return seen->open; });
       if (!shut_down_ || open) return;
       done = std::move(shut_down_);
       shut_down_ = nullptr;

@@ -428,7 +428,7 @@ TEST_CASE("a socket holds its place from accept until its descriptor is closed",
   {
     Fixture f;
     RawClient& client = f.connect();
-    CHECK(f.until([&] { return f.manager->reserved() == 1; }));
+    CHECK(f.until([&] { return f.manager->reserved() == 1; }));  // before it has said a word
     client.send(request());
     CHECK(f.status(client) == 101);
     CHECK(f.manager->reserved() == 1);

@@ -142,7 +142,7 @@ TEST_CASE("an answer that nobody reads is given up after http_timeout", "[websoc
   RawClient& client = f.connect(false, 4096);
   client.send(get("/"));
   client.stall(true);
-  CHECK(f.until([&] { return f.manager->reserved() == 1; }));
+  CHECK(f.until([&] { return f.manager->asked_for().size() == 1; }));
   CHECK(f.until([&] { return f.manager->reserved() == 0; }));
 }
 
