@@ -20,6 +20,9 @@ if [ "$preset" = tsan ] && [ "$(cat /proc/sys/vm/mmap_rnd_bits 2>/dev/null || ec
   as_is=(setarch --addr-no-randomize)
 fi
 
+# What was compiled in one checkout serves another: paths count from the root.
+export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
+
 cmake/install-deps.sh --tests
 mkdir -p "$build"
 
