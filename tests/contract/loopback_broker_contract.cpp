@@ -160,6 +160,33 @@ TEST_CASE("What a sink publishes while it is called comes after, in order", "[br
   CHECK(b->faults() == std::vector<std::string>{});
 }
 
+TEST_CASE("State that is replicated while the broker fails travels when it works again", "[broker]") {
+  LoopbackBroker broker;
+  const auto sink = std::make_shared<test::RecordingSink>();
+  const auto elsewhere = std::make_shared<test::RecordingSink>();
+  (void)subscribe(broker, broker.attach(sink), room);
+  const auto node = broker.attach(elsewhere);
+  BrokerState state;
+  state.room = room;
+  state.key = "1";
+  state.version = 1;
+  state.value = text("ann");
+  broker.fail(true);
+  broker.replicate(node, state);
+  CHECK(sink->calls(room) == 0);
+  SECTION("what is true by then") {
+    broker.fail(false);
+    CHECK(sink->states(room, BrokerState::Kind::member).size() == 1);
+  }
+  SECTION("and not before what is held") {
+    broker.hold();
+    broker.fail(false);
+    CHECK(sink->calls(room) == 0);
+    broker.resume();
+    CHECK(sink->states(room, BrokerState::Kind::member).size() == 1);
+  }
+}
+
 TEST_CASE("LoopbackBroker keeps a number of rooms that nobody is in, the latest ones", "[broker][limits]") {
   LoopbackBroker broker(LoopbackBroker::Limits{8, 2}, 1);
   const auto sink = std::make_shared<test::RecordingSink>();

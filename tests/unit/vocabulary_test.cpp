@@ -23,6 +23,7 @@
 #include "muster/types.hpp"
 #include "muster/wire_format.hpp"
 #include "support/catch.hpp"
+#include "support/live_allocations.hpp"
 
 using namespace muster;
 
@@ -95,6 +96,27 @@ TEMPLATE_TEST_CASE("A Function calls, moves and destroys what it holds, small or
     CHECK(alive == 2);
   }
   CHECK(alive == 0);
+}
+
+TEST_CASE("A Function of up to 48 bytes costs no allocation, a larger one costs one", "[function]") {
+  struct Fits {
+    std::array<char, 48> bytes{};
+    void operator()() const {}
+  };
+  struct DoesNot {
+    std::array<char, 49> bytes{};
+    void operator()() const {}
+  };
+  const auto before = test::live_allocations.load();
+  Function<void()> small{Fits{}};
+  const auto with_small = test::live_allocations.load();
+  Function<void()> large{DoesNot{}};
+  const auto with_both = test::live_allocations.load();
+  large = std::move(small);
+  const auto after = test::live_allocations.load();
+  CHECK(with_small == before);
+  CHECK(with_both == before + 1);
+  CHECK(after == before);
 }
 
 TEST_CASE("A Function keeps its state between calls, and takes it along when moved", "[function]") {
