@@ -29,15 +29,14 @@ int main(int argc, char** argv) {
   auto manager = muster::make_connection_manager({}, std::make_shared<muster::AllowAnonymous>(),
                                                  std::make_shared<muster::AllowAll>(), components);
 
-  // A message type of our own, and two hooks.
-  manager->on("say", [](muster::Connection& speaker, const muster::Payload& what) {
-    speaker.publish("chat", what);  // everyone in the room but the speaker
+  // A message type of our own, and two hooks. A connection publishes to everyone in the room but itself.
+  manager->on("say", [](muster::Connection& speaker, const muster::Payload& what) { speaker.publish("chat", what); });
+  manager->on_joined([](muster::Connection& who, const muster::RoomKey& room) {
+    who.publish(room.name, muster::json("{\"came\":\"" + who.identity().user + "\"}"));
   });
-  const auto tell = [room = manager->room({"", "chat"})](const muster::Connection& who, const char* what) {
-    room->publish(muster::json("{\"" + std::string(what) + "\":\"" + who.identity().user + "\"}"));
-  };
-  manager->on_joined([tell](muster::Connection& who, const muster::RoomKey&) { tell(who, "came"); });
-  manager->on_left([tell](muster::Connection& who, const muster::RoomKey&, auto) { tell(who, "went"); });
+  manager->on_left([](muster::Connection& who, const muster::RoomKey& room, auto) {
+    who.publish(room.name, muster::json("{\"went\":\"" + who.identity().user + "\"}"));
+  });
 
   muster::websocketpp::ServerOptions options;
   options.port = static_cast<std::uint16_t>(argc > 1 ? std::atoi(argv[1]) : 8080);
