@@ -40,7 +40,8 @@ struct HttpRequest {
   [[nodiscard]] std::string_view header(std::string_view name) const noexcept;
 };
 
-/// What is answered. Content-Length, Connection and Date are not for the hook to say: they are set or left out here.
+/// What is answered. Content-Length, Transfer-Encoding and Connection are not for the hook to say; named here, they are
+/// left out.
 struct HttpResponse {
   unsigned status = 200;
   std::string content_type = "text/plain; charset=utf-8";
