@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "muster/memory/loopback_broker.hpp"
 #include "simulation/oracle.hpp"
 #include "support/sim.hpp"
 
@@ -125,6 +126,10 @@ class History {
     if (random_.one_in(2)) o.rooms_by_prefix["small:"].capacity_counts = CapacityCounts::connections;
     o.rooms_by_prefix["short:"] = o.room;
     o.rooms_by_prefix["short:"].history_messages = 1 + random_.below(3);
+    if (random_.one_in(5)) {
+      broker_ = std::make_shared<LoopbackBroker>(LoopbackBroker::Limits{}, seed);
+      setup.broker = broker_;
+    }
     return setup;
   }
 
@@ -330,6 +335,12 @@ class History {
       case 6:
         sim_.authenticator->withheld.release();
         return;
+      case 7:
+        if (broker_) broker_->hold();
+        return;
+      case 8: case 9:
+        if (broker_) random_.one_in(2) ? broker_->resume() : (void)broker_->release(1 + random_.below(5));
+        return;
     }
   }
 
@@ -420,6 +431,7 @@ class History {
     }
     sim_.authenticator->withheld.release();
     sim_.authorizer->withheld.release();
+    if (broker_) broker_->resume();
     // Whoever is on a stopped executor is found when somebody looks.
     if (stopped_ != nullptr) sim_.manager().sweep_now(nullptr);
     for (int i = 0; i < 20; ++i) {
@@ -466,6 +478,7 @@ class History {
   }
 
   Random random_;
+  std::shared_ptr<LoopbackBroker> broker_;
   Sim sim_;
   Oracle oracle_;
   std::chrono::milliseconds history_age_;
