@@ -10,8 +10,8 @@
 #include <utility>
 #include <vector>
 
-#include "muster/memory/loopback_broker.hpp"
 #include "simulation/oracle.hpp"
+#include "simulation/random_setup.hpp"
 #include "support/sim.hpp"
 
 namespace muster::test {
@@ -19,7 +19,7 @@ namespace muster::test {
 class History {
  public:
   explicit History(std::uint64_t seed)
-      : random_(seed * 7919 + 1), sim_(setup(seed)), oracle_(sim_), history_age_(sim_.manager().options().room.history_age) {
+      : random_(seed * 7919 + 1), sim_(random_setup(random_, seed, broker_)), oracle_(sim_), history_age_(sim_.manager().options().room.history_age) {
     sim_.schedule.name = "seed " + std::to_string(seed);
     sim_.schedule.yield_one_in = 2 + random_.below(4);
     for (const char* tenant : {"", "t2"}) {
@@ -91,47 +91,6 @@ class History {
  private:
   static constexpr std::array<const char*, 6> rooms{"a", "b", "small:a", "short:a", "secret", "busy"};
   static constexpr std::array<const char*, 4> users{"ann", "bob", "cat", "dan"};
-
-  Setup setup(std::uint64_t seed) {
-    Setup setup;
-    setup.seed = seed;
-    setup.executors = 1 + random_.below(3);
-    Options& o = setup.options;
-    o.max_connections = random_.one_in(3) ? 4 + random_.below(4) : 1000;
-    o.max_connections_per_ip = random_.one_in(4) ? 3 : 0;
-    o.connect_rate_per_ip = random_.one_in(4) ? 4 : 0;
-    o.connect_rate_window = 2s;
-    o.max_connections_per_user = random_.one_in(4) ? 2 : 0;
-    o.user_limit_policy = random_.one_in(2) ? UserLimitPolicy::reject_new : UserLimitPolicy::close_oldest;
-    o.auth_mode = random_.one_in(6) ? AuthMode::message_only : AuthMode::upgrade_or_message;
-    o.close_on_permission_denied = random_.one_in(8);
-    o.rooms_per_connection = random_.one_in(2) ? 2 : 128;
-    o.awareness_per_connection = random_.one_in(3) ? 2 : 16;
-    o.rooms_created_per_minute = 0;
-    o.message_rate = o.byte_rate = o.frame_rate = 0;
-    o.waiting_commands = random_.one_in(2) ? 2 : 64;
-    o.unsent_soft_bytes = random_.one_in(2) ? 300 + random_.below(1000) : 64 * 1024;
-    o.unsent_hard_bytes = o.unsent_soft_bytes * (2 + random_.below(30));
-    o.heartbeat = random_.one_in(5) ? 2s : 0s;
-    o.pong_timeout = 1s;
-    o.fan_out_slice = 1 + random_.below(3);
-    o.awareness_ttl = random_.one_in(6) ? 3s : 0s;
-    o.presence_scope = random_.one_in(4) ? PresenceScope::tenant : PresenceScope::shared_rooms;
-    o.room.history_age = 5s;
-    o.room.awareness_interval = random_.one_in(3) ? 0ms : 50ms;
-    if (random_.one_in(3)) o.room.history_messages = 0;
-    if (random_.one_in(5)) o.room.presence_list_max = 2;
-    o.rooms_by_prefix["small:"] = o.room;
-    o.rooms_by_prefix["small:"].room_capacity = 1 + random_.below(3);
-    if (random_.one_in(2)) o.rooms_by_prefix["small:"].capacity_counts = CapacityCounts::connections;
-    o.rooms_by_prefix["short:"] = o.room;
-    o.rooms_by_prefix["short:"].history_messages = 1 + random_.below(3);
-    if (random_.one_in(5)) {
-      broker_ = std::make_shared<LoopbackBroker>(LoopbackBroker::Limits{}, seed);
-      setup.broker = broker_;
-    }
-    return setup;
-  }
 
   Answer random_answer() {
     if (calm_ || !random_.one_in(faulty_)) return Answer::now();
