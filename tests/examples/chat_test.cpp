@@ -4,8 +4,10 @@
 
 #include "process.hpp"
 #include "support/catch.hpp"
+#include "text_matchers.hpp"
 
 using muster::test::Client;
+using muster::test::ContainsSubstring;
 using muster::test::Process;
 
 TEST_CASE("chat tells who comes, what they say and who goes", "[chat]") {
@@ -17,11 +19,11 @@ TEST_CASE("chat tells who comes, what they say and who goes", "[chat]") {
   {
     Client bob(port);
     bob.send(R"({"type":"join","payload":{"room":"chat"}})");
-    CHECK_THAT(ann.receive(R"("came")"), Catch::Contains("anonymous-"));
+    CHECK_THAT(ann.receive(R"("came")"), ContainsSubstring("anonymous-"));
     bob.receive("room_joined");
     bob.send(R"({"type":"say","id":1,"payload":{"words":"hello"}})");
-    CHECK_THAT(ann.receive("words"), Catch::Contains(R"("data":{"words":"hello"})"));
-    CHECK_THAT(bob.receive("reply_to"), Catch::Contains(R"("type":"ack")"));
+    CHECK_THAT(ann.receive("words"), ContainsSubstring(R"("data":{"words":"hello"})"));
+    CHECK_THAT(bob.receive("reply_to"), ContainsSubstring(R"("type":"ack")"));
   }
   ann.receive(R"("went")");
 

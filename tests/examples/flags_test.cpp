@@ -11,7 +11,9 @@
 
 #include "server/option_flags.hpp"
 #include "support/catch.hpp"
+#include "text_matchers.hpp"
 
+using muster::test::ContainsSubstring;
 using muster_server::read_flags;
 using muster_server::Settings;
 using muster_server::Stop;
@@ -40,7 +42,7 @@ std::string refused(std::vector<std::string> arguments) {
 std::string refused_with(const std::string& flag, const std::string& value) {
   std::string text = refused({"--auth", "anonymous", flag, value});
   CHECK(std::count(text.begin(), text.end(), '\n') == 1);
-  CHECK_THAT(text, Catch::Contains(flag));
+  CHECK_THAT(text, ContainsSubstring(flag));
   return text;
 }
 
@@ -170,7 +172,7 @@ TEST_CASE("rooms may differ by the prefix of their names", "[flags]") {
   }
   CHECK_THAT(refused({"--auth", "anonymous", "--rooms-by-prefix", "c=room-capacity=1", "--rooms-by-prefix",
                       "c=room-capacity=2"}),
-             Catch::Contains("twice"));
+             ContainsSubstring("twice"));
 }
 
 TEST_CASE("a wrong value is one line that names the flag", "[flags]") {
@@ -183,9 +185,10 @@ TEST_CASE("a wrong value is one line that names the flag", "[flags]") {
   for (const char* count : {"-1", "1k", "4294967296"}) refused_with("--max-connections", count);
   refused_with("--presence-scope", "everyone");
   refused_with("--log-level", "loud");
-  CHECK_THAT(refused({"--auth", "anonymous", "--port"}), Catch::Contains("--port"));
-  CHECK_THAT(refused({"--auth", "anonymous", "--port", "1", "--port", "2"}), Catch::Contains("--port is given twice"));
-  CHECK_THAT(refused({"--auth", "anonymous", "--allow-send=perhaps"}), Catch::Contains("--allow-send"));
+  CHECK_THAT(refused({"--auth", "anonymous", "--port"}), ContainsSubstring("--port"));
+  CHECK_THAT(refused({"--auth", "anonymous", "--port", "1", "--port", "2"}),
+             ContainsSubstring("--port is given twice"));
+  CHECK_THAT(refused({"--auth", "anonymous", "--allow-send=perhaps"}), ContainsSubstring("--allow-send"));
 }
 
 TEST_CASE("an unknown flag is one line that names it", "[flags]") {
@@ -210,14 +213,14 @@ TEST_CASE("options that contradict each other are named by their flags, each in 
   CHECK(refused({"--auth", "anonymous", "--auth-timeout", "0", "--unsent-soft-bytes", "2GiB"}) ==
         "muster_server: --auth-timeout must be above 0\n"
         "muster_server: --unsent-soft-bytes must be above 0 and at most --unsent-hard-bytes\n");
-  CHECK_THAT(refused_with("--tls-cert", "cert.pem"), Catch::Contains("--tls-key"));
+  CHECK_THAT(refused_with("--tls-cert", "cert.pem"), ContainsSubstring("--tls-key"));
   refused_with("--http-timeout", "0");
 }
 
 TEST_CASE("who may connect is always said", "[flags]") {
-  CHECK_THAT(refused({}), Catch::Contains("--auth is required"));
+  CHECK_THAT(refused({}), ContainsSubstring("--auth is required"));
   for (const char* auth : {"", "tokens", "tokens:", "Anonymous", "anyone"}) {
-    CHECK_THAT(refused({"--auth", auth}), Catch::Contains("--auth"));
+    CHECK_THAT(refused({"--auth", auth}), ContainsSubstring("--auth"));
   }
   auto read = read_flags({"--auth", "tokens:secrets/tokens.json"});
   REQUIRE(std::holds_alternative<Settings>(read));
@@ -229,9 +232,9 @@ TEST_CASE("bots leave room for people, and have no tokens", "[flags]") {
   refused_with("--bots", "100");
   CHECK(good({"--bots", "100", "--room-capacity", "0"}).bots == 100);
   CHECK_THAT(refused({"--auth", "anonymous", "--bots", "10", "--rooms-by-prefix", "canvas:=room-capacity=10"}),
-             Catch::Contains("leaves no place"));
-  CHECK_THAT(refused({"--auth", "tokens:f", "--bots", "1"}), Catch::Contains("--auth anonymous"));
-  CHECK_THAT(refused({"--auth", "anonymous", "--bots", "1", "--bot-room", "a\"b"}), Catch::Contains("--bot-room"));
+             ContainsSubstring("leaves no place"));
+  CHECK_THAT(refused({"--auth", "tokens:f", "--bots", "1"}), ContainsSubstring("--auth anonymous"));
+  CHECK_THAT(refused({"--auth", "anonymous", "--bots", "1", "--bot-room", "a\"b"}), ContainsSubstring("--bot-room"));
 }
 
 TEST_CASE("help shows every flag with its default, in lines of at most 120 columns", "[flags]") {
@@ -239,9 +242,9 @@ TEST_CASE("help shows every flag with its default, in lines of at most 120 colum
   const auto* stop = std::get_if<Stop>(&read);
   REQUIRE(stop != nullptr);
   CHECK(stop->code == 0);
-  for (const std::string& name : flag_names()) CHECK_THAT(stop->text, Catch::Contains("--" + name + " "));
-  CHECK_THAT(stop->text, Catch::Contains("between pings; 0: none [30s]"));
-  CHECK_THAT(stop->text, Catch::Contains("(not supported yet)"));
+  for (const std::string& name : flag_names()) CHECK_THAT(stop->text, ContainsSubstring("--" + name + " "));
+  CHECK_THAT(stop->text, ContainsSubstring("between pings; 0: none [30s]"));
+  CHECK_THAT(stop->text, ContainsSubstring("(not supported yet)"));
   std::istringstream lines(stop->text);
   for (std::string line; std::getline(lines, line);) CHECK(line.size() <= 120);
 }

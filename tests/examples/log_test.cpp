@@ -11,6 +11,10 @@
 #include <vector>
 
 #include "support/catch.hpp"
+#include "text_matchers.hpp"
+
+using muster::test::ContainsSubstring;
+using muster::test::EndsWith;
 
 namespace {
 
@@ -48,7 +52,7 @@ TEST_CASE("a line has its time and level, and only levels asked for are written"
   });
   REQUIRE(lines.size() == 2);
   CHECK(std::regex_match(lines[0], std::regex(R"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z warning: first)")));
-  CHECK_THAT(lines[1], Catch::EndsWith(" error: second"));
+  CHECK_THAT(lines[1], EndsWith(" error: second"));
 }
 
 TEST_CASE("a message cannot make a line of its own", "[log]") {
@@ -57,7 +61,7 @@ TEST_CASE("a message cannot make a line of its own", "[log]") {
     log.log(muster::LogLevel::info, "a\r\n2026 error: forged\x1b[31m");
   });
   REQUIRE(lines.size() == 1);
-  CHECK_THAT(lines[0], Catch::EndsWith("info: a??2026 error: forged?[31m"));
+  CHECK_THAT(lines[0], EndsWith("info: a??2026 error: forged?[31m"));
 }
 
 TEST_CASE("a standard error that nobody reads costs lines, not memory or time", "[log]") {
@@ -83,5 +87,5 @@ TEST_CASE("a standard error that nobody reads costs lines, not memory or time", 
   close(saved);
   reader.join();
   close(ends[0]);
-  CHECK_THAT(text, Catch::Contains(" lines were dropped here"));
+  CHECK_THAT(text, ContainsSubstring(" lines were dropped here"));
 }

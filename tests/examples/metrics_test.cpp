@@ -7,6 +7,9 @@
 
 #include "server/metrics_text.hpp"
 #include "support/catch.hpp"
+#include "text_matchers.hpp"
+
+using muster::test::ContainsSubstring;
 
 TEST_CASE("the text has HELP and TYPE before the lines of each metric, each once", "[metrics]") {
   const std::string text = muster_server::metrics_text({}, true);
@@ -49,6 +52,6 @@ TEST_CASE("each value stands under its name", "[metrics]") {
         "\nmuster_connections_total 18446744073709551615\n", "\nmuster_messages_in_total 7\n",
         "\nmuster_refused_total{reason=\"per_ip\"} 5\n", "\nmuster_closed_total{reason=\"slow_consumer\"} 6\n",
         "\nmuster_closed_total{reason=\"normal\"} 0\n", "\nmuster_ready 0\n"}) {
-    CHECK_THAT(text, Catch::Contains(line));
+    CHECK_THAT(text, ContainsSubstring(line));
   }
 }

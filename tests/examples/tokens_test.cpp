@@ -5,7 +5,10 @@
 #include <string>
 
 #include "support/catch.hpp"
+#include "text_matchers.hpp"
 
+using muster::test::ContainsSubstring;
+using muster::test::StartsWith;
 using muster_server::parse_tokens;
 using muster_server::read_tokens_file;
 using muster_server::Tokens;
@@ -59,7 +62,7 @@ TEST_CASE("what is wrong is named with its line", "[tokens]") {
   }
   for (const char* time : {"-1", "1.5", "\"2026-01-01\"", "true", "[]", "1790000000000000"}) {
     CHECK_THAT(problem(std::string("{\"t\": {\"user\": \"a\", \"expires_at\": ") + time + "}}"),
-               Catch::Contains("line 1: \"expires_at\" must be"));
+               ContainsSubstring("line 1: \"expires_at\" must be"));
   }
   for (const char* value : {"\"ann\"", "[]", "null", "7"}) {
     CHECK(problem(std::string("{\"t\": ") + value + "}") ==
@@ -72,22 +75,22 @@ TEST_CASE("what is wrong is named with its line", "[tokens]") {
 }
 
 TEST_CASE("what is not JSON is named with its line", "[tokens]") {
-  CHECK_THAT(problem(""), Catch::StartsWith("line 1: "));
-  CHECK_THAT(problem("{\n\"t\": {\"user\": \"a\"},\n}"), Catch::StartsWith("line 3: "));
-  CHECK_THAT(problem("{\"t\": {\"user\": \"a\"}}\n}"), Catch::StartsWith("line 2: "));
-  CHECK_THAT(problem("{\"t\": {\"user\": \"\xff\"}}"), Catch::StartsWith("line 1: "));
-  CHECK_THAT(problem(std::string(100000, '[')), Catch::StartsWith("line 1: "));
+  CHECK_THAT(problem(""), StartsWith("line 1: "));
+  CHECK_THAT(problem("{\n\"t\": {\"user\": \"a\"},\n}"), StartsWith("line 3: "));
+  CHECK_THAT(problem("{\"t\": {\"user\": \"a\"}}\n}"), StartsWith("line 2: "));
+  CHECK_THAT(problem("{\"t\": {\"user\": \"\xff\"}}"), StartsWith("line 1: "));
+  CHECK_THAT(problem(std::string(100000, '[')), StartsWith("line 1: "));
 }
 
 TEST_CASE("a problem never names the token", "[tokens]") {
-  CHECK_THAT(problem("{\"very-secret\": {\"usr\": \"ann\"}}"), !Catch::Contains("very-secret"));
-  CHECK_THAT(problem("{\"very-secret\": 7}"), !Catch::Contains("very-secret"));
+  CHECK_THAT(problem("{\"very-secret\": {\"usr\": \"ann\"}}"), !ContainsSubstring("very-secret"));
+  CHECK_THAT(problem("{\"very-secret\": 7}"), !ContainsSubstring("very-secret"));
 }
 
 TEST_CASE("a file that cannot be read is named", "[tokens]") {
   for (const auto& file : {std::filesystem::path("/no/such/file"), std::filesystem::temp_directory_path()}) {
     auto read = read_tokens_file(file);
     REQUIRE(std::holds_alternative<TokensProblem>(read));
-    CHECK_THAT(std::get<TokensProblem>(read).sentence, Catch::StartsWith(file.string()));
+    CHECK_THAT(std::get<TokensProblem>(read).sentence, StartsWith(file.string()));
   }
 }
