@@ -39,5 +39,5 @@ if(TARGET muster_json)
 endif()
 if(TARGET muster_websocketpp)
   muster_install_pkgconfig(muster-websocketpp muster_websocketpp "muster's WebSocket transport, on websocketpp and Asio"
-                           REQUIRES "muster = ${PROJECT_VERSION}, openssl" CFLAGS "-DASIO_STANDALONE")
+                           REQUIRES "muster = ${PROJECT_VERSION}, openssl" CFLAGS "-DASIO_STANDALONE -DASIO_DISABLE_STD_ALIGNED_ALLOC")
 endif()

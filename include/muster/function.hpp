@@ -61,8 +61,16 @@ class Function<R(Args...)> {
   static constexpr bool fits = sizeof(Held) <= capacity && alignof(Held) <= alignof(std::max_align_t) &&
                                std::is_nothrow_move_constructible_v<Held>;
   template <class Held>
+  static R invoke(Held& held, Args&&... args) {
+    if constexpr (std::is_void_v<R>) {
+      static_cast<void>(held(std::forward<Args>(args)...));  // a callable may return what nobody wants
+    } else {
+      return held(std::forward<Args>(args)...);
+    }
+  }
+  template <class Held>
   static constexpr Table inside{
-      [](void* at, Args&&... args) -> R { return (*static_cast<Held*>(at))(std::forward<Args>(args)...); },
+      [](void* at, Args&&... args) -> R { return invoke(*static_cast<Held*>(at), std::forward<Args>(args)...); },
       [](void* from, void* to) noexcept {
         ::new (to) Held(std::move(*static_cast<Held*>(from)));
         static_cast<Held*>(from)->~Held();
@@ -70,7 +78,7 @@ class Function<R(Args...)> {
       [](void* at) noexcept { static_cast<Held*>(at)->~Held(); }};
   template <class Held>
   static constexpr Table outside{
-      [](void* at, Args&&... args) -> R { return (**static_cast<Held**>(at))(std::forward<Args>(args)...); },
+      [](void* at, Args&&... args) -> R { return invoke(**static_cast<Held**>(at), std::forward<Args>(args)...); },
       [](void* from, void* to) noexcept { ::new (to) Held*(*static_cast<Held**>(from)); },
       [](void* at) noexcept { delete *static_cast<Held**>(at); }};
 

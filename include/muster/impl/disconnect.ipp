@@ -8,6 +8,19 @@
 namespace muster {
 inline namespace MUSTER_ABI {
 
+namespace detail {
+
+/// As much of a text as a close frame takes, cut between characters (RFC 6455, 5.5 and 5.5.1).
+[[nodiscard]] inline std::string_view close_text(std::string_view text) {
+  constexpr std::size_t longest = 123;
+  if (text.size() <= longest) return text;
+  std::size_t end = longest;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0U) == 0x80U) --end;
+  return text.substr(0, end);
+}
+
+}  // namespace detail
+
 MUSTER_INLINE void ConnectionManager::disconnect(ConnectionState& connection, CloseReason reason,
                                                  std::string_view text, bool socket_gone) {
   if (connection.ended()) {
@@ -62,9 +75,8 @@ MUSTER_INLINE void ConnectionManager::disconnect(ConnectionState& connection, Cl
     if (reason == CloseReason::lost) {
       connection.transport->abort();
     } else {
-      constexpr std::size_t longest_text = 123;
       const std::string_view said = text.empty() ? describe(reason).text : text;
-      connection.transport->close(protocol->close_code(reason), said.substr(0, longest_text));
+      connection.transport->close(protocol->close_code(reason), detail::close_text(said));
     }
   }
   connections_.erase(connection.id_);

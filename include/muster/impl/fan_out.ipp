@@ -284,7 +284,10 @@ MUSTER_INLINE void ConnectionManager::mark_dirty(ConnectionState& connection) {
   Loop& loop = *connection.loop;
   loop.dirty.push_back(&connection);
   if (std::exchange(loop.write_posted, true)) return;
-  (void)post(connection.loop, [at = &loop](ConnectionManager& manager) { manager.write_dirty(*at); });
+  // Twice round: the first time comes before the flushes that the handler at hand still posts, the second after them.
+  (void)post(connection.loop, [at = &loop](ConnectionManager& manager) {
+    (void)manager.post(at->shared_from_this(), [at](ConnectionManager& same) { same.write_dirty(*at); });
+  });
 }
 
 MUSTER_INLINE void ConnectionManager::write_dirty(Loop& loop) {
