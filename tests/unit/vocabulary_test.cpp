@@ -57,14 +57,14 @@ struct ThrowsWhenMoved {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("a Function that returns nothing takes a callable that returns something", "[function]") {
+TEST_CASE("a Function that returns nothing takes a callable that returns something", "[function]") {
   int calls = 0;
   Function<void()> function([&calls] { return ++calls; });
   function();
   CHECK(calls == 1);
 }
 
-TEST_CASE("A Function calls, moves and destroys what it holds, small or large", "[function]", Padded<1>,
+TEMPLATE_TEST_CASE("A Function calls, moves and destroys what it holds, small or large", "[function]", Padded<1>,
                    Padded<36>, Padded<37>, Padded<200>, ThrowsWhenMoved) {
   int alive = 0;
   {
