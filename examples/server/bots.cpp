@@ -49,7 +49,7 @@ class Bot final : public muster::Transport, public std::enable_shared_from_this<
   void connect() {
     const auto self = shared_from_this();
     manager_->open({}, self, executor_, [self](muster::Decision decision) {
-      if (!decision.accepted) return self->say("was refused: " + decision.error.message);
+      if (!decision.accepted) return self->say("was refused: " + decision.error.message, muster::LogLevel::warning);
       self->connection_ = std::move(decision.connection);
       // Not before the core has said connection_ack, which it does once this returns.
       (void)self->executor_->post([self] {
@@ -61,7 +61,10 @@ class Bot final : public muster::Transport, public std::enable_shared_from_this<
 
   muster::WriteResult write(const muster::Span*, std::size_t) override { return muster::WriteResult::done; }
   void close(std::uint16_t code, std::string_view text) override {
-    say("was closed: " + std::to_string(code) + " " + std::string(text));
+    // That the server stops is said once, not by each bot.
+    const bool is_going_away = code == muster::describe(muster::CloseReason::going_away).code;
+    say("was closed: " + std::to_string(code) + " " + std::string(text),
+        is_going_away ? muster::LogLevel::debug : muster::LogLevel::warning);
     abort();
   }
   void abort() override {
@@ -74,7 +77,7 @@ class Bot final : public muster::Transport, public std::enable_shared_from_this<
   void pause_reading(bool) override {}
 
  private:
-  void say(const std::string& what) { log_->log(muster::LogLevel::info, "bot " + name_ + " " + what); }
+  void say(const std::string& what, muster::LogLevel level) { log_->log(level, "bot " + name_ + " " + what); }
 
   /// `members` is what the payload has beside the room. No name here needs escaping.
   void command(std::string_view type, std::string_view members) {
