@@ -78,8 +78,8 @@ export class Shared {
 
   received({ from, data, at }) {
     if (data?.kind === 'shape') this.#merge(data.shape);
-    else if (data?.kind === 'chat') this.#log({ ...data, at, from: from.connection });
-    else if (data?.kind === 'shapes?') this.#takeTurn(from.connection);
+    else if (data?.kind === 'chat') this.#log({ ...data, at, from: from?.connection });
+    else if (data?.kind === 'shapes?') this.#takeTurn(from?.connection);
     else if (data?.kind === 'shapes') this.#learn(data);
   }
 

@@ -120,7 +120,7 @@ void add_server_flags(FlagSet& flags, Settings& settings, std::string& auth) {
   flags.value("tls-key", "FILE", "its private key (PEM)", "", non_empty(server.tls_key_file));
   flags.value("auth", "WHO", "required: anonymous (everyone, each a user of their own) or tokens:FILE", "",
               non_empty(auth));
-  flags.value("static", "DIR", "serve its files, index.html at /; --connect-rate-per-ip is then 600 unless given", "",
+  flags.value("static", "DIR", "serve its files, index.html at /", "",
               non_empty(settings.static_directory));
   flags.value("log-level", "NAME", "to standard error: debug, info, warning, error",
               show_choice(settings.log_level, log_levels),
@@ -145,10 +145,6 @@ Problem read_auth(const std::string& auth, Settings& settings) {
   settings.tokens_file = auth.substr(tokens.size());
   return {};
 }
-
-/// A browser takes a connection for each file of a page, and the rate counts them all: with the library's default a
-/// person who reloads a page five times would be sent away for a minute.
-constexpr std::size_t connect_rate_with_files = 600;
 
 /// What each flag alone cannot know.
 std::vector<std::string> problems_together(const Settings& settings) {
@@ -237,9 +233,6 @@ std::variant<Settings, Stop> read_flags(std::vector<std::string> arguments) {
     if (const Problem problem = read_rooms_by_prefix(settings.options, text); !problem.empty()) {
       return Stop{exit_usage, error_line("--rooms-by-prefix " + problem)};
     }
-  }
-  if (!settings.static_directory.empty() && app.count("--connect-rate-per-ip") == 0) {
-    settings.options.connect_rate_per_ip = connect_rate_with_files;
   }
   std::string lines;
   for (const std::string& problem : problems_together(settings)) lines += error_line(problem);

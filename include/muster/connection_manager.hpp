@@ -144,7 +144,7 @@ class IConnectionManager {
 
   // For adapters.
 
-  /// Reserves a place for an accepted socket. A refusal names `over_capacity` or `policy`, and when to come back.
+  /// Reserves a place for an accepted socket; whether it connects too often is asked by `open`. A refusal names `over_capacity` or `policy`, and when to come back.
   /// `now` is the adapter's executor's.
   [[nodiscard]] virtual Reservation reserve(const RemoteAddress& address, TimePoint now) = 0;
 
@@ -249,13 +249,13 @@ class IConnectionManager {
 /// The seams a manager is put together from. Protocols: at least one. The others have defaults: awareness and
 /// sessions in memory, no broker (one process), no observer.
 struct Components {
-  std::vector<std::shared_ptr<const Protocol>> protocols;
-  std::shared_ptr<AwarenessStore> awareness_store;
-  std::shared_ptr<SessionStore> session_store;
-  std::shared_ptr<Broker> broker;
-  std::shared_ptr<Observer> observer;
+  std::vector<std::shared_ptr<const Protocol>> protocols = {};
+  std::shared_ptr<AwarenessStore> awareness_store = nullptr;
+  std::shared_ptr<SessionStore> session_store = nullptr;
+  std::shared_ptr<Broker> broker = nullptr;
+  std::shared_ptr<Observer> observer = nullptr;
   /// Fixes every random choice (ids, epochs, the first heartbeat), for tests; none: from the system.
-  std::optional<std::uint64_t> random_seed;
+  std::optional<std::uint64_t> random_seed = std::nullopt;
 };
 
 /// Makes a manager. Who may connect and who may do what are always said: there is no default that lets anyone in.

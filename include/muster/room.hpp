@@ -33,7 +33,8 @@ struct RoomCounters {
 
 /// A handle to a room by its key. It never dangles: a room exists while it has members or unexpired history, and a
 /// handle to one that does not exist is a handle to an empty room. Looking never creates; publishing into a room
-/// without members does nothing unless the room keeps history.
+/// without members does nothing unless the room keeps history. It does not keep the manager: after that has gone it is
+/// a handle to an empty room, and publishing answers `unavailable`.
 ///
 /// Threads: every method from any thread, callbacks included.
 class Room {

@@ -135,12 +135,6 @@ TEST_CASE("a flag sets its field", "[flags]") {
   CHECK(settings.options.allowed_origins == std::vector<std::string>{"a.example", "[::1]:8080"});
 }
 
-TEST_CASE("the files of a page do not use up the rate of connections", "[flags]") {
-  CHECK(good({}).options.connect_rate_per_ip == muster::Options().connect_rate_per_ip);
-  CHECK(good({"--static", "page"}).options.connect_rate_per_ip == 600);
-  CHECK(good({"--static", "page", "--connect-rate-per-ip", "7"}).options.connect_rate_per_ip == 7);
-}
-
 TEST_CASE("what a flag shows as its default can be given to it", "[flags]") {
   muster::Options options;
   for (const auto& group : muster_server::option_flags()) {

@@ -38,6 +38,16 @@ TEST_CASE("a close text is cut to what a close frame holds", "[ending]") {
   CHECK(ann.close_text().size() <= 123);
 }
 
+TEST_CASE("a close text is cut between characters", "[ending]") {
+  CheckedSim sim;
+  const auto ann = sim.connect("ann");
+  std::string text;
+  for (int i = 0; i < 100; ++i) text += "\xc3\xa9";
+  (void)sim.manager().remove(ann.id(), CloseReason::kicked, text);
+  sim.run();
+  CHECK(ann.close_text() == text.substr(0, 122));
+}
+
 TEST_CASE("kick tells the client first, with the advice", "[ending]") {
   CheckedSim sim;
   const auto ann = sim.connect("ann");

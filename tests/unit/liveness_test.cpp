@@ -195,6 +195,17 @@ TEST_CASE("max_connections_per_ip and the connect rate refuse 429, and say when 
   CHECK(sim.connect("g", Dial().from(here)).is_open());
 }
 
+TEST_CASE("sockets that only ask for pages do not use up the connect rate", "[admission]") {
+  Options options;
+  options.connect_rate_per_ip = 2;
+  CheckedSim sim(options);
+  const auto here = RemoteAddress::v4(10, 0, 0, 1);
+  for (int request = 0; request < 10; ++request) CHECK(sim.manager().reserve(here, sim.now()));
+  CHECK(sim.connect("a", Dial().from(here)).is_open());
+  CHECK(sim.connect("b", Dial().from(here)).is_open());
+  CHECK_FALSE(sim.connect("c", Dial().from(here)).is_open());
+}
+
 TEST_CASE("max_connections_per_user refuses the new one, or closes the oldest", "[admission]") {
   Options options;
   options.max_connections_per_user = 2;

@@ -1,4 +1,6 @@
 // Rooms: who may come in, how many, and what is left when they go.
+#include "muster/auth/allow_all.hpp"
+#include "muster/auth/allow_anonymous.hpp"
 #include "support/checked_sim.hpp"
 
 namespace muster::test {
@@ -306,6 +308,21 @@ TEST_CASE("the options of a room follow the longest prefix", "[rooms]") {
   CHECK(sim.manager().room({"", "canvas:1"})->options().room_capacity == 5);
   CHECK(sim.manager().room({"", "canvas:vip:1"})->options().room_capacity == 7);
   CHECK(sim.manager().room({"", "other"})->options().room_capacity == 100);
+}
+
+TEST_CASE("a handle to a room does not keep the manager", "[rooms]") {
+  Components components;
+  components.protocols = {std::make_shared<JsonProtocol>()};
+  auto manager = make_connection_manager({}, std::make_shared<AllowAnonymous>(), std::make_shared<AllowAll>(),
+                                         std::move(components));
+  const auto room = manager->room({"", "r"});
+  const std::weak_ptr<IConnectionManager> gone = manager;
+  manager.reset();
+  CHECK(gone.expired());
+  CHECK(room->size() == 0);
+  std::optional<errc> answer;
+  room->publish(json("1"), {}, {}, [&answer](Result<Published> result) { answer = result.error().code; });
+  CHECK(answer == errc::unavailable);
 }
 
 }  // namespace

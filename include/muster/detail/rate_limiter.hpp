@@ -44,14 +44,9 @@ class TokenBucket {
   TimePoint last_{};
 };
 
-/// Connections and connects of each address: IPv4 whole, IPv6 by /64, one host's usual share (RFC 6177).
+/// Sockets and connects of each address: IPv4 whole, IPv6 by /64, one host's usual share (RFC 6177).
 class AddressTable {
  public:
-  enum class Verdict : std::uint8_t { admitted, too_many_connections, too_many_connects };
-  struct Answer {
-    Verdict verdict = Verdict::admitted;
-    std::chrono::milliseconds retry_after{0};
-  };
   using Key = std::array<std::uint8_t, 16>;
 
   [[nodiscard]] static Key key_of(const RemoteAddress& address) {
@@ -62,28 +57,30 @@ class AddressTable {
     return key;
   }
 
-  /// Takes a place and counts a connect; a refused attempt counts for nothing.
-  [[nodiscard]] Answer admit(const Key& key, const Options& options, TimePoint now) {
+  /// Takes a place for a socket. False: the address has as many as it may, or the table is full.
+  [[nodiscard]] bool take_place(const Key& key, const Options& options, TimePoint now) {
     Lock lock(mutex_);
-    if (entries_.size() >= bound && entries_.find(key) == entries_.end()) prune_locked(options, now);
-    if (entries_.size() >= bound && entries_.find(key) == entries_.end()) {
-      return {Verdict::too_many_connects, options.connect_rate_window};
+    Entry* entry = find_or_add(key, options, now);
+    if (entry == nullptr) return false;
+    if (options.max_connections_per_ip != 0 && entry->connections >= options.max_connections_per_ip) return false;
+    ++entry->connections;
+    return true;
+  }
+
+  /// Counts a connect, or answers how long until one may come (0: counted); a refused one counts for nothing.
+  [[nodiscard]] std::chrono::milliseconds count_connect(const Key& key, const Options& options, TimePoint now) {
+    if (options.connect_rate_per_ip == 0) return std::chrono::milliseconds(0);
+    Lock lock(mutex_);
+    Entry* entry = find_or_add(key, options, now);
+    if (entry == nullptr) return options.connect_rate_window;
+    forget_old(*entry, options, now);
+    if (entry->connects.size() >= options.connect_rate_per_ip) {
+      const auto wait =
+          std::chrono::ceil<std::chrono::milliseconds>(entry->connects.front() + options.connect_rate_window - now);
+      return std::max(wait, std::chrono::milliseconds(1));
     }
-    Entry& entry = entries_[key];
-    forget_old(entry, options, now);
-    if (options.max_connections_per_ip != 0 && entry.connections >= options.max_connections_per_ip) {
-      return {Verdict::too_many_connections, std::chrono::seconds(1)};
-    }
-    if (options.connect_rate_per_ip != 0) {
-      if (entry.connects.size() >= options.connect_rate_per_ip) {
-        const auto wait = std::chrono::ceil<std::chrono::milliseconds>(entry.connects.front() +
-                                                                       options.connect_rate_window - now);
-        return {Verdict::too_many_connects, std::max(wait, std::chrono::milliseconds(1))};
-      }
-      entry.connects.push_back(now);
-    }
-    ++entry.connections;
-    return {};
+    entry->connects.push_back(now);
+    return std::chrono::milliseconds(0);
   }
 
   void release(const Key& key) {
@@ -117,6 +114,12 @@ class AddressTable {
       return static_cast<std::size_t>(hash);
     }
   };
+  /// Null: the table is full, and nothing in it is old.
+  Entry* find_or_add(const Key& key, const Options& options, TimePoint now) {
+    if (entries_.size() >= bound && entries_.find(key) == entries_.end()) prune_locked(options, now);
+    if (entries_.size() >= bound && entries_.find(key) == entries_.end()) return nullptr;
+    return &entries_[key];
+  }
   static void forget_old(Entry& entry, const Options& options, TimePoint now) {
     while (!entry.connects.empty() && entry.connects.front() + options.connect_rate_window <= now) {
       entry.connects.pop_front();

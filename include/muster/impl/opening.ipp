@@ -23,18 +23,10 @@ MUSTER_INLINE Reservation ConnectionManager::reserve(const RemoteAddress& addres
 
   const auto key = detail::AddressTable::key_of(address);
   const bool known = key != detail::AddressTable::Key{};
-  if (known) {
-    const auto answer = addresses_.admit(key, options_, now_there);
-    using Verdict = detail::AddressTable::Verdict;
-    if (answer.verdict != Verdict::admitted) {
-      --reserved_;
-      if (answer.verdict == Verdict::too_many_connections) {
-        ++counters_.refused_per_ip;
-        return refused(CloseReason::policy, "Too many connections from this address", answer.retry_after);
-      }
-      ++counters_.refused_rate;
-      return refused(CloseReason::policy, "Too many connection attempts from this address", answer.retry_after);
-    }
+  if (known && !addresses_.take_place(key, options_, now_there)) {
+    --reserved_;
+    ++counters_.refused_per_ip;
+    return refused(CloseReason::policy, "Too many connections from this address", std::chrono::seconds(1));
   }
   return Reservation([weak = weak_from_this(), key, known] {
     if (const auto manager = weak.lock()) {
@@ -85,6 +77,15 @@ MUSTER_INLINE std::uint64_t ConnectionManager::open(OpenRequest request, std::sh
   if (!request.reservation) {
     request.reservation = reserve(request.remote_address, executor->now());
     if (!request.reservation) return refuse(request.reservation.refusal(), request.reservation.error());
+  }
+  const auto address = detail::AddressTable::key_of(request.remote_address);
+  if (address != detail::AddressTable::Key{}) {
+    const auto wait = addresses_.count_connect(address, options_, executor->now());
+    if (wait.count() != 0) {
+      ++counters_.refused_rate;
+      return refuse(CloseReason::policy,
+                    {errc::unavailable, "Too many connection attempts from this address", wait});
+    }
   }
 
   const LoopPtr loop = loop_for(executor);

@@ -295,13 +295,12 @@ namespace detail {
 /// A room by its key: looks it up each time, so that it is never one that has ended.
 class RoomHandle final : public Room {
  public:
-  RoomHandle(std::shared_ptr<ConnectionManager> manager, const RoomTable& rooms, RoomKey key)
-      : manager_(std::move(manager)), rooms_(rooms), key_(std::move(key)) {}
+  /// `rooms` is the manager's. Weak, because hooks that the manager keeps hold handles.
+  RoomHandle(std::weak_ptr<ConnectionManager> manager, const RoomTable& rooms, RoomKey key, RoomOptions options)
+      : manager_(std::move(manager)), rooms_(rooms), key_(std::move(key)), options_(options) {}
 
   [[nodiscard]] const RoomKey& key() const noexcept override { return key_; }
-  [[nodiscard]] const RoomOptions& options() const noexcept override {
-    return manager_->options().room_options(key_.name);
-  }
+  [[nodiscard]] const RoomOptions& options() const noexcept override { return options_; }
   [[nodiscard]] std::size_t size() const override {
     return read<std::size_t>([](const RoomState& room) { return room.member_count(); });
   }
@@ -324,12 +323,18 @@ class RoomHandle final : public Room {
     });
   }
   void publish(const Payload& payload, Delivery delivery, ConnectionId exclude, PublishDone done) override {
-    manager_->publish(key_, payload, std::move(delivery), exclude, std::move(done));
+    if (const auto manager = manager_.lock()) {
+      manager->publish(key_, payload, std::move(delivery), exclude, std::move(done));
+    } else if (done) {
+      done(Error{errc::unavailable, "The connection manager is gone", {}});
+    }
   }
   std::size_t send_to(const std::function<bool(const Member&)>& chosen, const Payload& payload) override {
     std::size_t reached = 0;
+    const auto manager = manager_.lock();
+    if (!manager) return 0;
     for (const Member& member : members()) {
-      if (chosen(member)) reached += manager_->send_in_room(member.connection, key_.name, payload);
+      if (chosen(member)) reached += manager->send_in_room(member.connection, key_.name, payload);
     }
     return reached;
   }
@@ -337,20 +342,23 @@ class RoomHandle final : public Room {
  private:
   template <class T, class Read>
   [[nodiscard]] T read(Read get) const {
-    const RoomPtr room = rooms_.find(key_);
+    const auto manager = manager_.lock();
+    const RoomPtr room = manager ? rooms_.find(key_) : nullptr;
     if (!room) return T{};
     Lock lock(room->mutex);
     return get(*room);
   }
-  const std::shared_ptr<ConnectionManager> manager_;
+  const std::weak_ptr<ConnectionManager> manager_;
   const RoomTable& rooms_;
   const RoomKey key_;
+  const RoomOptions options_;
 };
 
 }  // namespace detail
 
 MUSTER_INLINE std::shared_ptr<Room> ConnectionManager::room(RoomKey key) {
-  return std::make_shared<detail::RoomHandle>(shared_from_this(), rooms_, std::move(key));
+  const RoomOptions& kind = options_.room_options(key.name);
+  return std::make_shared<detail::RoomHandle>(weak_from_this(), rooms_, std::move(key), kind);
 }
 
 /// A room's message without a seq, to one member.
