@@ -144,7 +144,7 @@ TEST_CASE("awareness_query answers with the current state", "[awareness]") {
   CHECK(room.bob.reply()->list("states").size() == 1);
 }
 
-TEST_CASE("a newer connection of the same user takes a client id over; the old one is not_owner then", "[awareness]") {
+TEST_CASE("a newer connection of the same user takes a client id over, the old one is not_owner then", "[awareness]") {
   Pair room;
   room.ann.aware("r", R"({"x":1})", 9, "a");
   room.sim.advance(50ms);

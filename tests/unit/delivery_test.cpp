@@ -4,7 +4,7 @@
 namespace muster::test {
 namespace {
 
-TEST_CASE("a message reaches the others in the room with seq, epoch and sender; the publisher gets an ack", "[delivery]") {
+TEST_CASE("a message reaches the others in the room with seq, epoch and sender, the publisher gets an ack", "[delivery]") {
   CheckedSim sim;
   const auto ann = sim.connect("ann");
   const auto bob = sim.connect("bob");

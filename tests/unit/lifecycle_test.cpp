@@ -262,7 +262,7 @@ TEST_CASE("an id of the embedder's own is kept, and a taken one refused", "[life
   CHECK(sim.manager().metrics().reserved == 1);
 }
 
-TEST_CASE("ten invalid messages in a row close 1008; a good one starts the count again", "[lifecycle]") {
+TEST_CASE("ten invalid messages in a row close 1008, a good one starts the count again", "[lifecycle]") {
   CheckedSim sim;
   const auto ann = sim.connect("ann");
   for (int i = 0; i < 9; ++i) ann.raw("no json");

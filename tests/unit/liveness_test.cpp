@@ -102,7 +102,7 @@ TEST_CASE("an idle day costs almost nothing", "[liveness]") {
   CHECK(ann.executor()->posts() - before < 24 * 60 * 10);
 }
 
-TEST_CASE("a ping of the client is answered with a pong frame; ping messages with their payload", "[liveness]") {
+TEST_CASE("a ping of the client is answered with a pong frame, ping messages with their payload", "[liveness]") {
   CheckedSim sim;
   const auto ann = sim.connect("ann");
   ann.say("ping", R"({"n":[1,2]})");

@@ -176,7 +176,7 @@ TEST_CASE("close_on_permission_denied closes 4003 beside the error", "[rooms]") 
   CHECK(sim.is_empty());
 }
 
-TEST_CASE("an authorizer that never answers is answered unavailable; the late answer does nothing", "[rooms]") {
+TEST_CASE("an authorizer that never answers is answered unavailable, the late answer does nothing", "[rooms]") {
   CheckedSim sim;
   const auto ann = sim.connect("ann");
   sim.authorizer->answer = Answer::never();

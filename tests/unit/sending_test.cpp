@@ -104,7 +104,7 @@ TEST_CASE("lookups answer unknown ids with nothing and create nothing", "[lookup
   CHECK(told);
 }
 
-TEST_CASE("lookups by id, user, tenant, room; all by pages in a stable order", "[lookups]") {
+TEST_CASE("lookups by id, user, tenant, room, all by pages in a stable order", "[lookups]") {
   CheckedSim sim({}, 2);
   std::vector<Client> clients;
   for (std::size_t i = 0; i < 25; ++i) {
@@ -173,7 +173,7 @@ TEST_CASE("a handler serves a type of the embedder's: it gets the raw payload an
   CHECK(ann.error() == "unknown_message");
 }
 
-TEST_CASE("a handler that throws closes that connection 1011; nothing else notices", "[handlers]") {
+TEST_CASE("a handler that throws closes that connection 1011, nothing else notices", "[handlers]") {
   CheckedSim sim;
   sim.manager().on("boom", [](Connection&, const Payload&) { throw std::runtime_error("boom"); });
   const auto ann = sim.connect("ann");
@@ -186,7 +186,7 @@ TEST_CASE("a handler that throws closes that connection 1011; nothing else notic
   CHECK(sim.manager().connection_count() == 1);
 }
 
-TEST_CASE("handlers and hooks are registered before the first open; later is a logic error", "[handlers]") {
+TEST_CASE("handlers and hooks are registered before the first open, later is a logic error", "[handlers]") {
   CheckedSim sim;
   sim.connect("ann");
   CHECK_THROWS_AS(sim.manager().on("late", nullptr), std::logic_error);
