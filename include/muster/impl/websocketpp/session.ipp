@@ -295,6 +295,7 @@ MUSTER_INLINE void Session::close_descriptor(CloseReason cause, bool reset) {
   loop_->remove(*this);
   loop_->sockets.fetch_sub(1);
   if (extra_) site_->extra_sockets.fetch_sub(1);
+  if (opening_) opening_->reservation.release();  // the descriptor is closed, and a loop that ends runs no more tasks
   // The rest is a task of its own: this may be below websocketpp, or below a call of the core's.
   asio::post(loop_->context, [self = std::move(self_), cause] { self->bury(cause); });
 }
