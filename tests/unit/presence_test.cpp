@@ -1,5 +1,8 @@
 // Presence: who came and who went, told to those whom it concerns, in batches.
+#include "muster/auth/allow_all.hpp"
+#include "muster/auth/allow_anonymous.hpp"
 #include "support/checked_sim.hpp"
+#include "support/live_allocations.hpp"
 
 namespace muster::test {
 namespace {
@@ -150,6 +153,36 @@ TEST_CASE("scope none: nobody is told about anybody", "[presence]") {
   CHECK(bob.count("user_online") == 0);
   CHECK(bob.count("user_offline") == 0);
   CHECK(bob.count("presence") == 0);
+}
+
+TEST_CASE("scope none: who came and went is not kept for anybody", "[presence]") {
+  Components components;
+  components.protocols = {std::make_shared<JsonProtocol>()};
+  const auto manager = make_connection_manager(with(PresenceScope::none), std::make_shared<AllowAnonymous>(),
+                                               std::make_shared<AllowAll>(), std::move(components));
+  const auto executor = std::make_shared<ManualExecutor>();
+  const auto enter = [&] {
+    auto pipe = std::make_shared<MemoryTransport>(executor);
+    pipe->open(manager, {});
+    executor->run_ready();
+    pipe->receive(R"({"type":"join","payload":{"room":"r"}})");
+    executor->run_ready();
+    return pipe;
+  };
+  const auto stays = enter();
+  const auto come_and_go = [&](int times) {
+    for (int i = 0; i < times; ++i) {
+      enter()->hang_up();
+      executor->run_ready();
+    }
+  };
+  come_and_go(20);
+  const auto before = live_allocations.load();
+  come_and_go(200);
+  CHECK(live_allocations < before + 50);
+  CHECK(manager->connection_count() == 1);
+  manager->shutdown(nullptr);
+  executor->run_ready();
 }
 
 TEST_CASE("presence_query answers by users and by room", "[presence]") {

@@ -167,6 +167,8 @@ TEST_CASE("health checks are answered when every place is taken", "[websocketpp]
   CHECK(f.ask(RawClient::upgrade_request()) == 503);
 }
 
+// Not under the sanitizers of memory: they look at pointers through a pipe, which takes descriptors too.
+#if !defined(__SANITIZE_ADDRESS__)
 TEST_CASE("without descriptors the acceptor waits, and goes on when there are some", "[websocketpp][http]") {
   Fixture f;
   f.listen();
@@ -194,3 +196,4 @@ TEST_CASE("without descriptors the acceptor waits, and goes on when there are so
     CHECK(f.status(*client) == 101);
   }
 }
+#endif

@@ -122,10 +122,10 @@ MUSTER_INLINE void ConnectionManager::on_broker_state(const BrokerState& state) 
     if (state.kind == BrokerState::Kind::member) {
       if (state.value) {
         if (!room->remote_members.emplace(state.owner, state.user).second) return;
-        room->presence.joined(state.owner, state.user);
+        if (options_.presence_scope != PresenceScope::none) room->presence.joined(state.owner, state.user);
       } else {
         if (room->remote_members.erase(state.owner) == 0) return;
-        room->presence.left(state.owner, state.user);
+        if (options_.presence_scope != PresenceScope::none) room->presence.left(state.owner, state.user);
       }
     } else {
       std::uint64_t& mark = room->awareness[state.key];

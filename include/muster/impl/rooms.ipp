@@ -100,7 +100,8 @@ MUSTER_INLINE ConnectionManager::Entered ConnectionManager::admit(ConnectionStat
   room.members[connection.id_] = {user, &part};
   ++part.members;
   entered.first_of_user = ++room.users[user] == 1;
-  room.presence.joined(connection.id_, user);
+  const bool tells = options_.presence_scope != PresenceScope::none;
+  if (tells) room.presence.joined(connection.id_, user);
   if (entered.first_of_user && options_.presence_scope == PresenceScope::shared_rooms) room.presence.online(user);
   entered.part = &part;
   entered.position = {room.epoch, room.last_seq};
@@ -112,7 +113,7 @@ MUSTER_INLINE ConnectionManager::Entered ConnectionManager::admit(ConnectionStat
     for (const auto& [id, remote] : room.remote_members) entered.members.push_back({id, remote});
   }
   room.presence.list_told();
-  entered.flush_state = options_.presence_scope != PresenceScope::none && !std::exchange(room.state_flush_due, true);
+  entered.flush_state = tells && !std::exchange(room.state_flush_due, true);
   return entered;
 }
 
@@ -165,10 +166,12 @@ MUSTER_INLINE void ConnectionManager::leave(ConnectionState& connection, std::si
     --part.members;
     const auto user = room->users.find(connection.identity_->user);
     if (--user->second == 0) room->users.erase(user);
-    if (!detail::mutant(detail::Mutant::skip_presence_left)) {
-      room->presence.left(connection.id_, connection.identity_->user);
+    if (options_.presence_scope != PresenceScope::none) {  // what nobody is told would never be flushed
+      if (!detail::mutant(detail::Mutant::skip_presence_left)) {
+        room->presence.left(connection.id_, connection.identity_->user);
+      }
+      flush_state = !std::exchange(room->state_flush_due, true);
     }
-    flush_state = options_.presence_scope != PresenceScope::none && !std::exchange(room->state_flush_due, true);
   }
   if (!reason) {  // a disconnect clears awareness in a step of its own
     mark_removed(*connection.loop, awareness_->remove_all_for_connection(connection.id_, room->key));
