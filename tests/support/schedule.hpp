@@ -4,6 +4,7 @@
 // executors run there, as they might on other threads.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
@@ -78,8 +79,9 @@ class SimExecutor final : public Executor {
 
   Schedule& schedule_;
   ManualExecutor loop_;
-  std::size_t posts_ = 0;
-  std::size_t fails_in_ = 0;
+  // Tests with real threads post from them.
+  std::atomic<std::size_t> posts_{0};
+  std::atomic<std::size_t> fails_in_{0};
 };
 
 class Schedule {
