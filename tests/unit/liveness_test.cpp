@@ -206,6 +206,45 @@ TEST_CASE("sockets that only ask for pages do not use up the connect rate", "[ad
   CHECK_FALSE(sim.connect("c", Dial().from(here)).is_open());
 }
 
+TEST_CASE("messages and bytes beyond their rate are refused, and pass again later", "[rates]") {
+  Options options;
+  const bool by_bytes = GENERATE(false, true);
+  options.message_rate = by_bytes ? 0 : 2;  // the burst is twice the rate
+  options.byte_rate = by_bytes ? 60 : 0;
+  CheckedSim sim(options);
+  const auto ann = sim.connect("ann");
+  for (int i = 0; i < 12; ++i) ann.say("ping", "{}");
+  sim.run();
+  CHECK(ann.count("pong") >= 2);
+  CHECK(ann.count("pong") <= 4);
+  CHECK(ann.count("error") == 12 - ann.count("pong"));
+  REQUIRE(ann.last("error"));
+  CHECK(ann.last("error")->text("code") == "rate_limited");
+  CHECK(ann.last("error")->number("retry_after_ms") > 0);
+  const auto before = ann.count("pong");
+  sim.advance(2s);
+  ann.say("ping", "{}");
+  sim.run();
+  CHECK(ann.count("pong") == before + 1);
+  CHECK(ann.is_open());
+}
+
+TEST_CASE("who goes on after refusals in a row, or sends frames without end, is closed 1008", "[rates]") {
+  Options options;
+  options.message_rate = 1;
+  options.rate_limited_max = 5;
+  options.frame_rate = 20;
+  CheckedSim sim(options);
+  const auto ann = sim.connect("ann");
+  for (int i = 0; i < 10; ++i) ann.say("ping", "{}");
+  sim.run();
+  CHECK(ann.close_code() == 1008);
+  const auto bob = sim.connect("bob");
+  for (int i = 0; i < 50; ++i) bob.pong();
+  sim.run();
+  CHECK(bob.close_code() == 1008);
+}
+
 TEST_CASE("max_connections_per_user refuses the new one, or closes the oldest", "[admission]") {
   Options options;
   options.max_connections_per_user = 2;
