@@ -10,7 +10,7 @@ install(DIRECTORY include/muster DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
 # Each component has a targets file of its own, so that an absent dependency of one does not spoil the others.
 install(TARGETS muster muster_header_only EXPORT muster_core)
 install(EXPORT muster_core NAMESPACE muster:: DESTINATION ${MUSTER_CMAKE_DIR} FILE muster-core-targets.cmake)
-foreach(component json websocketpp)
+foreach(component json websocketpp jwt)
   if(TARGET muster_${component})
     install(TARGETS muster_${component} muster_${component}_header_only EXPORT muster_${component})
     install(EXPORT muster_${component} NAMESPACE muster:: DESTINATION ${MUSTER_CMAKE_DIR}
@@ -21,7 +21,7 @@ endforeach()
 configure_package_config_file(cmake/muster-config.cmake.in muster-config.cmake INSTALL_DESTINATION ${MUSTER_CMAKE_DIR})
 write_basic_package_version_file(muster-config-version.cmake COMPATIBILITY SameMinorVersion)
 install(FILES "${PROJECT_BINARY_DIR}/muster-config.cmake" "${PROJECT_BINARY_DIR}/muster-config-version.cmake"
-              cmake/FindAsio.cmake cmake/FindRapidJSON.cmake cmake/FindWebsocketpp.cmake
+              cmake/FindAsio.cmake cmake/FindLibjwt.cmake cmake/FindRapidJSON.cmake cmake/FindWebsocketpp.cmake
         DESTINATION ${MUSTER_CMAKE_DIR})
 
 # muster_install_pkgconfig(<name> <library> <what it is> REQUIRES <packages> CFLAGS <flags> LIBS <flags>)
@@ -39,5 +39,9 @@ if(TARGET muster_json)
 endif()
 if(TARGET muster_websocketpp)
   muster_install_pkgconfig(muster-websocketpp muster_websocketpp "muster's WebSocket transport, on websocketpp and Asio"
-                           REQUIRES "muster = ${PROJECT_VERSION}, openssl" CFLAGS "-DASIO_STANDALONE -DASIO_DISABLE_STD_ALIGNED_ALLOC")
+                           REQUIRES "muster = ${PROJECT_VERSION}, openssl, zlib" CFLAGS "-DASIO_STANDALONE -DASIO_DISABLE_STD_ALIGNED_ALLOC")
+endif()
+if(TARGET muster_jwt)
+  muster_install_pkgconfig(muster-jwt muster_jwt "muster's JWT authenticator, on libjwt"
+                           REQUIRES "muster = ${PROJECT_VERSION}, libjwt, libcrypto")
 endif()

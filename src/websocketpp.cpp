@@ -1,2 +1,3 @@
-// The compiled websocketpp transport.
+// The compiled websocketpp transport, and what attach compiles.
 #include <muster/impl/websocketpp.ipp>
+#include <muster/impl/websocketpp_attach.ipp>

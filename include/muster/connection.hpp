@@ -18,6 +18,8 @@ inline namespace MUSTER_ABI {
 /// A connection as it was at one moment. Copies are cheap.
 struct ConnectionInfo {
   ConnectionId id;
+  /// The id others know it by: that of its session's first connection.
+  ConnectionId member;
   std::string user;
   std::string tenant;
   std::vector<std::string> roles;

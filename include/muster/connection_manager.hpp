@@ -90,7 +90,7 @@ struct OpenRequest {
   std::vector<std::string> subprotocols;
   /// How frames are written for this connection; none: WebSocketFormat.
   std::shared_ptr<const WireFormat> wire_format;
-  /// An id of the caller's own; 0: the manager makes one. One that is taken is refused with `invalid_message`.
+  /// An id of the caller's own (its session does not resume); 0: one is made. A taken one is `invalid_message`.
   ConnectionId id;
 };
 
@@ -99,11 +99,14 @@ struct Decision {
   bool accepted = false;
   /// The connection, when accepted; the adapter passes it to received, writable and closed.
   std::shared_ptr<Connection> connection;
-  /// The subprotocol to name in the upgrade's answer; empty: none.
+  /// The subprotocol to name in the upgrade's answer, also of one that is closed at once; empty: none.
   std::string subprotocol;
   /// When refused: describe(reason).http_status answers the upgrade, `error` says why and when to come back.
   CloseReason reason = CloseReason::normal;
   Error error;
+  /// When refused: what the clients of the protocol that was chosen know as the reason's code; for RefuseWith::close_code.
+  /// 0: none was chosen, and describe(reason).code holds.
+  std::uint16_t close_code = 0;
   /// When refused: the place, to be held until the socket that carries the refusal is closed.
   Reservation reservation;
 };
@@ -118,14 +121,33 @@ using LeaveHook = std::function<void(Connection&, const RoomKey&, std::optional<
 using DisconnectHook = std::function<void(Connection&, CloseReason)>;
 using UserHook = std::function<void(const UserKey&)>;
 
+/// What became of a queued message: its id in the user's queue, and how many older ones had to go for it.
+using QueuedDone = Function<void(Result<Queued>)>;
+
+/// What a drain did.
+struct Drained {
+  std::size_t closed = 0;  ///< connections that were there
+  std::size_t forced = 0;  ///< of them, sockets that had to be cut
+};
+
 /// One connection's whole story, for the person who is paged.
 struct Explanation {
   ConnectionInfo info;
   Connection::Counters counters;
   std::string protocol;
   std::size_t waiting_commands = 0;
+  /// Fed from history, because it does not keep up.
   bool behind = false;
+  /// How long the oldest unsent byte has waited.
+  std::chrono::milliseconds unsent_age{0};
+  /// States it will be told newest only, because it was behind.
+  std::size_t conflated = 0;
   std::chrono::milliseconds since_last_inbound{0};
+  /// None: it has not been pinged, or the answer is due.
+  std::optional<std::chrono::milliseconds> since_last_pong;
+  std::optional<WallTime> expires_at;
+  /// Whether its session was resumed.
+  bool resumed = false;
   std::optional<CloseReason> close_reason;
 };
 
@@ -155,7 +177,8 @@ class IConnectionManager {
                              std::shared_ptr<Executor> executor, OpenDone done) = 0;
   /// Executor. The peer went away before the answer: `done` will not be called, and the place is given back.
   virtual void cancel_open(const std::shared_ptr<Executor>& executor, std::uint64_t opening) = 0;
-  /// Executor. One whole message came in (FrameKind::text, binary), or a ping or pong.
+  /// Executor. One whole message came in (FrameKind::text, binary), or a ping or pong. FrameKind::continuation, without
+  /// bytes: a frame that did not end its message; it counts against `frame_rate`, as every frame does.
   virtual void received(Connection& connection, FrameKind kind, std::string_view bytes) = 0;
   /// Executor. The batch that answered `pending` is through.
   virtual void writable(Connection& connection) = 0;
@@ -210,9 +233,12 @@ class IConnectionManager {
   // Sending. Each returns how many connections it was handed to.
 
   virtual std::size_t send(ConnectionId id, const Payload& payload) = 0;
-  /// To all of a user's connections. Delivery::queued is answered `not_supported` until there are offline queues.
-  [[nodiscard]] virtual Result<std::size_t> send_to_user(const UserKey& user, const Payload& payload,
-                                                         const Delivery& delivery) = 0;
+  /// To all of a user's connections. Delivery::queued is stored first, until a connection of the user acknowledges it;
+  /// who is online gets it at once, who is not with the next connection. `done`, if given, is called once, from any
+  /// thread, when it is stored: `unavailable` when the store does not take it (then it is not sent either), `too_large`
+  /// when no queue can hold it. Other deliveries call it at once, with queue id 0.
+  virtual std::size_t send_to_user(const UserKey& user, const Payload& payload, const Delivery& delivery,
+                                   QueuedDone done = nullptr) = 0;
   virtual std::size_t send_to_user(const UserKey& user, const Payload& payload) = 0;
   virtual std::size_t send_to_users(const std::vector<UserKey>& users, const Payload& payload) = 0;
   virtual std::size_t send_to_tenant(std::string_view tenant, const Payload& payload) = 0;
@@ -231,13 +257,20 @@ class IConnectionManager {
   virtual void close_all(CloseReason reason, std::string text, Function<void(std::size_t)> done) = 0;
   /// Runs the periodic sweep now on every executor; `done` gets how many findings once all have run.
   virtual void sweep_now(Function<void(std::size_t)> done) = 0;
-  /// For deploys; answered `not_supported` until there is one.
+  /// Ends what was granted, with `revoked`: no grace, and no session that could resume. Returns how many connections.
+  /// That the same credentials are refused from now on is the authenticator's part.
+  virtual std::size_t revoke(const UserKey& user) = 0;
+  virtual std::size_t revoke(ConnectionId id) = 0;
+  virtual std::size_t revoke_tenant(std::string_view tenant) = 0;
+  /// For deploys: takes no more connections, tells every client when to come back (a time drawn from
+  /// `reconnect_window`, so that they do not all come at once), and closes them one by one within `deadline`, with
+  /// going_away. Sockets that are not gone by then are cut. `done` gets the counts once every socket is gone.
   virtual void drain(std::chrono::milliseconds deadline, std::chrono::milliseconds reconnect_window,
-                     Function<void(Result<std::size_t>)> done) = 0;
+                     Function<void(Drained)> done) = 0;
   /// Takes no more connections, closes all with going_away, and calls `done` when every socket is gone. After it:
   /// stop the listeners, then the executors, then let the manager go.
   virtual void shutdown(Function<void()> done) = 0;
-  /// Whether new connections are taken: false from the start of `shutdown`.
+  /// Whether new connections are taken: false from the start of `drain` or `shutdown`.
   [[nodiscard]] virtual bool is_ready() const = 0;
 
  protected:

@@ -23,6 +23,9 @@ struct Metrics {
   std::size_t users = 0;
   std::size_t rooms = 0;
   std::size_t awareness_entries = 0;
+  std::size_t sessions_held = 0;  ///< dropped, and still present to others
+  std::size_t history_bytes = 0;  ///< history and idempotency keys of all rooms
+  std::size_t block_bytes = 0;    ///< encoded frames that wait for a peer; with history_bytes what `total_bytes` bounds
   // Since the start.
   std::uint64_t connections_total = 0;
   std::uint64_t refused_capacity = 0;
@@ -38,10 +41,16 @@ struct Metrics {
   std::uint64_t blocks = 0;      ///< encoded batches
   std::uint64_t conflated = 0;
   std::uint64_t gaps = 0;
+  std::uint64_t history_dropped = 0;  ///< messages that history gave up because of `total_bytes` or `tenant_bytes`
   std::uint64_t errors = 0;       ///< error events sent
   std::uint64_t rate_limited = 0;
   std::uint64_t callback_failures = 0;
   std::uint64_t sweep_findings = 0;
+  std::uint64_t resumes = 0;
+  std::uint64_t resumes_failed = 0;
+  std::uint64_t queued = 0;         ///< messages put into offline queues
+  std::uint64_t queue_dropped = 0;  ///< that had to go for newer ones
+  std::uint64_t session_store_failures = 0;
   std::uint64_t lost = 0;  ///< connections of an executor that stopped under them
 };
 

@@ -87,12 +87,14 @@ struct Options {
   // Budgets of one connection (0 = no limit).
   std::size_t max_message_bytes = 64 * 1024;
   std::size_t message_rate = 100;             ///< a second; the burst is twice that
-  std::size_t byte_rate = 1024 * 1024;        ///< a second; the burst is twice that
+  /// A second; the burst is twice that. Charged: what comes in, and the answers a client asks for; after a large answer
+  /// the next command waits.
+  std::size_t byte_rate = 1024 * 1024;
   std::size_t frame_rate = 500;               ///< a second, fragments and pings included
   std::size_t rate_limited_max = 50;          ///< refusals in a row, then close
   std::size_t invalid_messages_max = 10;      ///< in a row, then close
   std::size_t rooms_per_connection = 128;
-  std::size_t rooms_created_per_minute = 60;
+  std::size_t rooms_created_per_minute = 60;  ///< by joining rooms that do not exist; others cost nothing
   std::size_t awareness_per_connection = 16;
   std::size_t awareness_state_bytes = 4 * 1024;
   std::size_t room_name_bytes = 256;
@@ -109,7 +111,10 @@ struct Options {
   std::size_t unsent_hard_bytes = 1024 * 1024;
   std::chrono::milliseconds unsent_age = std::chrono::seconds(10);
 
-  // Budgets of all together (0 = no limit): history, queues.
+  // Budgets of all together (0 = no limit): what rooms keep of their past, history and idempotency keys; against the
+  // first count encoded frames that wait for peers, too.
+  /// Beyond one of them the oldest history is dropped, of the tenant that has too much or of all: a member that was
+  /// behind is told a gap. Offline queues are bounded by their SessionStore (MemorySessionLimits).
   std::size_t total_bytes = std::size_t{512} * 1024 * 1024;
   std::size_t tenant_bytes = std::size_t{128} * 1024 * 1024;
 
@@ -131,8 +136,10 @@ struct Options {
   std::size_t offline_messages = 100;
   std::size_t offline_bytes = 256 * 1024;
   std::chrono::milliseconds offline_age = std::chrono::hours(24);
-  std::size_t idempotency_keys = 1024;  ///< remembered per room
-  std::size_t idempotency_key_bytes = 64;
+  /// Remembered per room, in this process; 0: a publish with a key is refused. When there are too many the user with the
+  /// most loses its oldest. Each costs about 350 bytes.
+  std::size_t idempotency_keys = 1024;
+  std::size_t idempotency_key_bytes = 64;  ///< muster.v1.json takes no longer ones
   std::chrono::milliseconds idempotency_age = std::chrono::minutes(5);
 
   // Deploys.
@@ -184,6 +191,8 @@ struct Options {
   require(options.waiting_commands > 0, "waiting_commands must be above 0");
   require(options.connect_rate_per_ip == 0 || options.connect_rate_window > milliseconds(0),
           "connect_rate_window must be above 0 when connect_rate_per_ip is set");
+  require(options.idempotency_keys == 0 || options.idempotency_age > milliseconds(0),
+          "idempotency_age must be above 0 when idempotency_keys is set");
   require(options.awareness_ttl >= milliseconds(0), "awareness_ttl must not be negative (0 switches it off)");
   const auto require_room = [&](const RoomOptions& room) {
     require(room.awareness_interval >= milliseconds(0), "awareness_interval must not be negative (0 sends at once)");

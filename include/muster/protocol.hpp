@@ -114,6 +114,20 @@ struct ConnectionAck {
   std::string_view resume_token;
   std::chrono::milliseconds resume_ttl{0};
 };
+struct ResumedRoom {
+  enum class State : std::uint8_t {
+    recovered,  ///< what was published since the position follows, all of it
+    gap,        ///< something is missing: a gap names it, or the order has begun anew
+    denied      ///< not the session's, not allowed any more, or full
+  };
+  std::string room;
+  State state = State::denied;
+};
+struct Resumed {
+  /// What others know the connection as: the id of its session's first one.
+  ConnectionId connection;
+  const std::vector<ResumedRoom>* rooms = nullptr;
+};
 struct AuthResult {
   /// None: refused, and `error` says why.
   const Identity* identity = nullptr;
@@ -179,6 +193,8 @@ struct AwarenessChanged {
 struct UserPresence {
   std::string user;
   std::size_t connections = 0;
+  /// Online without a connection: nobody was told that the user went, since its session may still come back.
+  bool in_grace = false;
 };
 struct PresenceState {
   const std::vector<UserPresence>* users = nullptr;
@@ -223,7 +239,7 @@ struct Failure {
 }  // namespace event
 
 using Event =
-    std::variant<event::ConnectionAck, event::AuthResult, event::RoomJoined, event::RoomLeft, event::Ack,
+    std::variant<event::ConnectionAck, event::Resumed, event::AuthResult, event::RoomJoined, event::RoomLeft, event::Ack,
                  event::Subscriptions, event::RoomMessage, event::DirectMessage, event::Gap, event::AwarenessState,
                  event::AwarenessChanged, event::PresenceState, event::PresenceChanged, event::UserOnline,
                  event::UserOffline, event::ReauthRequired, event::Draining, event::Kicked, event::SessionState,

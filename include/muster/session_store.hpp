@@ -30,6 +30,9 @@ struct Session {
 struct QueuedMessage {
   std::uint64_t queue_id = 0;
   Payload payload;
+  /// Who sent it; 0: the server.
+  ConnectionId from = {};
+  std::string from_user = {};
 };
 
 /// Bounds of one user's queue; whichever is reached first drops the oldest.
@@ -53,7 +56,8 @@ class SessionStore {
  public:
   virtual ~SessionStore() = default;
 
-  /// Stores a session under the hash of its token until `expires`, replacing what it had.
+  /// Stores a session under the hash of its token until `expires` (TimePoint::max(): it is connected, and will be saved
+  /// again when it drops), replacing what it had.
   virtual void save(std::string token_hash, Session session, TimePoint now, TimePoint expires,
                     Reply<Result<bool>> done) = 0;
   /// Takes a session for `connection`, once: of two takers of a token one succeeds, at generation + 1, and the other
@@ -63,8 +67,8 @@ class SessionStore {
   /// Forgets a session and its token.
   virtual void forget(std::string token_hash, Reply<Result<bool>> done) = 0;
 
-  /// Appends to a user's queue.
-  virtual void enqueue(UserKey user, Payload payload, QueueLimits limits, TimePoint now, Reply<Result<Queued>> done) = 0;
+  /// Appends to a user's queue, under the next id (that of `message` is ignored).
+  virtual void enqueue(UserKey user, QueuedMessage message, QueueLimits limits, TimePoint now, Reply<Result<Queued>> done) = 0;
   /// What is queued after `after`, in order.
   virtual void pending(UserKey user, std::uint64_t after, TimePoint now,
                        Reply<Result<std::vector<QueuedMessage>>> done) = 0;

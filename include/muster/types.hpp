@@ -82,6 +82,8 @@ struct Identity {
   std::vector<std::string> roles;
   /// When the credentials end; none: they do not.
   std::optional<WallTime> expires_at;
+  /// False: no other connection will ever be this user, so nothing is kept for one that might come back.
+  bool returns = true;
 };
 
 /// One member of a room, as presence shows it.
@@ -107,7 +109,7 @@ struct RemoteAddress {
   }
 };
 
-/// The states of a connection. `in_room` is connected with at least one room; `rejected` and `disconnected` are final.
+/// A connection's states. `in_room`: in at least one. Final: `disconnected`, `rejected` (refused before authenticated).
 enum class ConnectionStatus : std::uint8_t {
   connecting,
   authenticating,

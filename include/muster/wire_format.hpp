@@ -10,8 +10,8 @@
 namespace muster {
 inline namespace MUSTER_ABI {
 
-/// Frames as WebSocket knows them (RFC 6455, 5.2); the values are its opcodes.
-enum class FrameKind : std::uint8_t { text = 1, binary = 2, ping = 9, pong = 10 };
+/// Frames as WebSocket knows them (RFC 6455, 5.2); the values are its opcodes. What is written is never fragmented.
+enum class FrameKind : std::uint8_t { continuation = 0, text = 1, binary = 2, ping = 9, pong = 10 };
 
 /// Message bytes -> frames. Immutable and shared by many connections; called from any thread.
 class WireFormat {

@@ -10,11 +10,14 @@ namespace muster {
 inline namespace MUSTER_ABI {
 
 /// Accepts every connection, token or none, as user "anonymous-<connection id>" of the default tenant, without roles
-/// and without end. A token is not looked at.
+/// and without end. A token is not looked at. Nobody comes back as the same user, so sessions do not resume.
 class AllowAnonymous final : public Authenticator {
  public:
   void authenticate(const Credentials& credentials, Reply<Authentication> done) override {
-    done(accept("anonymous-" + to_string(credentials.connection)));
+    Identity identity;
+    identity.user = "anonymous-" + to_string(credentials.connection);
+    identity.returns = false;
+    done(accept(std::move(identity)));
   }
   [[nodiscard]] bool needs_token() const noexcept override { return false; }
 };

@@ -94,6 +94,7 @@ class ConnectionState final : public Connection, public std::enable_shared_from_
 
   // Hot: what a delivery touches.
   Outbox outbox;
+  std::size_t missed_bytes = 0;  ///< of all memberships' Missed
   bool dirty = false;
   bool behind = false;  ///< keeps only its cursors, and is fed from history
   bool doomed = false;  ///< a disconnect is posted
@@ -104,6 +105,8 @@ class ConnectionState final : public Connection, public std::enable_shared_from_
   ConnectionManager& manager;
   const std::shared_ptr<Loop> loop;
   const ConnectionId id_;
+  /// What others know it as: the id of its session's first connection.
+  ConnectionId member;
   std::shared_ptr<const Identity> identity_;
   /// Grows from connection to connection: the newer of two of one user has the larger.
   std::uint64_t order = 0;
@@ -126,15 +129,32 @@ class ConnectionState final : public Connection, public std::enable_shared_from_
   TokenBucket message_budget;
   TokenBucket byte_budget;
   TokenBucket frame_budget;
+  RateWindow rooms_created;
   Counters counted;
+
+  // Its session; generation 0: it has none.
+  std::uint64_t session_generation = 0;
+  std::string token_hash;
+  std::string previous_token_hash;  ///< good until a command shows that `resumed` has arrived
+  bool handing_over = false;
+  bool chosen_id = false;  ///< by the embedder: it may come again, so no session goes by it
+  bool resumed = false;
+  std::uint64_t queue_cursor = 0;  ///< the newest message of the offline queue it was sent
+  bool queue_loading = false;
+  bool queue_again = false;
+  std::uint32_t queue_reading = 0;
+  TimePoint queue_asked_at{};
 
   // Liveness.
   TimePoint last_inbound{};
   TimePoint ping_sent_at{};
+  TimePoint last_pong{};
   bool awaiting_pong = false;
   Timer beat_timer;
   Timer answer_timer;
   Timer guard_timer;  ///< authentication, then the age of the oldest unsent byte
+  Timer expiry_timer;  ///< of the credentials
+  bool reauth_told = false;
 
   // Ending.
   Reservation reservation;

@@ -106,7 +106,7 @@ class ConnectionTable {
   std::array<Shard, 64> shards_;
 };
 
-/// The connections of each user of each tenant. A user is in it while it has one.
+/// The connections of each user of each tenant. A user is in it while it has one, or a session in its grace.
 class UserTable {
  public:
   enum class Added : std::uint8_t { first, more, refused };
@@ -116,32 +116,38 @@ class UserTable {
                           ConnectionPtr& oldest) {
     Shard& shard = shard_of(key);
     Lock lock(shard.mutex);
-    std::vector<ConnectionPtr>& connections = shard.tenants[key.tenant][key.user];
-    if (limit != 0 && connections.size() >= limit) {
-      oldest = connections.front();
+    User& user = shard.tenants[key.tenant][key.user];
+    if (limit != 0 && user.connections.size() >= limit) {
+      oldest = user.connections.front();
       return Added::refused;
     }
-    connections.push_back(connection);
-    if (connections.size() == 1) ++shard.users;
-    return connections.size() == 1 ? Added::first : Added::more;
+    const bool first = user.gone();
+    user.connections.push_back(connection);
+    if (first) ++shard.users;
+    return first ? Added::first : Added::more;
   }
   /// True: it was the last.
   bool remove(const UserKey& key, const ConnectionPtr& connection) {
-    Shard& shard = shard_of(key);
-    Lock lock(shard.mutex);
-    const auto tenant = shard.tenants.find(key.tenant);
-    if (tenant == shard.tenants.end()) return false;
-    const auto user = tenant->second.find(key.user);
-    if (user == tenant->second.end()) return false;
-    auto& connections = user->second;
-    const auto at = std::find(connections.begin(), connections.end(), connection);
-    if (at == connections.end()) return false;
-    connections.erase(at);
-    if (!connections.empty()) return false;
-    tenant->second.erase(user);
-    if (tenant->second.empty()) shard.tenants.erase(tenant);
-    --shard.users;
-    return true;
+    return change(key, [&](User& user) {
+      const auto at = std::find(user.connections.begin(), user.connections.end(), connection);
+      if (at == user.connections.end()) return false;
+      user.connections.erase(at);
+      return true;
+    });
+  }
+  /// Keeps a user with a connection present also when that one ends, for a session in its grace.
+  void hold(const UserKey& key) {
+    (void)change(key, [](User& user) {
+      ++user.held;
+      return true;
+    });
+  }
+  /// True: nothing of the user is left.
+  bool release(const UserKey& key) {
+    return change(key, [](User& user) {
+      --user.held;
+      return true;
+    });
   }
   [[nodiscard]] std::vector<ConnectionPtr> of(const UserKey& key) const {
     const Shard& shard = shard_of(key);
@@ -154,6 +160,12 @@ class UserTable {
     Lock lock(shard.mutex);
     const auto* connections = find(shard, key);
     return connections == nullptr ? 0 : connections->size();
+  }
+  /// With a connection, or in the grace of a session.
+  [[nodiscard]] bool contains(const UserKey& key) const {
+    const Shard& shard = shard_of(key);
+    Lock lock(shard.mutex);
+    return find(shard, key) != nullptr;
   }
   [[nodiscard]] std::vector<std::string> users_of(std::string_view tenant) const {
     std::vector<std::string> found;
@@ -172,7 +184,7 @@ class UserTable {
       Lock lock(shard.mutex);
       const auto at = shard.tenants.find(std::string(tenant));
       if (at == shard.tenants.end()) continue;
-      for (const auto& entry : at->second) found.insert(found.end(), entry.second.begin(), entry.second.end());
+      for (const auto& entry : at->second) found.insert(found.end(), entry.second.connections.begin(), entry.second.connections.end());
     }
     return found;
   }
@@ -186,7 +198,12 @@ class UserTable {
   }
 
  private:
-  using Users = std::unordered_map<std::string, std::vector<ConnectionPtr>>;
+  struct User {
+    std::vector<ConnectionPtr> connections;
+    std::size_t held = 0;
+    [[nodiscard]] bool gone() const { return connections.empty() && held == 0; }
+  };
+  using Users = std::unordered_map<std::string, User>;
   struct Shard {
     mutable Mutex mutex;
     std::unordered_map<std::string, Users> tenants;
@@ -196,7 +213,20 @@ class UserTable {
     const auto tenant = shard.tenants.find(key.tenant);
     if (tenant == shard.tenants.end()) return nullptr;
     const auto user = tenant->second.find(key.user);
-    return user == tenant->second.end() ? nullptr : &user->second;
+    return user == tenant->second.end() ? nullptr : &user->second.connections;
+  }
+  template <class Change>
+  bool change(const UserKey& key, Change apply) {
+    Shard& shard = shard_of(key);
+    Lock lock(shard.mutex);
+    const auto tenant = shard.tenants.find(key.tenant);
+    if (tenant == shard.tenants.end()) return false;
+    const auto user = tenant->second.find(key.user);
+    if (user == tenant->second.end() || !apply(user->second) || !user->second.gone()) return false;
+    tenant->second.erase(user);
+    if (tenant->second.empty()) shard.tenants.erase(tenant);
+    --shard.users;
+    return true;
   }
   [[nodiscard]] Shard& shard_of(const UserKey& key) { return shards_[std::hash<UserKey>{}(key) % shards_.size()]; }
   [[nodiscard]] const Shard& shard_of(const UserKey& key) const {

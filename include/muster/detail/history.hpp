@@ -33,6 +33,21 @@ struct Notice {
   [[nodiscard]] bool presence() const { return counts_only || !joined.empty() || !left.empty(); }
 };
 
+/// Awareness travels in frames of about so many bytes.
+inline constexpr std::size_t chunk_bytes = 16 * 1024;
+
+/// What one awareness entry adds to a frame, about.
+[[nodiscard]] inline std::size_t chunk_share(const AwarenessEntry& entry) { return entry.state.view().size() + 64; }
+
+/// How many entries from `begin` on make a frame: at least one.
+[[nodiscard]] inline std::size_t chunk_length(const std::vector<AwarenessEntry>& entries, std::size_t begin) {
+  std::size_t count = 0;
+  for (std::size_t size = 0; begin + count < entries.size() && size < chunk_bytes; ++count) {
+    size += chunk_share(entries[begin + count]);
+  }
+  return count;
+}
+
 /// One thing on its way to the members of a room. Immutable once published, and shared by the room's executors.
 struct Entry {
   /// 0: has no place in the order (a `latest` message, a notice).
@@ -76,6 +91,11 @@ class History {
       out.push_back(entries_[index]);
     }
   }
+  /// Only when not empty.
+  [[nodiscard]] std::uint64_t first_seq() const { return entries_.front()->seq; }
+  /// Only when there is one.
+  void drop_oldest() { pop(); }
+  [[nodiscard]] TimePoint oldest() const { return entries_.front()->at; }
   [[nodiscard]] bool empty() const noexcept { return entries_.empty(); }
   [[nodiscard]] std::size_t size() const noexcept { return entries_.size(); }
   [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }

@@ -48,6 +48,15 @@ struct Format {
   std::shared_ptr<const WireFormat> wire;
 };
 
+/// A dropped session whose places are kept for a while.
+struct Grace {
+  ConnectionId member;
+  std::uint64_t generation = 0;
+  UserKey user;
+  std::string token_hash;
+  std::string previous_token_hash;
+};
+
 struct Loop : std::enable_shared_from_this<Loop> {
   Loop(ConnectionManager& owner, std::shared_ptr<Executor> on, std::uint64_t seed);
 
@@ -64,6 +73,16 @@ struct Loop : std::enable_shared_from_this<Loop> {
   /// Rooms whose changed state is to be flushed; null: the tenants' presence.
   std::multimap<TimePoint, RoomPtr> state_flushes;
   Timer state_timer;
+  /// What was dropped here and may come back.
+  std::multimap<TimePoint, Grace> graces;
+  Timer grace_timer;
+  /// The connections a drain has still to close, the next one last, and how far apart.
+  std::vector<std::shared_ptr<ConnectionState>> draining;
+  std::chrono::nanoseconds drain_pace{0};
+  TimePoint drain_next_at{};
+  TimePoint drain_ends{};
+  std::shared_ptr<std::atomic<std::size_t>> drain_forced;
+  Timer drain_timer;
   Timer sweep_timer;
 
   /// Every connection whose socket is not gone yet; each knows its index.

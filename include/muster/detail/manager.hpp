@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "muster/connection_manager.hpp"
+#include "muster/detail/byte_budget.hpp"
 #include "muster/detail/connection_state.hpp"
 #include "muster/detail/connection_table.hpp"
 #include "muster/detail/loop.hpp"
@@ -22,6 +23,8 @@
 #include "muster/detail/rate_limiter.hpp"
 #include "muster/detail/room_state.hpp"
 #include "muster/detail/room_table.hpp"
+#include "muster/detail/session_table.hpp"
+#include "muster/detail/sha256.hpp"
 
 namespace muster {
 inline namespace MUSTER_ABI {
@@ -79,8 +82,8 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   [[nodiscard]] Metrics metrics() const override;
   void explain(ConnectionId id, Function<void(std::optional<Explanation>)> done) override;
   std::size_t send(ConnectionId id, const Payload& payload) override;
-  [[nodiscard]] Result<std::size_t> send_to_user(const UserKey& user, const Payload& payload,
-                                                 const Delivery& delivery) override;
+  std::size_t send_to_user(const UserKey& user, const Payload& payload, const Delivery& delivery,
+                           QueuedDone done) override;
   std::size_t send_to_user(const UserKey& user, const Payload& payload) override;
   std::size_t send_to_users(const std::vector<UserKey>& users, const Payload& payload) override;
   std::size_t send_to_tenant(std::string_view tenant, const Payload& payload) override;
@@ -91,8 +94,11 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   bool kick(ConnectionId id, std::string text, bool reconnect) override;
   void close_all(CloseReason reason, std::string text, Function<void(std::size_t)> done) override;
   void sweep_now(Function<void(std::size_t)> done) override;
+  std::size_t revoke(const UserKey& user) override;
+  std::size_t revoke(ConnectionId id) override;
+  std::size_t revoke_tenant(std::string_view tenant) override;
   void drain(std::chrono::milliseconds deadline, std::chrono::milliseconds reconnect_window,
-             Function<void(Result<std::size_t>)> done) override;
+             Function<void(Drained)> done) override;
   void shutdown(Function<void()> done) override;
   [[nodiscard]] bool is_ready() const override { return ready_; }
 
@@ -114,7 +120,7 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   void refuse_open(ConnectionState& connection, CloseReason reason, Error error);
   void accept_open(ConnectionState& connection);
   [[nodiscard]] std::optional<Error> establish(ConnectionState& connection, Identity identity, bool& first_of_user);
-  void welcome(ConnectionState& connection, bool first_of_user);
+  void welcome(ConnectionState& connection, bool first_of_user, Function<void(ConnectionState&)> then);
   void forget(ConnectionState& connection);
   void publish_info(ConnectionState& connection);
 
@@ -145,7 +151,7 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   void query_users(ConnectionState&, Correlation, std::vector<std::string> users, std::size_t next,
                    std::vector<event::UserPresence> found);
 
-  // Rooms: impl/rooms.ipp.
+  // Rooms: impl/rooms.ipp; what embedders hold of them: impl/room_handle.ipp.
   struct Entered {
     std::optional<Error> error;
     bool retired = false;
@@ -156,14 +162,23 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
     RoomPart* part = nullptr;
     std::uint64_t serial = 0;
     bool flush_state = false;
-    bool first_of_user = false;
+    bool kept = false;       ///< its session had the place still
+    bool recovered = false;  ///< what was published since the position is there
+    std::uint64_t next_seq = 0;
+    std::vector<EntryPtr> replay;  ///< from `next_seq` on, as much as is told at once
   };
   void enter(ConnectionState& connection, const Correlation& correlation, const RoomKey& key);
-  [[nodiscard]] Entered admit(ConnectionState& connection, RoomState& room);
-  void tell_joined(ConnectionState& connection, const Correlation& correlation, const RoomPtr& room,
+  [[nodiscard]] RoomPtr find_or_make(const RoomKey& key);
+  [[nodiscard]] Entered take_place(ConnectionState& connection, const RoomPtr& room,
+                                   std::optional<Position> from = std::nullopt);
+  [[nodiscard]] Entered admit(ConnectionState& connection, RoomState& room, std::optional<Position> from);
+  void tell_joined(ConnectionState& connection, const Correlation* correlation, const RoomPtr& room,
                    const Entered& entered);
+  [[nodiscard]] bool after_joined(ConnectionState& connection, const RoomPtr& room, const Entered& entered);
   /// `index` is the membership's. A live connection is first told what it is still owed.
-  void leave(ConnectionState& connection, std::size_t index, std::optional<CloseReason> reason);
+  void leave(ConnectionState& connection, std::size_t index, std::optional<CloseReason> reason,
+             bool keep_place = false);
+  void give_up_place(Loop& loop, const RoomPtr& room, ConnectionId member);
   void retire_if_empty(const RoomPtr& room);
   struct Draft {
     Payload data;
@@ -171,13 +186,28 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
     ConnectionId exclude;
     ConnectionId from;
     std::string from_user;
+    /// Empty: none.
+    std::string idempotency_key = {};
   };
   void publish_draft(const RoomKey& key, Draft draft, PublishDone done);
   [[nodiscard]] Published publish_here(const RoomKey& key, Draft draft);
   std::size_t send_in_room(ConnectionId id, std::string room, const Payload& payload);
   void post_flushes(const RoomPtr& room, const std::vector<RoomPart*>& parts);
 
-  // Fan-out and writing: impl/fan_out.ipp.
+  // Limits: impl/limits.ipp.
+  /// The room of this key, made when there is none. Null: the connection makes too many, and was told so.
+  [[nodiscard]] RoomPtr room_for(ConnectionState& connection, const Correlation& correlation, const RoomKey& key);
+  /// Lists what the room keeps, and drops the oldest history there is while a byte budget is exceeded.
+  void relieve(const RoomPtr& room);
+  /// As `tell`, for what the client asked for: charged to its byte budget.
+  void tell_asked(ConnectionState& connection, const Event& event, const Correlation* correlation = nullptr);
+  /// Whether the connection owes bytes for what it asked before; it was told so.
+  [[nodiscard]] bool in_debt(ConnectionState& connection, const Correlation& correlation);
+  /// publish_draft for a broker's room, once for each idempotency key.
+  class KeyedPublish;
+  void publish_once(const RoomKey& key, Draft draft, PublishDone done);
+
+  // Fan-out and writing: impl/fan_out.ipp; members that are behind: impl/catch_up.ipp.
   void flush_part(const RoomPtr& room, RoomPart& part);
   void run_slice(const RoomPtr& room, RoomPart& part);
   void deliver(RoomPart& part, detail::MemberSlot& slot, const RoomState& room, TimePoint now);
@@ -187,11 +217,14 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
                     const detail::Entry& entry, std::string& bytes);
   void encode_event(Loop& loop, const detail::Format& format, const Event& event, const Correlation* correlation,
                     std::string& bytes);
-  void tell(ConnectionState& connection, const Event& event, const Correlation* correlation = nullptr);
+  /// Returns the bytes it took.
+  std::size_t tell(ConnectionState& connection, const Event& event, const Correlation* correlation = nullptr);
   void tell_entry(ConnectionState& connection, const RoomState& room, std::uint64_t epoch,
                   const detail::Entry& entry);
   void tell_error(ConnectionState& connection, const Correlation* correlation, Error error);
   void broadcast(const LoopPtr& loop, const std::optional<std::string>& tenant, const Event& event);
+  [[nodiscard]] std::string& reply_bytes(Loop& loop);
+  void seal_replies(Loop& loop);
   void append_reply(ConnectionState& connection, std::size_t begin);
   void mark_dirty(ConnectionState& connection);
   void write_dirty(Loop& loop);
@@ -202,7 +235,10 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   /// From history and from what was missed, up to the soft mark. False: more is owed.
   bool feed(ConnectionState& connection);
   bool feed_room(ConnectionState& connection, Membership& membership);
-  void tell_missed(ConnectionState& connection, Membership& membership);
+  void tell_history(ConnectionState& connection, const Membership& membership, Position last,
+                    const std::vector<EntryPtr>& entries);
+  /// What was missed, up to the soft mark. False: more is owed.
+  bool tell_missed(ConnectionState& connection, Membership& membership);
 
   // Awareness and presence: impl/awareness.ipp.
   void schedule_state_flush(Loop& loop, const RoomPtr& room);
@@ -221,11 +257,56 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   /// Disconnects after the work at hand, for causes found while writing or iterating.
   void doom(ConnectionState& connection, CloseReason reason, std::string text = {});
   void gone(ConnectionState& connection);
+  void went_offline(Loop& loop, const UserKey& user, const std::vector<RoomPtr>& former);
+  void drain_next(Loop& loop);
   void beat(ConnectionState& connection);
   void on_answer_late(ConnectionState& connection);
   void on_guard(ConnectionState& connection);
 
+  // Sessions: impl/sessions.ipp.
+  /// Gives a new connection a session; the token, or nothing where sessions do not resume.
+  [[nodiscard]] std::string open_session(ConnectionState& connection);
+  void save_session(ConnectionState& connection, const std::string& token_hash, std::vector<std::string> rooms,
+                    TimePoint expires);
+  void forget_session(const std::string& token_hash);
+  [[nodiscard]] bool session_waits(const ConnectionState& connection, CloseReason reason, bool socket_gone);
+  void part_from_session(ConnectionState& connection, CloseReason reason, bool waits,
+                         const std::vector<RoomPtr>& rooms);
+  void run_graces(Loop& loop, TimePoint now);
+  void end_grace(Loop& loop, const detail::Grace& grace);
+  void end_graces(std::function<bool(const detail::Grace&)> chosen, bool for_good);
+  struct Resuming;
+  void take_session(ConnectionState& connection, const std::shared_ptr<Resuming>& resuming);
+  void claim_session(ConnectionState& connection, const std::shared_ptr<Resuming>& resuming);
+  void adopt_session(ConnectionState& connection, const std::shared_ptr<Resuming>& resuming, bool was_held);
+  void permit_rooms(ConnectionState& connection, const std::shared_ptr<Resuming>& resuming);
+  void finish_resume(ConnectionState& connection, Resuming& resuming);
+  void fail_resume(ConnectionState& connection, const Resuming& resuming, Error error);
+
+  // Offline queues: impl/offline_queue.ipp.
+  void deliver_queue(ConnectionState& connection, Function<void(ConnectionState&)> then);
+  void deliver_more_of_queue(ConnectionState& connection);
+  void tell_queued(ConnectionState& connection, const Result<std::vector<QueuedMessage>>& messages);
+  void enqueue(const UserKey& user, QueuedMessage message, QueuedDone done);
+  void send_queued(ConnectionState& connection, const Correlation& correlation, const command::Send& sending);
+
+  // Credentials that end, and are renewed: impl/identity.ipp.
+  void ask_identity(ConnectionState& connection, std::string token,
+                    Function<void(ConnectionState&, Authentication)> then);
+  void authenticate_first(ConnectionState& connection, const Correlation& correlation, std::string token,
+                          bool tell_result, Function<void(ConnectionState&)> then);
+  void authenticate_again(ConnectionState& connection, const Correlation& correlation, std::string token);
+  struct Renewal;
+  void renew_identity(ConnectionState& connection, const std::shared_ptr<Renewal>& renewal);
+  void watch_expiry(ConnectionState& connection);
+  void on_expiry(ConnectionState& connection);
+
+  [[nodiscard]] ConnectionPtr locate(ConnectionId id) const;
+  [[nodiscard]] detail::InfoPtr info_of(ConnectionId id) const;
+
   /// Runs an embedder's code; what it throws is contained. False: it threw.
+  template <class F>
+  bool contain(Loop& loop, ConnectionId of, const char* where, F code, const std::string* secret = nullptr);
   template <class F>
   bool contain(ConnectionState& connection, const char* where, F code);
   void log(LogLevel level, const std::string& message) const;
@@ -233,11 +314,12 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   // Broker: impl/cluster.ipp.
   class BrokerSink;
   /// True: the join goes on when the broker has answered.
-  [[nodiscard]] bool subscribe_first(ConnectionState& connection, const Correlation& correlation, const RoomPtr& room);
+  [[nodiscard]] bool subscribe_first(ConnectionState& connection, const RoomPtr& room,
+                                     Function<void(ConnectionState&, Error*)> then);
   void on_broker_message(const BrokerMessage& message);
   void on_broker_state(const BrokerState& state);
   void on_broker_lost(const RoomKey& key, Position next);
-  void replicate_member(const ConnectionState& connection, const RoomKey& key, bool member);
+  void replicate_member(ConnectionId id, const std::string& user, const RoomKey& key, bool member);
   void replicate_awareness(const RoomKey& key, const std::string& client, const AwarenessOwner& owner,
                            std::uint64_t removed_at);
 
@@ -257,6 +339,8 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   const std::shared_ptr<Observer> observer_;
   const std::shared_ptr<const WireFormat> plain_format_ = std::make_shared<WebSocketFormat>();
   std::uint64_t seed_;
+  std::string secret_;  ///< that resume tokens come from
+  std::atomic<std::uint64_t> next_token_{1};
   std::atomic<std::uint64_t> next_id_{1};
   std::atomic<std::uint64_t> next_order_{1};
   std::atomic<std::uint64_t> next_epoch_{1};
@@ -274,8 +358,10 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
 
   detail::ConnectionTable connections_;
   detail::UserTable users_;
+  detail::SessionTable kept_sessions_;
   detail::RoomTable rooms_;
   detail::AddressTable addresses_;
+  detail::ByteBudget bytes_{options_.total_bytes, options_.tenant_bytes};
   std::atomic<std::size_t> reserved_{0};
 
   mutable detail::Mutex loops_mutex_;
@@ -292,6 +378,8 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   struct SharedCounters {
     std::atomic<std::uint64_t> connections_total{0}, refused_capacity{0}, refused_per_ip{0}, refused_rate{0};
     std::atomic<std::uint64_t> refused_auth{0}, sweep_findings{0}, lost{0}, conflated{0};
+    std::atomic<std::uint64_t> resumes{0}, resumes_failed{0}, queued{0}, queue_dropped{0}, session_store_failures{0};
+    std::atomic<std::uint64_t> history_dropped{0};
     std::array<std::atomic<std::uint64_t>, close_reason_count> closed{};
   };
   mutable SharedCounters counters_;
@@ -308,6 +396,11 @@ bool ConnectionManager::post(const LoopPtr& loop, F task) {
 
 template <class F>
 bool ConnectionManager::contain(ConnectionState& connection, const char* where, F code) {
+  return contain(*connection.loop, connection.id_, where, std::move(code), &connection.credentials.token);
+}
+
+template <class F>
+bool ConnectionManager::contain(Loop& loop, ConnectionId of, const char* where, F code, const std::string* secret) {
   std::string what;
   try {
     code();
@@ -317,8 +410,14 @@ bool ConnectionManager::contain(ConnectionState& connection, const char* where, 
   } catch (...) {
     what = "not a std::exception";
   }
-  connection.loop->counters.callback_failures.add();
-  log(LogLevel::error, std::string(where) + " of connection " + to_string(connection.id()) + " threw: " + what);
+  loop.counters.callback_failures.add();
+  // Whoever was shown the token may quote it, and logs have more readers than it is meant for.
+  constexpr std::string_view hidden = "[token]";
+  const std::string token = secret != nullptr ? *secret : std::string();
+  for (std::size_t at = 0; !token.empty() && (at = what.find(token, at)) != std::string::npos; at += hidden.size()) {
+    what.replace(at, token.size(), hidden);
+  }
+  log(LogLevel::error, where + (of ? " of connection " + to_string(of) : std::string()) + " threw: " + what);
   return false;
 }
 

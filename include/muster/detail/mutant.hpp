@@ -21,6 +21,18 @@ enum class Mutant {
   skip_gap,                  ///< messages that history lost are not named
   skip_presence_left,        ///< a leave is not told to the others
   publish_to_retired_room,   ///< a publish or join into a room that was just retired is lost
+  skip_handover,             ///< a session is claimed while another connection speaks for it
+  give_up_kept_places,       ///< a dropped session's places are given up at once
+  clear_kept_awareness,      ///< a dropped session's awareness is removed at once
+  grace_never_ends,          ///< what a dropped session kept is never given up
+  keep_spent_token,          ///< the token that resumed a session stays good
+  keep_user_hold,            ///< a resumed session's user stays held
+  replay_one_twice,          ///< a resumed member gets the last message it knew again
+  call_gap_recovered,        ///< a resumed room is called recovered whatever was lost
+  acknowledge_nothing,       ///< an acknowledged message stays in the queue
+  acknowledge_one_more,      ///< and one that was not acknowledged goes
+  skip_queue_on_connect,     ///< a new connection does not get its queue
+  ignore_expiry,             ///< expired credentials do not close
   count
 };
 

@@ -20,25 +20,23 @@ class Outbox {
  public:
   /// Queues frames behind what is queued.
   void append(const BlockPtr& block, std::size_t begin, std::size_t end, TimePoint now) {
-    if (queue_.empty()) {
-      queued_since_ = now;
-    } else if (queue_.back().block.get() == block.get() && queue_.back().end == begin) {
+    if (!queue_.empty() && queue_.back().block.get() == block.get() && queue_.back().end == begin) {
       queue_.back().end = static_cast<std::uint32_t>(end);
       unsent_ += end - begin;
       return;
     }
-    queue_.push_back({block, static_cast<std::uint32_t>(begin), static_cast<std::uint32_t>(end)});
+    queue_.push_back({block, static_cast<std::uint32_t>(begin), static_cast<std::uint32_t>(end), now});
     unsent_ += end - begin;
   }
 
   /// Frames that overtake queued data at the next frame boundary: ping, reauth. Pongs only count as the newest.
   void append_control(std::string frame, TimePoint now) {
-    if (queue_.empty() && control_.empty() && pong_.empty()) queued_since_ = now;
+    if (control_.empty() && pong_.empty()) control_since_ = now;
     unsent_ += frame.size();
     control_ += frame;
   }
   void set_pong(std::string frame, TimePoint now) {
-    if (queue_.empty() && control_.empty() && pong_.empty()) queued_since_ = now;
+    if (control_.empty() && pong_.empty()) control_since_ = now;
     unsent_ += frame.size() - pong_.size();
     pong_ = std::move(frame);
   }
@@ -87,16 +85,21 @@ class Outbox {
   [[nodiscard]] std::size_t unsent() const noexcept { return unsent_; }
   [[nodiscard]] std::size_t control_bytes() const noexcept { return control_.size(); }
   /// Since when the oldest unsent byte waits; only when there is one.
-  [[nodiscard]] TimePoint waiting_since() const noexcept { return in_flight_ ? batch_since_ : queued_since_; }
+  [[nodiscard]] TimePoint waiting_since() const noexcept { return in_flight_ ? batch_since_ : queued_since(); }
 
  private:
   /// One write's worth: whole pieces up to this, at least one.
   static constexpr std::size_t batch_limit = 256 * 1024;
 
+  [[nodiscard]] TimePoint queued_since() const noexcept {
+    const bool control = !control_.empty() || !pong_.empty();
+    if (queue_.empty()) return control_since_;
+    return control ? std::min(control_since_, queue_.front().since) : queue_.front().since;
+  }
   std::size_t next_batch(std::vector<Span>& spans) {
     spans.clear();
     batch_.clear();
-    batch_since_ = queued_since_;
+    batch_since_ = queued_since();
     batch_control_ = std::move(control_);
     control_.clear();
     batch_control_ += pong_;
@@ -124,7 +127,7 @@ class Outbox {
   std::size_t unsent_ = 0;
   std::size_t batch_bytes_ = 0;
   bool in_flight_ = false;
-  TimePoint queued_since_{};
+  TimePoint control_since_{};
   TimePoint batch_since_{};
   std::string control_;
   std::string pong_;

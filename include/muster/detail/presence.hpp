@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -65,31 +66,106 @@ class PresenceBatch {
   std::map<std::string, bool> users_;
 };
 
-/// What a member could not be told because it was behind: newest per key, told when it has caught up.
-struct Missed {
-  std::map<ConnectionId, std::string> presence;
-  std::map<std::string, bool> users;
-  /// Client ids, with the clock of a removal or 0.
-  std::map<std::string, std::uint64_t> awareness;
-  std::map<std::string, EntryPtr> latest;
-  bool counts = false;
+/// What a member could not be told because it was behind: newest per key, told when it has caught up. What it costs is
+/// counted, here and in its connection's sum: distinct keys are no way to make a server remember without end.
+class Missed {
+ public:
+  explicit Missed(std::size_t& sum) : sum_(sum) {}
+  ~Missed() { sum_ -= bytes_; }
+  Missed(const Missed&) = delete;
+  Missed& operator=(const Missed&) = delete;
 
+  [[nodiscard]] std::size_t size() const {
+    return presence_.size() + users_.size() + awareness_.size() + latest_.size();
+  }
   void note(const EntryPtr& entry, std::uint64_t& conflated) {
     if (entry->latest) {
-      if (!latest.insert_or_assign(entry->latest_key, entry).second) ++conflated;
+      const auto [at, added] = latest_.try_emplace(entry->latest_key);
+      if (added) {
+        grow(key_bytes(at->first));
+      } else {
+        ++conflated;
+        shrink(at->second->bytes());
+      }
+      at->second = entry;
+      grow(entry->bytes());
       return;
     }
     const Notice& notice = *entry->notice;
-    for (const Member& member : notice.joined) presence[member.connection] = member.user;
-    for (const Member& member : notice.left) presence[member.connection] = member.user;
-    counts = counts || notice.counts_only;
-    for (const std::string& user : notice.online) users[user] = true;
-    for (const std::string& user : notice.offline) users[user] = false;
+    for (const Member& member : notice.joined) note_member(member);
+    for (const Member& member : notice.left) note_member(member);
+    counts_ = counts_ || notice.counts_only;
+    for (const std::string& user : notice.online) note_user(user, true);
+    for (const std::string& user : notice.offline) note_user(user, false);
     for (const AwarenessEntry& changed : notice.awareness) {
-      std::uint64_t& removed_at = awareness[changed.client];
-      if (changed.state.empty()) removed_at = std::max(removed_at, changed.clock);
+      note_awareness(changed.client, changed.state.empty() ? changed.clock : 0);
     }
   }
+  /// `removed_at`: the clock of a removal, or 0.
+  void note_awareness(const std::string& client, std::uint64_t removed_at) {
+    const auto [at, added] = awareness_.try_emplace(client, 0);
+    if (added) grow(key_bytes(client));
+    at->second = std::max(at->second, removed_at);
+  }
+
+  [[nodiscard]] bool empty() const noexcept {
+    return presence_.empty() && users_.empty() && awareness_.empty() && latest_.empty() && !counts_;
+  }
+  /// Who came or went, and which users: as they are by now is the caller's to find out.
+  struct Presence {
+    std::map<ConnectionId, std::string> members;
+    std::map<std::string, bool> users;
+    bool counts = false;
+    [[nodiscard]] bool empty() const noexcept { return members.empty() && users.empty() && !counts; }
+  };
+  [[nodiscard]] Presence take_presence() {
+    for (const auto& [id, user] : presence_) shrink(key_bytes(user));
+    for (const auto& [user, online] : users_) shrink(key_bytes(user));
+    return {std::exchange(presence_, {}), std::exchange(users_, {}), std::exchange(counts_, false)};
+  }
+  /// Calls `tell` with each client id and its mark, which are forgotten then, until that answers false.
+  template <class Tell>
+  void take_awareness(Tell tell) {
+    for (bool more = true; more && !awareness_.empty();) {
+      const auto first = awareness_.extract(awareness_.begin());
+      shrink(key_bytes(first.key()));
+      more = tell(first.key(), first.mapped());
+    }
+  }
+  template <class Tell>
+  void take_latest(Tell tell) {
+    for (bool more = true; more && !latest_.empty();) {
+      const auto first = latest_.extract(latest_.begin());
+      shrink(key_bytes(first.key()) + first.mapped()->bytes());
+      more = tell(*first.mapped());
+    }
+  }
+
+ private:
+  /// With what a map's node adds.
+  static std::size_t key_bytes(const std::string& key) { return key.size() + 96; }
+  void grow(std::size_t size) {
+    bytes_ += size;
+    sum_ += size;
+  }
+  void shrink(std::size_t size) {
+    bytes_ -= size;
+    sum_ -= size;
+  }
+  void note_member(const Member& member) {
+    if (presence_.insert_or_assign(member.connection, member.user).second) grow(key_bytes(member.user));
+  }
+  void note_user(const std::string& user, bool online) {
+    if (users_.insert_or_assign(user, online).second) grow(key_bytes(user));
+  }
+
+  std::map<ConnectionId, std::string> presence_;
+  std::map<std::string, bool> users_;
+  std::map<std::string, std::uint64_t> awareness_;
+  std::map<std::string, EntryPtr> latest_;
+  bool counts_ = false;
+  std::size_t bytes_ = 0;
+  std::size_t& sum_;
 };
 
 }  // namespace detail

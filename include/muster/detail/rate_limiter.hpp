@@ -1,4 +1,4 @@
-// Rates: a token bucket for one connection, and the table of addresses that admission keeps.
+// Rates: a token bucket and a window for one connection, and the table of addresses that admission keeps.
 #pragma once
 
 #include <algorithm>
@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <deque>
 #include <unordered_map>
+#include <vector>
 
 #include "muster/detail/mutex.hpp"
 #include "muster/options.hpp"
@@ -23,25 +24,65 @@ class TokenBucket {
   /// Takes `amount`, or answers how long until it could be taken (0: taken).
   [[nodiscard]] std::chrono::milliseconds take(std::size_t rate, double amount, TimePoint now) {
     if (rate == 0) return std::chrono::milliseconds(0);
-    const double per_second = static_cast<double>(rate);
-    const double burst = 2 * per_second;
-    if (last_ == TimePoint{}) {
-      tokens_ = burst;
-    } else {
-      tokens_ = std::min(burst, tokens_ + std::chrono::duration<double>(now - last_).count() * per_second);
-    }
-    last_ = now;
-    const double wanted = std::min(amount, burst);  // more than a whole burst passes when the bucket is full
+    fill(rate, now);
+    const double wanted = std::min(amount, 2 * static_cast<double>(rate));  // more passes when the bucket is full
     if (tokens_ >= wanted) {
       tokens_ -= wanted;
       return std::chrono::milliseconds(0);
     }
-    return std::chrono::milliseconds(static_cast<std::int64_t>((wanted - tokens_) / per_second * 1000) + 1);
+    return until(rate, wanted);
+  }
+  /// Takes `amount` whatever there is: what is owed then must come in before anything can be taken again.
+  void charge(std::size_t rate, double amount, TimePoint now) {
+    if (rate == 0) return;
+    fill(rate, now);
+    tokens_ -= amount;
+  }
+  /// How long until nothing is owed (0: now).
+  [[nodiscard]] std::chrono::milliseconds debt(std::size_t rate, TimePoint now) {
+    if (rate == 0) return std::chrono::milliseconds(0);
+    fill(rate, now);
+    return tokens_ >= 0 ? std::chrono::milliseconds(0) : until(rate, 0);
   }
 
  private:
+  void fill(std::size_t rate, TimePoint now) {
+    const double burst = 2 * static_cast<double>(rate);
+    if (last_ == TimePoint{}) {
+      tokens_ = burst;
+    } else {
+      const double seconds = std::chrono::duration<double>(now - last_).count();
+      tokens_ = std::min(burst, tokens_ + seconds * static_cast<double>(rate));
+    }
+    last_ = now;
+  }
+  [[nodiscard]] std::chrono::milliseconds until(std::size_t rate, double wanted) const {
+    const double seconds = (wanted - tokens_) / static_cast<double>(rate);
+    return std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000) + 1);
+  }
   double tokens_ = 0;
   TimePoint last_{};
+};
+
+/// So many in any window of time, for what is rare enough that each can be remembered: exact.
+class RateWindow {
+ public:
+  /// Counts one, or answers how long until one may come (0: counted). A limit of 0 is no limit.
+  [[nodiscard]] std::chrono::milliseconds take(std::size_t limit, std::chrono::milliseconds window, TimePoint now) {
+    if (limit == 0) return std::chrono::milliseconds(0);
+    const auto young = std::find_if(times_.begin(), times_.end(), [&](TimePoint at) { return at + window > now; });
+    times_.erase(times_.begin(), young);
+    if (times_.size() >= limit) return std::chrono::ceil<std::chrono::milliseconds>(times_.front() + window - now);
+    times_.push_back(now);
+    return std::chrono::milliseconds(0);
+  }
+  /// The last one did not happen.
+  void give_back() {
+    if (!times_.empty()) times_.pop_back();
+  }
+
+ private:
+  std::vector<TimePoint> times_;  // the oldest first
 };
 
 /// Sockets and connects of each address: IPv4 whole, IPv6 by /64, one host's usual share (RFC 6177).

@@ -11,7 +11,9 @@
 #include <vector>
 
 #include "muster/detail/block.hpp"
+#include "muster/detail/byte_budget.hpp"
 #include "muster/detail/history.hpp"
+#include "muster/detail/idempotency.hpp"
 #include "muster/detail/mutex.hpp"
 #include "muster/detail/presence.hpp"
 #include "muster/options.hpp"
@@ -75,12 +77,17 @@ struct RoomPart {
   bool flush_posted = false;
 };
 
-struct RoomState {
-  RoomState(RoomKey room_key, const RoomOptions& room_options, std::uint64_t first_epoch)
-      : key(std::move(room_key)), options(room_options), epoch(first_epoch) {}
+struct RoomState : ByteHolder {
+  RoomState(RoomKey room_key, const RoomOptions& room_options, std::uint64_t first_epoch,
+            ByteBudget::AccountPtr bytes_account)
+      : key(std::move(room_key)), options(room_options), account(std::move(bytes_account)), epoch(first_epoch) {}
+  ~RoomState() { account->change(held, 0); }
+  RoomState(const RoomState&) = delete;
+  RoomState& operator=(const RoomState&) = delete;
 
   const RoomKey key;
   const RoomOptions& options;
+  const ByteBudget::AccountPtr account;
 
   mutable Mutex mutex;  // everything below
   std::uint64_t epoch;
@@ -88,12 +95,15 @@ struct RoomState {
   std::uint64_t last_serial = 0;
   std::uint64_t published = 0;
   History history;
+  IdempotencyKeys keys;
   struct MemberEntry {
     std::string user;
+    /// Null: its session is in its grace, and keeps the place.
     RoomPart* part = nullptr;
   };
+  /// By what others know them as.
   std::unordered_map<ConnectionId, MemberEntry> members;
-  /// Connections of each user, for capacity and for user presence.
+  /// Members of each user, for capacity and for user presence.
   std::unordered_map<std::string, std::size_t> users;
   /// Members at other nodes of a broker.
   std::map<ConnectionId, std::string> remote_members;
@@ -116,18 +126,30 @@ struct RoomState {
     parts.push_back(std::make_unique<RoomPart>(loop));
     return *parts.back();
   }
+  /// Charges what history and keys have become. Under the lock, after they changed.
+  void settle() {
+    const std::size_t now_held = history.bytes() + keys.bytes();
+    account->change(held.exchange(now_held), now_held);
+    oldest = (history.empty() ? TimePoint::max() : history.oldest()).time_since_epoch().count();  // keys go last
+  }
   [[nodiscard]] std::size_t member_count() const { return members.size() + remote_members.size(); }
+  /// Members of this process whom a publish that excludes `exclude` goes to: those with a connection. Under the lock.
+  [[nodiscard]] std::size_t reach(ConnectionId exclude) const {
+    std::size_t count = 0;
+    for (const auto& part : parts) count += part->members;
+    if (!exclude) return count;
+    const auto excluded = members.find(exclude);
+    return excluded == members.end() || excluded->second.part == nullptr ? count : count - 1;
+  }
 };
 using RoomPtr = std::shared_ptr<RoomState>;
 
 /// Appends an entry to what every executor with members has pending; `flushes` gets the parts whose executor is to be
-/// told, after the lock. Under the room's lock. Returns the members it goes to.
-inline std::size_t append_pending(RoomState& room, const EntryPtr& entry, std::vector<RoomPart*>& flushes,
-                                  std::uint64_t& conflated) {
-  std::size_t reached = 0;
+/// told, after the lock. Under the room's lock.
+inline void append_pending(RoomState& room, const EntryPtr& entry, std::vector<RoomPart*>& flushes,
+                           std::uint64_t& conflated) {
   for (const auto& part : room.parts) {
     if (part->members == 0) continue;
-    reached += part->members;
     bool replaced = false;
     if (entry->latest) {  // of two unsent states with one key only the newer is of use
       constexpr std::size_t look_back = 32;
@@ -147,7 +169,6 @@ inline std::size_t append_pending(RoomState& room, const EntryPtr& entry, std::v
       flushes.push_back(part.get());
     }
   }
-  return reached;
 }
 
 }  // namespace detail

@@ -59,11 +59,18 @@ MUSTER_INLINE void ConnectionManager::flush_state(Loop& loop, const RoomPtr& roo
       detail::Lock lock(room->mutex);
       const std::size_t count = room->member_count();
       room->presence.flush(*notice, count > room->options.presence_list_max, count);
-      if (notice->presence() || !notice->online.empty() || !notice->offline.empty() || !notice->awareness.empty()) {
+      std::vector<AwarenessEntry> awareness = std::exchange(notice->awareness, {});
+      const auto append = [&] {
         const auto entry = std::make_shared<detail::Entry>();
         entry->serial = ++room->last_serial;
-        entry->notice = std::move(notice);
+        entry->notice = std::exchange(notice, std::make_unique<detail::Notice>());
         detail::append_pending(*room, entry, flushes, conflated);
+      };
+      if (notice->presence() || !notice->online.empty() || !notice->offline.empty()) append();
+      for (std::size_t i = 0; i < awareness.size();) {  // one entry a frame, so that blocks are cut between them
+        const std::size_t end = i + detail::chunk_length(awareness, i);
+        for (; i < end; ++i) notice->awareness.push_back(std::move(awareness[i]));
+        append();
       }
       again = std::exchange(room->state_flush_again, false);
       room->state_flush_running = again;
@@ -117,19 +124,27 @@ MUSTER_INLINE void ConnectionManager::mark_removed(Loop& loop, const std::vector
 MUSTER_INLINE void ConnectionManager::tell_awareness(ConnectionState& connection, const Correlation* correlation,
                                                      const RoomKey& key) {
   const std::vector<AwarenessEntry> entries = awareness_->get_all(key);
-  constexpr std::size_t chunk_bytes = 16 * 1024;
   std::size_t i = 0;
   do {
-    std::size_t count = 0;
-    for (std::size_t size = 0; i + count < entries.size() && size < chunk_bytes; ++count) {
-      size += entries[i + count].state.view().size() + 64;
-    }
+    const std::size_t count = detail::chunk_length(entries, i);
     event::AwarenessState state;
     state.room = key.name;
     state.entries = entries.data() + i;
     state.count = count;
-    tell(connection, state, i == 0 ? correlation : nullptr);
+    tell_asked(connection, state, i == 0 ? correlation : nullptr);
     i += count;
+    if (i >= entries.size() || connection.outbox.unsent() <= options_.unsent_soft_bytes) continue;
+    if (!connection.outbox.in_flight()) (void)write(connection);
+    if (connection.doomed) return;
+    if (connection.outbox.unsent() <= options_.unsent_soft_bytes) continue;
+    Membership* membership = connection.membership(key.name);  // the rest as updates, once it has taken this
+    if (!membership->missed) membership->missed = std::make_unique<detail::Missed>(connection.missed_bytes);
+    for (; i < entries.size(); ++i) {
+      membership->missed->note_awareness(entries[i].client, 0);
+      connection.byte_budget.charge(options_.byte_rate, static_cast<double>(detail::chunk_share(entries[i])),
+                                    connection.loop->executor->now());
+    }
+    connection.behind = true;
   } while (i < entries.size());
 }
 
@@ -155,7 +170,7 @@ MUSTER_INLINE void ConnectionManager::flush_announcements(Loop&) {
   }
   const bool everywhere = options_.presence_scope == PresenceScope::all;
   for (const auto& [user, was_online] : dirty) {
-    const bool online = users_.count(user) != 0;
+    const bool online = users_.contains(user);
     if (online == was_online) continue;
     for (const LoopPtr& loop : loops()) {
       (void)post(loop, [loop, user = user, online, everywhere](ConnectionManager& manager) {

@@ -29,8 +29,8 @@ MUSTER_INLINE void ConnectionManager::attach_broker() {
   node_ = broker_->attach(broker_sink_);
 }
 
-MUSTER_INLINE bool ConnectionManager::subscribe_first(ConnectionState& connection, const Correlation& correlation,
-                                                      const RoomPtr& room) {
+MUSTER_INLINE bool ConnectionManager::subscribe_first(ConnectionState& connection, const RoomPtr& room,
+                                                      Function<void(ConnectionState&, Error*)> then) {
   {
     detail::Lock lock(room->mutex);
     if (room->subscribed) return false;
@@ -38,10 +38,11 @@ MUSTER_INLINE bool ConnectionManager::subscribe_first(ConnectionState& connectio
   ask<Result<Position>>(
       connection,
       [&](Reply<Result<Position>> reply) { broker_->subscribe(node_, room->key, std::nullopt, std::move(reply)); },
-      [this, correlation, room](ConnectionState& joining, Result<Position> position) {
+      [this, room, then = std::move(then)](ConnectionState& joining, Result<Position> position) mutable {
         if (!position) {
-          tell_error(joining, &correlation, {errc::unavailable, position.error().message, std::chrono::seconds(1)});
+          Error error{errc::unavailable, position.error().message, std::chrono::seconds(1)};
           retire_if_empty(room);
+          then(joining, &error);
           return;
         }
         {
@@ -52,7 +53,7 @@ MUSTER_INLINE bool ConnectionManager::subscribe_first(ConnectionState& connectio
             room->last_seq = std::max(room->last_seq, position.value().seq);
           }
         }
-        enter(joining, correlation, room->key);
+        then(joining, nullptr);
       },
       Error{errc::unavailable, "The broker did not answer in time", std::chrono::seconds(1)});
   return true;
@@ -81,12 +82,14 @@ MUSTER_INLINE void ConnectionManager::on_broker_message(const BrokerMessage& mes
       room->last_seq = entry->seq;
       ++room->published;
       room->history.append(entry, room->options);
+      room->settle();
     }
     entry->serial = ++room->last_serial;
     detail::append_pending(*room, entry, flushes, conflated);
   }
   counters_.conflated += conflated;
   post_flushes(room, flushes);
+  relieve(room);
 }
 
 /// The numbers up to before `next` are skipped: members find them missing in the history, and are told a gap.
@@ -136,15 +139,15 @@ MUSTER_INLINE void ConnectionManager::on_broker_state(const BrokerState& state) 
   (void)post(loop, [loop, room](ConnectionManager& manager) { manager.schedule_state_flush(*loop, room); });
 }
 
-MUSTER_INLINE void ConnectionManager::replicate_member(const ConnectionState& connection, const RoomKey& key,
+MUSTER_INLINE void ConnectionManager::replicate_member(ConnectionId id, const std::string& user, const RoomKey& key,
                                                        bool member) {
   if (!broker_) return;
   BrokerState state;
   state.room = key;
   state.kind = BrokerState::Kind::member;
-  state.key = to_string(connection.id_);
-  state.user = connection.identity_->user;
-  state.owner = connection.id_;
+  state.key = to_string(id);
+  state.user = user;
+  state.owner = id;
   state.version = member ? 1 : 2;
   if (member) state.value = Payload();
   broker_->replicate(node_, std::move(state));

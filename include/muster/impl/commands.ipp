@@ -28,64 +28,6 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
 }
 
 MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Correlation& correlation,
-                                                 command::Authenticate& authenticate) {
-  if (connection.live()) {
-    tell_error(connection, &correlation,
-               {errc::not_supported, "Authenticating again is not supported yet; connect again instead", {}});
-    return;
-  }
-  if (authenticate.token.empty() && authenticator_->needs_token()) {
-    tell_error(connection, &correlation, {errc::auth_required, "authenticate needs a token", {}});
-    disconnect(connection, CloseReason::auth_required, {});
-    return;
-  }
-  if (options_.auth_mode == AuthMode::upgrade_only) {
-    tell_error(connection, &correlation, {errc::auth_required, "The token must come with the upgrade", {}});
-    disconnect(connection, CloseReason::auth_required, {});
-    return;
-  }
-  connection.credentials.token = std::move(authenticate.token);
-  connection.credentials.source = TokenSource::message;
-  ask<Authentication>(
-      connection,
-      [&](Reply<Authentication> reply) {
-        authenticator_->authenticate(connection.credentials, std::move(reply));
-      },
-      [this, correlation](ConnectionState& asker, Authentication answer) {
-        const auto refuse = [&](const Error& error, CloseReason reason) {
-          ++counters_.refused_auth;
-          event::AuthResult result;
-          result.error = error.message;
-          tell(asker, result, &correlation);
-          disconnect(asker, reason, {});
-        };
-        if (!answer) {
-          const bool late = answer.error().code == errc::unavailable;
-          refuse(answer.error(), late ? CloseReason::over_capacity : CloseReason::auth_failed);
-          return;
-        }
-        bool first = false;
-        if (const auto error = establish(asker, std::move(answer.value()), first)) {
-          refuse(*error, error->code == errc::too_many ? CloseReason::policy : CloseReason::auth_failed);
-          return;
-        }
-        event::AuthResult result;
-        const auto identity = asker.identity_;
-        result.identity = identity.get();
-        tell(asker, result, &correlation);
-        welcome(asker, first);
-      },
-      Error{errc::unavailable, "The authentication service did not answer in time", options_.reconnect_window});
-}
-
-MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Correlation& correlation,
-                                                 command::Resume&) {
-  tell_error(connection, &correlation,
-             {errc::not_supported, "Sessions cannot be resumed yet; authenticate and join again", {}});
-  if (!connection.live()) disconnect(connection, CloseReason::auth_required, {});
-}
-
-MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Correlation& correlation,
                                                  command::Join& join) {
   if (!detail::valid_room_name(join.room, options_.room_name_bytes)) {
     tell_error(connection, &correlation,
@@ -127,7 +69,7 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
   const auto rooms = connection.rooms();
   event::Subscriptions subscriptions;
   subscriptions.rooms = &rooms;
-  tell(connection, subscriptions, &correlation);
+  tell_asked(connection, subscriptions, &correlation);
 }
 
 MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Correlation& correlation,
@@ -136,12 +78,20 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
     tell_error(connection, &correlation, {errc::not_in_room, "Join the room before publishing to it", {}});
     return;
   }
-  if (!publishing.idempotency_key.empty()) {
-    tell_error(connection, &correlation, {errc::not_supported, "idempotency_key is not supported yet", {}});
+  if (!publishing.idempotency_key.empty() && options_.idempotency_keys == 0) {
+    tell_error(connection, &correlation, {errc::not_supported, "idempotency_key is switched off here", {}});
     return;
   }
+  if (publishing.idempotency_key.size() > options_.idempotency_key_bytes) {
+    tell_error(connection, &correlation,
+               {errc::too_large,
+                "idempotency_key may have " + std::to_string(options_.idempotency_key_bytes) + " bytes",
+                {}});
+    return;
+  }
+  std::string about = publishing.room;  // not among the arguments, where the lambda may have taken it already
   authorize(
-      connection, Action::publish, publishing.room, correlation,
+      connection, Action::publish, std::move(about), correlation,
       [this, correlation, publishing = std::move(publishing)](ConnectionState& allowed) mutable {
         if (allowed.membership(publishing.room) == nullptr) {
           tell_error(allowed, &correlation, {errc::not_in_room, "Join the room before publishing to it", {}});
@@ -149,7 +99,8 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
         }
         const RoomKey key{allowed.identity_->tenant, std::move(publishing.room)};
         Draft draft{std::move(publishing.data), std::move(publishing.delivery),
-                    publishing.echo ? ConnectionId() : allowed.id_, allowed.id_, allowed.identity_->user};
+                    publishing.echo ? ConnectionId() : allowed.member, allowed.member, allowed.identity_->user,
+                    std::move(publishing.idempotency_key)};
         const auto answer = [this](ConnectionState& publisher, const Correlation& of, const Result<Published>& result) {
           if (!result) {
             tell_error(publisher, &of, result.error());
@@ -181,16 +132,17 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
     tell_error(connection, &correlation, {errc::permission_denied, "send is switched off here", {}});
     return;
   }
-  if (sending.queued) {
-    tell_error(connection, &correlation, {errc::not_supported, "Offline queues are not supported yet", {}});
-    return;
-  }
-  authorize(connection, Action::send, sending.user, correlation,
+  std::string about = sending.user;  // here, as for publish
+  authorize(connection, Action::send, std::move(about), correlation,
             [this, correlation, sending = std::move(sending)](ConnectionState& allowed) {
               const std::string from_user = allowed.identity_->user;
+              if (sending.queued) {
+                send_queued(allowed, correlation, sending);
+                return;
+              }
               const auto targets = users_.of({allowed.identity_->tenant, sending.user});
               for (const ConnectionPtr& target : targets) {
-                (void)post(target->loop, [target, data = sending.data, from = allowed.id_,
+                (void)post(target->loop, [target, data = sending.data, from = allowed.member,
                                           from_user](ConnectionManager& on_loop) {
                   event::DirectMessage direct;
                   direct.from = from;
@@ -222,8 +174,9 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
                 {}});
     return;
   }
+  std::string about = setting.room;  // here, as for publish
   authorize(
-      connection, Action::awareness, setting.room, correlation,
+      connection, Action::awareness, std::move(about), correlation,
       [this, correlation, setting = std::move(setting)](ConnectionState& allowed) mutable {
         const Membership* member = allowed.membership(setting.room);
         if (member == nullptr) {
@@ -231,8 +184,8 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
           return;
         }
         const RoomPtr room = member->room;
-        const AwarenessOwner owner{allowed.identity_->user, allowed.id_, allowed.order};
-        if (setting.client.empty()) setting.client = to_string(allowed.id_);
+        const AwarenessOwner owner{allowed.identity_->user, allowed.member, allowed.order};
+        if (setting.client.empty()) setting.client = to_string(allowed.member);
         AwarenessUpdate update;
         if (setting.state) {
           AwarenessEntry entry{setting.client, owner, setting.clock, std::move(*setting.state), now()};
@@ -311,7 +264,7 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
               }
               event::PresenceState state;
               state.users = &users;
-              tell(allowed, state, &correlation);
+              tell_asked(allowed, state, &correlation);
             });
 }
 
@@ -322,33 +275,30 @@ MUSTER_INLINE void ConnectionManager::query_users(ConnectionState& connection, C
   if (next == users.size()) {
     event::PresenceState state;
     state.users = &found;
-    tell(connection, state, &correlation);
+    tell_asked(connection, state, &correlation);
     return;
   }
   std::string user = users[next];
   authorize(connection, Action::query, user, correlation,
             [this, correlation, users = std::move(users), next, found = std::move(found)](
                 ConnectionState& allowed) mutable {
-              found.push_back({users[next], users_.count({allowed.identity_->tenant, users[next]})});
+              const UserKey key{allowed.identity_->tenant, users[next]};
+              const std::size_t connections = users_.count(key);
+              found.push_back({key.user, connections, connections == 0 && users_.contains(key)});
               query_users(allowed, correlation, std::move(users), next + 1, std::move(found));
             });
-}
-
-MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Correlation& correlation,
-                                                 command::AcknowledgeQueue&) {
-  tell_error(connection, &correlation, {errc::not_supported, "Offline queues are not supported yet", {}});
 }
 
 MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Correlation& correlation,
                                                  command::SessionInfo&) {
   const auto rooms = connection.rooms();
   event::SessionState state;
-  state.connection = connection.id_;
+  state.connection = connection.member;
   state.user = connection.identity_->user;
   state.tenant = connection.identity_->tenant;
   state.rooms = &rooms;
   state.connected_at = connection.connected_at;
-  tell(connection, state, &correlation);
+  tell_asked(connection, state, &correlation);
 }
 
 MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Correlation& correlation,

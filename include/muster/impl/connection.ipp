@@ -13,6 +13,7 @@ MUSTER_INLINE ConnectionState::ConnectionState(ConnectionManager& owner, LoopPtr
       manager(owner),
       loop(std::move(on)),
       id_(connection_id),
+      member(connection_id),
       identity_(std::make_shared<const Identity>()),
       beat_timer(this, [](void* self) {
         auto& connection = *static_cast<ConnectionState*>(self);
@@ -25,6 +26,10 @@ MUSTER_INLINE ConnectionState::ConnectionState(ConnectionManager& owner, LoopPtr
       guard_timer(this, [](void* self) {
         auto& connection = *static_cast<ConnectionState*>(self);
         connection.manager.on_guard(connection);
+      }),
+      expiry_timer(this, [](void* self) {
+        auto& connection = *static_cast<ConnectionState*>(self);
+        connection.manager.on_expiry(connection);
       }) {}
 
 MUSTER_INLINE std::vector<std::string> ConnectionState::rooms() const {
@@ -47,14 +52,14 @@ MUSTER_INLINE void ConnectionState::send(const Payload& payload) {
 }
 
 MUSTER_INLINE void ConnectionState::publish(std::string_view room, const Payload& payload) {
-  manager.publish_draft({identity_->tenant, std::string(room)}, {payload, {}, id_, id_, identity_->user}, nullptr);
+  manager.publish_draft({identity_->tenant, std::string(room)}, {payload, {}, member, member, identity_->user}, nullptr);
 }
 
 MUSTER_INLINE void ConnectionState::reply(const Payload& payload) {
   if (handling == nullptr) return;
   event::Ack ack;
   ack.payload = &payload;
-  manager.tell(*this, ack, std::exchange(handling, nullptr));
+  manager.tell_asked(*this, ack, std::exchange(handling, nullptr));
 }
 
 MUSTER_INLINE void ConnectionState::close(CloseReason reason, std::string_view text) {

@@ -7,6 +7,7 @@
 
 #include "muster/detail/manager.hpp"
 #include "muster/memory/memory_awareness_store.hpp"
+#include "muster/memory/memory_session_store.hpp"
 
 namespace muster {
 inline namespace MUSTER_ABI {
@@ -42,24 +43,31 @@ MUSTER_INLINE ConnectionManager::ConnectionManager(Options options, std::shared_
       protocols_(std::move(components.protocols)),
       awareness_(components.awareness_store ? std::move(components.awareness_store)
                                             : std::make_shared<MemoryAwarenessStore>()),
-      sessions_(std::move(components.session_store)),
+      sessions_(components.session_store ? std::move(components.session_store)
+                                         : std::make_shared<MemorySessionStore>(
+                                               MemorySessionLimits{100'000, options_.total_bytes,
+                                                                   options_.tenant_bytes})),
       broker_(std::move(components.broker)),
       observer_(std::move(components.observer)) {
   if (components.random_seed) {
     seed_ = *components.random_seed;
+    secret_ = std::to_string(seed_) + "/";
   } else {
     std::random_device device;
     seed_ = (std::uint64_t{device()} << 32U) ^ device();
+    for (int i = 0; i < 8; ++i) secret_ += std::to_string(device()) + "/";
   }
 }
 
 MUSTER_INLINE ConnectionManager::~ConnectionManager() {
   if (broker_ && node_ != 0) broker_->detach(node_);
-  // Rooms, their parts and the loops know each other: take the knot apart.
+  // Rooms, their parts, sessions and the loops know each other: take the knot apart.
+  kept_sessions_.clear();
   for (const RoomPtr& room : rooms_.all()) rooms_.erase(room);
   for (const LoopPtr& loop : loops_) {
     for (const ConnectionPtr& connection : loop->connections) connection->memberships.clear();
     loop->state_flushes.clear();
+    loop->draining.clear();
     loop->connections.clear();
   }
 }
@@ -123,12 +131,23 @@ MUSTER_INLINE void ConnectionManager::on_user_offline(UserHook hook) {
   offline_hooks_.push_back(std::move(hook));
 }
 
+/// By its own id, or by the one that others know it as.
+MUSTER_INLINE ConnectionPtr ConnectionManager::locate(ConnectionId id) const {
+  ConnectionPtr connection = connections_.find(id);
+  return connection ? connection : kept_sessions_.speaker(id);
+}
+MUSTER_INLINE detail::InfoPtr ConnectionManager::info_of(ConnectionId id) const {
+  if (auto info = connections_.info(id)) return info;
+  const ConnectionPtr speaker = kept_sessions_.speaker(id);
+  return speaker ? connections_.info(speaker->id_) : nullptr;
+}
+
 MUSTER_INLINE std::optional<ConnectionInfo> ConnectionManager::find(ConnectionId id) const {
-  const auto info = connections_.info(id);
+  const auto info = info_of(id);
   if (!info) return std::nullopt;
   return *info;
 }
-MUSTER_INLINE bool ConnectionManager::contains(ConnectionId id) const { return connections_.info(id) != nullptr; }
+MUSTER_INLINE bool ConnectionManager::contains(ConnectionId id) const { return info_of(id) != nullptr; }
 
 MUSTER_INLINE std::vector<ConnectionInfo> ConnectionManager::connections(ConnectionId after, std::size_t limit) const {
   std::vector<ConnectionInfo> found;
@@ -140,12 +159,14 @@ MUSTER_INLINE std::vector<ConnectionInfo> ConnectionManager::connections_in(cons
   std::vector<ConnectionId> ids;
   if (const RoomPtr room = rooms_.find(key)) {
     detail::Lock lock(room->mutex);
-    for (const auto& member : room->members) ids.push_back(member.first);
+    for (const auto& [id, member] : room->members) {
+      if (member.part != nullptr) ids.push_back(id);
+    }
   }
   std::sort(ids.begin(), ids.end());
   std::vector<ConnectionInfo> found;
   for (const ConnectionId id : ids) {
-    if (const auto info = connections_.info(id)) found.push_back(*info);
+    if (const auto info = info_of(id)) found.push_back(*info);
   }
   return found;
 }
@@ -175,7 +196,7 @@ MUSTER_INLINE std::size_t ConnectionManager::pending_count() const {
 MUSTER_INLINE bool ConnectionManager::is_full() const {
   return options_.max_connections != 0 && reserved_ >= options_.max_connections;
 }
-MUSTER_INLINE bool ConnectionManager::is_online(const UserKey& user) const { return users_.count(user) != 0; }
+MUSTER_INLINE bool ConnectionManager::is_online(const UserKey& user) const { return users_.contains(user); }
 MUSTER_INLINE std::vector<std::string> ConnectionManager::online_users(std::string_view tenant) const {
   return users_.users_of(tenant);
 }
@@ -197,6 +218,15 @@ MUSTER_INLINE Metrics ConnectionManager::metrics() const {
   sum.sweep_findings = counters_.sweep_findings;
   sum.lost = counters_.lost;
   sum.conflated = counters_.conflated;
+  sum.sessions_held = kept_sessions_.held();
+  sum.resumes = counters_.resumes;
+  sum.resumes_failed = counters_.resumes_failed;
+  sum.queued = counters_.queued;
+  sum.queue_dropped = counters_.queue_dropped;
+  sum.session_store_failures = counters_.session_store_failures;
+  sum.history_bytes = bytes_.bytes();
+  sum.block_bytes = *bytes_.blocks();
+  sum.history_dropped = counters_.history_dropped;
   for (const LoopPtr& loop : loops()) {
     const detail::LoopCounters& counters = loop->counters;
     sum.messages_in += counters.messages_in.get();
@@ -215,7 +245,7 @@ MUSTER_INLINE Metrics ConnectionManager::metrics() const {
 }
 
 MUSTER_INLINE void ConnectionManager::explain(ConnectionId id, Function<void(std::optional<Explanation>)> done) {
-  const ConnectionPtr connection = connections_.find(id);
+  const ConnectionPtr connection = locate(id);
   if (!connection) {
     done(std::nullopt);
     return;
@@ -234,8 +264,17 @@ MUSTER_INLINE void ConnectionManager::explain(ConnectionId id, Function<void(std
     story.protocol = std::string(connection->loop->formats[connection->format].protocol->name());
     story.waiting_commands = connection->waiting.size();
     story.behind = connection->behind;
-    story.since_last_inbound = std::chrono::duration_cast<std::chrono::milliseconds>(
-        connection->loop->executor->now() - connection->last_inbound);
+    const auto since = [at = connection->loop->executor->now()](TimePoint then) {
+      return std::chrono::duration_cast<std::chrono::milliseconds>(at - then);
+    };
+    if (connection->outbox.unsent() != 0) story.unsent_age = since(connection->outbox.waiting_since());
+    for (const Membership& membership : connection->memberships) {
+      if (membership.missed) story.conflated += membership.missed->size();
+    }
+    story.since_last_inbound = since(connection->last_inbound);
+    if (connection->last_pong != TimePoint{}) story.since_last_pong = since(connection->last_pong);
+    story.expires_at = connection->identity_->expires_at;
+    story.resumed = connection->resumed;
     story.close_reason = connection->close_reason;
     (*shared_done)(std::move(story));
   });
@@ -243,8 +282,8 @@ MUSTER_INLINE void ConnectionManager::explain(ConnectionId id, Function<void(std
 }
 
 MUSTER_INLINE std::size_t ConnectionManager::send(ConnectionId id, const Payload& payload) {
-  if (!connections_.info(id)) return 0;
-  const ConnectionPtr connection = connections_.find(id);
+  const auto info = info_of(id);
+  const ConnectionPtr connection = info ? connections_.find(info->id) : nullptr;
   if (!connection) return 0;
   return post(connection->loop,
               [connection, payload](ConnectionManager&) {
@@ -252,14 +291,6 @@ MUSTER_INLINE std::size_t ConnectionManager::send(ConnectionId id, const Payload
               })
              ? 1
              : 0;
-}
-
-MUSTER_INLINE Result<std::size_t> ConnectionManager::send_to_user(const UserKey& user, const Payload& payload,
-                                                                  const Delivery& delivery) {
-  if (delivery.kind() == Delivery::Kind::queued) {
-    return Error{errc::not_supported, "Offline queues are not supported yet", {}};
-  }
-  return send_to_user(user, payload);
 }
 
 MUSTER_INLINE std::size_t ConnectionManager::send_to_user(const UserKey& user, const Payload& payload) {
@@ -300,6 +331,9 @@ MUSTER_INLINE std::size_t ConnectionManager::send_to_all(const Payload& payload)
 
 MUSTER_INLINE void ConnectionManager::publish(const RoomKey& key, const Payload& payload, Delivery delivery,
                                               ConnectionId exclude, PublishDone done) {
+  if (exclude) {
+    if (const auto info = connections_.info(exclude)) exclude = info->member;
+  }
   publish_draft(key, {payload, std::move(delivery), exclude, {}, {}}, std::move(done));
 }
 

@@ -35,7 +35,7 @@ MUSTER_INLINE void ConnectionManager::disconnect(ConnectionState& connection, Cl
   // What was answered already still goes out, if the pipe takes it now; after the decision no data frame follows.
   const bool broken = socket_gone || reason == CloseReason::lost || reason == CloseReason::slow_consumer;
   if (!broken && !connection.outbox.in_flight() && connection.outbox.has_queued()) {
-    loop.replies = {};
+    seal_replies(loop);
     std::size_t written = 0;
     (void)connection.outbox.write(*connection.transport, loop.spans, written);
     connection.counted.bytes_out += written;
@@ -50,22 +50,28 @@ MUSTER_INLINE void ConnectionManager::disconnect(ConnectionState& connection, Cl
   connection.beat_timer.cancel();
   connection.answer_timer.cancel();
   connection.guard_timer.cancel();
+  connection.expiry_timer.cancel();
   connection.waiting.clear();
 
   if (detail::mutant(detail::Mutant::disconnected_before_left) && was_live) {
     for (const auto& hook : disconnected_hooks_) contain(connection, "on_disconnected", [&] { hook(connection, reason); });
   }
 
-  // 2. Leave every room.
+  // 2. Leave every room. Where the session may come back, its places wait for it, and so does what is told to others.
+  const bool waits = was_live && session_waits(connection, reason, socket_gone);
+  if (waits) users_.hold(user);
   std::vector<RoomPtr> former;
   while (!connection.memberships.empty() && !detail::mutant(detail::Mutant::skip_leave)) {
     former.push_back(connection.memberships.back().room);
-    leave(connection, connection.memberships.size() - 1, reason);
+    leave(connection, connection.memberships.size() - 1, reason,
+          waits && !detail::mutant(detail::Mutant::give_up_kept_places));
   }
+  if (was_live) part_from_session(connection, reason, waits, former);
 
   // 3. Clear awareness, and 4. tell the others.
-  if (was_live && !detail::mutant(detail::Mutant::skip_awareness_removal)) {
-    mark_removed(loop, awareness_->remove_all_for_connection(connection.id_));
+  const bool awareness_waits = waits && !detail::mutant(detail::Mutant::clear_kept_awareness);
+  if (was_live && !awareness_waits && !detail::mutant(detail::Mutant::skip_awareness_removal)) {
+    mark_removed(loop, awareness_->remove_all_for_connection(connection.member));
   }
 
   // 5. Dispose.
@@ -80,6 +86,7 @@ MUSTER_INLINE void ConnectionManager::disconnect(ConnectionState& connection, Cl
     }
   }
   connections_.erase(connection.id_);
+  kept_sessions_.part(connection.member, &connection);
   const bool last_of_user = was_live && users_.remove(user, keep);
   ++counters_.closed[static_cast<std::size_t>(reason)];
   if (was_live && !detail::mutant(detail::Mutant::disconnected_before_left)) {
@@ -87,24 +94,27 @@ MUSTER_INLINE void ConnectionManager::disconnect(ConnectionState& connection, Cl
       contain(connection, "on_disconnected", [&] { hook(connection, reason); });
     }
   }
-  if (last_of_user) {
-    for (const auto& hook : offline_hooks_) contain(connection, "on_user_offline", [&] { hook(user); });
-    announce(loop, user, false);
-    if (options_.presence_scope == PresenceScope::shared_rooms) {
-      for (const RoomPtr& room : former) {
-        bool schedule = false;
-        {
-          detail::Lock lock(room->mutex);
-          if (room->users.count(user.user) != 0) continue;
-          room->presence.offline(user.user);
-          schedule = !std::exchange(room->state_flush_due, true);
-        }
-        if (schedule) schedule_state_flush(loop, room);
-      }
-    }
-  }
-  connection.status_ = ConnectionStatus::disconnected;
+  if (last_of_user) went_offline(loop, user, former);
+  connection.status_ = was_live || socket_gone ? ConnectionStatus::disconnected : ConnectionStatus::rejected;
   if (socket_gone) gone(connection);
+}
+
+/// Nothing of a user is left; `former` are the rooms it left last.
+MUSTER_INLINE void ConnectionManager::went_offline(Loop& loop, const UserKey& user,
+                                                   const std::vector<RoomPtr>& former) {
+  for (const auto& hook : offline_hooks_) contain(loop, {}, "on_user_offline", [&] { hook(user); });
+  announce(loop, user, false);
+  if (options_.presence_scope != PresenceScope::shared_rooms) return;
+  for (const RoomPtr& room : former) {
+    bool schedule = false;
+    {
+      detail::Lock lock(room->mutex);
+      if (room->users.count(user.user) != 0) continue;
+      room->presence.offline(user.user);
+      schedule = !std::exchange(room->state_flush_due, true);
+    }
+    if (schedule) schedule_state_flush(loop, room);
+  }
 }
 
 MUSTER_INLINE void ConnectionManager::doom(ConnectionState& connection, CloseReason reason, std::string text) {
@@ -145,7 +155,7 @@ MUSTER_INLINE void ConnectionManager::fail(Connection& from, CloseReason reason,
 }
 
 MUSTER_INLINE bool ConnectionManager::remove(ConnectionId id, CloseReason reason, std::string text) {
-  const ConnectionPtr connection = connections_.find(id);
+  const ConnectionPtr connection = locate(id);
   if (!connection) return false;
   return post(connection->loop, [connection, reason, text = std::move(text)](ConnectionManager& manager) {
     if (connection->open_done) {
@@ -157,7 +167,7 @@ MUSTER_INLINE bool ConnectionManager::remove(ConnectionId id, CloseReason reason
 }
 
 MUSTER_INLINE bool ConnectionManager::kick(ConnectionId id, std::string text, bool reconnect) {
-  const ConnectionPtr connection = connections_.find(id);
+  const ConnectionPtr connection = locate(id);
   if (!connection) return false;
   return post(connection->loop, [connection, reconnect, text = std::move(text)](ConnectionManager& manager) {
     if (connection->live()) manager.tell(*connection, event::Kicked{text, reconnect});
@@ -188,14 +198,10 @@ MUSTER_INLINE void ConnectionManager::close_all(CloseReason reason, std::string 
 
 MUSTER_INLINE void ConnectionManager::shutdown(Function<void()> done) {
   ready_ = false;
+  end_graces([](const detail::Grace&) { return true; }, false);
   close_all(CloseReason::going_away, {}, [done = std::move(done)](std::size_t) mutable {
     if (done) done();
   });
-}
-
-MUSTER_INLINE void ConnectionManager::drain(std::chrono::milliseconds, std::chrono::milliseconds,
-                                            Function<void(Result<std::size_t>)> done) {
-  if (done) done(Error{errc::not_supported, "drain is not supported yet; use shutdown", {}});
 }
 
 MUSTER_INLINE void ConnectionManager::sweep_now(Function<void(std::size_t)> done) {
@@ -221,10 +227,12 @@ MUSTER_INLINE void ConnectionManager::beat(ConnectionState& connection) {
       return;
     }
   }
-  std::string ping;
-  loop.formats[connection.format].wire->append(FrameKind::ping, {}, ping);
-  connection.outbox.append_control(std::move(ping), now_here);
-  mark_dirty(connection);
+  if (connection.outbox.control_bytes() == 0) {  // else the one that waits will do
+    std::string ping;
+    loop.formats[connection.format].wire->append(FrameKind::ping, {}, ping);
+    connection.outbox.append_control(std::move(ping), now_here);
+    mark_dirty(connection);
+  }
   connection.awaiting_pong = true;
   connection.ping_sent_at = now_here;
   arm(loop, connection.beat_timer, now_here + options_.pong_timeout);

@@ -1,5 +1,4 @@
-// The hot path: one encoding per executor and format, spans by cursor, one write per connection and turn; and the
-// feeding of members that fell behind.
+// The hot path: one encoding per executor and format, spans by cursor, one write per connection and turn.
 #pragma once
 
 #include <algorithm>
@@ -34,7 +33,7 @@ MUSTER_INLINE void ConnectionManager::flush_part(const RoomPtr& room, RoomPart& 
       batch.last_seq = entry->seq;
     }
     if (!entry->exclude || detail::mutant(detail::Mutant::ignore_exclude)) continue;
-    const ConnectionPtr excluded = connections_.find(entry->exclude);
+    const ConnectionPtr excluded = locate(entry->exclude);
     if (!excluded || excluded->loop != part.loop) continue;
     if (const Membership* membership = excluded->membership(room->key.name)) {
       if (membership->part == &part) membership->slot().excluded_batch = batch.number;
@@ -111,30 +110,13 @@ MUSTER_INLINE void ConnectionManager::deliver(RoomPart& part, detail::MemberSlot
       }
       const bool owed = entry.serial > slot.joined_serial && (entry.seq == 0 || entry.seq >= slot.next_seq);
       if (entry.seq >= slot.next_seq) slot.next_seq = entry.seq + 1;
-      if (!owed || (entry.exclude == connection.id_ && !detail::mutant(detail::Mutant::ignore_exclude))) continue;
+      if (!owed || (entry.exclude == connection.member && !detail::mutant(detail::Mutant::ignore_exclude))) continue;
       delivered += entry.notice ? 0 : 1;
       if (frame.end != frame.begin) connection.outbox.append(block, frame.begin, frame.end, now_here);
     }
   }
   part.loop->counters.deliveries.add(delivered);
   mark_dirty(connection);
-}
-
-/// State a member that is behind cannot be told now is remembered by key; messages are owed by its cursor.
-MUSTER_INLINE void ConnectionManager::note_missed(RoomPart& part, ConnectionState& connection, const RoomState& room,
-                                                  std::size_t from) {
-  if (!part.batch.has_unordered) return;
-  Membership* membership = connection.membership(room.key.name);
-  std::uint64_t conflated = 0;
-  for (std::size_t i = from; i < part.batch.entries.size(); ++i) {
-    const EntryPtr& entry = part.batch.entries[i];
-    if (entry->seq != 0 || entry->exclude == connection.id_ || entry->serial <= membership->slot().joined_serial) {
-      continue;
-    }
-    if (!membership->missed) membership->missed = std::make_unique<detail::Missed>();
-    membership->missed->note(entry, conflated);
-  }
-  part.loop->counters.conflated.add(conflated);
 }
 
 MUSTER_INLINE detail::EncodedBatch& ConnectionManager::encoded(RoomPart& part, const RoomState& room,
@@ -156,6 +138,7 @@ MUSTER_INLINE detail::EncodedBatch& ConnectionManager::encoded(RoomPart& part, c
                            static_cast<std::uint32_t>(bytes.size())});
   }
   part.loop->counters.blocks.add(into.blocks.size());
+  for (const detail::BlockPtr& block : into.blocks) block->count(bytes_.blocks());
   return into;
 }
 
@@ -193,12 +176,8 @@ MUSTER_INLINE void ConnectionManager::encode_entry(Loop& loop, const detail::For
   }
   for (const std::string& user : notice.online) add(event::UserOnline{user});
   for (const std::string& user : notice.offline) add(event::UserOffline{user});
-  constexpr std::size_t chunk_bytes = 16 * 1024;
   for (std::size_t i = 0; i < notice.awareness.size();) {
-    std::size_t count = 0;
-    for (std::size_t size = 0; i + count < notice.awareness.size() && size < chunk_bytes; ++count) {
-      size += notice.awareness[i + count].state.view().size() + 64;
-    }
+    const std::size_t count = detail::chunk_length(notice.awareness, i);
     event::AwarenessChanged changed;
     changed.room = room;
     changed.entries = &notice.awareness[i];
@@ -220,31 +199,37 @@ MUSTER_INLINE void ConnectionManager::append_reply(ConnectionState& connection, 
   if (connection.outbox.unsent() > options_.unsent_hard_bytes) doom(connection, CloseReason::slow_consumer);
 }
 
-namespace detail {
-
 /// Where this turn's replies go: one block for many connections, until something of it is written.
-[[nodiscard]] inline std::string& reply_bytes(Loop& loop) {
-  if (!loop.replies || loop.replies->bytes.size() >= block_bytes) loop.replies = BlockPtr::make();
+MUSTER_INLINE std::string& ConnectionManager::reply_bytes(Loop& loop) {
+  if (loop.replies && loop.replies->bytes.size() >= detail::block_bytes) seal_replies(loop);
+  if (!loop.replies) loop.replies = detail::BlockPtr::make();
   return loop.replies->bytes;
 }
 
-}  // namespace detail
+/// What is being written must not grow.
+MUSTER_INLINE void ConnectionManager::seal_replies(Loop& loop) {
+  if (!loop.replies) return;
+  loop.replies->count(bytes_.blocks());
+  loop.replies = {};
+}
 
-MUSTER_INLINE void ConnectionManager::tell(ConnectionState& connection, const Event& event,
-                                           const Correlation* correlation) {
-  if (connection.ended() || connection.doomed) return;
+MUSTER_INLINE std::size_t ConnectionManager::tell(ConnectionState& connection, const Event& event,
+                                                  const Correlation* correlation) {
+  if (connection.ended() || connection.doomed) return 0;
   Loop& loop = *connection.loop;
-  std::string& bytes = detail::reply_bytes(loop);
+  std::string& bytes = reply_bytes(loop);
   const std::size_t begin = bytes.size();
   encode_event(loop, loop.formats[connection.format], event, correlation, bytes);
+  const std::size_t size = bytes.size() - begin;
   append_reply(connection, begin);
+  return size;
 }
 
 MUSTER_INLINE void ConnectionManager::tell_entry(ConnectionState& connection, const RoomState& room,
                                                  std::uint64_t epoch, const detail::Entry& entry) {
   if (connection.ended() || connection.doomed) return;
   Loop& loop = *connection.loop;
-  std::string& bytes = detail::reply_bytes(loop);
+  std::string& bytes = reply_bytes(loop);
   const std::size_t begin = bytes.size();
   encode_entry(loop, loop.formats[connection.format], room.key.name, epoch, entry, bytes);
   append_reply(connection, begin);
@@ -268,6 +253,7 @@ MUSTER_INLINE void ConnectionManager::broadcast(const LoopPtr& loop, const std::
     if (!block) {
       block = detail::BlockPtr::make();
       encode_event(*loop, loop->formats[connection->format], event, nullptr, block->bytes);
+      block->count(bytes_.blocks());
     }
     if (block->bytes.empty()) continue;
     connection->outbox.append(block, 0, block->bytes.size(), now_here);
@@ -311,13 +297,16 @@ MUSTER_INLINE void ConnectionManager::flush_connection(ConnectionState& connecti
     if (!connection.outbox.has_queued()) break;
     if (!write(connection)) break;
   }
+  if (connection.queue_again && !connection.queue_loading && !connection.outbox.in_flight()) {
+    deliver_more_of_queue(connection);
+  }
 }
 
 MUSTER_INLINE bool ConnectionManager::write(ConnectionState& connection) {
   detail::Outbox& outbox = connection.outbox;
   if (outbox.in_flight() || !outbox.has_queued()) return true;
   Loop& loop = *connection.loop;
-  loop.replies = {};  // what is being written must not grow
+  seal_replies(loop);
   std::size_t written = 0;
   const WriteResult result = outbox.write(*connection.transport, loop.spans, written);
   connection.counted.bytes_out += written;
@@ -342,77 +331,6 @@ MUSTER_INLINE void ConnectionManager::writable(Connection& from) {
   if (connection.ended()) return;
   if (connection.live()) connection.guard_timer.cancel();
   flush_connection(connection);
-}
-
-MUSTER_INLINE bool ConnectionManager::feed(ConnectionState& connection) {
-  bool whole = true;
-  for (Membership& membership : connection.memberships) {
-    whole = feed_room(connection, membership) && whole;
-    if (connection.doomed) return true;
-  }
-  return whole;
-}
-
-MUSTER_INLINE bool ConnectionManager::feed_room(ConnectionState& connection, Membership& membership) {
-  const RoomState& room = *membership.room;
-  detail::MemberSlot& slot = membership.slot();
-  const std::size_t unsent = connection.outbox.unsent();
-  if (unsent > options_.unsent_soft_bytes) return false;
-  std::vector<EntryPtr> entries;
-  std::uint64_t last = 0;
-  std::uint64_t epoch = 0;
-  {
-    detail::Lock lock(room.mutex);
-    last = room.last_seq;
-    epoch = room.epoch;
-    if (slot.next_seq <= last) {
-      room.history.read(slot.next_seq, options_.unsent_soft_bytes - unsent + 1, entries);
-    }
-  }
-  if (slot.next_seq <= last) {
-    const std::uint64_t first = entries.empty() ? last + 1 : entries.front()->seq;
-    if (first > slot.next_seq) {
-      event::Gap gap{room.key.name, slot.next_seq, first - 1};
-      slot.next_seq = first;
-      connection.loop->counters.gaps.add();
-      if (!detail::mutant(detail::Mutant::skip_gap)) tell(connection, gap);
-    }
-    for (const EntryPtr& entry : entries) {
-      slot.next_seq = entry->seq + 1;
-      if (entry->exclude == connection.id_ && !detail::mutant(detail::Mutant::ignore_exclude)) continue;
-      connection.loop->counters.deliveries.add();
-      tell_entry(connection, room, epoch, *entry);
-      if (connection.doomed) return true;
-    }
-    if (slot.next_seq <= last) return false;
-  }
-  if (membership.missed) tell_missed(connection, membership);
-  return true;
-}
-
-MUSTER_INLINE void ConnectionManager::tell_missed(ConnectionState& connection, Membership& membership) {
-  const std::unique_ptr<detail::Missed> missed = std::move(membership.missed);
-  const RoomState& room = *membership.room;
-  detail::Notice notice;
-  std::uint64_t epoch = 0;
-  {
-    detail::Lock lock(room.mutex);
-    epoch = room.epoch;
-    notice.member_count = room.member_count();
-    notice.counts_only = missed->counts && missed->presence.empty();
-    for (const auto& [id, user] : missed->presence) {
-      const bool member = room.members.count(id) != 0 || room.remote_members.count(id) != 0;
-      (member ? notice.joined : notice.left).push_back({id, user});
-    }
-  }
-  for (const auto& [user, online] : missed->users) (online ? notice.online : notice.offline).push_back(user);
-  for (const auto& [client, removed_at] : missed->awareness) {
-    resolve_awareness(room.key, client, removed_at, notice.awareness);
-  }
-  detail::Entry told;
-  told.notice = std::make_unique<const detail::Notice>(std::move(notice));
-  tell_entry(connection, room, epoch, told);
-  for (const auto& latest : missed->latest) tell_entry(connection, room, epoch, *latest.second);
 }
 
 }  // namespace MUSTER_ABI

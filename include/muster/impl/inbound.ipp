@@ -26,7 +26,8 @@ MUSTER_INLINE void ConnectionManager::received(Connection& from, FrameKind kind,
     mark_dirty(connection);
     return;
   }
-  if (kind == FrameKind::pong) return;
+  if (kind == FrameKind::pong) connection.last_pong = now_here;
+  if (kind == FrameKind::pong || kind == FrameKind::continuation) return;
 
   ++connection.counted.messages_in;
   connection.counted.bytes_in += bytes.size();
@@ -115,7 +116,12 @@ MUSTER_INLINE void ConnectionManager::run(ConnectionState& connection, Command& 
     disconnect(connection, CloseReason::auth_required, {});
     return;
   }
+  if (connection.live() && in_debt(connection, command.correlation)) return;
   if (!std::holds_alternative<command::Invalid>(command.body)) connection.invalid_in_row = 0;
+  if (!connection.previous_token_hash.empty()) {  // the answer to `resume` has arrived
+    const std::string spent = std::exchange(connection.previous_token_hash, {});
+    if (!detail::mutant(detail::Mutant::keep_spent_token)) forget_session(spent);
+  }
   std::visit([&](auto& body) { on_command(connection, command.correlation, body); }, command.body);
 }
 

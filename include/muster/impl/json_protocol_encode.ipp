@@ -165,6 +165,19 @@ class EventWriter {
     end();
   }
 
+  void operator()(const event::Resumed& e) {
+    constexpr std::string_view states[] = {R"(:"recovered")", R"(:"gap")", R"(:"denied")"};
+    begin("resumed");
+    (out_ << R"({"connection":)").connection(e.connection);
+    out_ << R"(,"rooms":{)";
+    for (std::size_t i = 0; e.rooms != nullptr && i < e.rooms->size(); ++i) {
+      if (i != 0) out_ << ",";
+      out_.string((*e.rooms)[i].room) << states[static_cast<std::size_t>((*e.rooms)[i].state)];
+    }
+    out_ << "}";
+    end();
+  }
+
   void operator()(const event::AuthResult& e) {
     begin("auth_result");
     (out_ << R"({"authenticated":)").boolean(e.identity != nullptr);
@@ -283,7 +296,7 @@ class EventWriter {
     begin("presence_state");
     each(R"({"users":)", e.users, [this](const event::UserPresence& user) {
       (out_ << R"({"user":)").string(user.user);
-      (out_ << R"(,"online":)").boolean(user.connections != 0);
+      (out_ << R"(,"online":)").boolean(user.connections != 0 || user.in_grace);
       (out_ << R"(,"connections":)").number(user.connections) << "}";
     });
     end();

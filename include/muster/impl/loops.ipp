@@ -15,6 +15,16 @@ MUSTER_INLINE detail::Loop::Loop(ConnectionManager& owner, std::shared_ptr<Execu
                     auto& loop = *static_cast<Loop*>(self);
                     loop.manager.run_state_flushes(loop, loop.executor->now());
                   }),
+      grace_timer(this,
+                  [](void* self) {
+                    auto& loop = *static_cast<Loop*>(self);
+                    loop.manager.run_graces(loop, loop.executor->now());
+                  }),
+      drain_timer(this,
+                  [](void* self) {
+                    auto& loop = *static_cast<Loop*>(self);
+                    loop.manager.drain_next(loop);
+                  }),
       sweep_timer(this,
                   [](void* self) {
                     auto& loop = *static_cast<Loop*>(self);
@@ -34,7 +44,7 @@ MUSTER_INLINE LoopPtr ConnectionManager::loop_for(const std::shared_ptr<Executor
     }
   }
   // Only this executor's own thread opens connections on it, so nobody else makes this loop meanwhile.
-  loop = std::make_shared<Loop>(*this, executor, seed_ + next_id_++ * 0x9e3779b97f4a7c15ULL);
+  loop = std::make_shared<Loop>(*this, executor, detail::scatter(seed_ + next_id_++ * 0x9e3779b97f4a7c15ULL));
   {
     detail::Lock lock(loops_mutex_);
     loops_.push_back(loop);
@@ -82,7 +92,6 @@ MUSTER_INLINE void ConnectionManager::on_wake(Loop& loop, TimePoint when) {
 /// Checks the tables against each other, and clears what time has ended.
 MUSTER_INLINE void ConnectionManager::sweep(Loop& loop, detail::Gate& findings) {
   const TimePoint now_here = loop.executor->now();
-  const WallTime wall = loop.executor->wall_now();
   const auto found = [&](const std::string& what) {
     findings.count();
     ++counters_.sweep_findings;
@@ -91,10 +100,6 @@ MUSTER_INLINE void ConnectionManager::sweep(Loop& loop, detail::Gate& findings) 
   const std::vector<ConnectionPtr> connections = loop.connections;
   for (const ConnectionPtr& connection : connections) {
     if (!connection->live()) continue;
-    if (connection->identity_->expires_at && *connection->identity_->expires_at <= wall) {
-      disconnect(*connection, CloseReason::auth_required, "The credentials have expired");
-      continue;
-    }
     if (!contains(connection->id_)) {
       found("connection " + to_string(connection->id_) + " missing in the table");
     }
@@ -105,10 +110,14 @@ MUSTER_INLINE void ConnectionManager::sweep(Loop& loop, detail::Gate& findings) 
     }
   }
   for (const LoopPtr& other : loops()) {
-    if (other->stopped && !other->buried) bury(other);
+    if (other->buried) continue;
+    // Only a refused task tells that an executor has stopped: where nobody has posted since, this one asks.
+    const bool refuses = other.get() != &loop && !post(other, [](ConnectionManager&) {});
+    if (refuses || other->stopped) bury(other);
   }
   for (const RoomPtr& room : rooms_.all()) retire_if_empty(room);
   addresses_.prune(options_, now_here);
+  bytes_.prune();
   if (options_.awareness_ttl > std::chrono::milliseconds(0)) {
     mark_removed(loop, awareness_->expire(now_here - options_.awareness_ttl));
   }
@@ -123,6 +132,8 @@ MUSTER_INLINE void ConnectionManager::bury(const LoopPtr& loop) {
     if (connection->transport) connection->transport->abort();
     disconnect(*connection, CloseReason::lost, "The executor has stopped", true);
   }
+  loop->draining.clear();
+  run_graces(*loop, TimePoint::max());
   while (!loop->state_flushes.empty()) {
     const RoomPtr room = loop->state_flushes.begin()->second;
     loop->state_flushes.erase(loop->state_flushes.begin());

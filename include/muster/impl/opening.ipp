@@ -7,6 +7,19 @@
 
 namespace muster {
 inline namespace MUSTER_ABI {
+namespace detail {
+
+/// What a peer is told that may not come in. `protocol`: the one that was chosen, if any; `named`: by its subprotocol.
+[[nodiscard]] inline Decision refusal(const Protocol* protocol, bool named, CloseReason reason, Error error) {
+  Decision decision;
+  decision.reason = reason;
+  decision.error = std::move(error);
+  if (protocol != nullptr) decision.close_code = protocol->close_code(reason);
+  if (named) decision.subprotocol = std::string(protocol->name());
+  return decision;
+}
+
+}  // namespace detail
 
 MUSTER_INLINE Reservation ConnectionManager::reserve(const RemoteAddress& address, TimePoint now_there) {
   const auto refused = [](CloseReason reason, const char* message, std::chrono::milliseconds retry_after) {
@@ -39,20 +52,14 @@ MUSTER_INLINE Reservation ConnectionManager::reserve(const RemoteAddress& addres
 MUSTER_INLINE std::uint64_t ConnectionManager::open(OpenRequest request, std::shared_ptr<Transport> transport,
                                                     std::shared_ptr<Executor> executor, OpenDone done) {
   opened_ = true;
+  std::shared_ptr<const Protocol> protocol;
+  bool named = false;
   const auto refuse = [&](CloseReason reason, Error error) -> std::uint64_t {
-    Decision decision;
-    decision.reason = reason;
-    decision.error = std::move(error);
+    Decision decision = detail::refusal(protocol.get(), named, reason, std::move(error));
     decision.reservation = std::move(request.reservation);
     done(std::move(decision));
     return 0;
   };
-  if (!ready_) {
-    return refuse(CloseReason::going_away,
-                  {errc::unavailable, "The server is shutting down", options_.reconnect_window});
-  }
-  std::shared_ptr<const Protocol> protocol;
-  bool named = false;
   for (const auto& candidate : protocols_) {
     if (candidate->path() != request.path) continue;
     if (!protocol) protocol = candidate;
@@ -66,6 +73,10 @@ MUSTER_INLINE std::uint64_t ConnectionManager::open(OpenRequest request, std::sh
     protocol = *found;
     named = true;
     break;
+  }
+  if (!ready_) {
+    return refuse(CloseReason::going_away,
+                  {errc::unavailable, "The server is shutting down", options_.reconnect_window});
   }
   const bool offered_token = !request.token.empty() && options_.auth_mode != AuthMode::message_only;
   const bool ask_now =
@@ -100,6 +111,7 @@ MUSTER_INLINE std::uint64_t ConnectionManager::open(OpenRequest request, std::sh
   } while (true);
 
   connection->order = next_order_++;
+  connection->chosen_id = static_cast<bool>(request.id);
   connection->reservation = std::move(request.reservation);
   connection->address = std::move(request.remote_address);
   connection->open_done = std::move(done);
@@ -159,7 +171,7 @@ MUSTER_INLINE void ConnectionManager::answer_open(ConnectionState& connection, A
     return;
   }
   accept_open(connection);
-  welcome(connection, first);
+  welcome(connection, first, nullptr);
 }
 
 MUSTER_INLINE void ConnectionManager::refuse_open(ConnectionState& connection, CloseReason reason, Error error) {
@@ -168,9 +180,8 @@ MUSTER_INLINE void ConnectionManager::refuse_open(ConnectionState& connection, C
   OpenDone done = std::move(connection.open_done);
   connection.open_done = nullptr;
   connection.status_ = ConnectionStatus::rejected;
-  Decision decision;
-  decision.reason = reason;
-  decision.error = std::move(error);
+  const auto& protocol = connection.loop->formats[connection.format].protocol;
+  Decision decision = detail::refusal(protocol.get(), connection.subprotocol_named, reason, std::move(error));
   decision.reservation = std::move(connection.reservation);
   forget(connection);
   gone(connection);
@@ -221,20 +232,25 @@ MUSTER_INLINE std::optional<Error> ConnectionManager::establish(ConnectionState&
   connection.identity_ = std::make_shared<const Identity>(std::move(identity));
   connection.status_ = ConnectionStatus::connected;
   connection.connected_at = wall;
-  connection.credentials = {};
+  connection.credentials.token.clear();
   ++counters_.connections_total;
   publish_info(connection);
   return std::nullopt;
 }
 
-MUSTER_INLINE void ConnectionManager::welcome(ConnectionState& connection, bool first_of_user) {
+MUSTER_INLINE void ConnectionManager::welcome(ConnectionState& connection, bool first_of_user,
+                                              Function<void(ConnectionState&)> then) {
   const Identity& identity = *connection.identity_;
   event::ConnectionAck ack;
   ack.connection = connection.id_;
   ack.user = identity.user;
   ack.tenant = identity.tenant;
   ack.heartbeat = options_.heartbeat;
+  const std::string token = open_session(connection);
+  ack.resume_token = token;
+  ack.resume_ttl = options_.resume_window;
   tell(connection, ack);
+  watch_expiry(connection);
   Loop& loop = *connection.loop;
   if (options_.heartbeat > std::chrono::milliseconds(0)) {
     const auto part = static_cast<std::int64_t>(loop.random() % static_cast<std::uint64_t>(options_.heartbeat.count()));
@@ -252,11 +268,13 @@ MUSTER_INLINE void ConnectionManager::welcome(ConnectionState& connection, bool 
     announce(loop, user, true);
   }
   if (!well) doom(connection, CloseReason::internal_error);
+  deliver_queue(connection, std::move(then));
 }
 
 MUSTER_INLINE void ConnectionManager::publish_info(ConnectionState& connection) {
   auto info = std::make_shared<ConnectionInfo>();
   info->id = connection.id_;
+  info->member = connection.member;
   info->user = connection.identity_->user;
   info->tenant = connection.identity_->tenant;
   info->roles = connection.identity_->roles;

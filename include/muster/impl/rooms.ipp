@@ -1,4 +1,4 @@
-// Rooms: joining, leaving, publishing, retiring; and the handle an embedder holds.
+// Rooms: joining, leaving, publishing, retiring.
 #pragma once
 
 #include <algorithm>
@@ -24,50 +24,83 @@ MUSTER_INLINE void ConnectionManager::enter(ConnectionState& connection, const C
         room->presence.list_told();
       }
     }
-    tell_joined(connection, correlation, room, again);
+    tell_joined(connection, &correlation, room, again);
     return;
   }
   if (options_.rooms_per_connection != 0 && connection.memberships.size() >= options_.rooms_per_connection) {
     tell_error(connection, &correlation, {errc::too_many_rooms, "The connection is in too many rooms", {}});
     return;
   }
-  RoomPtr room = rooms_.find(key);
-  if (!room) {
-    room = rooms_.find_or_add(std::make_shared<RoomState>(key, options_.room_options(key.name), make_epoch()));
+  const RoomPtr room = room_for(connection, correlation, key);
+  if (!room) return;
+  if (broker_ && subscribe_first(connection, room, [this, correlation, key](ConnectionState& joining, Error* error) {
+        if (error == nullptr) {
+          enter(joining, correlation, key);
+        } else {
+          tell_error(joining, &correlation, std::move(*error));
+        }
+      })) {
+    return;
   }
-  if (broker_ && subscribe_first(connection, correlation, room)) return;
-  Entered entered = admit(connection, *room);
-  while (entered.retired) {  // it ended between finding and entering
-    rooms_.erase(room);
-    room = rooms_.find_or_add(std::make_shared<RoomState>(key, options_.room_options(key.name), make_epoch()));
-    if (broker_ && subscribe_first(connection, correlation, room)) return;
-    entered = admit(connection, *room);
+  Entered entered = take_place(connection, room);
+  if (entered.retired) {  // it ended between finding and entering
+    enter(connection, correlation, key);
+    return;
   }
   if (entered.error) {
     tell_error(connection, &correlation, std::move(*entered.error));
-    retire_if_empty(room);
     return;
+  }
+  publish_info(connection);
+  tell_joined(connection, &correlation, room, entered);
+  if (!after_joined(connection, room, entered)) disconnect(connection, CloseReason::internal_error, {});
+}
+
+MUSTER_INLINE RoomPtr ConnectionManager::find_or_make(const RoomKey& key) {
+  if (RoomPtr room = rooms_.find(key)) return room;
+  return rooms_.find_or_add(std::make_shared<RoomState>(key, options_.room_options(key.name), make_epoch(),
+                                                         bytes_.account(key.tenant)));
+}
+
+/// Makes the connection a member, if the room takes it. With a position it goes on from there.
+MUSTER_INLINE ConnectionManager::Entered ConnectionManager::take_place(ConnectionState& connection,
+                                                                       const RoomPtr& room,
+                                                                       std::optional<Position> from) {
+  Entered entered = admit(connection, *room, from);
+  if (entered.retired) {
+    rooms_.erase(room);
+    return entered;
+  }
+  if (entered.error) {
+    retire_if_empty(room);
+    return entered;
   }
   detail::MemberSlot slot;
   slot.connection = &connection;
-  slot.next_seq = entered.position.seq + 1;
+  slot.next_seq = entered.next_seq;
   slot.joined_serial = entered.serial;
   connection.memberships.push_back({room, entered.part, entered.part->slots.size(), nullptr});
   entered.part->slots.push_back(slot);
   connection.status_ = ConnectionStatus::in_room;
-  publish_info(connection);
-  replicate_member(connection, key, true);
-  tell_joined(connection, correlation, room, entered);
+  if (!entered.kept) replicate_member(connection.member, connection.identity_->user, room->key, true);
+  return entered;
+}
+
+/// False: a hook threw.
+MUSTER_INLINE bool ConnectionManager::after_joined(ConnectionState& connection, const RoomPtr& room,
+                                                   const Entered& entered) {
   if (entered.flush_state) schedule_state_flush(*connection.loop, room);
   bool well = true;
   for (const auto& hook : joined_hooks_) {
     well = contain(connection, "on_joined", [&] { hook(connection, room->key); }) && well;
   }
-  if (!well && !connection.ended()) disconnect(connection, CloseReason::internal_error, {});
+  return well;
 }
 
-/// Checks the capacity and adds the member in one section: the limit and the fact are one.
-MUSTER_INLINE ConnectionManager::Entered ConnectionManager::admit(ConnectionState& connection, RoomState& room) {
+/// Checks the capacity and adds the member in one section: the limit and the fact are one. A session that comes back
+/// has its place still.
+MUSTER_INLINE ConnectionManager::Entered ConnectionManager::admit(ConnectionState& connection, RoomState& room,
+                                                                  std::optional<Position> from) {
   Entered entered;
   const std::string& user = connection.identity_->user;
   const auto full = [&] {
@@ -84,12 +117,15 @@ MUSTER_INLINE ConnectionManager::Entered ConnectionManager::admit(ConnectionStat
   }
   detail::Lock lock(room.mutex);
   room.history.expire(now_here, room.options);
+  room.settle();
   if (room.members.empty() && room.history.empty() && room.last_seq != 0 && !broker_) room.retired = true;
   if (room.retired && !detail::mutant(detail::Mutant::publish_to_retired_room)) {
     entered.retired = true;
     return entered;
   }
-  if (detail::mutant(detail::Mutant::capacity_outside_lock) ? known_full : full()) {
+  const auto place = room.members.find(connection.member);
+  entered.kept = place != room.members.end();
+  if (!entered.kept && (detail::mutant(detail::Mutant::capacity_outside_lock) ? known_full : full())) {
     entered.error = Error{errc::room_full, "The room takes " + std::to_string(room.options.room_capacity) +
                                                (room.options.capacity_counts == CapacityCounts::users
                                                     ? " users"
@@ -97,14 +133,29 @@ MUSTER_INLINE ConnectionManager::Entered ConnectionManager::admit(ConnectionStat
     return entered;
   }
   RoomPart& part = room.part_on(connection.loop);
-  room.members[connection.id_] = {user, &part};
-  ++part.members;
-  entered.first_of_user = ++room.users[user] == 1;
   const bool tells = options_.presence_scope != PresenceScope::none;
-  if (tells) room.presence.joined(connection.id_, user);
-  if (entered.first_of_user && options_.presence_scope == PresenceScope::shared_rooms) room.presence.online(user);
+  if (entered.kept) {
+    place->second.part = &part;
+  } else {
+    room.members[connection.member] = {user, &part};
+    if (tells) room.presence.joined(connection.member, user);
+    if (++room.users[user] == 1 && options_.presence_scope == PresenceScope::shared_rooms) room.presence.online(user);
+  }
+  ++part.members;
   entered.part = &part;
   entered.position = {room.epoch, room.last_seq};
+  entered.next_seq = room.last_seq + 1;
+  if (from && from->epoch != room.epoch) {
+    entered.next_seq = 1;  // all of this order is new to it
+  } else if (from && from->seq <= room.last_seq) {
+    entered.next_seq = from->seq + (detail::mutant(detail::Mutant::replay_one_twice) && from->seq != 0 ? 0 : 1);
+    entered.recovered = from->seq == room.last_seq ||
+                        (!room.history.empty() && room.history.first_seq() <= from->seq + 1) ||
+                        detail::mutant(detail::Mutant::call_gap_recovered);
+  }
+  if (entered.next_seq <= room.last_seq) {
+    room.history.read(entered.next_seq, options_.unsent_soft_bytes, entered.replay);
+  }
   entered.serial = room.last_serial;
   entered.member_count = room.member_count();
   entered.list = entered.member_count <= room.options.presence_list_max;
@@ -113,11 +164,11 @@ MUSTER_INLINE ConnectionManager::Entered ConnectionManager::admit(ConnectionStat
     for (const auto& [id, remote] : room.remote_members) entered.members.push_back({id, remote});
   }
   room.presence.list_told();
-  entered.flush_state = tells && !std::exchange(room.state_flush_due, true);
+  entered.flush_state = !entered.kept && tells && !std::exchange(room.state_flush_due, true);
   return entered;
 }
 
-MUSTER_INLINE void ConnectionManager::tell_joined(ConnectionState& connection, const Correlation& correlation,
+MUSTER_INLINE void ConnectionManager::tell_joined(ConnectionState& connection, const Correlation* correlation,
                                                   const RoomPtr& room, const Entered& entered) {
   std::vector<Member> members = entered.members;
   std::sort(members.begin(), members.end(),
@@ -127,12 +178,13 @@ MUSTER_INLINE void ConnectionManager::tell_joined(ConnectionState& connection, c
   joined.position = entered.position;
   joined.members = entered.list ? &members : nullptr;
   joined.member_count = entered.member_count;
-  tell(connection, joined, &correlation);
+  joined.recovered = entered.recovered;
+  tell_asked(connection, joined, correlation);
   tell_awareness(connection, nullptr, room->key);
 }
 
 MUSTER_INLINE void ConnectionManager::leave(ConnectionState& connection, std::size_t index,
-                                            std::optional<CloseReason> reason) {
+                                            std::optional<CloseReason> reason, bool keep_place) {
   if (connection.live()) {  // what was published before this command is still owed
     Membership& leaving = connection.memberships[index];
     if (!feed_room(connection, leaving)) {
@@ -159,25 +211,15 @@ MUSTER_INLINE void ConnectionManager::leave(ConnectionState& connection, std::si
   }
   slots.pop_back();
 
-  bool flush_state = false;
   {
     detail::Lock lock(room->mutex);
-    room->members.erase(connection.id_);
     --part.members;
-    const auto user = room->users.find(connection.identity_->user);
-    if (--user->second == 0) room->users.erase(user);
-    if (options_.presence_scope != PresenceScope::none) {  // what nobody is told would never be flushed
-      if (!detail::mutant(detail::Mutant::skip_presence_left)) {
-        room->presence.left(connection.id_, connection.identity_->user);
-      }
-      flush_state = !std::exchange(room->state_flush_due, true);
-    }
+    room->members.find(connection.member)->second.part = nullptr;
   }
   if (!reason) {  // a disconnect clears awareness in a step of its own
-    mark_removed(*connection.loop, awareness_->remove_all_for_connection(connection.id_, room->key));
+    mark_removed(*connection.loop, awareness_->remove_all_for_connection(connection.member, room->key));
   }
-  replicate_member(connection, room->key, false);
-  if (flush_state) schedule_state_flush(*connection.loop, room);
+  if (!keep_place) give_up_place(*connection.loop, room, connection.member);
   if (connection.status_ == ConnectionStatus::in_room && connection.memberships.empty()) {
     connection.status_ = ConnectionStatus::connected;
   }
@@ -190,12 +232,35 @@ MUSTER_INLINE void ConnectionManager::leave(ConnectionState& connection, std::si
   if (!well && !connection.ended()) doom(connection, CloseReason::internal_error);
 }
 
+/// Takes a member out that no connection speaks for, and tells the others.
+MUSTER_INLINE void ConnectionManager::give_up_place(Loop& loop, const RoomPtr& room, ConnectionId member) {
+  bool flush_state = false;
+  std::string user;
+  {
+    detail::Lock lock(room->mutex);
+    const auto place = room->members.find(member);
+    if (place == room->members.end() || place->second.part != nullptr) return;
+    user = std::move(place->second.user);
+    room->members.erase(place);
+    const auto of_user = room->users.find(user);
+    if (--of_user->second == 0) room->users.erase(of_user);
+    if (options_.presence_scope != PresenceScope::none) {  // what nobody is told would never be flushed
+      if (!detail::mutant(detail::Mutant::skip_presence_left)) room->presence.left(member, user);
+      flush_state = !std::exchange(room->state_flush_due, true);
+    }
+  }
+  replicate_member(member, user, room->key, false);
+  if (flush_state) schedule_state_flush(loop, room);
+}
+
 MUSTER_INLINE void ConnectionManager::retire_if_empty(const RoomPtr& room) {
   const TimePoint now_here = now();
   bool unsubscribe = false;
   {
     detail::Lock lock(room->mutex);
     room->history.expire(now_here, room->options);
+    room->keys.expire(now_here, options_.idempotency_age);
+    room->settle();
     if (!room->members.empty()) return;
     unsubscribe = std::exchange(room->subscribed, false);
     if (!room->history.empty() && !broker_) return;
@@ -205,7 +270,7 @@ MUSTER_INLINE void ConnectionManager::retire_if_empty(const RoomPtr& room) {
   if (!unsubscribe) return;
   broker_->unsubscribe(node_, room->key);
   for (const AwarenessEntry& entry : awareness_->get_all(room->key)) {  // what other nodes' clients left here
-    if (connections_.find(entry.owner.connection)) continue;            // its disconnect is under way, and tells of it
+    if (locate(entry.owner.connection)) continue;                       // its disconnect is under way, and tells of it
     (void)awareness_->remove(room->key, entry.client, entry.owner, entry.clock);
   }
 }
@@ -220,6 +285,10 @@ MUSTER_INLINE void ConnectionManager::publish_draft(const RoomKey& key, Draft dr
     if (done) done(published);
     return;
   }
+  if (!draft.idempotency_key.empty()) {
+    publish_once(key, std::move(draft), std::move(done));
+    return;
+  }
   BrokerMessage message;
   message.room = key;
   message.data = std::move(draft.data);
@@ -230,7 +299,7 @@ MUSTER_INLINE void ConnectionManager::publish_draft(const RoomKey& key, Draft dr
   std::size_t reached = 0;
   if (const RoomPtr room = rooms_.find(key)) {
     detail::Lock lock(room->mutex);
-    reached = room->members.size();
+    reached = room->reach(message.exclude);
   }
   broker_->publish(std::move(message), Reply<Result<Position>>([done = std::move(done), reached](
                                            Result<Position> position) mutable {
@@ -265,7 +334,15 @@ MUSTER_INLINE Published ConnectionManager::publish_here(const RoomKey& key, Draf
       retired = room->retired && !detail::mutant(detail::Mutant::publish_to_retired_room);
       if (!retired) {
         room->history.expire(entry->at, room->options);
+        room->settle();
         if (room->members.empty() && room->history.empty()) return published;
+        if (!draft.idempotency_key.empty()) {
+          if (const auto* first = room->keys.find(entry->from_user, draft.idempotency_key, room->epoch, entry->at,
+                                                  options_.idempotency_age)) {
+            published.position = first->position;
+            return published;
+          }
+        }
         entry->serial = ++room->last_serial;
         if (!entry->latest) {
           entry->seq = ++room->last_seq;
@@ -273,7 +350,14 @@ MUSTER_INLINE Published ConnectionManager::publish_here(const RoomKey& key, Draf
           room->history.append(entry, room->options);
           published.position = {room->epoch, entry->seq};
         }
-        published.reached = detail::append_pending(*room, entry, flushes, conflated);
+        if (!draft.idempotency_key.empty()) {
+          room->keys.remember(entry->from_user,
+                              {std::move(draft.idempotency_key), room->epoch, published.position, true, entry->at, {}},
+                              options_.idempotency_keys, options_.idempotency_age);
+        }
+        room->settle();
+        published.reached = room->reach(entry->exclude);
+        detail::append_pending(*room, entry, flushes, conflated);
       }
     }
     if (conflated != 0) counters_.conflated += conflated;
@@ -281,6 +365,7 @@ MUSTER_INLINE Published ConnectionManager::publish_here(const RoomKey& key, Draf
     rooms_.erase(room);
   }
   post_flushes(room, flushes);
+  relieve(room);
   return published;
 }
 
@@ -293,80 +378,9 @@ MUSTER_INLINE void ConnectionManager::post_flushes(const RoomPtr& room, const st
   }
 }
 
-namespace detail {
-
-/// A room by its key: looks it up each time, so that it is never one that has ended.
-class RoomHandle final : public Room {
- public:
-  /// `rooms` is the manager's. Weak, because hooks that the manager keeps hold handles.
-  RoomHandle(std::weak_ptr<ConnectionManager> manager, const RoomTable& rooms, RoomKey key, RoomOptions options)
-      : manager_(std::move(manager)), rooms_(rooms), key_(std::move(key)), options_(options) {}
-
-  [[nodiscard]] const RoomKey& key() const noexcept override { return key_; }
-  [[nodiscard]] const RoomOptions& options() const noexcept override { return options_; }
-  [[nodiscard]] std::size_t size() const override {
-    return read<std::size_t>([](const RoomState& room) { return room.member_count(); });
-  }
-  [[nodiscard]] std::vector<Member> members() const override {
-    auto found = read<std::vector<Member>>([](const RoomState& room) {
-      std::vector<Member> members;
-      for (const auto& [id, member] : room.members) members.push_back({id, member.user});
-      for (const auto& [id, user] : room.remote_members) members.push_back({id, user});
-      return members;
-    });
-    std::sort(found.begin(), found.end(), [](const Member& a, const Member& b) { return a.connection < b.connection; });
-    return found;
-  }
-  [[nodiscard]] Position position() const override {
-    return read<Position>([](const RoomState& room) { return Position{room.epoch, room.last_seq}; });
-  }
-  [[nodiscard]] RoomCounters counters() const override {
-    return read<RoomCounters>([](const RoomState& room) {
-      return RoomCounters{room.published, room.history.size(), room.history.bytes()};
-    });
-  }
-  void publish(const Payload& payload, Delivery delivery, ConnectionId exclude, PublishDone done) override {
-    if (const auto manager = manager_.lock()) {
-      manager->publish(key_, payload, std::move(delivery), exclude, std::move(done));
-    } else if (done) {
-      done(Error{errc::unavailable, "The connection manager is gone", {}});
-    }
-  }
-  std::size_t send_to(const std::function<bool(const Member&)>& chosen, const Payload& payload) override {
-    std::size_t reached = 0;
-    const auto manager = manager_.lock();
-    if (!manager) return 0;
-    for (const Member& member : members()) {
-      if (chosen(member)) reached += manager->send_in_room(member.connection, key_.name, payload);
-    }
-    return reached;
-  }
-
- private:
-  template <class T, class Read>
-  [[nodiscard]] T read(Read get) const {
-    const auto manager = manager_.lock();
-    const RoomPtr room = manager ? rooms_.find(key_) : nullptr;
-    if (!room) return T{};
-    Lock lock(room->mutex);
-    return get(*room);
-  }
-  const std::weak_ptr<ConnectionManager> manager_;
-  const RoomTable& rooms_;
-  const RoomKey key_;
-  const RoomOptions options_;
-};
-
-}  // namespace detail
-
-MUSTER_INLINE std::shared_ptr<Room> ConnectionManager::room(RoomKey key) {
-  const RoomOptions& kind = options_.room_options(key.name);
-  return std::make_shared<detail::RoomHandle>(weak_from_this(), rooms_, std::move(key), kind);
-}
-
 /// A room's message without a seq, to one member.
 MUSTER_INLINE std::size_t ConnectionManager::send_in_room(ConnectionId id, std::string room, const Payload& payload) {
-  const ConnectionPtr connection = connections_.find(id);
+  const ConnectionPtr connection = locate(id);
   if (!connection) return 0;
   const bool posted = post(connection->loop, [connection, room = std::move(room), payload](ConnectionManager& manager) {
     if (!connection->live() || connection->membership(room) == nullptr) return;

@@ -144,7 +144,7 @@ class MemoryAwarenessStore final : public AwarenessStore {
     return clock == std::numeric_limits<std::uint64_t>::max() ? clock : clock + 1;
   }
   static bool is_owner(const AwarenessOwner& stored, const AwarenessOwner& owner) {
-    return stored.user == owner.user && stored.connection == owner.connection;
+    return stored.user == owner.user && stored.connection == owner.connection && stored.order == owner.order;
   }
   static bool takes_over(const AwarenessOwner& stored, const AwarenessOwner& owner) {
     return stored.user == owner.user && owner.order > stored.order;
@@ -164,7 +164,8 @@ class MemoryAwarenessStore final : public AwarenessStore {
       if (next->clock <= stored.clock) return {AwarenessResult::stale, stored.clock};
     } else if (!takes_over(stored.owner, next->owner)) {
       return {AwarenessResult::not_owner, stored.clock};
-    } else if (reached(owned_by(next->owner.connection), limits.per_connection)) {
+    } else if (stored.owner.connection != next->owner.connection &&
+               reached(owned_by(next->owner.connection), limits.per_connection)) {
       return {AwarenessResult::too_many, stored.clock};
     } else {
       next->clock = std::max(next->clock, after(stored.clock));

@@ -54,8 +54,8 @@ class MemorySessionStore final : public SessionStore {
   void forget(std::string token_hash, Reply<Result<bool>> done) override { done(forget_now(token_hash)); }
 
   /// A payload that no limit lets in is `too_large`, and drops nothing.
-  void enqueue(UserKey user, Payload payload, QueueLimits limits, TimePoint now, Reply<Result<Queued>> done) override {
-    done(enqueue_now(user, std::move(payload), limits, now));
+  void enqueue(UserKey user, QueuedMessage message, QueueLimits limits, TimePoint now, Reply<Result<Queued>> done) override {
+    done(enqueue_now(user, std::move(message), limits, now));
   }
   void pending(UserKey user, std::uint64_t after, TimePoint now,
                Reply<Result<std::vector<QueuedMessage>>> done) override {
@@ -83,7 +83,8 @@ class MemorySessionStore final : public SessionStore {
   };
   struct Generation {
     std::uint64_t number = 0;
-    TimePoint expires;
+    std::size_t tokens = 0;
+    TimePoint forgotten_at{};  ///< while it has no token
   };
   struct Waiting {
     QueuedMessage message;
@@ -103,6 +104,8 @@ class MemorySessionStore final : public SessionStore {
   };
 
   static constexpr std::size_t surroundings = 128;
+  /// How long a taker may take to save its own token.
+  static constexpr std::chrono::milliseconds taken_for = std::chrono::minutes(5);
   static std::size_t charge(const QueuedMessage& message) { return message.payload.view().size() + surroundings; }
   static bool beyond(std::size_t held, std::size_t more, std::size_t limit) {
     return limit != 0 && (more > limit || held > limit - more);
@@ -125,9 +128,8 @@ class MemorySessionStore final : public SessionStore {
     }
     if (at != tokens_.end()) drop_token(at);
     Generation& generation = generations_[session.id];
-    sessions_by_expiry_.erase({generation.expires, session.id});
-    generation = {session.generation, std::max(generation.expires, expires)};
-    sessions_by_expiry_.insert({generation.expires, session.id});
+    generation.number = session.generation;
+    if (generation.tokens++ == 0) taken_.erase({generation.forgotten_at, session.id});
     tokens_by_expiry_.insert({expires, token_hash});
     tokens_.emplace(std::move(token_hash), Token{std::move(session), expires});
     return true;
@@ -142,8 +144,14 @@ class MemorySessionStore final : public SessionStore {
     const auto generation = generations_.find(at->second.session.id);
     // Another token of the same session was taken since.
     if (generation->second.number != at->second.session.generation) return not_resumable();
-    Session session = std::move(at->second.session);
+    Session session = at->second.session;
+    const TimePoint token_expires = at->second.expires;
+    ++generation->second.tokens;  // outlives its last token: the taker is about to save another
     drop_token(at);
+    if (--generation->second.tokens == 0) {
+      generation->second.forgotten_at = std::min(token_expires, later(now, taken_for));
+      taken_.insert({generation->second.forgotten_at, session.id});
+    }
     session.generation = ++generation->second.number;
     session.connection = connection;
     return session;
@@ -160,9 +168,9 @@ class MemorySessionStore final : public SessionStore {
     return true;
   }
 
-  [[nodiscard]] Result<Queued> enqueue_now(const UserKey& user, Payload payload, const QueueLimits& limits,
+  [[nodiscard]] Result<Queued> enqueue_now(const UserKey& user, QueuedMessage message, const QueueLimits& limits,
                                            TimePoint now) {
-    const std::size_t size = payload.view().size();
+    const std::size_t size = message.payload.view().size();
     if (limits.messages == 0 || size > limits.bytes) {
       return Error{errc::too_large, "The message is larger than an offline queue may be", {}};
     }
@@ -179,7 +187,8 @@ class MemorySessionStore final : public SessionStore {
       ++queued.dropped;
     }
     queued.queue_id = ++last_queue_id_;
-    queue.waiting.push_back({{queued.queue_id, std::move(payload)}, later(now, limits.age)});
+    message.queue_id = queued.queue_id;
+    queue.waiting.push_back({std::move(message), later(now, limits.age)});
     queue.bytes += size;
     const Waiting& added = queue.waiting.back();
     queued_by_expiry_.insert({added.expires, queued.queue_id, user});
@@ -219,15 +228,17 @@ class MemorySessionStore final : public SessionStore {
   using Tokens = std::unordered_map<std::string, Token>;
   void drop_token(Tokens::iterator at) {
     tokens_by_expiry_.erase({at->second.expires, at->first});
+    const auto generation = generations_.find(at->second.session.id);
+    if (--generation->second.tokens == 0) generations_.erase(generation);  // nobody can come back to it
     tokens_.erase(at);
   }
   void drop_expired_sessions(TimePoint now) {
     while (!tokens_by_expiry_.empty() && tokens_by_expiry_.begin()->first <= now) {
       drop_token(tokens_.find(tokens_by_expiry_.begin()->second));
     }
-    while (!sessions_by_expiry_.empty() && sessions_by_expiry_.begin()->first <= now) {
-      generations_.erase(sessions_by_expiry_.begin()->second);
-      sessions_by_expiry_.erase(sessions_by_expiry_.begin());
+    while (!taken_.empty() && taken_.begin()->first <= now) {
+      generations_.erase(taken_.begin()->second);
+      taken_.erase(taken_.begin());
     }
   }
 
@@ -266,10 +277,10 @@ class MemorySessionStore final : public SessionStore {
   mutable detail::Mutex mutex_;
   Tokens tokens_;
   std::set<std::pair<TimePoint, std::string>> tokens_by_expiry_;
-  /// The newest generation of each session, kept until the last of its tokens would have expired: who comes with an
-  /// older one has lost it.
+  /// The newest generation of each session that has a token, or whose last one was taken a short while ago: who comes
+  /// with an older one has lost it.
   std::unordered_map<std::string, Generation> generations_;
-  std::set<std::pair<TimePoint, std::string>> sessions_by_expiry_;
+  std::set<std::pair<TimePoint, std::string>> taken_;
   std::unordered_map<UserKey, Queue> queues_;
   std::set<Expiry> queued_by_expiry_;
   std::unordered_map<std::string, std::size_t> tenant_bytes_;

@@ -14,7 +14,7 @@
 #include <websocketpp/common/connection_hdl.hpp>
 #include <websocketpp/concurrency/none.hpp>
 #include <websocketpp/connection_base.hpp>
-#include <websocketpp/extensions/permessage_deflate/disabled.hpp>
+#include <websocketpp/frame.hpp>
 #include <websocketpp/http/request.hpp>
 #include <websocketpp/http/response.hpp>
 #include <websocketpp/message_buffer/alloc.hpp>
@@ -92,12 +92,54 @@ class ConnectionPolicy : public std::enable_shared_from_this<ConnectionPolicy> {
   std::size_t read_buffer_size_ = 0;
 };
 
+/// permessage-deflate as websocketpp sees it: a first frame may have RSV1, and the bytes of a compressed message are kept
+/// as they came, with the tail behind them. They are inflated once the message is whole, because one inflater serves
+/// every connection of a loop.
+class DeflateExtension {
+ public:
+  using Answer = std::pair<std::error_code, std::string>;
+
+  // Asked only where the session has agreed to compress; it also writes the answer's header.
+  Answer negotiate(const ::websocketpp::http::attribute_list&) {
+    enabled_ = true;
+    return {};
+  }
+  std::error_code init(bool) { return {}; }
+  [[nodiscard]] bool is_implemented() const noexcept { return true; }
+  [[nodiscard]] bool is_enabled() const noexcept { return enabled_; }
+  [[nodiscard]] std::string generate_offer() const { return {}; }
+  std::error_code compress(const std::string&, std::string&) { return std::make_error_code(std::errc::not_supported); }
+  std::error_code decompress(const std::uint8_t* bytes, std::size_t size, std::string& out) {
+    out.append(reinterpret_cast<const char*>(bytes), size);
+    return {};
+  }
+
+ private:
+  bool enabled_ = false;
+};
+
+/// A message that came in. While it is compressed, websocketpp is to take it for binary: its text is not there yet.
+class InboundMessage : public ::websocketpp::message_buffer::message<::websocketpp::message_buffer::alloc::con_msg_manager> {
+ public:
+  using Opcode = ::websocketpp::frame::opcode::value;
+  using ptr = std::shared_ptr<InboundMessage>;
+
+  template <class Manager>
+  explicit InboundMessage(const std::shared_ptr<Manager>&) : message(nullptr) {}
+  template <class Manager>
+  InboundMessage(const std::shared_ptr<Manager>&, Opcode opcode, std::size_t size) : message(nullptr, opcode, size) {}
+
+  [[nodiscard]] Opcode get_opcode() const { return get_compressed() ? ::websocketpp::frame::opcode::binary : sent_as(); }
+  /// What the peer said it is.
+  [[nodiscard]] Opcode sent_as() const { return message::get_opcode(); }
+};
+
 struct ConnectionConfig {
   using type = ConnectionConfig;
   using concurrency_type = ::websocketpp::concurrency::none;
   using request_type = ::websocketpp::http::parser::request;
   using response_type = ::websocketpp::http::parser::response;
-  using message_type = ::websocketpp::message_buffer::message<::websocketpp::message_buffer::alloc::con_msg_manager>;
+  using message_type = InboundMessage;
   using con_msg_manager_type = ::websocketpp::message_buffer::alloc::con_msg_manager<message_type>;
   using elog_type = NoLog;
   using alog_type = NoLog;
@@ -120,13 +162,8 @@ struct ConnectionConfig {
   static constexpr bool silent_close = false;
   static constexpr std::size_t max_message_size = 64 * 1024;  // each connection is told Options::max_message_bytes
   static constexpr std::size_t max_http_body_size = 0;
-  static constexpr bool enable_extensions = false;
-  struct permessage_deflate_config {
-    using request_type = ConnectionConfig::request_type;
-    static constexpr bool allow_disabling_context_takeover = true;
-    static constexpr std::uint8_t minimum_outgoing_window_bits = 8;
-  };
-  using permessage_deflate_type = ::websocketpp::extensions::permessage_deflate::disabled<permessage_deflate_config>;
+  static constexpr bool enable_extensions = true;
+  using permessage_deflate_type = DeflateExtension;
 };
 
 using WebsocketppConnection = ::websocketpp::connection<ConnectionConfig>;

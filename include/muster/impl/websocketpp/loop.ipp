@@ -1,4 +1,4 @@
-// What the sessions of one io_context share: executor, read buffer, deadlines, and the list of themselves.
+// What the sessions of one io_context share: executor, buffers, compression, deadlines, and the list of themselves.
 #pragma once
 
 #include <asio/execution_context.hpp>
@@ -10,7 +10,9 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <string>
 
+#include "muster/impl/websocketpp/deflate.ipp"
 #include "muster/impl/websocketpp/executor.ipp"
 #include "muster/impl/websocketpp/stream.ipp"
 
@@ -63,6 +65,19 @@ class Loop : public std::enable_shared_from_this<Loop> {
   [[nodiscard]] char* scratch() {
     if (!scratch_) scratch_.reset(new char[Stream::scratch_size]);
     return scratch_.get();
+  }
+
+  /// What inflates every compressed message that comes in here, and where to.
+  [[nodiscard]] Inflater& inflater() {
+    if (!inflater_) inflater_ = std::make_unique<Inflater>();
+    return *inflater_;
+  }
+  std::string inflated;
+
+  /// The format of this loop's connections that agreed to compress so.
+  [[nodiscard]] std::shared_ptr<const WireFormat> deflate_format(int window_bits, std::size_t min_bytes) {
+    const auto made = std::make_shared<const DeflateFormat>(window_bits, min_bytes);
+    return formats_.emplace(made->key(), made).first->second;
   }
 
   void add(LoopMember& member) {
@@ -132,6 +147,8 @@ class Loop : public std::enable_shared_from_this<Loop> {
   Deadlines deadlines_;
   LoopMember* first_ = nullptr;
   std::unique_ptr<char[]> scratch_;
+  std::unique_ptr<Inflater> inflater_;
+  std::map<std::uint32_t, std::shared_ptr<const WireFormat>> formats_;
   bool ended_ = false;
 };
 

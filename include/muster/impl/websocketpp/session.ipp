@@ -15,8 +15,10 @@
 #include <vector>
 
 #include "muster/impl/websocketpp/connection_policy.ipp"
+#include "muster/impl/websocketpp/extensions.ipp"
 #include "muster/impl/websocketpp/handshake.ipp"
 #include "muster/impl/websocketpp/loop.ipp"
+#include "muster/impl/websocketpp/received_frames.ipp"
 #include "muster/impl/websocketpp/stream.ipp"
 #include "muster/transport.hpp"
 
@@ -107,6 +109,7 @@ class Session final : public Transport, public LoopMember, public std::enable_sh
     std::uint64_t id = 0;
     bool only_bearer = false;
     std::string subprotocol;
+    std::string extensions;  // of the answer
     std::uint16_t close_code = 0;  // not 0: close right after the upgrade
     std::string close_text;
   };
@@ -148,7 +151,9 @@ class Session final : public Transport, public LoopMember, public std::enable_sh
   void ask(OpenRequest open);
   void decided(Decision decision);
   void refuse(const Refusal& refusal);
-  void refuse(CloseReason reason, const Error& error);
+  /// `close_code`: as Decision's.
+  void refuse(CloseReason reason, const Error& error, std::uint16_t close_code);
+  void name_subprotocol(std::string chosen);
   void answer(const HttpResponse& response, bool without_body);
   void upgrade();
 
@@ -161,6 +166,9 @@ class Session final : public Transport, public LoopMember, public std::enable_sh
   void peer_closed();
   void fail(CloseReason reason, std::string_view text);
   void on_message(FrameKind kind, const std::string& payload, bool text);
+  void on_compressed(FrameKind kind, std::string_view deflated);
+  [[nodiscard]] std::size_t message_limit() { return core_options().max_message_bytes != 0 ? core_options().max_message_bytes : no_limit; }
+  static constexpr std::size_t no_limit = std::size_t{1} << 30U;
   [[nodiscard]] bool may_read() const;
 
   // Writing.
@@ -178,7 +186,10 @@ class Session final : public Transport, public LoopMember, public std::enable_sh
   std::unique_ptr<std::deque<Outgoing>> outgoing_;
   /// What was read and not used yet: the request's head, frames behind it, or what came before a pause.
   std::string input_;
+  /// Of a connection whose messages may be compressed.
+  std::unique_ptr<FrameScanner> scanner_;
   std::optional<Loop::Deadline> deadline_;
+  FragmentCounter fragments_;
   Phase phase_ = Phase::reading;
   Ending ending_ = Ending::none;
   CloseReason cause_ = CloseReason::lost;

@@ -7,6 +7,8 @@
 #include <string_view>
 #include <utility>
 
+#include <websocketpp/utf8_validator.hpp>
+
 #include "muster/impl/websocketpp/session.ipp"
 
 namespace muster {
@@ -34,8 +36,9 @@ namespace detail {
 MUSTER_INLINE void Session::opened() {
   phase_ = Phase::open;
   clear_deadline();
-  // The request is of no more use.
+  // The request and its answer are of no more use.
   const_cast<ConnectionConfig::request_type&>(websocketpp_->get_request()) = ConnectionConfig::request_type();
+  const_cast<ConnectionConfig::response_type&>(websocketpp_->get_response()) = ConnectionConfig::response_type();
   const std::uint16_t close_code = opening_->close_code;
   const std::string text = std::move(opening_->close_text);
   if (connection_) opening_.reset();  // else its reservation is still held
@@ -91,12 +94,17 @@ MUSTER_INLINE void Session::feed(const char* data, std::size_t size) {
   feeding_ = true;
   try {
     while (size != 0 && may_read()) {
-      const std::size_t slice = std::min(size, websocketpp_->read_buffer_size());
+      std::size_t slice = std::min(size, websocketpp_->read_buffer_size());
+      if (scanner_ && (slice = scanner_->allowed(data, slice)) == 0) {
+        fail(CloseReason::protocol_error, "Only the first frame of a message says that it is compressed");
+        break;
+      }
       std::memcpy(websocketpp_->take_read_buffer(), data, slice);
       data += slice;
       size -= slice;
       websocketpp_->handle_read_frame(std::error_code(), slice);
       after_slice();
+      for (std::size_t i = fragments_.scan({data - slice, slice}); i != 0; --i) on_message(FrameKind::continuation, {}, false);
     }
   } catch (...) {
     fail(CloseReason::internal_error, describe(CloseReason::internal_error).text);
@@ -143,7 +151,30 @@ MUSTER_INLINE void Session::fail(CloseReason reason, std::string_view text) {
 MUSTER_INLINE void Session::on_message(FrameKind kind, const std::string& payload, bool text) {
   if (phase_ != Phase::open || ending_ != Ending::none) return;
   if (text && ends_inside_character(payload)) return fail(CloseReason::invalid_utf8, describe(CloseReason::invalid_utf8).text);
+  // A compressed message may take a little more than its text, so with compression websocketpp's limit is not exact.
+  if (scanner_ && payload.size() > message_limit()) return fail(CloseReason::message_too_big, describe(CloseReason::message_too_big).text);
   manager().received(*connection_, kind, payload);
+}
+
+MUSTER_INLINE void Session::on_compressed(FrameKind kind, std::string_view deflated) {
+  if (phase_ != Phase::open || ending_ != Ending::none) return;
+  std::string& payload = loop_->inflated;
+  switch (loop_->inflater().inflate(deflated, message_limit(), payload)) {
+    case Inflater::Result::done:
+      if (kind == FrameKind::text && !::websocketpp::utf8_validator::validate(payload)) {
+        fail(CloseReason::invalid_utf8, describe(CloseReason::invalid_utf8).text);
+      } else {
+        manager().received(*connection_, kind, payload);
+      }
+      break;
+    case Inflater::Result::too_big:
+      fail(CloseReason::message_too_big, describe(CloseReason::message_too_big).text);
+      break;
+    case Inflater::Result::damaged:
+      fail(CloseReason::protocol_error, "A compressed message is damaged");
+      break;
+  }
+  if (payload.capacity() > Loop::read_size) payload = {};
 }
 
 MUSTER_INLINE void Session::close(std::uint16_t code, std::string_view text) {

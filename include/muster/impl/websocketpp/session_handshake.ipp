@@ -84,7 +84,11 @@ MUSTER_INLINE void Session::process_request() {
     opening.reservation.release();
     opening.reservation = manager().reserve(opening.remote, loop_->executor->now());
   }
-  if (!opening.reservation) return refuse(opening.reservation.refusal(), opening.reservation.error());
+  if (!opening.reservation) {
+    // No protocol was chosen. Browsers give up on an upgrade that names none of theirs, and would not see a close code.
+    if (!open.subprotocols.empty()) opening.subprotocol = open.subprotocols.front();
+    return refuse(opening.reservation.refusal(), opening.reservation.error(), 0);
+  }
   ask(std::move(open));
 }
 
@@ -109,6 +113,12 @@ MUSTER_INLINE void Session::ask(OpenRequest open) {
   clear_deadline();
   opening_->asked = true;
   opening_->only_bearer = open.subprotocols == std::vector<std::string>{"bearer"};
+  if (site_->options.deflate) {
+    if (auto deflate = negotiate_deflate(opening_->request)) {
+      opening_->extensions = std::move(deflate->answer);
+      open.wire_format = loop_->deflate_format(deflate->window_bits, site_->options.deflate_min_bytes);
+    }
+  }
   open.reservation = std::move(opening_->reservation);
   open.remote_address = opening_->remote;
   const std::uint64_t id = manager().open(std::move(open), shared_from_this(), loop_->executor,
@@ -128,29 +138,32 @@ MUSTER_INLINE void Session::decided(Decision decision) {
     }
     return;
   }
+  name_subprotocol(std::move(decision.subprotocol));
   if (!decision.accepted) {
     opening_->reservation = std::move(decision.reservation);
-    return refuse(decision.reason, decision.error);
+    return refuse(decision.reason, decision.error, decision.close_code);
   }
   connection_ = std::move(decision.connection);
+  upgrade();
+}
+
+MUSTER_INLINE void Session::name_subprotocol(std::string chosen) {
   // Clients fail on a name they did not offer (RFC 6455, 4.1), and browsers when none of theirs is chosen: where the
   // token's carrier is the only one, it is named.
-  if (decision.subprotocol.empty() && opening_->only_bearer) decision.subprotocol = "bearer";
-  const bool offered = any_header_element(opening_->request, "Sec-WebSocket-Protocol", ',', [&](std::string_view name) {
-    return name == decision.subprotocol;
-  });
-  if (offered) opening_->subprotocol = std::move(decision.subprotocol);
-  upgrade();
+  if (chosen.empty() && opening_->only_bearer) chosen = "bearer";
+  const bool offered = any_header_element(opening_->request, "Sec-WebSocket-Protocol", ',',
+                                          [&](std::string_view name) { return name == chosen; });
+  if (offered) opening_->subprotocol = std::move(chosen);
 }
 
 MUSTER_INLINE void Session::refuse(const Refusal& refusal) {
   answer(describe_refusal(refusal), opening_->request.method == "HEAD");
 }
 
-MUSTER_INLINE void Session::refuse(CloseReason reason, const Error& error) {
+MUSTER_INLINE void Session::refuse(CloseReason reason, const Error& error, std::uint16_t close_code) {
   if (error.code == errc::not_found) return refuse({404, error.message, error.code});
   if (core_options().refuse_with == RefuseWith::close_code) {
-    opening_->close_code = describe(reason).code;
+    opening_->close_code = close_code != 0 ? close_code : describe(reason).code;
     opening_->close_text = error.message;
     return upgrade();
   }
@@ -180,22 +193,28 @@ MUSTER_INLINE void Session::upgrade() {
   request.append("Sec-WebSocket-Key: ").append(opening_->request.header("Sec-WebSocket-Key")).append("\r\n");
   const std::string& subprotocol = opening_->subprotocol;
   if (!subprotocol.empty()) request.append("Sec-WebSocket-Protocol: ").append(subprotocol).append("\r\n");
+  const bool compresses = !opening_->extensions.empty();
+  if (compresses) request.append("Sec-WebSocket-Extensions: permessage-deflate\r\n");
   request.append("\r\n");
 
   websocketpp_ = std::make_shared<WebsocketppConnection>(true, std::string(), site_->no_log, site_->no_log, site_->no_random);
   WebsocketppConnection& websocketpp = *websocketpp_;
   websocketpp.attach(*this);
-  const std::size_t limit = core_options().max_message_bytes;
-  websocketpp.set_max_message_size(limit != 0 ? limit : std::size_t{1} << 30U);
+  const std::size_t limit = message_limit();
+  // What cannot be compressed grows by five bytes for each of its blocks (RFC 1951, 3.2.4).
+  websocketpp.set_max_message_size(compresses ? limit + limit / 256 + 64 : limit);
+  if (compresses) scanner_ = std::make_unique<FrameScanner>();
   websocketpp.set_validate_handler([this](const ::websocketpp::connection_hdl&) {
     std::error_code ignored;
     websocketpp_->select_subprotocol(opening_->subprotocol, ignored);
+    if (!opening_->extensions.empty()) websocketpp_->append_header("Sec-WebSocket-Extensions", opening_->extensions);
     return true;
   });
   websocketpp.set_open_handler([this](const ::websocketpp::connection_hdl&) { opened(); });
   websocketpp.set_message_handler([this](const ::websocketpp::connection_hdl&, const WebsocketppConnection::message_ptr& message) {
-    const bool text = message->get_opcode() == ::websocketpp::frame::opcode::text;
-    on_message(text ? FrameKind::text : FrameKind::binary, message->get_payload(), text);
+    const bool text = message->sent_as() == ::websocketpp::frame::opcode::text;
+    const FrameKind kind = text ? FrameKind::text : FrameKind::binary;
+    message->get_compressed() ? on_compressed(kind, message->get_payload()) : on_message(kind, message->get_payload(), text);
   });
   websocketpp.set_ping_handler([this](const ::websocketpp::connection_hdl&, const std::string& payload) {
     on_message(FrameKind::ping, payload, false);

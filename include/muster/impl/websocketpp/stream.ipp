@@ -4,6 +4,7 @@
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <openssl/x509.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -65,9 +66,12 @@ class TlsContext {
     if (SSL_CTX_use_certificate_chain_file(context_.get(), certificate_file.c_str()) != 1) {
       fail("TLS certificate " + certificate_file);
     }
-    if (SSL_CTX_use_PrivateKey_file(context_.get(), key_file.c_str(), SSL_FILETYPE_PEM) != 1) fail("TLS key " + key_file);
-    if (SSL_CTX_check_private_key(context_.get()) != 1) {
-      fail("TLS key " + key_file + " does not belong to " + certificate_file);
+    if (SSL_CTX_use_PrivateKey_file(context_.get(), key_file.c_str(), SSL_FILETYPE_PEM) != 1 ||
+        SSL_CTX_check_private_key(context_.get()) != 1) {
+      // Of another kind than the certificate's, or of the same kind and not its own.
+      const int reason = ERR_GET_REASON(ERR_peek_error());
+      const bool strange = reason == X509_R_KEY_VALUES_MISMATCH || reason == X509_R_KEY_TYPE_MISMATCH;
+      fail("TLS key " + key_file + (strange ? " does not belong to certificate " + certificate_file : ""));
     }
     BIO_meth_set_write(method_.get(), [](BIO* bio, const char* data, int size) {
       return transfer(bio, BIO_FLAGS_WRITE, [&](int descriptor) {

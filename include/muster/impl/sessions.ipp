@@ -1,0 +1,387 @@
+// Sessions: what outlives a connection, for how long, and how another connection takes it up again.
+#pragma once
+
+#include <algorithm>
+#include <set>
+
+#include "muster/detail/manager.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+namespace detail {
+
+/// Whether a client whose connection ended like this may come back to its session.
+[[nodiscard]] constexpr bool may_resume(CloseReason reason) noexcept {
+  return reason == CloseReason::lost || reason == CloseReason::going_away || reason == CloseReason::heartbeat_timeout ||
+         reason == CloseReason::slow_consumer || reason == CloseReason::internal_error;
+}
+
+[[nodiscard]] inline std::string token_hash(std::string_view token) { return to_hex(sha256(token)); }
+
+/// What `to_string(ConnectionId)` wrote; 0 for anything else.
+[[nodiscard]] inline ConnectionId parse_id(std::string_view text) noexcept {
+  std::uint64_t value = 0;
+  if (text.size() != 16) return {};
+  for (const char c : text) {
+    const bool digit = c >= '0' && c <= '9';
+    if (!digit && (c < 'a' || c > 'f')) return {};
+    value = (value << 4U) | static_cast<std::uint64_t>(digit ? c - '0' : c - 'a' + 10);
+  }
+  return ConnectionId(value);
+}
+
+}  // namespace detail
+
+/// A resume on its way: the token's session, the rooms asked for, and which of them may be entered.
+struct ConnectionManager::Resuming {
+  Correlation correlation;
+  std::string token_hash;
+  std::vector<command::ResumeRoom> asked;
+  Session session;
+  ConnectionId member;
+  std::vector<command::ResumeRoom> denied;  ///< asked for, but not the session's
+  std::vector<bool> permitted;              ///< of `asked`, as far as it was found out
+};
+
+// Tokens.
+
+MUSTER_INLINE std::string ConnectionManager::open_session(ConnectionState& connection) {
+  if (options_.resume_window <= std::chrono::milliseconds(0) || connection.chosen_id) return {};
+  if (!connection.identity_->returns) return {};
+  std::string token = detail::to_hex(detail::sha256(secret_ + std::to_string(next_token_++)), 16);
+  connection.token_hash = detail::token_hash(token);
+  connection.session_generation = 1;
+  save_session(connection, connection.token_hash, {}, TimePoint::max());
+  return token;
+}
+
+MUSTER_INLINE void ConnectionManager::save_session(ConnectionState& connection, const std::string& token_hash,
+                                                   std::vector<std::string> rooms, TimePoint expires) {
+  Session session{to_string(connection.member),
+                  {connection.identity_->tenant, connection.identity_->user},
+                  connection.session_generation,
+                  connection.id_,
+                  std::move(rooms)};
+  const bool well = contain(connection, "The session store", [&] {
+    sessions_->save(token_hash, std::move(session), connection.loop->executor->now(), expires,
+                    Reply<Result<bool>>([weak = weak_from_this()](Result<bool> saved) {
+                      const auto manager = weak.lock();
+                      if (manager && !saved) ++manager->counters_.session_store_failures;
+                    }));
+  });
+  if (!well) ++counters_.session_store_failures;
+}
+
+MUSTER_INLINE void ConnectionManager::forget_session(const std::string& token_hash) {
+  if (token_hash.empty()) return;
+  try {
+    sessions_->forget(token_hash, Reply<Result<bool>>([](const Result<bool>&) {}));
+  } catch (...) {
+    ++counters_.session_store_failures;
+  }
+}
+
+// Dropping.
+
+/// Whether the places of a connection that ends are kept; a place among the kept sessions is then taken.
+MUSTER_INLINE bool ConnectionManager::session_waits(const ConnectionState& connection, CloseReason reason,
+                                                    bool socket_gone) {
+  if (connection.session_generation == 0 || !ready_ || connection.loop->stopped) return false;
+  if (connection.handing_over) return kept_sessions_.reserve(0);
+  if (reason == CloseReason::going_away && !socket_gone) return false;  // this server goes, and its rooms with it
+  return options_.presence_grace > std::chrono::milliseconds(0) && detail::may_resume(reason) &&
+         kept_sessions_.reserve(options_.max_connections);
+}
+
+MUSTER_INLINE void ConnectionManager::part_from_session(ConnectionState& connection, CloseReason reason, bool waits,
+                                                        const std::vector<RoomPtr>& rooms) {
+  if (connection.session_generation == 0) return;
+  Loop& loop = *connection.loop;
+  const TimePoint now_here = loop.executor->now();
+  const auto grace = connection.handing_over ? options_.answer_timeout
+                                             : std::min(options_.presence_grace, options_.resume_window);
+  std::vector<std::string> names;
+  for (const RoomPtr& room : rooms) names.push_back(room->key.name);
+  for (const RoomPtr& room : kept_sessions_.rooms_of(connection.member)) names.push_back(room->key.name);
+  if (waits) {
+    kept_sessions_.hold(connection.member, connection.session_generation, rooms);
+    loop.graces.emplace(now_here + grace, detail::Grace{connection.member,
+                                             connection.session_generation,
+                                             {connection.identity_->tenant, connection.identity_->user},
+                                             connection.token_hash,
+                                             connection.previous_token_hash});
+    arm(loop, loop.grace_timer, loop.graces.begin()->first);
+  } else {
+    for (const RoomPtr& room : kept_sessions_.take_rooms(connection.member)) {
+      give_up_place(loop, room, connection.member);
+      retire_if_empty(room);
+    }
+  }
+  for (const std::string* token : {&connection.token_hash, &connection.previous_token_hash}) {
+    if (token->empty()) continue;
+    if (detail::may_resume(reason) && !connection.handing_over) {
+      save_session(connection, *token, names, now_here + options_.resume_window);
+    } else {
+      forget_session(*token);
+    }
+  }
+}
+
+MUSTER_INLINE void ConnectionManager::run_graces(Loop& loop, TimePoint now_here) {
+  while (!loop.graces.empty() && loop.graces.begin()->first <= now_here) {
+    const detail::Grace grace = std::move(loop.graces.begin()->second);
+    loop.graces.erase(loop.graces.begin());
+    end_grace(loop, grace);
+  }
+  if (!loop.graces.empty()) arm(loop, loop.grace_timer, loop.graces.begin()->first);
+}
+
+/// Nobody came back: the others are told now.
+MUSTER_INLINE void ConnectionManager::end_grace(Loop& loop, const detail::Grace& grace) {
+  if (detail::mutant(detail::Mutant::grace_never_ends)) return;
+  const auto rooms = kept_sessions_.expire(grace.member, grace.generation);
+  if (!rooms) return;
+  for (const RoomPtr& room : *rooms) give_up_place(loop, room, grace.member);
+  mark_removed(loop, awareness_->remove_all_for_connection(grace.member));
+  if (users_.release(grace.user)) went_offline(loop, grace.user, *rooms);
+  for (const RoomPtr& room : *rooms) retire_if_empty(room);
+}
+
+/// Ends the grace of those that `chosen` picks, on every executor; `for_good`: they cannot resume any more.
+MUSTER_INLINE void ConnectionManager::end_graces(std::function<bool(const detail::Grace&)> chosen, bool for_good) {
+  for (const LoopPtr& loop : loops()) {
+    (void)post(loop, [loop, chosen, for_good](ConnectionManager& manager) {
+      for (auto at = loop->graces.begin(); at != loop->graces.end();) {
+        if (!chosen(at->second)) {
+          ++at;
+          continue;
+        }
+        const detail::Grace grace = std::move(at->second);
+        at = loop->graces.erase(at);
+        if (for_good) {
+          manager.forget_session(grace.token_hash);
+          manager.forget_session(grace.previous_token_hash);
+        }
+        manager.end_grace(*loop, grace);
+      }
+    });
+  }
+}
+
+// Coming back.
+
+MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Correlation& correlation,
+                                                 command::Resume& resume) {
+  const auto resuming = std::make_shared<Resuming>();
+  resuming->correlation = correlation;
+  resuming->token_hash = detail::token_hash(resume.token);
+  resuming->asked = std::move(resume.rooms);
+  if (connection.live()) {
+    take_session(connection, resuming);
+    return;
+  }
+  authenticate_first(connection, correlation, std::move(resume.auth), false,
+                     [this, resuming](ConnectionState& known) { take_session(known, resuming); });
+}
+
+MUSTER_INLINE void ConnectionManager::fail_resume(ConnectionState& connection, const Resuming& resuming,
+                                                  Error error) {
+  ++counters_.resumes_failed;
+  tell_error(connection, &resuming.correlation, std::move(error));
+}
+
+/// Spends the token: of two connections that bring it, one gets the session.
+MUSTER_INLINE void ConnectionManager::take_session(ConnectionState& connection,
+                                                   const std::shared_ptr<Resuming>& resuming) {
+  if (connection.session_generation == 0) {
+    fail_resume(connection, *resuming, {errc::resume_failed, "Sessions do not resume here; join again", {}});
+    return;
+  }
+  if (connection.resumed || !connection.memberships.empty()) {
+    fail_resume(connection, *resuming,
+                {errc::resume_failed, "resume must come once, and before the first join", {}});
+    return;
+  }
+  ask<Result<Session>>(
+      connection,
+      [&](Reply<Result<Session>> reply) {
+        sessions_->take(resuming->token_hash, {connection.identity_->tenant, connection.identity_->user},
+                        connection.id_, connection.loop->executor->now(), std::move(reply));
+      },
+      [this, resuming](ConnectionState& asker, Result<Session> session) {
+        if (!session) {
+          fail_resume(asker, *resuming, session.error());
+          return;
+        }
+        resuming->session = std::move(session.value());
+        resuming->member = detail::parse_id(resuming->session.id);
+        claim_session(asker, resuming);
+      },
+      Error{errc::unavailable, "The session store did not answer in time", std::chrono::seconds(1)});
+}
+
+/// In this process another connection may still speak for the session: its executor parts them, and then this one
+/// takes its places. Its socket is not waited for.
+MUSTER_INLINE void ConnectionManager::claim_session(ConnectionState& connection,
+                                                    const std::shared_ptr<Resuming>& resuming) {
+  const std::uint64_t generation = resuming->session.generation;
+  const auto settle = [this, resuming, generation](ConnectionState& claimant) {
+    ConnectionPtr speaker;
+    bool was_held = false;
+    switch (kept_sessions_.claim(resuming->member, generation, claimant.shared_from_this(), speaker, was_held)) {
+      case detail::SessionTable::Claim::taken:
+        adopt_session(claimant, resuming, was_held);
+        return;
+      case detail::SessionTable::Claim::occupied:
+        claim_session(claimant, resuming);
+        return;
+      case detail::SessionTable::Claim::lost:
+        fail_resume(claimant, *resuming, {errc::resume_failed, "Another connection has resumed the session", {}});
+        return;
+    }
+  };
+  const ConnectionPtr speaker = locate(resuming->member);
+  if (!speaker || detail::mutant(detail::Mutant::skip_handover)) {
+    settle(connection);
+    return;
+  }
+  ask<bool>(
+      connection,
+      [&](Reply<bool> reply) {
+        const bool posted = post(speaker->loop, [speaker, generation, reply](ConnectionManager& manager) {
+          if (speaker->live() && speaker->session_generation < generation) {
+            speaker->handing_over = true;
+            manager.disconnect(*speaker, CloseReason::replaced, {});
+          }
+          reply(true);
+        });
+        if (posted) return;
+        bury(speaker->loop);
+        reply(true);
+      },
+      [this, resuming, settle](ConnectionState& claimant, bool answered) {
+        if (answered) {
+          settle(claimant);
+        } else {
+          fail_resume(claimant, *resuming,
+                      {errc::unavailable, "The session's old connection did not answer in time",
+                       std::chrono::seconds(1)});
+        }
+      },
+      false);
+}
+
+MUSTER_INLINE void ConnectionManager::adopt_session(ConnectionState& connection,
+                                                    const std::shared_ptr<Resuming>& resuming, bool was_held) {
+  connection.member = resuming->member;
+  connection.session_generation = resuming->session.generation;
+  connection.resumed = true;
+  connection.previous_token_hash = resuming->token_hash;  // until it is known that `resumed` has arrived
+  if (was_held && !detail::mutant(detail::Mutant::keep_user_hold)) (void)users_.release({connection.identity_->tenant, connection.identity_->user});
+  publish_info(connection);
+  save_session(connection, connection.token_hash, {}, TimePoint::max());
+  save_session(connection, connection.previous_token_hash, {}, TimePoint::max());
+
+  std::set<std::string> had(resuming->session.rooms.begin(), resuming->session.rooms.end());
+  for (const RoomPtr& room : kept_sessions_.rooms_of(connection.member)) had.insert(room->key.name);
+  std::set<std::string> seen;
+  auto& asked = resuming->asked;
+  asked.erase(std::remove_if(asked.begin(), asked.end(),
+                             [&](const command::ResumeRoom& room) { return !seen.insert(room.room).second; }),
+              asked.end());
+  // What the session did not have goes last, and is not asked about.
+  const auto unknown = std::stable_partition(asked.begin(), asked.end(), [&](const command::ResumeRoom& room) {
+    return had.count(room.room) != 0;
+  });
+  resuming->permitted.reserve(asked.size());
+  std::vector<command::ResumeRoom> denied(std::make_move_iterator(unknown), std::make_move_iterator(asked.end()));
+  asked.erase(unknown, asked.end());
+  resuming->denied = std::move(denied);
+  permit_rooms(connection, resuming);
+}
+
+/// Each room is authorised again, one after another.
+MUSTER_INLINE void ConnectionManager::permit_rooms(ConnectionState& connection,
+                                                   const std::shared_ptr<Resuming>& resuming) {
+  const std::size_t next = resuming->permitted.size();
+  if (next == resuming->asked.size()) {
+    finish_resume(connection, *resuming);
+    return;
+  }
+  const std::string& name = resuming->asked[next].room;
+  ask<Permission>(
+      connection,
+      [&](Reply<Permission> reply) {
+        authorizer_->authorize({connection.id_, connection.identity_, Action::join, name}, std::move(reply));
+      },
+      [this, resuming, name](ConnectionState& asker, const Permission& answer) {
+        const auto go_on = [this, resuming](ConnectionState& same, bool permitted) {
+          resuming->permitted.push_back(permitted);
+          permit_rooms(same, resuming);
+        };
+        if (answer && broker_ &&
+            subscribe_first(asker, find_or_make({asker.identity_->tenant, name}),
+                            [go_on](ConnectionState& same, const Error* error) { go_on(same, error == nullptr); })) {
+          return;
+        }
+        go_on(asker, static_cast<bool>(answer));
+      },
+      Permission::late());
+}
+
+/// Enters all rooms in one step, so that what the client is told is in order: what became of each, then each room,
+/// then what it missed.
+MUSTER_INLINE void ConnectionManager::finish_resume(ConnectionState& connection, Resuming& resuming) {
+  struct There {
+    RoomPtr room;
+    Entered entered;
+  };
+  std::vector<There> there;
+  std::vector<event::ResumedRoom> rooms;
+  for (std::size_t i = 0; i < resuming.asked.size(); ++i) {
+    const command::ResumeRoom& asked = resuming.asked[i];
+    RoomPtr room;
+    Entered entered;
+    entered.retired = resuming.permitted[i];
+    while (entered.retired) {
+      room = find_or_make({connection.identity_->tenant, asked.room});
+      entered = take_place(connection, room, asked.position);
+      if (broker_ && entered.retired) break;  // it would have to be subscribed to again: the client may join it
+    }
+    if (entered.part == nullptr) {
+      rooms.push_back({asked.room, event::ResumedRoom::State::denied});
+      continue;
+    }
+    rooms.push_back({asked.room,
+                     entered.recovered ? event::ResumedRoom::State::recovered : event::ResumedRoom::State::gap});
+    there.push_back({room, std::move(entered)});
+  }
+  for (const auto& unknown : resuming.denied) rooms.push_back({unknown.room, event::ResumedRoom::State::denied});
+
+  Loop& loop = *connection.loop;
+  for (const RoomPtr& room : kept_sessions_.take_rooms(connection.member)) {
+    if (connection.membership(room->key.name) != nullptr) continue;
+    mark_removed(loop, awareness_->remove_all_for_connection(connection.member, room->key));
+    give_up_place(loop, room, connection.member);
+    retire_if_empty(room);
+  }
+  ++counters_.resumes;
+  publish_info(connection);
+  event::Resumed resumed;
+  resumed.connection = connection.member;
+  resumed.rooms = &rooms;
+  tell(connection, resumed, &resuming.correlation);
+  for (const There& one : there) {
+    tell_joined(connection, nullptr, one.room, one.entered);
+    if (connection.doomed || one.entered.next_seq > one.entered.position.seq) continue;
+    tell_history(connection, *connection.membership(one.room->key.name), one.entered.position, one.entered.replay);
+  }
+  connection.behind = true;  // what is left of a long replay follows by its cursors
+  mark_dirty(connection);
+  bool well = true;
+  for (const There& one : there) well = after_joined(connection, one.room, one.entered) && well;
+  if (!well) disconnect(connection, CloseReason::internal_error, {});
+}
+
+}  // namespace MUSTER_ABI
+}  // namespace muster

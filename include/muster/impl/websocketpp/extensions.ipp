@@ -1,0 +1,119 @@
+// Extensions of a connection: which offer of permessage-deflate is taken (RFC 7692, 7.1), and the bit it stands for.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "muster/impl/websocketpp/request.ipp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+namespace websocketpp {
+namespace detail {
+
+/// What was agreed.
+struct Deflate {
+  /// How far back our messages may refer, as a power of two.
+  int window_bits = 15;
+  /// Sec-WebSocket-Extensions of the answer.
+  std::string answer;
+};
+
+/// The value of window bits; nothing for what RFC 7692, 7.1.2 does not allow.
+[[nodiscard]] inline std::optional<int> window_bits(std::string_view value) noexcept {
+  if (value.size() >= 2 && value.front() == '"' && value.back() == '"') value = value.substr(1, value.size() - 2);
+  if (value.size() == 1 && (value[0] == '8' || value[0] == '9')) return value[0] - '0';
+  if (value.size() == 2 && value[0] == '1' && value[1] >= '0' && value[1] <= '5') return 10 + value[1] - '0';
+  return std::nullopt;
+}
+
+/// One offer, with its parameters. Nothing: it is declined, as is every offer with a parameter that is unknown, given
+/// twice, or of a value it cannot have.
+[[nodiscard]] inline std::optional<Deflate> accept_offer(std::string_view offer) {
+  const std::size_t name_end = std::min(offer.find(';'), offer.size());
+  if (!equal_ignoring_case(trim(offer.substr(0, name_end)), "permessage-deflate")) return std::nullopt;
+  constexpr std::array<std::string_view, 4> names{"server_no_context_takeover", "client_no_context_takeover",
+                                                  "server_max_window_bits", "client_max_window_bits"};
+  std::array<bool, names.size()> seen{};
+  Deflate deflate;
+  const auto refuses = [&](std::string_view parameter) {
+    const std::size_t equals = parameter.find('=');
+    const bool valued = equals != std::string_view::npos;
+    const auto name = std::find(names.begin(), names.end(), trim(parameter.substr(0, equals)));
+    if (name == names.end()) return true;
+    const auto which = static_cast<std::size_t>(name - names.begin());
+    if (std::exchange(seen[which], true)) return true;
+    if (which < 2) return valued;
+    if (!valued) return which == 2;  // only the client's may come without one
+    const auto bits = window_bits(trim(parameter.substr(equals + 1)));
+    if (!bits) return true;
+    if (which == 2) deflate.window_bits = *bits;
+    return which == 2 && *bits < 9;  // zlib has no raw window of 256 bytes
+  };
+  if (any_element(offer.substr(name_end), ';', refuses)) return std::nullopt;
+  // Neither side remembers messages. The client's window is its own affair: ours for it is the largest.
+  deflate.answer = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+  if (seen[2]) deflate.answer += "; server_max_window_bits=" + std::to_string(deflate.window_bits);
+  return deflate;
+}
+
+/// The first offer that can be taken, in the order of the client's preference (RFC 7692, 5.1).
+[[nodiscard]] inline std::optional<Deflate> negotiate_deflate(const HttpRequest& request) {
+  std::optional<Deflate> taken;
+  (void)any_header_element(request, "Sec-WebSocket-Extensions", ',', [&](std::string_view offer) {
+    taken = accept_offer(offer);
+    return taken.has_value();
+  });
+  return taken;
+}
+
+/// Follows a peer's frames just far enough to see what websocketpp lets pass: RSV1 on a frame that continues a message
+/// (RFC 7692, 6.1).
+class FrameScanner {
+ public:
+  /// How many of these bytes may be handed on: all, or those before a frame that breaks the rule.
+  [[nodiscard]] std::size_t allowed(const char* data, std::size_t size) noexcept {
+    std::size_t at = 0;
+    while (at < size) {
+      if (payload_ != 0) {
+        const auto skipped = static_cast<std::size_t>(std::min<std::uint64_t>(payload_, size - at));
+        payload_ -= skipped;
+        at += skipped;
+        continue;
+      }
+      const auto byte = static_cast<unsigned char>(data[at]);
+      if (have_ == 0 && (byte & 0x4fU) == 0x40U) return at;
+      ++at;
+      if (have_ == 1) {
+        const unsigned length = byte & 0x7fU;
+        digits_ = length == 126 ? 2 : length == 127 ? 8 : 0;
+        length_ = digits_ == 0 ? length : 0;
+        header_ = static_cast<std::uint8_t>(2 + digits_ + ((byte & 0x80U) != 0 ? 4 : 0));
+      } else if (have_ >= 2 && have_ < 2 + digits_) {
+        length_ = length_ << 8U | byte;
+      }
+      if (++have_ >= 2 && have_ == header_) {
+        payload_ = length_;
+        have_ = 0;
+      }
+    }
+    return size;
+  }
+
+ private:
+  std::uint64_t payload_ = 0;  ///< of the frame at hand, still to come
+  std::uint64_t length_ = 0;
+  std::uint8_t have_ = 0;  ///< bytes of the header
+  std::uint8_t header_ = 0;
+  std::uint8_t digits_ = 0;
+};
+
+}  // namespace detail
+}  // namespace websocketpp
+}  // namespace MUSTER_ABI
+}  // namespace muster

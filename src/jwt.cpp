@@ -1,0 +1,2 @@
+// The compiled JWT authenticator.
+#include <muster/impl/jwt_authenticator.ipp>
