@@ -11,17 +11,18 @@ const ROOMS = ['lobby', 'design', 'games'];
 const $ = (id) => document.getElementById(id);
 const params = new URLSearchParams(location.search);
 
-const client = new Client(`${location.protocol.replace('http', 'ws')}//${location.host}/ws`, { token, pingInterval: 5_000 });
+const client = new Client(`${location.protocol.replace('http', 'ws')}//${location.host}/ws`, { token, pingInterval: 5_000, storage: sessionStorage });
 const rooms = new Map();             // what this tab knows of each room it has visited, by name
 let shared, name;                    // of the room shown now
 let newcomer;                        // who has not yet seen the others there
+let known = false;                   // by a token: only then can a session be resumed
 let doing = {};                      // our awareness beside name and colour: x, y, holds, typing
 
 // ---- the room shown
 
 const board = new Board({ stage: $('stage'), world: $('world'), layer: $('shapes'), tools: $('tools'), remove: $('delete') }, {
   add: (shape) => {
-    const id = `${client.connection}-${Date.now().toString(36)}-${Math.random().toString(36).slice(2, 6)}`;
+    const id = `${client.id}-${Date.now().toString(36)}-${Math.random().toString(36).slice(2, 6)}`;
     shared.put({ id, color: me.color, text: '', ...shape });
     return id;
   },
@@ -35,7 +36,7 @@ const chat = new Chat({ log: $('log'), typing: $('typing'), form: $('say'), inpu
   say: (message) => shared.say({ ...message, name: me.name, color: me.color }),
   typing: (typing) => announce({ typing: typing || undefined }),
   failed: (error) => notice(error.code === 'offline' || error.code === 'not_in_room' ? 'Not sent: you are offline. Your message is still in the line.' : `Not sent: ${error.message}`),
-}, () => client.connection);
+}, () => client.id);
 
 function knowledgeOf(room) {
   if (!rooms.has(room)) {
@@ -84,8 +85,9 @@ function announce(change) {
 // ---- what the server tells
 
 client.on('message', (message) => { if (message.room === name) shared.received(message); });
-client.on('joined', ({ room }) => { if (room === name) { shared.joined(); showPeople(); newcomer = true; } });
+client.on('joined', ({ room, resumed }) => { if (room === name) { shared.joined(); showPeople(); newcomer = !resumed; } });
 client.on('left', ({ room, error }) => { if (room === name) { notice(error.message); showPeople(); } });
+client.on('gap', ({ room }) => { if (room === name) notice('You were away for a while: some chat messages may be missing.'); });
 client.on('error', (error) => notice(error.message));
 client.on('latency', ({ ms }) => { $('latency').textContent = `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`; });
 for (const type of ['presence', 'awareness']) {
@@ -100,16 +102,21 @@ for (const type of ['presence', 'awareness']) {
   });
 }
 
-let countdown;
-client.on('state', ({ state, retryAt, error }) => {
+let countdown;                       // of the wait, or until "Resumed" has been read
+client.on('state', ({ state, retryAt, resumed, error }) => {
   clearInterval(countdown);
+  clearTimeout(countdown);
   const status = $('status');
   status.dataset.state = state;
   document.body.toggleAttribute('data-live', state === 'connected');        // what was seen of the others is no longer true
   const tell = (text) => { $('status-text').textContent = text; };
   if (state !== 'connected') $('latency').textContent = '';
-  if (state === 'connecting') tell(client.connection ? 'Reconnecting' : 'Connecting');
-  if (state === 'connected') tell('Live');
+  if (state === 'connecting') tell(client.id ? 'Reconnecting' : 'Connecting');
+  if (state === 'connected') {
+    tell(resumed ? 'Resumed' : 'Live');
+    if (resumed) countdown = setTimeout(() => tell('Live'), 3_000);
+    status.dataset.resumed = resumed;
+  }
   if (state === 'closed') tell('Offline');
   if (state === 'waiting') {
     shared.left();
@@ -117,26 +124,29 @@ client.on('state', ({ state, retryAt, error }) => {
     tick();
     countdown = setInterval(tick, 250);
   }
-  status.title = error?.message ?? '';
+  status.title = error?.message ?? (resumed ? 'Back in the same session: nobody saw you leave' : '');
   if (state === 'closed' && error?.code !== 'closed') notice(`The server ended the connection: ${error.message}`);
 });
 
-/** Asked before each attempt. A server that wants a token says so by its close code; then the person is asked. */
+/** Asked before each attempt, and before a token ends. A server that wants a token says so by its close code; then the person is asked. */
 async function token(closeCode) {
   if (closeCode === 4001 || closeCode === 4002) {
     $('token').value = '';
     $('login').showModal();
     await new Promise((done) => $('login').addEventListener('close', done, { once: true }));
     sessionStorage.setItem('muster.token', $('token').value);
+    params.delete('token');
   }
-  return params.get('token') && !closeCode ? params.get('token') : sessionStorage.getItem('muster.token') ?? undefined;
+  const token = params.get('token') || sessionStorage.getItem('muster.token') || undefined;
+  known = token !== undefined;
+  return token;
 }
 
 // ---- showing it
 
 function showPeople() {
   const room = client.room(name);
-  people.show(room, client.connection);
+  people.show(room, client.id);
   const others = [...(room?.awareness ?? [])].map(([id, { state }]) => ({ ...personFrom(id, state), holds: state.holds, typing: state.typing }));
   board.held(new Map(others.filter(({ holds }) => typeof holds === 'string').map(({ holds, color }) => [holds, color])));
   chat.typing(others.filter(({ typing }) => typing).map((person) => person.name));
@@ -183,11 +193,17 @@ $('profile').addEventListener('close', () => {
   announce({});
 });
 
-// ---- the tab's life: hidden, it points nowhere; closed, it is gone for the others at once
+// ---- the tab's life: hidden, it points nowhere; gone, it may be back in a moment, unless nobody could tell that it is the same
 
 document.addEventListener('visibilitychange', () => { if (document.hidden) announce({ x: undefined, y: undefined, typing: undefined }); });
-addEventListener('pagehide', () => client.close());
-addEventListener('pageshow', ({ persisted }) => { if (persisted) { const room = name; name = undefined; client.connect().catch(() => {}); if (room) enter(); } });
+addEventListener('pagehide', () => { if (!known) client.close(); });
+addEventListener('pageshow', ({ persisted }) => {
+  if (!persisted) return;
+  if (client.state !== 'closed') return client.retryNow();
+  name = undefined;
+  enter();
+  client.connect().catch(() => {});
+});
 addEventListener('online', () => client.retryNow());
 addEventListener('hashchange', enter);
 

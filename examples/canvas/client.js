@@ -1,5 +1,5 @@
 /**
- * A small muster client for browsers and Node: one connection that comes back by itself, and rooms that come back with it.
+ * A small muster client for browsers and Node: one connection that comes back by itself, and takes its session up again.
  *
  *   import { Client } from './client.js';
  *   const client = new Client('wss://example.org/ws', { token: () => fetchToken() });   // in Node: { WebSocket } from npm's ws
@@ -12,69 +12,62 @@
  *   client.setAwareness('canvas:lobby', { name: 'Ann', x: 0.5 });    // newest state wins, at most one update per 50 ms
  *   client.close();
  *
- * Events: state {state, retryAt?, code?, reason?, error?}, joined {room, rejoined}, left {room, error?}, message, direct, gap,
- * presence {room, joined, left, memberCount}, awareness {room, changes: [{client, user, state | null}]} (others only),
- * latency {ms}, error (MusterError: what no pending command was waiting for), and every other server message under its own
- * type (draining, kicked, reauth_required, user_online, ...).
- * States: idle, connecting, connected, waiting (for the next attempt, at retryAt), closed.
+ * States, told by the event state {state, ...}:
+ *   idle, connecting
+ *   connected {resumed, error?}   resumed: the session goes on, and within the server's grace nobody saw this client
+ *                                 leave. Otherwise it is a new one; error says why an older one did not resume
+ *   waiting {retryAt, code, reason}   until the next attempt: exactly when a draining server said, not before a time that
+ *                                 came with a refusal, else after a random part of a time that doubles (full jitter)
+ *   closed {code, reason, error}  for good, until connect()
  *
- * What it does not do yet: resume (after a loss it rejoins; what was published meanwhile is not replayed), reauthentication
- * on a live connection (it reconnects with a fresh token instead), an offline queue (publishing while offline is refused),
- * fetching the messages a `gap` names. A command cut off by a loss rejects with `disconnected`: whether it arrived is unknown.
- * A browser cannot see why an upgrade was refused: with `tokenIn: 'upgrade'` a bad token looks like an unreachable server.
+ * After a loss the client resumes: it keeps its id, its place in the rooms and its awareness, and gets each message it
+ * missed, once. What a server holds no longer is told by `gap` {room, from, to, epoch}; without `to` nobody knows how much
+ * (the room began anew, for instance because the server restarted). Where the session is gone (too late, or a restarted
+ * server with its sessions in memory, whose offline queues are gone too) the client joins its rooms anew, and a gap tells
+ * what went by meanwhile. With `storage: sessionStorage` a reload resumes the rooms joined before connect(). close() logs
+ * out, which ends the session. Anonymous users are new on every connection, so their sessions do not resume.
+ *
+ * Messages of the offline queue come as `direct` {from?, data, queue_id}, each once, and are acknowledged in order when
+ * every listener has returned (or its promise resolved); one that throws gets the message again on the next connection, as
+ * do clients without a listener. With `acknowledge: 'manually'` call the event's ack().
+ *
+ * Other events: joined {room, rejoined, resumed}, left {room, error?}, message, gap, presence {room, joined, left,
+ * memberCount}, awareness {room, changes: [{client, user, state | null}]} (others only), reauth {expiresAt?, error?} (what
+ * became of new credentials, which `token` is asked for before the old ones end), latency {ms}, error (MusterError: what no
+ * pending command was waiting for), and every other server message under its own type (draining, kicked, user_online, ...).
+ *
+ * What it does not do: queue what is published offline (it is refused), fetch what a `gap` names, share one connection among
+ * tabs. A command cut off by a loss rejects with `disconnected`: whether it arrived is unknown; with `retryPublish` a
+ * publish that asks for an ack is sent again once the session was resumed, under the idempotency key it had (the server
+ * must support these).
+ * A browser cannot see why an upgrade was refused, nor its Retry-After: with `tokenIn: 'upgrade'` a bad token looks like an
+ * unreachable server.
  */
 
-const PROTOCOL = 'muster.v1.json';
+import { Commands } from './commands.js';
+import { deferred, newKey, throttle } from './later.js';
+import { ADVICE, DEFAULTS, MusterError, PROTOCOL } from './protocol.js';
+import { Room } from './rooms.js';
+import { Inbox, Session } from './session.js';
 
-/** What the server's close code asks of us. Every other one, and a lost connection: try again, when it says so not before. */
-const ADVICE = {
-  1000: 'stop', 1002: 'stop', 1003: 'stop', 1007: 'stop', 1009: 'stop', 4003: 'stop', 4005: 'stop',
-  4001: 'authenticate', 4002: 'new_token', 4004: 'kicked', 4008: 'resume', 4009: 'resume',
-};
+export { MusterError, throttle };
 
-/** The server's error codes, and our own: offline, disconnected, timeout, closed. */
-export class MusterError extends Error {
-  constructor(code, message, { details, retryAfter } = {}) {
-    super(message || code);
-    Object.assign(this, { name: 'MusterError', code, details, retryAfter });
-  }
-}
-
-/** At most one call per `interval` ms; the first at once, then always the newest arguments. `.cancel()` drops what waits. */
-export function throttle(call, interval) {
-  let last = -Infinity, timer, newest;
-  const run = () => { timer = undefined; last = Date.now(); call(...newest); };
-  const throttled = (...args) => {
-    newest = args;
-    if (timer !== undefined) return;
-    const wait = last + interval - Date.now();
-    if (wait <= 0) run(); else timer = setTimeout(run, wait);
-  };
-  throttled.cancel = () => { clearTimeout(timer); timer = undefined; };
-  return throttled;
-}
-
-const DEFAULTS = {
-  token: undefined,          // string, or a function (may be async) asked before every attempt, told the last close code
-  tokenIn: 'message',        // 'message': first message `authenticate`; 'upgrade': subprotocol pair `bearer, <token>`
-  client: undefined,         // awareness client id; by default the connection id
-  connectTimeout: 10_000,    // ms until connection_ack, else the next attempt
-  commandTimeout: 10_000,    // ms until a command without reply rejects with `timeout`
-  pingInterval: 15_000,      // ms between application pings (0 = off); an unanswered one means the connection is lost
-  awarenessInterval: 50,     // ms between two awareness updates of one room
-  backoffBase: 500,          // the n-th attempt waits a random time up to backoffBase * 2^n, at most backoffCap
-  backoffCap: 30_000,
-  stableAfter: 5_000,        // ms a connection must live to start the backoff anew
-  random: Math.random,
-};
+const THREW = Symbol('a listener threw');
+const CONFIRMED_WITHIN = 200;                    // ms after a join in which the room's awareness has come
 
 export class Client {
   state = 'idle';
-  connection; user; tenant;                       // set by connection_ack
-  #url; #options; #socket; #ready; #timers = new Map(); #attempt = 0; #connectedAt = 0; #notBefore = 0; #generation = 0;
-  #refusal; #kicked; #closeCode; #pending = new Map(); #nextId = 1; #rooms = new Map(); #listeners = new Map();
+  id; user; tenant;                               // once connected; id: the connection id others know this client by
+  #url; #options; #socket; #ready; #timers = new Map(); #attempt = 0; #connectedAt = 0; #generation = 0; #refusal; #kicked;
+  #closeCode; #notBefore = 0; #drained; #commands = new Commands(); #rooms = new Map(); #listeners = new Map();
+  #session; #inbox = new Inbox(); #offered; #comeback; #expiry; #keep;
 
-  constructor(url, options) { [this.#url, this.#options] = [url, { ...DEFAULTS, WebSocket: globalThis.WebSocket, ...options }]; }
+  constructor(url, options) {
+    [this.#url, this.#options] = [url, { ...DEFAULTS, WebSocket: globalThis.WebSocket, ...options }];
+    this.#session = new Session(this.#options);
+    this.#keep = throttle(() => { if (this.#options.storage) this.#store(); }, 250);
+    if (this.#options.storage) globalThis.addEventListener?.('pagehide', () => this.#store(Date.now()));
+  }
 
   /** Adds a listener; returns the function that removes it. */
   on(type, listener) {
@@ -83,7 +76,7 @@ export class Client {
     return () => this.#listeners.get(type).delete(listener);
   }
 
-  /** Resolves with the first connection_ack; rejects when the server's advice is to stop, or on close(). */
+  /** Resolves once connected; rejects when the server's advice is to stop, or on close(). */
   connect() {
     if (this.state !== 'idle' && this.state !== 'closed') return this.#ready.promise;
     [this.#ready, this.#attempt, this.#closeCode] = [deferred(), 0, undefined];
@@ -91,17 +84,17 @@ export class Client {
     return this.#ready.promise;
   }
 
-  /** Ends the wait for the next attempt, for instance when the network is back. */
-  retryNow() { if (this.state === 'waiting') this.#open(); }
+  /** Ends the wait for the next attempt, for instance when the network is back; not one that the server asked for. */
+  retryNow() { if (this.state === 'waiting' && Date.now() >= this.#notBefore) this.#open(); }
 
-  /** Logs out: the others are told at once. */
+  /** Logs out: the others are told at once, and the session ends. */
   close() { this.#stop(1000, 'closed by this client'); }
 
   /** Resolves with the room once joined. A wish that outlives connections: kept while offline, and asked for again after
    *  every reconnect, until the server refuses (then it rejects), leave() or close(). */
   join(name) {
     if (this.#rooms.has(name)) return this.#rooms.get(name).wished.promise;
-    const room = { name, joined: false, members: new Map(), memberCount: 0, awareness: new Map(), seq: 0, clock: 0, wished: deferred() };
+    const room = new Room(name);
     room.push = throttle(() => this.#pushAwareness(room), this.#options.awarenessInterval);
     this.#rooms.set(name, room);
     if (this.state === 'connected') this.#enter(room);
@@ -113,14 +106,24 @@ export class Client {
     if (room && this.state === 'connected') await this.request('leave', { room: name });
   }
 
-  /** The room as known here, or undefined: {name, joined, members, memberCount, awareness, seq, epoch}. Read only. */
+  /** The room as known here, or undefined: {name, joined, members, memberCount, awareness, cursor}. Read only. */
   room(name) { return this.#rooms.get(name); }
 
   /** options: echo, delivery ('reliable' or {latest: key}), idempotencyKey; ack: false asks for no answer, only errors. */
   async publish(room, data, { echo, delivery, idempotencyKey, ack = true } = {}) {
     if (this.state === 'connected' && !this.#rooms.get(room)?.joined) throw new MusterError('not_in_room', `not in ${room} (yet)`);
-    const payload = { room, data, echo, delivery, idempotency_key: idempotencyKey };
-    return ack ? this.request('publish', payload) : this.#send('publish', payload);
+    const insist = ack && this.#options.retryPublish;
+    const payload = { room, data, echo, delivery, idempotency_key: idempotencyKey ?? (insist ? newKey() : undefined) };
+    if (!ack) return this.#send('publish', payload);
+    const then = (position) => { if (!echo && position.seq) this.#rooms.get(room)?.cursor.published(position); };
+    for (let sent = false; ;) {
+      try {
+        return await this.request('publish', payload, { then });
+      } catch (error) {
+        sent ||= error.code === 'disconnected';
+        if (!insist || !sent || !['disconnected', 'offline'].includes(error.code) || !await this.#comeback.promise) throw error;
+      }
+    }
   }
 
   /** What this client is doing in a room (an object, or null for nothing). Kept, and announced again after a reconnect. */
@@ -138,25 +141,22 @@ export class Client {
   async ping() { const start = performance.now(); await this.request('ping', {}); return performance.now() - start; }
 
   /** Any command with a reply. Rejects with the server's error, or offline, timeout, disconnected. */
-  async request(type, payload, { timeout = this.#options.commandTimeout, then } = {}) {
-    const id = this.#nextId++;
-    this.#send(type, payload, id);
-    const reply = deferred();
-    const giveUp = () => this.#answered(id)?.reject(new MusterError('timeout', `no reply to ${type} within ${timeout} ms`));
-    this.#pending.set(id, { ...reply, then, timer: setTimeout(giveUp, timeout) });
-    return reply.promise;
+  async request(type, payload, hooks) {
+    this.#needConnection(type);
+    return this.#ask(type, payload, hooks);
   }
 
-  #answered(id) {
-    const waiting = this.#pending.get(id);
-    clearTimeout(waiting?.timer);
-    this.#pending.delete(id);
-    return waiting;
+  #ask(type, payload, { timeout = this.#options.commandTimeout, ...hooks } = {}) {
+    return this.#commands.ask(this.#socket, type, payload, { timeout, ...hooks });
   }
 
-  #send(type, payload, id) {
+  #needConnection(type) {
     if (this.state !== 'connected') throw new MusterError('offline', `${type} was not sent: not connected`);
-    this.#socket.send(JSON.stringify({ type, id, payload }));
+  }
+
+  #send(type, payload) {
+    this.#needConnection(type);
+    this.#socket.send(JSON.stringify({ type, payload }));
   }
 
   async #open() {
@@ -164,15 +164,23 @@ export class Client {
     let { token, tokenIn, WebSocket, connectTimeout } = this.#options, failure;
     this.#cancel('retry');
     this.#setState('connecting');
-    try { if (typeof token === 'function') token = await token(this.#closeCode); } catch (error) { failure = error; }
+    try {
+      await this.#restore();
+      if (typeof token === 'function') token = await token(this.#closeCode);
+    } catch (error) { failure = error; }
     if (generation !== this.#generation) return;                       // closed meanwhile
     if (failure) return this.#lost(1006, `no token: ${failure.message}`);
-    this.#refusal = this.#kicked = undefined;
+    this.#refusal = this.#kicked = this.#offered = this.#drained = undefined;
+    this.#notBefore = 0;
     this.#after('connect', connectTimeout, () => this.#lost(1006, `no answer within ${connectTimeout} ms`));
     const upgrade = token && tokenIn === 'upgrade';
     const socket = this.#socket = new WebSocket(this.#url, upgrade ? [PROTOCOL, 'bearer', token] : [PROTOCOL]);
     const current = (handler) => (event) => { if (socket === this.#socket) handler(event); };
-    socket.onopen = current(() => token && !upgrade && socket.send(JSON.stringify({ type: 'authenticate', payload: { token } })));
+    socket.onopen = current(() => {
+      if (!token || upgrade) return;
+      if (this.#session.resumable) this.#resume(token);
+      else socket.send(JSON.stringify({ type: 'authenticate', payload: { token } }));
+    });
     socket.onmessage = current(({ data }) => this.#received(JSON.parse(data)));
     socket.onclose = current(({ code, reason }) => this.#lost(code, reason));
     socket.onerror = () => {};                     // close follows, and says all there is to know
@@ -181,12 +189,17 @@ export class Client {
   #received({ type, timestamp, reply_to: id, payload = {} }) {
     this.#cancel('pong');                          // whatever arrives is a sign of life
     this.#handlers[type]?.(payload, id, timestamp);
-    const waiting = this.#answered(id);
+    const waiting = this.#commands.answered(id);
     if (type === 'error') {
       const { code, message, details, retry_after_ms: retryAfter } = payload;
-      if (retryAfter) this.#notBefore = Date.now() + retryAfter;
       const error = new MusterError(code, message, { details, retryAfter });
-      if (waiting) waiting.reject(error); else this.#emit('error', error);
+      if (waiting) {
+        waiting.refused?.(error);
+        waiting.reject(error);
+      } else {
+        if (retryAfter) this.#notBefore = Date.now() + retryAfter;     // a close may follow
+        this.#emit('error', error);
+      }
     } else if (waiting) {
       waiting.then?.(payload);                     // at once: the next message may be handled before a promise's turn comes
       waiting.resolve(payload);
@@ -196,55 +209,144 @@ export class Client {
   }
 
   #handlers = {
-    connection_ack: (ack) => {
-      Object.assign(this, { connection: ack.connection, user: ack.user_id, tenant: ack.tenant });
+    connection_ack: ({ connection: id, user_id: user, tenant, resume_token: token, resume_ttl_ms: ttl }) => {
+      Object.assign(this, { user, tenant });
       this.#cancel('connect');
-      this.#connectedAt = Date.now();
-      this.#setState('connected');
-      this.#ready.resolve(ack);
-      for (const room of this.#rooms.values()) this.#enter(room);
-      if (this.#options.pingInterval) this.#after('ping', Math.min(1000, this.#options.pingInterval), () => this.#beat());
+      const resuming = this.#offered !== undefined;
+      this.#offered = { id, token, ttl };
+      if (resuming) return;                        // it was the first message: its answer follows
+      if (this.#session.resumable) this.#resume(); else this.#welcome();
     },
     auth_result: ({ authenticated, error }) => { if (!authenticated) this.#refusal = error; },
     room_left: ({ room }, id) => { if (id === undefined) this.#forget(room, new MusterError('left', `the server ended the membership in ${room}`), true); },
+    room_joined: (payload, id) => {                // of a resumed session; to a join, entered() is its answer's business
+      const room = this.#rooms.get(payload.room);
+      if (id === undefined && room) this.#entered(room, payload, true);
+    },
     message: (message, id, at) => {
-      const room = this.#rooms.get(message.room);
-      if (!room) return;                           // left meanwhile
-      room.seq = message.seq ?? room.seq;
+      if (!this.#rooms.get(message.room)?.cursor.take(message)) return;    // left meanwhile, or known
+      this.#keep();
       this.#emit('message', { ...message, at });
     },
-    presence: ({ room: name, joined = [], left = [], member_count: memberCount }) => {
-      const room = this.#rooms.get(name);
-      if (!room) return;
-      const come = joined.filter((member) => !room.members.has(member.connection));
-      const gone = left.map(({ connection }) => room.members.get(connection)).filter(Boolean);
-      come.forEach((member) => room.members.set(member.connection, member));
-      gone.forEach((member) => room.members.delete(member.connection));
-      room.memberCount = memberCount;
-      this.#emit('presence', { room: name, joined: come, left: gone, memberCount });
+    gap: ({ room, from, to }) => {
+      const cursor = this.#rooms.get(room)?.cursor;
+      cursor?.skip(to);
+      this.#emit('gap', { room, from, to, epoch: cursor?.epoch });
     },
-    awareness_state: (payload) => this.#aware(payload),
+    direct: (payload, id, at) => this.#direct(payload, at),
+    presence: (payload) => {
+      const told = this.#rooms.get(payload.room)?.presence(payload);
+      if (told) this.#emit('presence', { room: payload.room, ...told });
+    },
+    awareness_state: (payload) => {
+      this.#aware(payload);
+      this.#announce(this.#rooms.get(payload.room));   // only now is the clock known under which the server has our state
+    },
     awareness_update: (payload) => this.#aware(payload),
-    draining: (payload) => { this.#notBefore = Date.now() + payload.reconnect_after_ms; this.#emit('draining', payload); },
+    draining: (payload) => {
+      [this.#drained, this.#notBefore] = [true, Date.now() + payload.reconnect_after_ms];
+      this.#emit('draining', payload);
+    },
+    reauth_required: (payload) => {
+      this.#emit('reauth_required', payload);
+      if (this.#expiry === payload.expires_at) return;                     // what `token` gave was no newer
+      this.#expiry = payload.expires_at;
+      this.#renew();
+    },
     kicked: (payload) => { this.#kicked = payload; this.#emit('kicked', payload); },
   };
 
-  #ownClient() { return this.#options.client ?? this.connection; }
+  /** Takes the session up again: as the first message where the token goes in one. */
+  #resume(auth) {
+    this.#offered ??= {};
+    const positions = [...this.#rooms.values()].filter(({ cursor }) => cursor.epoch !== undefined).map(({ name, cursor }) => [name, cursor.position]);
+    const resume = { token: this.#session.token, auth, rooms: Object.fromEntries(positions) };
+    const asked = this.#ask('resume', resume, {
+      then: (answer) => { if (answer.rooms) this.#welcome(answer); },      // otherwise it is about the credentials, and a close follows
+      refused: (error) => { if (this.#offered.id) this.#welcome(undefined, error); },
+    });
+    asked.catch(({ code, message }) => { if (code === 'timeout') this.#lost(1006, message); });
+  }
+
+  /** Connected: with the session resumed (to the rooms it names), or as a new one. A token is spent only by now: until the
+   *  answer is here, the session's older one stays good, so that a lost answer does not lose the session. */
+  #welcome(resumed, error) {
+    const { id, token, ttl } = this.#offered;
+    this.id = resumed?.connection ?? id;
+    this.#session.begin({ token, ttl, id: this.id });
+    this.#keep();
+    this.#connectedAt = Date.now();
+    this.#setState('connected', { resumed: Boolean(resumed), error });
+    this.#ready.resolve();
+    if (this.state !== 'connected') return;        // a listener closed it
+    for (const room of this.#rooms.values()) {
+      if (!resumed || !['recovered', 'gap'].includes(resumed.rooms[room.name])) this.#enter(room);
+    }
+    this.#comeback?.resolve(Boolean(resumed));
+    this.#acknowledge();
+    const { pingInterval } = this.#options;
+    if (pingInterval) this.#after('ping', Math.min(1000, pingInterval), () => this.#beat());
+  }
+
+  async #restore() {
+    const kept = await this.#session.restore();
+    if (!kept) return;
+    this.#inbox.restore(kept.handled);
+    for (const [name, position] of Object.entries(kept.rooms)) this.#rooms.get(name)?.cursor.restore(position);
+  }
+
+  #store(lostAt) {
+    const read = [...this.#rooms.values()].filter(({ cursor }) => cursor.epoch !== undefined);
+    this.#session.keep(Object.fromEntries(read.map(({ name, cursor }) => [name, cursor.position])), this.#inbox.kept, lostAt);
+  }
+
+  async #renew() {
+    const { token } = this.#options, generation = this.#generation;
+    try {
+      if (typeof token !== 'function') throw new MusterError('no_new_token', 'the token is a fixed string');
+      const fresh = await token('reauth_required');
+      if (generation !== this.#generation) return;
+      const { authenticated, expires_at: expiresAt, error } = await this.request('authenticate', { token: fresh });
+      if (!authenticated) throw new MusterError('auth_failed', error);
+      this.#emit('reauth', { expiresAt });
+    } catch (error) {
+      if (generation !== this.#generation && error.code !== 'auth_failed') return;
+      this.#emit('reauth', { error });
+      if (error.code === 'unavailable') this.#after('renew', error.retryAfter ?? 1000, () => this.#renew());
+    }
+  }
+
+  async #direct(payload, at) {
+    const { queue_id: id, from, data } = payload;
+    const event = { ...payload, at };
+    if (id === undefined) return void this.#emit('direct', event);
+    if (!this.#inbox.take(id, JSON.stringify([from, data]))) return this.#acknowledge();
+    const done = (state) => { this.#inbox.done(id, state); this.#acknowledge(); };
+    if (this.#options.acknowledge === 'manually') return void this.#emit('direct', { ...event, ack: () => done('done') });
+    const results = await Promise.allSettled(this.#emit('direct', event));
+    done(results.length && results.every(({ status, value }) => status === 'fulfilled' && value !== THREW) ? 'done' : 'failed');
+  }
+
+  #acknowledge() {
+    const upTo = this.#inbox.acknowledgeable;
+    if (upTo === undefined || this.state !== 'connected') return;        // later then, when it was told again
+    this.#keep();
+    this.#ask('ack', { queue_id: upTo }, { then: () => { this.#inbox.acknowledged(upTo); this.#keep(); } }).catch(() => {});
+  }
+
+  #ownClient() { return this.#options.client ?? this.id; }
 
   #aware({ room: name, states = [] }) {
     const room = this.#rooms.get(name);
     if (!room) return;
-    const changes = [];
-    for (const { client, user, state, clock } of states) {
-      if (client === this.#ownClient()) { room.clock = Math.max(room.clock, clock); continue; }
-      const known = room.awareness.get(client);
-      if (known && clock < known.clock) continue;
-      const entry = { client, user: user ?? known?.user, state, clock };
-      if (state === null) room.awareness.delete(client); else room.awareness.set(client, entry);
-      if (state !== null || known) changes.push(entry);
-    }
+    const clock = room.clock;
+    const changes = room.aware(states, this.#ownClient());
     if (changes.length) this.#emit('awareness', { room: name, changes });
+    if (room.clock > clock) this.#announce(room);  // one of ours from before a reload
   }
+
+  /** Says what this client does, unless the server said the same. */
+  #announce(room) { if (room?.joined && room.own && room.unsaid) room.push(); }
 
   #pushAwareness(room) {
     if (!room.joined || room.own === undefined) return;
@@ -254,23 +356,25 @@ export class Client {
 
   /** Asks for the membership; the answer is handled before any later event of the room. */
   async #enter(room) {
-    const join = this.request('join', { room: room.name }, { then: (answer) => this.#entered(room, answer) });
+    const join = this.request('join', { room: room.name }, { then: (answer) => this.#entered(room, answer, false) });
     const error = await join.then(() => undefined, (refusal) => refusal);
     if (!error || error.code === 'disconnected' || this.#rooms.get(room.name) !== room) return;
     if (!['rate_limited', 'unavailable', 'timeout'].includes(error.code)) return void this.#forget(room.name, error, true);
     this.#after(`join ${room.name}`, error.retryAfter ?? 1000 * (1 + this.#options.random()), () => this.#enter(room));
   }
 
-  #entered(room, { members = [], member_count: memberCount, seq, epoch }) {
-    if (this.#rooms.get(room.name) !== room) return;
-    const rejoined = room.epoch !== undefined;
-    const gone = [...room.awareness.values()].map((entry) => ({ ...entry, state: null }));
-    room.awareness.clear();
-    Object.assign(room, { joined: true, members: new Map(members.map((member) => [member.connection, member])), memberCount, seq, epoch });
-    if (gone.length) this.#emit('awareness', { room: room.name, changes: gone });
-    this.#emit('joined', { room: room.name, rejoined });
+  #entered(room, answer, resumed) {
+    const { name } = room;
+    if (this.#rooms.get(name) !== room) return;
+    const { rejoined, lost } = room.enter(answer, resumed);
+    this.#after(`confirm ${name}`, CONFIRMED_WITHIN, () => {
+      const changes = room.confirm();
+      if (changes.length) this.#emit('awareness', { room: name, changes });
+    });
+    this.#keep();
+    this.#emit('joined', { room: name, rejoined, resumed });
+    if (lost) this.#emit('gap', { room: name, ...lost });
     room.wished.resolve(room);
-    if (room.own) room.push();
   }
 
   #forget(name, error, tell = false) {
@@ -278,6 +382,7 @@ export class Client {
     if (!room) return undefined;
     this.#rooms.delete(name);
     this.#cancel(`join ${name}`);
+    this.#cancel(`confirm ${name}`);
     room.push.cancel();
     room.wished.reject(error);
     if (tell) this.#emit('left', { room: name, error });
@@ -285,9 +390,9 @@ export class Client {
   }
 
   #beat() {
-    const { pingInterval } = this.#options;
+    const { pingInterval, pongTimeout } = this.#options;
     this.ping().then((ms) => this.#emit('latency', { ms }), () => {});
-    if (!this.#timers.has('pong')) this.#after('pong', Math.max(pingInterval, 5000), () => this.#lost(1006, 'no answer to a ping'));
+    if (!this.#timers.has('pong')) this.#after('pong', pongTimeout, () => this.#lost(1006, 'no answer to a ping'));
     this.#after('ping', pingInterval, () => this.#beat());
   }
 
@@ -299,9 +404,11 @@ export class Client {
     if (hopeless[ADVICE[code]]) return this.#stop(code, reason);
     if (this.#connectedAt && Date.now() - this.#connectedAt >= stableAfter) this.#attempt = 0;
     [this.#connectedAt, this.#closeCode] = [0, code];
+    const now = Date.now();
     const backoff = random() * Math.min(backoffCap, backoffBase * 2 ** this.#attempt++);
-    const retryAt = Math.max(this.#notBefore, Date.now() + backoff);
-    this.#after('retry', retryAt - Date.now(), () => this.#open());
+    // A draining server gives everyone another time; one that refuses gives all the same.
+    const retryAt = this.#drained && this.#notBefore > now ? this.#notBefore : Math.max(this.#notBefore, now) + backoff;
+    this.#after('retry', retryAt - now, () => this.#open());
     this.#setState('waiting', { retryAt, code, reason });
   }
 
@@ -310,6 +417,8 @@ export class Client {
     this.#detach(code, reason);
     const codes = { 4001: 'auth_required', 4002: 'auth_failed', 4003: 'permission_denied', 4004: 'kicked', 4005: 'replaced' };
     const error = new MusterError(codes[code] ?? 'closed', this.#refusal || reason || `closed with ${code}`);
+    this.#session.forget();
+    this.#comeback?.resolve(false);
     for (const name of [...this.#rooms.keys()]) this.#forget(name, error);
     this.#ready?.reject(error);
     this.#setState('closed', { code, reason, error });
@@ -318,12 +427,19 @@ export class Client {
   #detach(code, reason) {
     ++this.#generation;
     const socket = this.#socket;
-    this.#socket = undefined;
+    this.#socket = this.#expiry = undefined;
+    if (this.state === 'connected') {
+      this.#session.lost();
+      this.#comeback = deferred();
+      this.#store();
+    }
     if (socket && socket.readyState <= 1) socket.close(code === 1000 ? 1000 : undefined);
     for (const name of [...this.#timers.keys()]) this.#cancel(name);
     for (const room of this.#rooms.values()) { room.joined = false; room.push.cancel(); }
+    this.#keep.cancel();
+    this.#inbox.lost();
     const error = new MusterError('disconnected', reason || `the connection was lost (${code})`);
-    for (const id of [...this.#pending.keys()]) this.#answered(id).reject(error);
+    this.#commands.lose(error);
   }
 
   #setState(state, more = {}) { this.state = state; this.#emit('state', { state, ...more }); }
@@ -333,17 +449,10 @@ export class Client {
   }
   #cancel(name) { clearTimeout(this.#timers.get(name)); this.#timers.delete(name); }
 
+  /** What the listeners returned. */
   #emit(type, event) {
-    for (const listener of this.#listeners.get(type) ?? []) {
-      try { listener(event); } catch (error) { console.error(`listener of "${type}":`, error); }
-    }
+    return [...this.#listeners.get(type) ?? []].map((listener) => {
+      try { return listener(event); } catch (error) { console.error(`listener of "${type}":`, error); return THREW; }
+    });
   }
-}
-
-/** A promise with its ends; nobody has to look at its rejection. */
-function deferred() {
-  const ends = {};
-  ends.promise = new Promise((resolve, reject) => Object.assign(ends, { resolve, reject }));
-  ends.promise.catch(() => {});
-  return ends;
 }

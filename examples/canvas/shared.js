@@ -48,7 +48,7 @@ export class Shared {
   put(change, { moving = false } = {}) {
     const known = this.shapes.get(change.id);
     if (!known && this.#full()) return this.#show.problem(new Error(`this room is full: it has ${MOST_SHAPES} shapes`));
-    const shape = shapeFrom({ ...known, ...change, version: (known?.version ?? 0) + 1, by: this.#client.connection ?? known?.by ?? '' });
+    const shape = shapeFrom({ ...known, ...change, version: (known?.version ?? 0) + 1, by: this.#client.id ?? known?.by ?? '' });
     this.#keep(shape);
     if (moving) return void this.#move(shape.id);
     this.#move.cancel();
@@ -100,15 +100,15 @@ export class Shared {
   /** Members who can answer: everyone else who is not known to be a bot. */
   #others() {
     const { members, awareness } = this.#client.room(this.#room);
-    return [...members.keys()].filter((id) => id !== this.#client.connection && !awareness.get(id)?.state?.bot);
+    return [...members.keys()].filter((id) => id !== this.#client.id && !awareness.get(id)?.state?.bot);
   }
 
   /** The member with the lowest connection id answers; the others follow in that order, should it not. */
   #takeTurn(asker) {
     if (!this.synced) return;
     const { members, memberCount } = this.#client.room(this.#room);
-    const line = [this.#client.connection, ...this.#others().filter((id) => id !== asker)].sort();
-    const wait = memberCount > members.size ? Math.random() * PATIENCE : TURN * line.indexOf(this.#client.connection);
+    const line = [this.#client.id, ...this.#others().filter((id) => id !== asker)].sort();
+    const wait = memberCount > members.size ? Math.random() * PATIENCE : TURN * line.indexOf(this.#client.id);
     clearTimeout(this.#turns.get(asker));
     this.#turns.set(asker, setTimeout(() => {
       this.#turns.delete(asker);
@@ -134,7 +134,7 @@ export class Shared {
     this.#turns.delete(to);
     shapes.forEach((shape) => this.#merge(shape));
     chat.forEach((entry) => this.#log(entry));
-    if (to !== this.#client.connection) return;
+    if (to !== this.#client.id) return;
     shapes.forEach((shape) => this.#told.set(shape.id, shape));
     if (!last) return;
     this.#done();

@@ -13,20 +13,23 @@ namespace {
 
 constexpr const char* description =
     "muster_server: connections, rooms, presence and awareness for browsers and programs, over WebSocket at /ws.\n"
-    "It also answers /healthz, /readyz and /metrics (Prometheus). Whoever is let in may join and publish everywhere.\n";
+    "It also answers /healthz, /readyz and /metrics (Prometheus). Whoever is let in may join and publish everywhere,\n"
+    "unless --roles says who may do what.\n";
 
 constexpr const char* footer =
     "DURATION: a number with its unit, as in 500ms, 30s, 5m, 24h or 7d; only 0 needs none.\n"
     "SIZE: bytes, or a number with its unit, as in 64KiB, 1MiB or 2GiB.\n"
     "The tokens file is a JSON object: {\"TOKEN\": {\"user\": \"ann\", \"tenant\": \"acme\", \"roles\": [\"editor\"], "
     "\"expires_at\": MS}};\n"
-    "all but user may be left out; MS counts from 1970-01-01.";
+    "all but user may be left out; MS counts from 1970-01-01.\n"
+    "The roles file is a JSON array of rules: [{\"role\": \"editor\", \"actions\": [\"join\", \"publish\"], "
+    "\"pattern\": \"canvas:*\"}];\n"
+    "what no rule allows is refused. SIGHUP reads the files of --jwt-key again.";
 
 constexpr Names<muster::LogLevel, 4> log_levels{{{"debug", muster::LogLevel::debug},
                                                  {"info", muster::LogLevel::info},
                                                  {"warning", muster::LogLevel::warning},
                                                  {"error", muster::LogLevel::error}}};
-constexpr const char* not_supported = "is not supported yet";
 
 /// CLI11's, without the second empty line between groups.
 class Layout : public CLI::Formatter {
@@ -71,13 +74,18 @@ class FlagSet {
 
   template <class Owner>
   void field(const Flag<Owner>& flag, Owner& owner) {
-    Read read = [flag, &owner](const std::string& text) {
-      return flag.supported ? flag.read(owner, text) : Problem(not_supported);
-    };
-    const std::string help = flag.supported ? flag.help : flag.help + " (not supported yet)";
-    CLI::Option* option = value(flag.name, flag.value_name, help, flag.show(owner), std::move(read),
+    Read read = [flag, &owner](const std::string& text) { return flag.read(owner, text); };
+    CLI::Option* option = value(flag.name, flag.value_name, flag.help, flag.show(owner), std::move(read),
                                 flag.takes == Flag<Owner>::Takes::several_values);
     if (flag.takes == Flag<Owner>::Takes::nothing) option->expected(0)->type_size(0);
+  }
+
+  void switch_on(const std::string& name, const std::string& help, bool& field) {
+    const Read read = [&field](const std::string& text) {
+      field = text == "true";
+      return field || text == "false" ? Problem() : Problem("takes no value but true or false");
+    };
+    value(name, "", help, "", read)->expected(0)->type_size(0);
   }
 
   void group(const std::string& title) { group_ = title; }
@@ -118,8 +126,14 @@ void add_server_flags(FlagSet& flags, Settings& settings, std::string& auth) {
   flags.value("tls-cert", "FILE", "certificate chain (PEM); with --tls-key: https and wss", "",
               non_empty(server.tls_certificate_file));
   flags.value("tls-key", "FILE", "its private key (PEM)", "", non_empty(server.tls_key_file));
-  flags.value("auth", "WHO", "required: anonymous (everyone, each a user of their own) or tokens:FILE", "",
+  flags.switch_on("deflate", "compress messages (permessage-deflate) for clients that offer it", server.deflate);
+  flags.value("deflate-min-bytes", "SIZE", "messages of fewer bytes are sent as they are",
+              show_size(server.deflate_min_bytes),
+              [&server](const std::string& text) { return read_size(text, server.deflate_min_bytes); });
+  flags.value("auth", "WHO", "required: anonymous (everyone, each a user of their own), tokens:FILE or jwt", "",
               non_empty(auth));
+  flags.value("roles", "FILE", "who may do what; without it whoever is let in may do everything", "",
+              non_empty(settings.roles_file));
   flags.value("static", "DIR", "serve its files, index.html at /", "",
               non_empty(settings.static_directory));
   flags.value("log-level", "NAME", "to standard error: debug, info, warning, error",
@@ -135,12 +149,77 @@ void add_server_flags(FlagSet& flags, Settings& settings, std::string& auth) {
               [&server](const std::string& text) { return read_duration(text, server.http_timeout); });
 }
 
-Problem read_auth(const std::string& auth, Settings& settings) {
+/// Splits "2026=ES256:keys/a.pem". The algorithm is found first: an id may end in '=', a file may have both signs.
+Problem read_jwt_key_flag(const std::string& text, std::vector<JwtKeyFile>& keys) {
+  for (const auto algorithm : {muster::JwtAlgorithm::HS256, muster::JwtAlgorithm::RS256, muster::JwtAlgorithm::ES256}) {
+    const std::string name = std::string(to_string(algorithm)) + ":";
+    std::size_t at = 0;
+    if (text.compare(0, name.size(), name) != 0) {
+      at = text.find("=" + name);
+      if (at == std::string::npos || at == 0 || text.find(':') < at) continue;
+      ++at;
+    }
+    const std::string file = text.substr(at + name.size());
+    if (file.empty()) break;
+    keys.push_back({algorithm, file, at == 0 ? std::string() : text.substr(0, at - 1)});
+    return {};
+  }
+  return "must be as in ES256:key.pem or 2026=RS256:key.pem, with HS256, RS256 or ES256, not \"" + text + "\"";
+}
+
+/// `given` becomes the name of one of these flags that was given.
+void add_jwt_flags(FlagSet& flags, Settings& settings, std::string& given) {
+  muster::JwtOptions& jwt = settings.jwt;
+  const auto add = [&](const std::string& name, const std::string& value_name, const std::string& help,
+                       const std::string& shown, Read read, bool is_repeatable = false) {
+    return flags.value(name, value_name, help, shown, [&given, name, read = std::move(read)](const std::string& text) {
+      given = "--" + name;
+      return read(text);
+    }, is_repeatable);
+  };
+  const auto text = [](std::string& field) {
+    return [&field](const std::string& value) {
+      field = value;
+      return Problem();
+    };
+  };
+  flags.group("JSON Web Tokens, with --auth jwt");
+  add("jwt-key", "[KID=]ALG:FILE",
+      "HS256: a secret; RS256, ES256: a public key (PEM); repeatable with KIDs", "",
+      [&settings](const std::string& value) { return read_jwt_key_flag(value, settings.jwt_keys); }, true);
+  add("jwt-issuer", "TEXT", "what \"iss\" must be; none: anything", "", non_empty(jwt.issuer));
+  add("jwt-audience", "TEXT", "what \"aud\" must be or contain; none: tokens must have none", "",
+      non_empty(jwt.audience));
+  add("jwt-user-claim", "NAME", "the claim that names the user", jwt.user_claim, non_empty(jwt.user_claim));
+  add("jwt-tenant-claim", "NAME", "the claim that names the tenant; empty: none does", jwt.tenant_claim,
+      text(jwt.tenant_claim));
+  add("jwt-roles-claim", "NAME", "the claim that lists the roles; empty: none does", jwt.roles_claim,
+      text(jwt.roles_claim));
+  add("jwt-leeway", "DURATION", "how far the issuer's clock may be off", show_duration(jwt.leeway),
+      [&jwt](const std::string& value) {
+        const Problem problem = read_duration(value, jwt.leeway);
+        return problem.empty() && jwt.leeway > std::chrono::hours(24) ? Problem("must be at most 24h") : problem;
+      });
+  add("jwt-allow-without-expiry", "", "take tokens without \"exp\", which never end", "",
+      [&jwt](const std::string&) {
+        jwt.allow_without_expiry = true;
+        return Problem();
+      })->expected(0)->type_size(0);
+}
+
+Problem read_auth(const std::string& auth, const std::string& jwt_flag, Settings& settings) {
   constexpr std::string_view tokens = "tokens:";
-  if (auth.empty()) return "--auth is required: anonymous lets everyone in, tokens:FILE only those it names";
+  if (auth.empty()) {
+    return "--auth is required: anonymous lets everyone in, tokens:FILE only those it names, jwt those who bring a "
+           "signed token";
+  }
+  if (auth == "jwt") {
+    return settings.jwt_keys.empty() ? "--auth jwt needs a --jwt-key to check tokens with" : Problem();
+  }
+  if (!jwt_flag.empty()) return jwt_flag + " needs --auth jwt";
   if (auth == "anonymous") return {};
   if (auth.compare(0, tokens.size(), tokens) != 0 || auth.size() == tokens.size()) {
-    return "--auth must be anonymous or tokens:FILE, not \"" + auth + "\"";
+    return "--auth must be anonymous, tokens:FILE or jwt, not \"" + auth + "\"";
   }
   settings.tokens_file = auth.substr(tokens.size());
   return {};
@@ -187,6 +266,7 @@ std::string error_line(std::string text) {
 std::variant<Settings, Stop> read_flags(std::vector<std::string> arguments) {
   Settings settings;
   std::string auth;
+  std::string jwt_flag;
   std::vector<std::string> rooms_by_prefix;
 
   CLI::App app(description, "muster_server");
@@ -197,6 +277,7 @@ std::variant<Settings, Stop> read_flags(std::vector<std::string> arguments) {
                                         "." + std::to_string(MUSTER_VERSION_PATCH));
   FlagSet flags(app);
   add_server_flags(flags, settings, auth);
+  add_jwt_flags(flags, settings, jwt_flag);
   for (const auto& group : option_flags()) {
     flags.group(group.title);
     for (const auto& flag : group.flags) flags.field(flag, settings.options);
@@ -226,7 +307,7 @@ std::variant<Settings, Stop> read_flags(std::vector<std::string> arguments) {
     return Stop{exit_usage,
                 error_line("unknown argument " + (flag == unknown.end() ? unknown.front() : *flag) + "; see --help")};
   }
-  if (const Problem problem = read_auth(auth, settings); !problem.empty()) {
+  if (const Problem problem = read_auth(auth, jwt_flag, settings); !problem.empty()) {
     return Stop{exit_usage, error_line(problem)};
   }
   for (const std::string& text : rooms_by_prefix) {

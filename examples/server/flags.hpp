@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <muster/auth/jwt_authenticator.hpp>
 #include <muster/observer.hpp>
 #include <muster/options.hpp>
 #include <muster/transports/websocketpp.hpp>
@@ -13,12 +14,25 @@
 
 namespace muster_server {
 
+/// One --jwt-key: where the key is, and what it is for.
+struct JwtKeyFile {
+  muster::JwtAlgorithm algorithm = muster::JwtAlgorithm::ES256;
+  std::filesystem::path file;
+  std::string id;
+};
+
 struct Settings {
   muster::Options options;
   /// Without its `http`.
   muster::websocketpp::ServerOptions server;
-  /// Empty: anonymous.
+  /// Of --auth tokens; else empty.
   std::filesystem::path tokens_file;
+  /// Of --auth jwt, where there is at least one; else empty.
+  std::vector<JwtKeyFile> jwt_keys;
+  /// Without its `keys`.
+  muster::JwtOptions jwt;
+  /// Empty: whoever is let in may do everything.
+  std::filesystem::path roles_file;
   /// Empty: no files are served.
   std::filesystem::path static_directory;
   /// What is logged: this level and above.
@@ -26,7 +40,7 @@ struct Settings {
   std::size_t bots = 0;
   std::string bot_room = "canvas:lobby";
 
-  [[nodiscard]] bool anonymous() const { return tokens_file.empty(); }
+  [[nodiscard]] bool anonymous() const { return tokens_file.empty() && jwt_keys.empty(); }
 };
 
 /// The process ends here: `text` goes to standard output when the code is 0 (--help, --version), else to standard

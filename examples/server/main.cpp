@@ -10,36 +10,25 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <future>
 #include <memory>
-#include <muster/auth/allow_all.hpp>
-#include <muster/auth/allow_anonymous.hpp>
-#include <muster/auth/static_token_authenticator.hpp>
 #include <muster/muster.hpp>
 #include <muster/protocols/json_protocol.hpp>
 #include <muster/transports/websocketpp.hpp>
-#include <stdexcept>
 #include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include "access.hpp"
 #include "bots.hpp"
 #include "flags.hpp"
 #include "http.hpp"
 #include "log.hpp"
 #include "option_flags.hpp"
-#include "tokens.hpp"
 
 namespace muster_server {
 namespace {
-
-std::shared_ptr<muster::Authenticator> make_authenticator(const Settings& settings) {
-  if (settings.anonymous()) return std::make_shared<muster::AllowAnonymous>();
-  auto tokens = read_tokens_file(settings.tokens_file);
-  if (const auto* problem = std::get_if<TokensProblem>(&tokens))
-    throw std::runtime_error("--auth: " + problem->sentence);
-  return std::make_shared<muster::StaticTokenAuthenticator>(std::get<Tokens>(std::move(tokens)));
-}
 
 /// A descriptor for each connection: as many as the process may have.
 void raise_file_limit(const Settings& settings, muster::Observer& log) {
@@ -64,8 +53,11 @@ std::string url(const Settings& settings, std::uint16_t port) {
 /// The server and what ends it. The main thread's loop takes signals and moves the bots; clients are on the server's.
 class Program {
  public:
+  /// Keeps a reference to the settings.
   explicit Program(const Settings& settings)
-      : log_(std::make_shared<StderrLog>(settings.log_level)),
+      : settings_(settings),
+        log_(std::make_shared<StderrLog>(settings.log_level)),
+        authenticator_(make_authenticator(settings)),
         manager_(make_manager(settings)),
         server_(manager_, server_options(settings)) {
     raise_file_limit(settings, *log_);
@@ -74,6 +66,7 @@ class Program {
       log_->log(muster::LogLevel::warning,
                 "--auth anonymous: whoever reaches " + settings.server.address + " is let in");
     }
+    if (!settings.jwt_keys.empty()) signals_.add(SIGHUP);
     wait_for_signal();
     server_.start();
     start_bots(manager_, executor_, log_, settings.bot_room, settings.bots);
@@ -93,8 +86,8 @@ class Program {
     muster::Components components;
     components.protocols = {std::make_shared<muster::JsonProtocol>()};
     components.observer = log_;
-    return muster::make_connection_manager(settings.options, make_authenticator(settings),
-                                           std::make_shared<muster::AllowAll>(), std::move(components));
+    return muster::make_connection_manager(settings.options, authenticator_, make_authorizer(settings),
+                                           std::move(components));
   }
 
   muster::websocketpp::ServerOptions server_options(const Settings& settings) {
@@ -108,10 +101,18 @@ class Program {
   void wait_for_signal() {
     signals_.async_wait([this](const asio::error_code& error, int number) {
       if (error) return;
+      if (number == SIGHUP) {
+        const auto problem = reload_keys(settings_, *authenticator_);
+        log_->log(problem ? muster::LogLevel::error : muster::LogLevel::info,
+                  problem ? "the keys are as they were: " + *problem : "the keys were read again");
+        wait_for_signal();
+        return;
+      }
       if (stopper_.joinable()) std::_Exit(128 + number);  // the second one: now
-      log_->log(muster::LogLevel::info, "stopping: closing every connection");
+      log_->log(muster::LogLevel::info, "draining: telling every client when to come back, then closing");
       // Stopping waits for every connection, the bots on this loop included.
       stopper_ = std::thread([this] {
+        drain();
         server_.stop();
         asio::post(loop_, [this] {
           signals_.cancel();
@@ -122,11 +123,23 @@ class Program {
     });
   }
 
+  void drain() {
+    const auto& options = manager_->options();
+    std::promise<muster::Drained> drained;
+    manager_->drain(options.drain_deadline, options.reconnect_window,
+                    [&drained](muster::Drained counts) { drained.set_value(counts); });
+    const muster::Drained counts = drained.get_future().get();
+    log_->log(muster::LogLevel::info, "drained: " + std::to_string(counts.closed) + " closed, " +
+                                          std::to_string(counts.forced) + " of them cut");
+  }
+
+  const Settings& settings_;
   asio::io_context loop_{1};
   asio::executor_work_guard<asio::io_context::executor_type> work_{loop_.get_executor()};
   asio::signal_set signals_{loop_, SIGINT, SIGTERM};
   std::shared_ptr<muster::websocketpp::AsioExecutor> executor_ = muster::websocketpp::AsioExecutor::of(loop_);
   std::shared_ptr<StderrLog> log_;
+  std::shared_ptr<muster::Authenticator> authenticator_;
   std::shared_ptr<muster::IConnectionManager> manager_;
   muster::websocketpp::Server server_;
   std::thread stopper_;

@@ -39,9 +39,11 @@ class Exposition {
 
 std::string metrics_text(const muster::Metrics& metrics, bool ready) {
   // Names every field, so that a new one does not compile until it has its line below.
-  const auto& [connections, pending, reserved, users, rooms, awareness_entries, connections_total, refused_capacity,
-               refused_per_ip, refused_rate, refused_auth, closed, messages_in, bytes_in, writes, bytes_out, deliveries,
-               blocks, conflated, gaps, errors, rate_limited, callback_failures, sweep_findings, lost] = metrics;
+  const auto& [connections, pending, reserved, users, rooms, awareness_entries, sessions_held, history_bytes,
+               block_bytes, connections_total, refused_capacity, refused_per_ip, refused_rate, refused_auth, closed, messages_in,
+               bytes_in, writes, bytes_out, deliveries, blocks, conflated, gaps, history_dropped, errors, rate_limited,
+               callback_failures, sweep_findings, resumes, resumes_failed, queued, queue_dropped,
+               session_store_failures, lost] = metrics;
   Exposition out;
   out.start("build_info", "The version, as a label; always 1.", "gauge");
   out.line("build_info",
@@ -56,6 +58,10 @@ std::string metrics_text(const muster::Metrics& metrics, bool ready) {
   out.gauge("users", "Users with at least one connection.", users);
   out.gauge("rooms", "Rooms.", rooms);
   out.gauge("awareness_entries", "Awareness entries of all rooms.", awareness_entries);
+  out.gauge("history_bytes", "History and idempotency keys of all rooms.", history_bytes);
+  out.gauge("block_bytes", "Encoded frames that wait for a peer.", block_bytes);
+
+  out.gauge("sessions_held", "Dropped sessions that others still see, for their grace.", sessions_held);
 
   out.counter("connections_total", "Connections since the start.", connections_total);
   out.start("refused_total", "Connections refused, by reason.", "counter");
@@ -76,10 +82,17 @@ std::string metrics_text(const muster::Metrics& metrics, bool ready) {
   out.counter("blocks_total", "Batches of room messages encoded.", blocks);
   out.counter("conflated_total", "Messages that a newer one of the same key replaced.", conflated);
   out.counter("gaps_total", "Gaps told to members.", gaps);
+  out.counter("history_dropped_total", "Messages that history gave up for the byte budgets.", history_dropped);
   out.counter("errors_total", "Errors told to clients.", errors);
   out.counter("rate_limited_total", "Messages refused by a rate limit.", rate_limited);
   out.counter("callback_failures_total", "Handlers, hooks and seams that threw.", callback_failures);
   out.counter("sweep_findings_total", "What sweeps found and put right.", sweep_findings);
+  out.start("resumes_total", "Sessions that came back, or tried to.", "counter");
+  out.line("resumes_total", "{result=\"resumed\"}", resumes);
+  out.line("resumes_total", "{result=\"failed\"}", resumes_failed);
+  out.counter("queued_total", "Messages put into offline queues.", queued);
+  out.counter("queue_dropped_total", "Queued messages that had to go for newer ones.", queue_dropped);
+  out.counter("session_store_failures_total", "Calls that the session store did not serve.", session_store_failures);
   out.counter("lost_total", "Connections whose executor stopped under them.", lost);
   return out.take();
 }

@@ -98,12 +98,6 @@ Flag<Options> toggle(std::string name, bool Options::*field, std::string help) {
   return flag;
 }
 
-template <class Owner>
-Flag<Owner> unsupported(Flag<Owner> flag) {
-  flag.supported = false;
-  return flag;
-}
-
 }  // namespace
 
 const std::vector<FlagGroup<Options>>& option_flags() {
@@ -127,8 +121,8 @@ const std::vector<FlagGroup<Options>>& option_flags() {
         duration("answer-timeout", &Options::answer_timeout, "for an authenticator or authorizer to answer"),
         text("auth-cookie", &Options::auth_cookie, "NAME", "cookie that carries a token"),
         toggle("auth-query", &Options::auth_query, "take a token from the query; it ends up in logs"),
-        unsupported(duration("reauth-lead", &Options::reauth_lead, "warning before a token expires")),
-        unsupported(duration("reauth-grace", &Options::reauth_grace, "time for a new token after that")),
+        duration("reauth-lead", &Options::reauth_lead, "warning before a token expires"),
+        duration("reauth-grace", &Options::reauth_grace, "time for a new token after that"),
         toggle("close-on-permission-denied", &Options::close_on_permission_denied, "a refusal also closes"),
         size("pre-auth-bytes", &Options::pre_auth_bytes, "before authentication; beyond: 1008"),
         count("pre-auth-messages", &Options::pre_auth_messages, "before authentication; beyond: 1008")}},
@@ -140,7 +134,7 @@ const std::vector<FlagGroup<Options>>& option_flags() {
         count("rate-limited-max", &Options::rate_limited_max, "refusals in a row; beyond: 1008"),
         count("invalid-messages-max", &Options::invalid_messages_max, "in a row; beyond: 1008"),
         count("rooms-per-connection", &Options::rooms_per_connection, "joined at once"),
-        unsupported(count("rooms-created-per-minute", &Options::rooms_created_per_minute, "by one connection")),
+        count("rooms-created-per-minute", &Options::rooms_created_per_minute, "by one connection"),
         count("awareness-per-connection", &Options::awareness_per_connection, "awareness entries"),
         size("awareness-state-bytes", &Options::awareness_state_bytes, "of one awareness state"),
         size("room-name-bytes", &Options::room_name_bytes, "of a room's name"),
@@ -152,8 +146,8 @@ const std::vector<FlagGroup<Options>>& option_flags() {
         size("unsent-hard-bytes", &Options::unsent_hard_bytes, "beyond: closed 4008"),
         duration("unsent-age", &Options::unsent_age, "older: closed 4008")}},
       {"Budgets of all together (0: no limit)",
-       {unsupported(size("total-bytes", &Options::total_bytes, "history and queues")),
-        unsupported(size("tenant-bytes", &Options::tenant_bytes, "history and queues of one tenant"))}},
+       {size("total-bytes", &Options::total_bytes, "history, keys, unsent frames"),
+        size("tenant-bytes", &Options::tenant_bytes, "history and keys of one tenant")}},
       {"Liveness",
        {duration("heartbeat", &Options::heartbeat, "between pings; 0: none"),
         duration("pong-timeout", &Options::pong_timeout, "silence after a ping; then closed 4009"),
@@ -161,18 +155,18 @@ const std::vector<FlagGroup<Options>>& option_flags() {
         duration("close-timeout", &Options::close_timeout, "for a peer to answer a close frame")}},
       {"Presence and awareness",
        {choice("presence-scope", &Options::presence_scope, presence_scopes, "who is told of users"),
-        unsupported(duration("presence-grace", &Options::presence_grace, "before a lost connection is told")),
+        duration("presence-grace", &Options::presence_grace, "before a lost connection is told"),
         duration("awareness-ttl", &Options::awareness_ttl, "unrefreshed states go; 0: they stay")}},
       {"Sessions",
-       {unsupported(duration("resume-window", &Options::resume_window, "a lost connection may resume")),
-        unsupported(count("offline-messages", &Options::offline_messages, "queued for one user")),
-        unsupported(size("offline-bytes", &Options::offline_bytes, "queued for one user")),
-        unsupported(duration("offline-age", &Options::offline_age, "of a queued message")),
-        unsupported(count("idempotency-keys", &Options::idempotency_keys, "remembered for a room")),
-        unsupported(size("idempotency-key-bytes", &Options::idempotency_key_bytes, "of one key")),
-        unsupported(duration("idempotency-age", &Options::idempotency_age, "a key is remembered"))}},
+       {duration("resume-window", &Options::resume_window, "a lost connection may resume"),
+        count("offline-messages", &Options::offline_messages, "queued for one user"),
+        size("offline-bytes", &Options::offline_bytes, "queued for one user"),
+        duration("offline-age", &Options::offline_age, "of a queued message"),
+        count("idempotency-keys", &Options::idempotency_keys, "remembered for a room"),
+        size("idempotency-key-bytes", &Options::idempotency_key_bytes, "of one key"),
+        duration("idempotency-age", &Options::idempotency_age, "a key is remembered")}},
       {"Deploys",
-       {unsupported(duration("drain-deadline", &Options::drain_deadline, "to close everyone")),
+       {duration("drain-deadline", &Options::drain_deadline, "to close everyone"),
         duration("reconnect-window", &Options::reconnect_window, "when to return, told to who is refused")}},
       {"Fan-out", {count("fan-out-slice", &Options::fan_out_slice, "members served before other work")}},
   };
@@ -208,7 +202,6 @@ Problem read_rooms_by_prefix(Options& options, std::string_view given) {
     const auto flag = std::find_if(room_flags().begin(), room_flags().end(),
                                    [name](const Flag<RoomOptions>& one) { return one.name == name; });
     if (flag == room_flags().end()) return "has no flag of rooms called \"" + std::string(name) + "\"";
-    if (!flag->supported) return std::string(name) + " is not supported yet";
     if (separator == setting.size()) return std::string(name) + " needs a value: " + std::string(name) + "=VALUE";
     const Problem problem = flag->read(room, std::string(setting.substr(separator + 1)));
     if (!problem.empty()) return std::string(name) + " " + problem;

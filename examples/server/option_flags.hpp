@@ -22,8 +22,6 @@ struct Flag {
   std::function<Problem(Owner&, const std::string&)> read;
   std::function<std::string(const Owner&)> show;
   Takes takes = Takes::one_value;
-  /// False: the core does not act on the field yet, so the flag is refused rather than ignored.
-  bool supported = true;
 };
 
 template <class Owner>

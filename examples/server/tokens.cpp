@@ -1,15 +1,8 @@
 #include "tokens.hpp"
 
-#include <rapidjson/error/en.h>
-#include <rapidjson/memorystream.h>
-#include <rapidjson/reader.h>
-
-#include <algorithm>
 #include <cstdint>
-#include <fstream>
-#include <iterator>
-#include <limits>
 #include <set>
+#include <string>
 #include <utility>
 
 namespace muster_server {
@@ -127,31 +120,14 @@ class TokensHandler : public rapidjson::BaseReaderHandler<rapidjson::UTF8<>, Tok
 
 }  // namespace
 
-std::variant<Tokens, TokensProblem> parse_tokens(std::string_view json) {
-  rapidjson::MemoryStream stream(json.data(), json.size());
-  rapidjson::EncodedInputStream<rapidjson::UTF8<>, rapidjson::MemoryStream> input(stream);
+std::variant<Tokens, FileProblem> parse_tokens(std::string_view json) {
   TokensHandler handler;
-  rapidjson::Reader reader;
-  constexpr unsigned flags = rapidjson::kParseIterativeFlag | rapidjson::kParseValidateEncodingFlag;
-  const rapidjson::ParseResult result = reader.Parse<flags>(input, handler);
-  if (!result.IsError()) return handler.take();
-  // A handler is called once its value was read: where the reader stands is in the line of what is wrong.
-  const std::size_t read = handler.problem().empty() ? result.Offset() : input.Tell();
-  const auto end = json.begin() + static_cast<std::ptrdiff_t>(std::min(read, json.size()));
-  const auto line = 1 + std::count(json.begin(), end, '\n');
-  return TokensProblem{"line " + std::to_string(line) + ": " +
-                       (handler.problem().empty() ? rapidjson::GetParseError_En(result.Code()) : handler.problem())};
+  if (std::string problem = read_json(json, handler); !problem.empty()) return FileProblem{std::move(problem)};
+  return handler.take();
 }
 
-std::variant<Tokens, TokensProblem> read_tokens_file(const std::filesystem::path& file) {
-  std::ifstream stream(file, std::ios::binary);
-  std::error_code error;
-  if (!stream || std::filesystem::is_directory(file, error)) return TokensProblem{file.string() + " cannot be read"};
-  const std::string json{std::istreambuf_iterator<char>(stream), {}};
-
-  auto tokens = parse_tokens(json);
-  if (auto* problem = std::get_if<TokensProblem>(&tokens)) problem->sentence.insert(0, file.string() + " ");
-  return tokens;
+std::variant<Tokens, FileProblem> read_tokens_file(const std::filesystem::path& file) {
+  return read_file(file, &parse_tokens);
 }
 
 }  // namespace muster_server

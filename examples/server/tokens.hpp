@@ -3,25 +3,21 @@
 
 #include <filesystem>
 #include <muster/auth/static_token_authenticator.hpp>
-#include <string>
 #include <string_view>
 #include <variant>
+
+#include "json_file.hpp"
 
 namespace muster_server {
 
 using Tokens = muster::StaticTokenAuthenticator::Tokens;
 
-/// What is wrong, in one sentence that names the line, never the token: error messages end up in logs.
-struct TokensProblem {
-  std::string sentence;
-};
-
 /// Reads `{"TOKEN": {"user": ..., "tenant"?: ..., "roles"?: [...], "expires_at"?: milliseconds since the epoch}, ...}`.
 /// Unknown members, tokens and members given twice, and empty tokens and users are refused: each is a mistake that
-/// would otherwise let the wrong one in, or nobody.
-[[nodiscard]] std::variant<Tokens, TokensProblem> parse_tokens(std::string_view json);
+/// would otherwise let the wrong one in, or nobody. A problem never names the token.
+[[nodiscard]] std::variant<Tokens, FileProblem> parse_tokens(std::string_view json);
 
 /// The same from a file; problems begin with its name.
-[[nodiscard]] std::variant<Tokens, TokensProblem> read_tokens_file(const std::filesystem::path& file);
+[[nodiscard]] std::variant<Tokens, FileProblem> read_tokens_file(const std::filesystem::path& file);
 
 }  // namespace muster_server
