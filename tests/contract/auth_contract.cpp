@@ -8,6 +8,7 @@
 #include "muster/auth/allow_all.hpp"
 #include "muster/auth/allow_anonymous.hpp"
 #include "muster/auth/callback_authenticator.hpp"
+#include "muster/auth/role_authorizer.hpp"
 #include "muster/auth/static_token_authenticator.hpp"
 #include "support/delayed.hpp"
 
@@ -80,6 +81,22 @@ class Rules : public Gated<test::AuthorizerFixture, Authorizer, test::DelayedAut
   const bool denies_;
 };
 
+/// The same, and whom it is for, by roles.
+class Roles : public Gated<test::AuthorizerFixture, Authorizer, test::DelayedAuthorizer> {
+ public:
+  explicit Roles(Speed speed)
+      : Gated(std::make_shared<RoleAuthorizer>(
+                  std::vector<RoleRule>{{"editor", {Action::join, Action::publish}, "canvas:*"},
+                                        {"*", {Action::send, Action::query}, "*"},
+                                        {"*", every_action(), "user:{tenant}:{user}"}}),
+              speed) {}
+  std::vector<Case> cases() const override {
+    return {{ann, Action::join, "canvas:1", true},   {ann, Action::awareness, "canvas:1", false},
+            {bob, Action::join, "canvas:1", false},  {bob, Action::send, "ann", true},
+            {ann, Action::custom, "user:acme:ann", true}, {ann, Action::join, "user:acme:bob", false}};
+  }
+};
+
 std::shared_ptr<Authenticator> by_callback() {
   return callback_authenticator([](const Credentials& offered, const Reply<Authentication>& done) {
     const auto found = tokens.find(offered.token);
@@ -135,6 +152,11 @@ TEST_CASE("AllowAll is an authorizer", "[contract][authorizer]") {
 TEST_CASE("CallbackAuthorizer is an authorizer", "[contract][authorizer]") {
   const auto speed = GENERATE(Speed::prompt, Speed::late);
   test::authorizer_contract([speed] { return std::make_unique<Rules>(by_rule(), speed, true); });
+}
+
+TEST_CASE("RoleAuthorizer is an authorizer", "[contract][authorizer]") {
+  const auto speed = GENERATE(Speed::prompt, Speed::late);
+  test::authorizer_contract([speed] { return std::make_unique<Roles>(speed); });
 }
 
 TEST_CASE("The empty token is nobody's, even if the table has it", "[authenticator]") {

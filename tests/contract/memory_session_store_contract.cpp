@@ -52,7 +52,7 @@ Result<bool> save(MemorySessionStore& store, const std::string& id, TimePoint at
 }
 Result<Queued> enqueue(MemorySessionStore& store, const UserKey& user, std::size_t size, TimePoint at) {
   return now<Result<Queued>>(
-      [&](auto done) { store.enqueue(user, text(std::string(size, 'x')), QueueLimits{}, at, done); });
+      [&](auto done) { store.enqueue(user, {0, text(std::string(size, 'x'))}, QueueLimits{}, at, done); });
 }
 const TimePoint start = TimePoint{} + std::chrono::hours(1000);
 

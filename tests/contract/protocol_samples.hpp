@@ -75,6 +75,8 @@ class EventSamples {
       entries_.push_back(entry);
     }
     users_ = {{name_, 0}, {"bob", 3}};
+    using State = event::ResumedRoom::State;
+    resumed_ = {{name_, State::recovered}, {"g", State::gap}, {"d", State::denied}};
     error_ = {errc::rate_limited, name_, std::chrono::milliseconds(1500)};
     plain_error_ = {errc::not_found, "x", {}};
     identity_ = {name_, name_, {name_}, time_};
@@ -92,6 +94,8 @@ class EventSamples {
     const Position position{(std::uint64_t{1} << 53U) - 1, 42};
     events_.emplace_back(event::ConnectionAck{id_, name_, name_, milliseconds(30000), name_, milliseconds(300000)});
     events_.emplace_back(event::ConnectionAck{id_, name_, "", milliseconds(0), "", milliseconds(0)});
+    events_.emplace_back(event::Resumed{id_, &resumed_});
+    events_.emplace_back(event::Resumed{id_, nullptr});
     events_.emplace_back(event::AuthResult{&identity_, ""});
     events_.emplace_back(event::AuthResult{&nobody_, ""});
     events_.emplace_back(event::AuthResult{nullptr, name_});
@@ -147,6 +151,7 @@ class EventSamples {
   std::vector<Payload> payloads_;
   std::vector<AwarenessEntry> entries_;
   std::vector<event::UserPresence> users_;
+  std::vector<event::ResumedRoom> resumed_;
   Error error_;
   Error plain_error_;
   Identity identity_;

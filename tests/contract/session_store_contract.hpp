@@ -48,7 +48,7 @@ inline void session_store_contract(const MakeSessionStoreFixture& make) {
     return Session{id, user, generation, ConnectionId(7), {"canvas:1", "chat:2"}};
   };
   const auto enqueue = [&](const UserKey& user, const std::string& bytes, QueueLimits limits, TimePoint at) {
-    return ask<Result<Queued>>(*fixture, [&](auto done) { store.enqueue(user, json(bytes), limits, at, done); });
+    return ask<Result<Queued>>(*fixture, [&](auto done) { store.enqueue(user, {0, json(bytes)}, limits, at, done); });
   };
   const auto acknowledge = [&](const UserKey& user, std::uint64_t id) {
     return ask<Result<bool>>(*fixture, [&](auto done) { store.acknowledge(user, id, done); });
@@ -257,7 +257,7 @@ inline void session_store_contract(const MakeSessionStoreFixture& make) {
     for (std::size_t t = 0; t < threads; ++t) {
       filling.emplace_back([&, t] {
         for (std::size_t i = 0; i < each; ++i) {
-          store.enqueue(ann, json(std::to_string(t)), roomy, now, questions[t * each + i].reply());
+          store.enqueue(ann, {0, json(std::to_string(t))}, roomy, now, questions[t * each + i].reply());
         }
       });
     }

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -105,6 +106,9 @@ Socket::Socket(std::uint16_t port) : descriptor_(socket(AF_INET, SOCK_STREAM | S
     close(descriptor_);
     fail("nothing listens on port " + std::to_string(port));
   }
+  // As browsers do: a second small message must not wait until the first is acknowledged (RFC 896).
+  const int on = 1;
+  setsockopt(descriptor_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 }
 
 Socket::~Socket() { close(descriptor_); }
@@ -136,9 +140,9 @@ std::string http(std::uint16_t port, const std::string& request_line) {
   return answer;
 }
 
-Client::Client(std::uint16_t port, const std::string& headers) : socket_(port) {
+Client::Client(std::uint16_t port, const std::string& headers, const std::string& path) : socket_(port) {
   socket_.write(
-      "GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: "
+      "GET " + path + " HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: "
       "13\r\n"
       "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" +
       headers + "\r\n");

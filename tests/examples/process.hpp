@@ -67,7 +67,7 @@ class Socket {
 class Client {
  public:
   /// `headers`: whole lines, each ended by CRLF. Throws when the upgrade is refused, with what was answered.
-  explicit Client(std::uint16_t port, const std::string& headers = {});
+  explicit Client(std::uint16_t port, const std::string& headers = {}, const std::string& path = "/ws");
 
   void send(std::string_view json) const;
   /// The first text message that contains `part`; others before it are left out. Throws when the connection closes.

@@ -112,6 +112,45 @@ TEST_CASE("tokens let in whom the file names", "[server]") {
   CHECK_THROWS_WITH(Client(port, "Authorization: Bearer old\r\n"), ContainsSubstring(" 401 "));
 }
 
+TEST_CASE("roles say who may do what", "[server]") {
+  const Folder folder;
+  const std::string tokens = folder.write(
+      "tokens.json", R"({"a": {"user": "ann", "roles": ["editor"]}, "b": {"user": "bob", "tenant": "acme"},
+                        "c": {"user": "cat"}})");
+  const std::string roles = folder.write("roles.json", R"([
+    {"role": "*", "actions": ["join"], "pattern": "canvas:*"},
+    {"role": "editor", "actions": ["publish"], "pattern": "canvas:*"},
+    {"role": "*", "actions": ["*"], "pattern": "user:{user}:*"}
+  ])");
+  Process server(command({"--auth", "tokens:" + tokens, "--roles", roles, "--port", "0", "--allow-send"}));
+  Client ann(server.port(), "Authorization: Bearer a\r\n");
+  Client cat(server.port(), "Authorization: Bearer c\r\n");
+  const auto join = [](const std::string& room) {
+    return R"({"type":"join","id":1,"payload":{"room":")" + room + R"("}})";
+  };
+  const auto publish = [](const std::string& room) {
+    return R"({"type":"publish","id":2,"payload":{"room":")" + room + R"(","data":1}})";
+  };
+  for (Client* one : {&ann, &cat}) {
+    one->send(join("canvas:1"));
+    one->receive("room_joined");
+    one->send(join("elsewhere"));
+    CHECK_THAT(one->receive("error"), ContainsSubstring("permission_denied"));
+  }
+  cat.send(publish("canvas:1"));
+  CHECK_THAT(cat.receive("error"), ContainsSubstring("permission_denied"));
+  ann.send(publish("canvas:1"));
+  CHECK_THAT(cat.receive(R"("type":"message")"), ContainsSubstring("canvas:1"));
+  cat.send(join("user:ann:notes"));
+  CHECK_THAT(cat.receive("error"), ContainsSubstring("permission_denied"));
+  cat.send(join("user:cat:notes"));
+  cat.receive("room_joined");
+  cat.send(publish("user:cat:notes"));
+  cat.receive(R"("type":"ack")");
+  cat.send(R"({"type":"send","id":3,"payload":{"user":"ann","data":1}})");
+  CHECK_THAT(cat.receive("error"), ContainsSubstring("permission_denied"));
+}
+
 TEST_CASE("bots move about their room, and go with the server", "[server]") {
   Process server(command({"--auth", "anonymous", "--port", "0", "--bots", "3", "--bot-room", "zoo"}));
   const std::uint16_t port = server.port();
@@ -156,6 +195,9 @@ TEST_CASE("what cannot work is one line and exit code 2", "[server]") {
   CHECK_THAT(refusal({"--no-such-flag"}), ContainsSubstring("--no-such-flag"));
   CHECK_THAT(refusal({"--auth", "tokens:/no/such/file"}), ContainsSubstring("/no/such/file"));
   CHECK_THAT(refusal({"--auth", "tokens:" + bad}), ContainsSubstring("bad.json line 2: unknown member \"name\""));
+  const std::string rule = folder.write("roles.json", "[\n{\"role\": \"*\", \"action\": [\"join\"]}]");
+  CHECK_THAT(refusal({"--auth", "anonymous", "--roles", rule}),
+             ContainsSubstring("--roles: ") && ContainsSubstring("roles.json line 2: unknown member \"action\""));
   CHECK_THAT(refusal({"--auth", "anonymous", "--static", "/no/such/folder"}), ContainsSubstring("/no/such/folder"));
   CHECK_THAT(refusal({"--auth", "anonymous", "--address", "no.such.name.invalid", "--port", "0"}),
              ContainsSubstring("no.such.name.invalid"));

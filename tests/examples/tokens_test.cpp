@@ -9,16 +9,16 @@
 
 using muster::test::ContainsSubstring;
 using muster::test::StartsWith;
+using muster_server::FileProblem;
 using muster_server::parse_tokens;
 using muster_server::read_tokens_file;
 using muster_server::Tokens;
-using muster_server::TokensProblem;
 
 namespace {
 
 std::string problem(std::string_view json) {
   auto parsed = parse_tokens(json);
-  const auto* found = std::get_if<TokensProblem>(&parsed);
+  const auto* found = std::get_if<FileProblem>(&parsed);
   return found == nullptr ? "" : found->sentence;
 }
 
@@ -90,7 +90,7 @@ TEST_CASE("a problem never names the token", "[tokens]") {
 TEST_CASE("a file that cannot be read is named", "[tokens]") {
   for (const auto& file : {std::filesystem::path("/no/such/file"), std::filesystem::temp_directory_path()}) {
     auto read = read_tokens_file(file);
-    REQUIRE(std::holds_alternative<TokensProblem>(read));
-    CHECK_THAT(std::get<TokensProblem>(read).sentence, StartsWith(file.string()));
+    REQUIRE(std::holds_alternative<FileProblem>(read));
+    CHECK_THAT(std::get<FileProblem>(read).sentence, StartsWith(file.string()));
   }
 }

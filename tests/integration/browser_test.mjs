@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { chromium } from 'playwright-core';
-import { DEADLINE, startServer } from './support.mjs';
+import { DEADLINE, startProxy, startServer, tokensFile } from './support.mjs';
 
 const QUIET = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
 const NEAR = 0.006;          // of the board: a few pixels
@@ -14,14 +14,14 @@ let browser, contexts = [], complaints = [], number = 0;
 const newRoom = () => `test-${++number}`;
 
 /** A tab of its own browser profile, live in the room. */
-async function open(server, name, room, { width = 1280, height = 800, ...options } = {}) {
+async function open(server, name, room, { width = 1280, height = 800, token, ...options } = {}) {
   const context = await browser.newContext({ viewport: { width, height }, ...options });
   contexts.push(context);
   context.setDefaultTimeout(DEADLINE);
   const page = await context.newPage();
   page.on('pageerror', (error) => complaints.push(`${name}: ${error.message}`));
   page.on('console', (message) => { if (message.type() === 'error' && !/WebSocket/.test(message.text())) complaints.push(`${name}: ${message.text()}`); });
-  await page.goto(`${server.url}/?name=${encodeURIComponent(name)}#${room}`);
+  await page.goto(`${server.url}/?name=${encodeURIComponent(name)}${token ? `&token=${token}` : ''}#${room}`);
   await live(page);
   return page;
 }
@@ -62,21 +62,49 @@ const cursor = (name) => `[data-test=cursor][data-name="${name}"]`;
 const gone = (page, selector) => page.waitForSelector(selector, { state: 'detached' });
 const says = (page, text) => page.locator('[data-test=chat-message]', { hasText: text }).waitFor();
 
+const log = (page) => page.$$eval('[data-test=chat-message]', (items) => items.map((item) => `${item.dataset.name}: ${item.querySelector('p').textContent}`));
+
+/** From now on `window.flaps` has who was seen leaving: presence and awareness. */
+const watch = (page) => page.evaluate(() => {
+  window.flaps = [];
+  window.muster.client.on('presence', ({ left }) => left.forEach(({ connection }) => window.flaps.push(`left ${connection}`)));
+  window.muster.client.on('awareness', ({ changes }) => changes.forEach(({ client, state }) => { if (state === null) window.flaps.push(`null ${client}`); }));
+});
+
+/** From now on `window.heard` has what the client delivers of the chat, and `gap` where it names one. */
+const hear = (page) => page.evaluate(() => {
+  window.heard = [];
+  window.muster.client.on('message', ({ data }) => { if (data.kind === 'chat') window.heard.push(data.text); });
+  window.muster.client.on('gap', () => window.heard.push('gap'));
+});
+
+/** The tab's process ends without a word. */
+async function kill(page) {
+  const crashed = page.waitForEvent('crash');
+  const session = await page.context().newCDPSession(page);
+  session.send('Page.crash').catch(() => {});
+  await crashed;
+  return session;
+}
+
 async function say(page, text) {
   await page.fill('[data-test=chat-text]', text);
   await page.press('[data-test=chat-text]', 'Enter');
   await says(page, text);
 }
 
-describe('the canvas page', { timeout: 10 * DEADLINE }, () => {
-  let server;
+describe('the canvas page', { timeout: 15 * DEADLINE }, () => {
+  let server, known;                                         // known: by token, so that sessions resume
   before(async () => {
-    server = await startServer({ flags: ['--connect-rate-per-ip', '0'] });
+    server = await startServer({ flags: ['--connect-rate-per-ip', '0', '--deflate', '--deflate-min-bytes', '64'] });
+    const people = Object.fromEntries(['ann', 'bob'].map((user) => [user, { user }]));
+    known = await startServer({ auth: tokensFile(people), flags: ['--connect-rate-per-ip', '0', '--presence-grace', '4s'] });
     browser = await chromium.launch({ executablePath: process.env.MUSTER_CHROMIUM ?? '/usr/bin/chromium', args: QUIET });
   });
   after(async () => {
     await browser?.close();
     await server?.stop();
+    await known?.stop();
   });
   afterEach(async () => {
     await Promise.all(contexts.map((context) => context.close()));
@@ -97,6 +125,16 @@ describe('the canvas page', { timeout: 10 * DEADLINE }, () => {
     await ann.mouse.move(2, 2);                              // off the board: no cursor, still here
     await gone(bob, cursor('Ann'));
     assert.ok(await bob.isVisible(person('Ann')));
+  });
+
+  test('the browser has agreed to compress', async () => {
+    const ann = await open(server, 'Ann', newRoom());
+    const extensions = await ann.evaluate((url) => new Promise((done, failed) => {
+      const socket = new WebSocket(url, ['muster.v1.json']);
+      socket.onopen = () => { done(socket.extensions); socket.close(); };
+      socket.onerror = failed;
+    }), server.ws);
+    assert.match(extensions, /^permessage-deflate/);
   });
 
   test('a shape drawn in one tab is drawn, moved and removed in both', async () => {
@@ -138,7 +176,6 @@ describe('the canvas page', { timeout: 10 * DEADLINE }, () => {
     await say(ann, 'hello <img src=x onerror=alert(1)>');
     await say(bob, 'hello yourself');
     await Promise.all([says(ann, 'hello yourself'), says(bob, 'hello <img src=x onerror=alert(1)>')]);
-    const log = (page) => page.$$eval('[data-test=chat-message]', (items) => items.map((item) => `${item.dataset.name}: ${item.querySelector('p').textContent}`));
     assert.deepEqual(await log(ann), ['Ann: hello <img src=x onerror=alert(1)>', 'Bob: hello yourself']);
     assert.deepEqual(await log(bob), await log(ann));
     assert.equal(await ann.inputValue('[data-test=chat-text]'), '');
@@ -202,8 +239,12 @@ describe('the canvas page', { timeout: 10 * DEADLINE }, () => {
     let own = await startServer();
     const [ann, bob] = [await open(own, 'Ann', room), await open(own, 'Bob', room)];
     await bob.waitForSelector(person('Ann'));
+    await hear(bob);
     const kept = await draw(ann, 'rectangle', [0.1, 0.1], [0.2, 0.3]);
     await bob.waitForSelector(shape(kept));
+    await say(ann, 'one');
+    await say(ann, 'two');
+    await says(bob, 'two');
     await own.stop();
     await Promise.all([ann, bob].map((page) => page.waitForFunction(() => document.querySelector('[data-test=status]').dataset.state !== 'connected')));
     const alone = await draw(ann, 'rectangle', [0.5, 0.5], [0.6, 0.7]);
@@ -218,9 +259,131 @@ describe('the canvas page', { timeout: 10 * DEADLINE }, () => {
     await at(bob, shape(kept), 0.1, 0.1);
     await ann.press('[data-test=chat-text]', 'Enter');
     await says(bob, 'anybody?');
+    assert.deepEqual(await bob.evaluate(() => window.heard), ['one', 'two', 'gap', 'anybody?'], 'each once; and that nobody knows what was said meanwhile');
     await Promise.all(contexts.map((context) => context.close()));
     contexts = [];
     await own.stop();
+  });
+
+  for (const [what, go] of [['a reload', (page) => page.reload()], ['a way off and back', async (page) => { await page.goto('about:blank'); await page.goBack(); }]]) {
+    test(`${what} resumes: nobody sees it leave, and what was said meanwhile is there once`, async () => {
+      const room = newRoom();
+      const [ann, bob] = [await open(known, 'Ann', room, { token: 'ann' }), await open(known, 'Bob', room, { token: 'bob' })];
+      const kept = await draw(ann, 'rectangle', [0.1, 0.1], [0.2, 0.3]);
+      await say(ann, 'before');
+      await say(bob, 'also before');
+      await bob.waitForSelector(person('Ann'));
+      await watch(bob);
+      const id = await ann.evaluate(() => window.muster.client.id);
+      const going = go(ann);
+      await say(bob, 'meanwhile');
+      await going;
+      await live(ann);
+      assert.equal(await ann.locator('[data-test=status]').getAttribute('data-resumed'), 'true');
+      assert.equal(await ann.evaluate(() => window.muster.client.id), id);
+      await Promise.all([at(ann, shape(kept), 0.1, 0.1), says(ann, 'also before'), says(ann, 'meanwhile')]);
+      await point(ann, 0.4, 0.4);
+      await at(bob, cursor('Ann'), 0.4, 0.4);
+      await say(ann, 'after');
+      await says(bob, 'after');
+      assert.deepEqual(await log(bob), ['Ann: before', 'Bob: also before', 'Bob: meanwhile', 'Ann: after']);
+      assert.deepEqual(await log(ann), await log(bob));
+      assert.deepEqual(await bob.evaluate(() => window.flaps), []);
+    });
+  }
+
+  test('a duplicated tab has a session of its own, and takes nothing from the first', async () => {
+    const room = newRoom();
+    const ann = await open(known, 'Ann', room, { token: 'ann' });
+    const [twin] = await Promise.all([ann.context().waitForEvent('page'), ann.evaluate(() => { window.open(location.href); })]);
+    await live(twin);
+    const [one, two] = await Promise.all([ann, twin].map((page) => page.evaluate(() => [sessionStorage.getItem('muster'), window.muster.client.id])));
+    assert.notEqual(one[1], two[1]);
+    await Promise.all([ann.waitForFunction((id) => window.muster.client.room(window.muster.room).members.has(id), two[1]), live(ann)]);
+    assert.equal(await twin.locator('[data-test=status]').getAttribute('data-resumed'), 'false');
+    await twin.reload();
+    await live(twin);
+    assert.equal(await twin.evaluate(() => window.muster.client.id), two[1], 'each resumes its own');
+    await live(ann);
+  });
+
+  test('a killed tab: the others are told once, after the grace', async () => {
+    const room = newRoom();
+    const [ann, bob] = [await open(known, 'Ann', room, { token: 'ann' }), await open(known, 'Bob', room, { token: 'bob' })];
+    await bob.waitForSelector(person('Ann'));
+    await point(ann, 0.5, 0.5);
+    await bob.waitForSelector(cursor('Ann'));
+    await watch(bob);
+    const id = await ann.evaluate(() => window.muster.client.id);
+    await kill(ann);
+    await Promise.all([gone(bob, person('Ann')), gone(bob, cursor('Ann'))]);
+    const again = await open(known, 'Ann', room, { token: 'ann' });
+    await bob.waitForSelector(person('Ann'));
+    assert.deepEqual(await bob.evaluate(() => window.flaps), [`left ${id}`, `null ${id}`]);
+    await say(bob, 'welcome back');
+    await says(again, 'welcome back');
+  });
+
+  test('a tab that crashed and is loaded again resumes', async () => {
+    const room = newRoom();
+    const [ann, bob] = [await open(known, 'Ann', room, { token: 'ann' }), await open(known, 'Bob', room, { token: 'bob' })];
+    await bob.waitForSelector(person('Ann'));
+    await say(ann, 'before');
+    await watch(bob);
+    const id = await ann.evaluate(() => window.muster.client.id);
+    const session = await kill(ann);                         // from here on by this session: the driver gives a crashed page up
+    await say(bob, 'meanwhile');
+    await session.send('Page.reload');
+    const evaluate = async (expression) => (await session.send('Runtime.evaluate', { expression, returnByValue: true })).result.value;
+    const lines = "[...document.querySelectorAll('[data-test=chat-message]')].map((item) => `${item.dataset.name}: ${item.querySelector('p').textContent}`)";
+    const end = Date.now() + DEADLINE;
+    for (let back = []; back[1]?.length !== 2;) {
+      assert.ok(Date.now() < end, `after the reload: ${JSON.stringify(back)}`);
+      back = await evaluate(`[window.muster?.client.id, ${lines}]`).catch(() => []) ?? [];
+    }
+    assert.equal(await evaluate('window.muster.client.id'), id);
+    assert.deepEqual(await evaluate(lines), ['Ann: before', 'Bob: meanwhile']);
+    assert.deepEqual(await bob.evaluate(() => window.flaps), []);
+  });
+
+  test('a network that falls silent: noticed, and back by resume with nothing lost and nothing twice', async () => {
+    const room = newRoom();
+    const proxy = await startProxy(known);
+    const [ann, bob] = [await open(proxy, 'Ann', room, { token: 'ann' }), await open(known, 'Bob', room, { token: 'bob' })];
+    await bob.waitForSelector(person('Ann'));
+    await watch(bob);
+    await hear(ann);
+    await say(bob, 'heard');
+    await says(ann, 'heard');
+    proxy.silence();
+    for (let n = 1; n <= 5; ++n) await say(bob, `unheard ${n}`);
+    await ann.waitForSelector('[data-test=status][data-resumed=true]', { timeout: 2 * DEADLINE });
+    await live(ann);
+    await says(ann, 'unheard 5');
+    assert.deepEqual(await ann.evaluate(() => window.heard), ['heard', 1, 2, 3, 4, 5].map((n) => (n === 'heard' ? n : `unheard ${n}`)));
+    assert.deepEqual(await bob.evaluate(() => window.flaps), []);
+    await Promise.all(contexts.map((context) => context.close()));
+    contexts = [];
+    await proxy.close();
+  });
+
+  test('while it waits it says for how long, and when it is back in its session that too', async () => {
+    const room = newRoom();
+    const proxy = await startProxy(known);
+    const ann = await open(proxy, 'Ann', room, { token: 'ann' });
+    const texts = () => ann.evaluate(() => window.texts);
+    await ann.evaluate(() => {
+      window.texts = [];
+      new MutationObserver(() => window.texts.push(document.getElementById('status-text').textContent)).observe(document.getElementById('status-text'), { childList: true, characterData: true, subtree: true });
+    });
+    proxy.cut();
+    await ann.waitForFunction(() => window.texts.at(-1) === 'Resumed');
+    assert.match((await texts())[0], /^Reconnecting in 1 s$/);
+    if (process.env.MUSTER_SCREENSHOT) await ann.screenshot({ path: process.env.MUSTER_SCREENSHOT.replace(/\.png$/, '-resumed.png') });
+    await ann.waitForFunction(() => window.texts.at(-1) === 'Live');
+    await Promise.all(contexts.map((context) => context.close()));
+    contexts = [];
+    await proxy.close();
   });
 
   test('it looks like this', { skip: !process.env.MUSTER_SCREENSHOT }, async () => {

@@ -33,22 +33,22 @@ describe('with a server', options, () => {
   test('connects, joins, publishes and hears', async () => {
     const room = newRoom();
     const [ann, bob] = [await connect(), await connect()];
-    assert.deepEqual([...(await ann.join(room)).members.keys()], [ann.connection]);
+    assert.deepEqual([...(await ann.join(room)).members.keys()], [ann.id]);
     const came = event(ann, 'presence');
     const joined = await bob.join(room);
-    assert.deepEqual([...joined.members.keys()].sort(), [ann.connection, bob.connection].sort());
-    assert.deepEqual((await came).joined, [{ connection: bob.connection, user: bob.user }]);
+    assert.deepEqual([...joined.members.keys()].sort(), [ann.id, bob.id].sort());
+    assert.deepEqual((await came).joined, [{ connection: bob.id, user: bob.user }]);
     assert.equal(ann.room(room).memberCount, 2);
     const heard = event(bob, 'message');
     const { seq, epoch } = await ann.publish(room, { hello: 'world' });
     assert.equal(seq, 1);
     assert.ok(epoch);
     const message = await heard;
-    assert.deepEqual([message.room, message.seq, message.from.connection, message.data], [room, 1, ann.connection, { hello: 'world' }]);
+    assert.deepEqual([message.room, message.seq, message.from.connection, message.data], [room, 1, ann.id, { hello: 'world' }]);
     assert.ok(Math.abs(message.at - Date.now()) < 60_000);
     const left = event(ann, 'presence', (presence) => presence.left.length);
     await bob.leave(room);
-    assert.deepEqual((await left).left.map(({ connection }) => connection), [bob.connection]);
+    assert.deepEqual((await left).left.map(({ connection }) => connection), [bob.id]);
     await assert.rejects(bob.publish(room, 1), { code: 'not_in_room' });
   });
 
@@ -59,15 +59,15 @@ describe('with a server', options, () => {
     await bob.join(room);
     const seen = [];
     bob.on('awareness', ({ changes }) => seen.push(...changes));
-    ann.on('awareness', ({ changes }) => assert.ok(changes.every(({ client }) => client !== ann.connection), 'not one\'s own'));
+    ann.on('awareness', ({ changes }) => assert.ok(changes.every(({ client }) => client !== ann.id), 'not one\'s own'));
     const last = event(bob, 'awareness', ({ changes }) => changes.some(({ state }) => state?.n === 499));
     for (let n = 0; n < 500; ++n) ann.setAwareness(room, { n });
     await last;
     assert.ok(seen.length <= 3, `${seen.length} updates for 500 changes`);
-    assert.equal(bob.room(room).awareness.get(ann.connection).state.n, 499);
+    assert.equal(bob.room(room).awareness.get(ann.id).state.n, 499);
     const gone = event(bob, 'awareness', ({ changes }) => changes.some(({ state }) => state === null));
     ann.close();
-    assert.equal((await gone).changes[0].client, ann.connection);
+    assert.equal((await gone).changes[0].client, ann.id);
     assert.equal(bob.room(room).awareness.size, 0);
   });
 
@@ -79,7 +79,7 @@ describe('with a server', options, () => {
     await ann.ping();
     const told = event(bob, 'awareness');
     bob.join(room);
-    assert.deepEqual((await told).changes.map(({ client, user, state }) => [client, user, state]), [[ann.connection, ann.user, { name: 'Ann' }]]);
+    assert.deepEqual((await told).changes.map(({ client, user, state }) => [client, user, state]), [[ann.id, ann.user, { name: 'Ann' }]]);
   });
 
   test('what is published offline is refused, what is joined offline is kept', async () => {
@@ -126,7 +126,7 @@ describe('with a server', options, () => {
     const first = aware(bob);
     ann.setAwareness(room, { name: 'Ann' });
     const clock = (await first).changes[0].clock;
-    const before = ann.connection;
+    const before = ann.id;
 
     const waiting = event(ann, 'state', ({ state }) => state === 'waiting');
     await own.stop();
@@ -141,8 +141,8 @@ describe('with a server', options, () => {
     for (const { room: name, rejoined } of await Promise.all(back)) assert.deepEqual([name, rejoined], [room, true]);
     const { changes } = await again;
     assert.ok(changes[0].clock > clock, 'the clock goes on growing');
-    assert.equal(changes[0].client, ann.connection);
-    assert.ok(before && ann.connection);
+    assert.equal(changes[0].client, ann.id);
+    assert.ok(before && ann.id);
     const heard = event(bob, 'message');
     await ann.publish(room, 'here again');
     assert.equal((await heard).data, 'here again');
@@ -283,5 +283,134 @@ describe('with a scripted socket', options, () => {
     sockets[0].tell('error', { code: 'room_full', message: 'full' }, sockets[0].sent[1].id);
     assert.equal((await left).error.code, 'room_full');
     assert.equal(client.room('r'), undefined);
+  });
+
+  const turn = () => new Promise((done) => setImmediate(done));
+  /** Lost, and at once on the next socket, which is open. */
+  const again = async (client, code = 1006) => {
+    sockets.at(-1).end(code);
+    client.retryNow();
+    await turn();
+    return sockets.at(-1);
+  };
+  const ack = { connection: 'c1', user_id: 'ann', resume_token: 't1', resume_ttl_ms: 60_000 };
+  /** In room r, which is at `seq` of epoch 7, with a session to resume. */
+  const inRoom = async (more) => {
+    const client = await start(more);
+    sockets[0].end(1006);
+    client.retryNow();
+    await turn();
+    sockets[1].tell('connection_ack', ack);
+    client.join('r').catch(() => {});
+    sockets[1].tell('room_joined', { room: 'r', seq: 10, epoch: 7 }, sockets[1].sent.at(-1).id);
+    client.story = [];
+    client.on('message', ({ data }) => client.story.push(data));
+    client.on('gap', ({ from, to, epoch }) => client.story.push(`gap ${from}-${to} of ${epoch}`));
+    client.on('left', ({ room, error }) => client.story.push(`left ${room}: ${error.code}`));
+    const message = (seq, data, epoch = 7) => sockets.at(-1).tell('message', { room: 'r', seq, epoch, data });
+    return [client, message];
+  };
+
+  test('resumes from what it has read, own messages included, and keeps the old token until the answer', async () => {
+    const [client, message] = await inRoom();
+    message(11, 'a');
+    client.publish('r', 'own');
+    sockets.at(-1).tell('ack', { seq: 12, epoch: 7 }, sockets.at(-1).sent.at(-1).id);
+    for (let attempt = 0; attempt < 2; ++attempt) {
+      const socket = await again(client);
+      assert.deepEqual(socket.sent, []);
+      socket.tell('connection_ack', { ...ack, connection: `c${attempt + 2}`, resume_token: `t${attempt + 2}` });
+      assert.equal(client.state, 'connecting', 'until the answer');
+      assert.deepEqual(socket.sent.map(({ type, payload }) => [type, payload.token, payload.rooms]), [['resume', 't1', { r: { epoch: 7, seq: 12 } }]]);
+    }
+    const socket = sockets.at(-1);
+    socket.tell('resumed', { connection: 'c1', rooms: { r: 'recovered' } }, socket.sent[0].id);
+    socket.tell('room_joined', { room: 'r', seq: 14, epoch: 7 });
+    message(13, 'b');
+    message(13, 'b again');
+    message(14, 'c');
+    assert.deepEqual([client.story, client.id, client.state], [['a', 'b', 'c'], 'c1', 'connected']);
+    const next = await again(client);
+    next.tell('connection_ack', { ...ack, resume_token: 't4' });
+    assert.deepEqual([next.sent[0].payload.token, next.sent[0].payload.rooms], ['t3', { r: { epoch: 7, seq: 14 } }]);
+  });
+
+  test('with a token, resume is the first message; bad credentials do not spend the session', async () => {
+    const [client] = await inRoom({ token: async () => 'secret' });
+    const socket = await again(client);
+    assert.deepEqual(socket.sent.map(({ type, payload }) => [type, payload.auth, payload.token]), [['resume', 'secret', 't1']]);
+    socket.tell('auth_result', { authenticated: false, error: 'expired' }, socket.sent[0].id);
+    const next = await again(client, 4002);
+    assert.equal(next.sent[0].payload.token, 't1');
+  });
+
+  test('a room that began anew, one with a gap, and one that is denied', async () => {
+    const [client, message] = await inRoom();
+    const resumed = async (state, joined) => {
+      const socket = await again(client);
+      socket.tell('connection_ack', ack);
+      socket.tell('resumed', { connection: 'c1', rooms: { r: state } }, socket.sent[0].id);
+      if (joined) socket.tell('room_joined', { room: 'r', ...joined });
+      return socket;
+    };
+    let socket = await resumed('gap', { seq: 20, epoch: 7 });
+    socket.tell('gap', { room: 'r', from: 11, to: 18 });
+    message(19, 'x');
+    message(20, 'y');
+    socket = await resumed('gap', { seq: 2, epoch: 8 });
+    message(1, 'new 1', 8);
+    message(2, 'new 2', 8);
+    socket = await resumed('denied');
+    const join = socket.sent.find(({ type }) => type === 'join');
+    socket.tell('error', { code: 'permission_denied', message: 'no longer' }, join.id);
+    await turn();
+    assert.deepEqual(client.story, ['gap 11-18 of 7', 'x', 'y', 'gap 21-undefined of 7', 'new 1', 'new 2', 'left r: permission_denied']);
+  });
+
+  test('after resume_failed it joins anew, and names what went by', async () => {
+    const [client] = await inRoom();
+    const states = [];
+    client.on('state', ({ state, resumed, error }) => states.push([state, resumed, error?.code]));
+    const socket = await again(client);
+    socket.tell('connection_ack', { ...ack, connection: 'c9' });
+    socket.tell('error', { code: 'resume_failed', message: 'gone' }, socket.sent[0].id);
+    assert.deepEqual(states.at(-1), ['connected', false, 'resume_failed']);
+    socket.tell('room_joined', { room: 'r', seq: 12, epoch: 7 }, socket.sent.at(-1).id);
+    assert.deepEqual([client.story, client.id], [['gap 11-12 of 7'], 'c9']);
+  });
+
+  test('retryPublish: the same key again after a resume, a rejection where there is none', async () => {
+    const [client] = await inRoom({ retryPublish: true });
+    const [one, two] = [client.publish('r', 1), client.publish('r', 2)];
+    const keys = sockets.at(-1).sent.slice(-2).map(({ payload }) => payload.idempotency_key);
+    assert.ok(keys[0] && keys[0] !== keys[1] && keys[0].length <= 64);
+    let socket = await again(client);
+    socket.tell('connection_ack', ack);
+    socket.tell('resumed', { connection: 'c1', rooms: { r: 'recovered' } }, socket.sent[0].id);
+    await turn();
+    const repeated = socket.sent.filter(({ type }) => type === 'publish');
+    assert.deepEqual(repeated.map(({ payload }) => [payload.data, payload.idempotency_key]), [[1, keys[0]], [2, keys[1]]]);
+    socket.tell('ack', { seq: 11, epoch: 7 }, repeated[0].id);
+    assert.equal((await one).seq, 11);
+    socket = await again(client);
+    socket.tell('connection_ack', ack);
+    socket.tell('error', { code: 'resume_failed', message: 'gone' }, socket.sent[0].id);
+    await assert.rejects(two, { code: 'disconnected' });
+  });
+
+  test('comes back exactly when a draining server said, and a while after the time of a refusal', async () => {
+    const client = await start({ random: () => 0.5, backoffBase: 1000 });
+    const waits = [];
+    client.on('state', ({ state, retryAt }) => { if (state === 'waiting') waits.push(Math.round((retryAt - Date.now()) / 50) * 50); });
+    sockets[0].tell('draining', { reconnect_after_ms: 3000 });
+    sockets[0].end(1001);
+    client.retryNow();
+    assert.equal(client.state, 'waiting', 'not sooner');
+    client.close();
+    const other = await start({ random: () => 0.5, backoffBase: 1000 });
+    other.on('state', ({ state, retryAt }) => { if (state === 'waiting') waits.push(Math.round((retryAt - Date.now()) / 50) * 50); });
+    sockets[0].tell('error', { code: 'unavailable', message: 'full', retry_after_ms: 2000 });
+    sockets[0].end(1013);
+    assert.deepEqual(waits, [3000, 2500]);
   });
 });

@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import http from 'node:http';
+import net from 'node:net';
 import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -39,11 +40,16 @@ export function runServer(...flags) {
 /** Starts muster_server on a free port (or the given one) of the loopback and waits until it listens. */
 export async function startServer({ port = 0, flags = [], auth = 'anonymous' } = {}) {
   const { child, exited, line } = launch(['--port', String(port), '--address', '127.0.0.1', '--auth', auth, '--static', CANVAS, ...flags]);
-  const url = await within(line(/listening on (http:\/\/\S+)/), () => 'the line "listening on http://..."');
+  const url = await within(line(/listening on (https?:\/\/\S+)/), () => 'the line "listening on http(s)://..."');
   return {
     url,
     ws: `${url.replace('http', 'ws')}/ws`,
     port: Number(new URL(url).port),
+    /** SIGKILL: no drain, no close frames. */
+    async kill() {
+      child.kill('SIGKILL');
+      await within(exited, () => 'the server to exit after SIGKILL');
+    },
     /** SIGTERM, and a clean exit. */
     async stop() {
       child.kill('SIGTERM');
@@ -73,6 +79,41 @@ function launch(flags) {
   return { child, exited, line };
 }
 
+/** The network between clients and a server, which can be cut or go silent. Serves the server's page under `url` too. */
+export async function startProxy(server) {
+  const pairs = new Set();
+  let deafNext = false;
+  const listener = net.createServer((near) => {
+    const far = net.connect(server.port, '127.0.0.1');
+    const pair = [near, far];
+    let requests = deafNext ? 0 : -1;
+    deafNext = false;
+    near.on('data', () => { if (requests >= 0 && ++requests === 2) pair.deaf = true; });
+    pairs.add(pair);
+    for (const [from, to] of [[near, far], [far, near]]) {
+      from.on('data', (bytes) => { if (!pair.silent && !(pair.deaf && to === near)) to.write(bytes); });
+      from.on('end', () => { if (!pair.silent) to.end(); });
+      from.on('error', () => { if (!pair.silent) to.destroy(); });
+      from.on('close', () => { if (!pair.silent) { to.destroy(); pairs.delete(pair); } });
+    }
+  });
+  await new Promise((done) => listener.listen(0, '127.0.0.1', done));
+  const { port } = listener.address();
+  const cut = () => { for (const pair of pairs) pair.forEach((socket) => socket.destroy()); };
+  return {
+    url: `http://127.0.0.1:${port}`,
+    ws: `ws://127.0.0.1:${port}/ws`,
+    /** Connections of now carry nothing any more, in silence: no FIN, no RST. New ones work. */
+    silence() { for (const pair of pairs) pair.silent = true; },
+    /** What the server says on connections of now does not arrive; what it is told does. */
+    deafen() { for (const pair of pairs) pair.deaf = true; },
+    /** The same for the next connection, from its first message after the upgrade on. */
+    deafenNext() { deafNext = true; },
+    cut,
+    async close() { cut(); await new Promise((done) => listener.close(done)); },
+  };
+}
+
 export function tokensFile(tokens) {
   const path = join(mkdtempSync(join(tmpdir(), 'muster-')), 'tokens.json');
   writeFileSync(path, JSON.stringify(tokens));
@@ -97,10 +138,10 @@ export class Peer {
   #waiting = [];
   #nextId = 1;
 
-  /** Resolves once open; rejects with the HTTP status of a refused upgrade in `error.status`. */
-  static async open(url, { protocols = ['muster.v1.json'], headers } = {}) {
+  /** `tls`: what goes to tls.connect. Resolves once open; rejects with the HTTP status of a refused upgrade in `error.status`. */
+  static async open(url, { protocols = ['muster.v1.json'], headers, perMessageDeflate, tls } = {}) {
     const peer = new Peer();
-    const socket = peer.socket = new WebSocket(url, protocols, { headers });
+    const socket = peer.socket = new WebSocket(url, protocols, { headers, ...tls, ...(perMessageDeflate === undefined ? {} : { perMessageDeflate }) });
     peer.closed = new Promise((done) => socket.on('close', (code, reason) => { done({ code, reason: String(reason) }); peer.#wake(); }));
     socket.on('message', (bytes, binary) => {
       const raw = String(bytes);

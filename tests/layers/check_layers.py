@@ -15,14 +15,17 @@ SEAMS = ("transport wire_format executor authenticator authorizer protocol broke
 CORE = ["detail/", "impl/", "memory/"]  # layer 2, but for the bodies of adapters, impl/<adapter>*
 FRONT = "muster"  # the front page: layers 0 and 1 in one include
 
-# Layer 3. An adapter is a header (and a folder of the same name), with what it alone may include by <...>.
+# Layer 3. An adapter is a header (and a folder of the same name), with what it alone may include by <...>. OpenSSL and
+# zlib are the websocketpp adapter's because TLS and compression are parts of a WebSocket's pipe; each has one file.
 POSIX = ["sys/", "netinet/", "arpa/", "fcntl.h", "poll.h", "unistd.h"]
 ADAPTERS = {
     "protocols/json_protocol": ["rapidjson/"],
-    "transports/websocketpp": ["websocketpp/", "asio.hpp", "asio/", "openssl/", *POSIX],
+    "transports/websocketpp": ["websocketpp/", "asio.hpp", "asio/", "openssl/", "zlib.h", *POSIX],
     "auth/allow_all": [],
     "auth/allow_anonymous": [],
     "auth/callback_authenticator": [],
+    "auth/jwt_authenticator": ["jwt.h", "openssl/", "rapidjson/"],
+    "auth/role_authorizer": [],
     "auth/static_token_authenticator": [],
 }
 
@@ -40,12 +43,10 @@ def stem(path):
 
 
 def adapter_of(path):
-    """The adapter a file belongs to: its header, its folder, or its bodies under impl/."""
+    """The adapter a file belongs to: its header, another that begins with its name, its folder, or its bodies under impl/."""
     for adapter in ADAPTERS:
         name = adapter.split("/")[1]
-        if re.match(rf"({re.escape(adapter)}|impl/{re.escape(name)})(\.[hi]pp$|/)", path):
-            return adapter
-        if re.match(rf"impl/{re.escape(name)}_[a-z_]+\.ipp$", path):
+        if re.match(rf"({re.escape(adapter)}|impl/{re.escape(name)})(_[a-z_]+)?(\.[hi]pp$|/)", path):
             return adapter
     return None
 

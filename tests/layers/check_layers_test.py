@@ -63,6 +63,12 @@ class LayerRule(unittest.TestCase):
     def test_an_adapter_that_includes_another_is_found(self):
         self.expect("transports/websocketpp.hpp", '#include "muster/protocols/json_protocol.hpp"', "includes adapter")
 
+    def test_a_second_header_of_an_adapter_keeps_its_rule(self):
+        header = "transports/websocketpp_attach.hpp"
+        self.assertEqual(self.violations({header: '#include "muster/transports/websocketpp.hpp"\n#include <asio/post.hpp>'}), [])
+        self.expect(header, "#include <rapidjson/reader.h>", "may use")
+        self.expect("protocols/json_protocol.hpp", f'#include "muster/{header}"', "includes adapter transports/websocketpp")
+
     def test_a_third_party_include_in_the_core_is_found(self):
         self.expect("types.hpp", "#include <rapidjson/reader.h>", "standard library alone")
         self.expect("detail/block.hpp", "#  include <asio.hpp>", "standard library alone")

@@ -21,7 +21,7 @@ struct Scene {
     sim.run();
   }
   static Options options() {
-    Options options;
+    Options options = without_sessions();
     options.heartbeat = 0s;
     options.room.history_age = 5s;
     options.sweep_interval = 2s;

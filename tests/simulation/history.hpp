@@ -28,6 +28,7 @@ class History {
     reentrant_ = random_.one_in(2);
     do hot_ = random_.pick(rooms);
     while (hot_ == "secret");
+    store_fails_ = random_.one_in(2);
     faulty_ = random_.one_in(3) ? 6 : 60;
     deadly_ = random_.one_in(3) ? 1 : 8;
     sim_.hook = [this](const std::string& line, Connection* connection) {
@@ -35,10 +36,22 @@ class History {
       if (connection != nullptr && reentrant_) reenter(*connection);
     };
     sim_.schedule.after_task = [this] {
-      if (random_.one_in(8)) oracle_.check_limits(keys_);
+      if (!random_.one_in(8)) return;
+      oracle_.check_limits(keys_);
+      const Schedule::Quiet quiet(sim_.schedule);
+      oracle_.check_speakers();
     };
     sim_.authorizer->decide = [](const Access& access) {
       return access.target == "secret" ? Permission::deny() : Permission::allow();
+    };
+    sim_.authenticator->decide = [this](const Credentials& credentials) {
+      auto who = ScriptedAuthenticator::judge(credentials.token);
+      if (!who) return who;
+      if (!calm_ && random_.one_in(8)) {
+        who.value().expires_at = sim_.schedule.executors[0]->wall_now() + std::chrono::milliseconds(500 + random_.below(4000));
+      }
+      oracle_.accepted(credentials.connection, who.value().expires_at);
+      return who;
     };
     sim_.authenticator->script = [this](const Credentials&) { return random_answer(); };
     sim_.authorizer->script = [this](const Access&) { return random_answer(); };
@@ -53,7 +66,9 @@ class History {
     }
     settle();
     oracle_.check_views();
+    oracle_.check_sessions();
     check_secret();
+    check_queues();
     end();
     oracle_.check_end(keys_, stopped_ == nullptr);
     for (const auto& what : sim_.wrong()) oracle_.fail(what);
@@ -132,13 +147,48 @@ class History {
     const std::string name = user + "#" + std::to_string(oracle_.peers.size());
     const std::string token = dial.tenant.empty() ? user : user + "@" + dial.tenant;
     if (!silent && !dial.token) dial.with(token);
+    if (!oracle_.peers.empty() && random_.one_in(2) && resume()) return;
     const Client client = sim_.dial(name, dial);
     oracle_.peers.push_back({client, dial.tenant, token, sim_.schedule.executors[dial.executor] == stopped_, {}});
+    oracle_.peers.back().acknowledged_before = oracle_.acknowledged(Oracle::user_of(oracle_.peers.back()));
     if (silent || sim_.manager().options().auth_mode == AuthMode::message_only) {
       if (random_.one_in(4)) return;
       client.authenticate(random_.one_in(6) ? "bad" : token);
     }
     if (!random_.one_in(4)) client.join(some_room());
+  }
+
+  /// Somebody comes back, who may have noticed the loss before the server has. False: there is nobody.
+  bool resume() {
+    const std::size_t index = random_.below(oracle_.peers.size());
+    const Oracle::Peer before = oracle_.peers[index];
+    if (before.client.token().empty()) return false;
+    if (random_.one_in(2)) before.client.hang_up(CloseReason::lost);
+    if (random_.one_in(2)) sim_.run();
+    Dial dial;
+    dial.tenant = before.tenant;
+    dial.executor = random_.below(sim_.schedule.executors.size());
+    dial.with(before.token);
+    const bool silent = random_.one_in(4) || sim_.manager().options().auth_mode == AuthMode::message_only;
+    if (silent) dial.silent();
+    Texts asked;
+    for (const auto& [room, view] : before.client.rooms()) {
+      if (!view.stays.empty() && !random_.one_in(8)) asked.push_back(room);
+    }
+    bool spent = false;
+    for (const auto& peer : oracle_.peers) {
+      spent = spent || (!store_fails_ && peer.resumes == index && oracle_.has_spent(peer));
+    }
+    const Client client = sim_.dial(before.token + "#" + std::to_string(oracle_.peers.size()), dial);
+    oracle_.peers.push_back({client, dial.tenant, before.token, sim_.schedule.executors[dial.executor] == stopped_, {}});
+    Oracle::Peer& peer = oracle_.peers.back();
+    peer.resumes = index;
+    peer.token_was_spent = spent;
+    peer.asks_for = {asked.begin(), asked.end()};
+    peer.acknowledged_before = oracle_.acknowledged(Oracle::user_of(peer));
+    client.resume_session(before.client, asked, silent ? before.token : "");
+    if (random_.one_in(4)) client.join(some_room());
+    return true;
   }
 
   std::string some_room() { return random_.one_in(3) ? random_.pick(rooms) : hot_; }
@@ -178,9 +228,13 @@ class History {
         return;
       case 8: case 9: case 10: case 11:
         clock_ += 10;
-        client.aware(room, random_.one_in(4) ? "null" : R"({"at":)" + std::to_string(clock_) + "}", clock_,
-                     random_.one_in(3) ? "" : random_.one_in(2) ? "x" : "y");
+      {
+        const std::string state = random_.one_in(4) ? "null" : R"({"at":)" + std::to_string(clock_) + "}";
+        const std::string id = random_.one_in(3) ? "" : random_.one_in(2) ? "x" : "y";
+        if (state == "null" && id.empty()) peer.nulled.insert(room);
+        client.aware(room, state, clock_, id);
         return;
+      }
       case 12:
         client.stall();
         return;
@@ -212,7 +266,23 @@ class History {
       case 21:
         client.pong();
         return;
+      case 22:
+        acknowledge(peer);
+        return;
+      case 23:
+        if (random_.one_in(3)) client.authenticate(random_.one_in(12) ? "bad" : random_.one_in(12) ? "eve" : peer.token);
+        return;
     }
+  }
+
+  void acknowledge(Oracle::Peer& peer) {
+    std::uint64_t newest = 0;
+    for (const Told& direct : peer.client.all("direct")) newest = std::max(newest, direct.number("queue_id"));
+    if (newest == 0) return;
+    std::uint64_t& asked = oracle_.queues[Oracle::user_of(peer)].asked;
+    asked = std::max(asked, newest);
+    peer.client.say("ack", R"({"queue_id":)" + std::to_string(newest) + "}");
+    peer.acknowledges[peer.client.last_id()] = newest;
   }
 
   /// Many at once, in one room: that is where interleavings are.
@@ -265,7 +335,7 @@ class History {
   void server_act() {
     IConnectionManager& manager = sim_.manager();
     const ConnectionId id = oracle_.peers[somebody()].client.id();
-    switch (random_.below(14)) {
+    switch (random_.below(18)) {
       default:
         return server_publish(random_.one_in(3) ? random_.pick(keys_) : RoomKey{"", hot_},
                               random_.one_in(2) ? id : ConnectionId());
@@ -299,6 +369,24 @@ class History {
         return;
       case 8: case 9:
         if (broker_) random_.one_in(2) ? broker_->resume() : (void)broker_->release(1 + random_.below(5));
+        return;
+      case 10: case 11: case 12: {
+        const UserKey user{random_.one_in(4) ? "t2" : "", random_.pick(users)};
+        (void)manager.send_to_user(user, json("5"), Delivery::queued(), [this, user](const Result<Queued>& queued) {
+          if (queued) oracle_.queues[user].stored.push_back(queued.value().queue_id);
+        });
+        return;
+      }
+      case 13:
+        sim_.sessions->withheld.release();
+        return;
+      case 14:
+        if (random_.one_in(4 * deadly_)) (void)manager.revoke(UserKey{"", random_.pick(users)});
+        return;
+      case 15:
+        if (!store_fails_) return;
+        sim_.sessions->answer = random_answer();
+        if (sim_.sessions->answer.kind == Answer::Kind::later) sim_.sessions->answer.after %= 100;
         return;
     }
   }
@@ -390,6 +478,8 @@ class History {
     }
     sim_.authenticator->withheld.release();
     sim_.authorizer->withheld.release();
+    sim_.sessions->answer = Answer::now();
+    sim_.sessions->withheld.release();
     if (broker_) broker_->resume();
     // Whoever is on a stopped executor is found when somebody looks.
     if (stopped_ != nullptr) sim_.manager().sweep_now(nullptr);
@@ -400,6 +490,21 @@ class History {
     reentrant_ = false;
     beat();
     sim_.advance(300ms);
+  }
+
+  /// Each user connects once more: what waits for it is what it is told.
+  void check_queues() {
+    const Options& options = sim_.manager().options();
+    if (options.offline_messages == 0 || options.auth_mode == AuthMode::message_only || options.max_connections < 1000 ||
+        options.max_connections_per_user != 0 || stopped_ != nullptr) {
+      return;
+    }
+    for (const auto& [user, queue] : std::map<UserKey, Oracle::Queue>(oracle_.queues)) {
+      Dial dial;
+      dial.with(user.tenant.empty() ? user.user : user.user + "@" + user.tenant);
+      const Client fresh = sim_.connect("fresh " + user.user, dial);
+      if (fresh.count("connection_ack") != 0) oracle_.check_queue(fresh, user, sim_.sessions->behind);
+    }
   }
 
   void check_secret() {
@@ -416,7 +521,7 @@ class History {
   void end() {
     std::optional<std::size_t> closed;
     bool down = false;
-    switch (random_.below(3)) {
+    switch (random_.below(4)) {
       case 0:
         for (const auto& peer : oracle_.peers) peer.client.hang_up();
         sim_.run();
@@ -424,8 +529,13 @@ class History {
       case 1:
         sim_.manager().close_all(CloseReason::going_away, "", [&closed](std::size_t count) { closed = count; });
         break;
-      default:
+      case 2:
         sim_.manager().shutdown([&down] { down = true; });
+        break;
+      default:
+        sim_.manager().drain(std::chrono::milliseconds(random_.below(3000)), 1s, [&closed](Drained drained) {
+          closed = drained.closed;
+        });
     }
     sim_.advance(20s);
     if (!closed && !down) oracle_.fail("the end was never told");
@@ -450,6 +560,7 @@ class History {
   std::size_t faulty_ = 1;
   std::size_t deadly_ = 1;
   bool reentrant_ = false;
+  bool store_fails_ = false;
   bool calm_ = false;
 };
 

@@ -35,6 +35,11 @@ namespace muster::test {
   o.fan_out_slice = 1 + random.below(3);
   o.awareness_ttl = random.one_in(6) ? 3s : 0s;
   o.presence_scope = random.one_in(4) ? PresenceScope::tenant : PresenceScope::shared_rooms;
+  o.resume_window = random.one_in(5) ? 0s : random.one_in(2) ? 3s : 20s;
+  o.presence_grace = random.one_in(4) ? 0ms : random.one_in(2) ? 500ms : 3s;
+  o.offline_messages = random.one_in(6) ? 0 : 1 + random.below(6);
+  o.reauth_lead = random.one_in(2) ? 0s : 1s;
+  o.reauth_grace = random.one_in(2) ? 0s : 1s;
   o.room.history_age = 5s;
   o.room.awareness_interval = random.one_in(3) ? 0ms : 50ms;
   if (random.one_in(3)) o.room.history_messages = 0;
@@ -44,6 +49,8 @@ namespace muster::test {
   if (random.one_in(2)) o.rooms_by_prefix["small:"].capacity_counts = CapacityCounts::connections;
   o.rooms_by_prefix["short:"] = o.room;
   o.rooms_by_prefix["short:"].history_messages = 1 + random.below(3);
+  if (seed % 3 == 0) o.tenant_bytes = 500 + seed % 4000;
+  if (seed % 4 == 0) o.total_bytes = 500 + seed % 3000;
   if (random.one_in(5)) {
     broker = std::make_shared<LoopbackBroker>(LoopbackBroker::Limits{}, seed);
     setup.broker = broker;

@@ -39,6 +39,18 @@ constexpr Named mutants[] = {
     {"skip_gap", Mutant::skip_gap},
     {"skip_presence_left", Mutant::skip_presence_left},
     {"publish_to_retired_room", Mutant::publish_to_retired_room},
+    {"skip_handover", Mutant::skip_handover},
+    {"give_up_kept_places", Mutant::give_up_kept_places},
+    {"clear_kept_awareness", Mutant::clear_kept_awareness},
+    {"grace_never_ends", Mutant::grace_never_ends},
+    {"keep_spent_token", Mutant::keep_spent_token},
+    {"keep_user_hold", Mutant::keep_user_hold},
+    {"replay_one_twice", Mutant::replay_one_twice},
+    {"call_gap_recovered", Mutant::call_gap_recovered},
+    {"acknowledge_nothing", Mutant::acknowledge_nothing},
+    {"acknowledge_one_more", Mutant::acknowledge_one_more},
+    {"skip_queue_on_connect", Mutant::skip_queue_on_connect},
+    {"ignore_expiry", Mutant::ignore_expiry},
 };
 static_assert(sizeof(mutants) / sizeof(mutants[0]) == static_cast<std::size_t>(Mutant::count) - 1);
 

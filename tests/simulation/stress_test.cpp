@@ -57,6 +57,10 @@ struct Stress {
     options.unsent_hard_bytes = 200000;
     options.message_rate = options.byte_rate = options.frame_rate = 0;
     options.rooms_created_per_minute = 0;
+    options.total_bytes = 12'000;
+    options.tenant_bytes = 8000;
+    options.idempotency_keys = 8;
+    options.idempotency_age = 50ms;
     options.close_timeout = 200ms;
     options.fan_out_slice = 2;
     Components components;
@@ -104,6 +108,9 @@ struct Stress {
         default:
           say("publish", head + R"(,"data":1)");
           break;
+        case 17: case 18:
+          say("publish", head + R"(,"data":5,"idempotency_key":"k)" + std::to_string(random.below(20)) + "\"");
+          break;
         case 0: case 1: case 2: case 3:
           say("join", head);
           break;
@@ -150,6 +157,7 @@ struct Stress {
           users.erase(std::unique(users.begin(), users.end()), users.end());
           if (users.size() > 6) ++overshot;
           if (manager->metrics().reserved > 60) ++overshot;
+          if (manager->metrics().history_bytes > 8000 + 4000) ++overshot;  // some are between adding and dropping
           break;
         }
       }

@@ -32,6 +32,13 @@ class Client {
 
   const Client& join(std::string_view room) const { return say("join", R"({"room":)" + quoted(room) + "}"); }
   const Client& leave(std::string_view room) const { return say("leave", R"({"room":)" + quoted(room) + "}"); }
+  /// The aliases of join and leave.
+  const Client& subscribe(std::string_view topic) const {
+    return say("subscribe", R"({"topic":)" + quoted(topic) + "}");
+  }
+  const Client& unsubscribe(std::string_view topic) const {
+    return say("unsubscribe", R"({"topic":)" + quoted(topic) + "}");
+  }
   const Client& publish(std::string_view room, std::string_view data, std::string_view more = "") const {
     return say("publish", R"({"room":)" + quoted(room) + R"(,"data":)" + std::string(data) + std::string(more) + "}");
   }
@@ -51,6 +58,41 @@ class Client {
   }
   const Client& authenticate(std::string_view token) const {
     return say("authenticate", R"({"token":)" + quoted(token) + "}");
+  }
+  /// Takes up the session of `before` with these rooms, from where it was.
+  const Client& resume_session(const Client& before, const Texts& rooms, std::string_view auth = "") const {
+    std::vector<std::pair<std::string, Position>> from;
+    for (const auto& room : rooms) {
+      const auto& stays = before.view(room).stays;
+      from.emplace_back(room, stays.empty() ? Position{} : Position{stays.back().epoch, stays.back().known});
+    }
+    return resume_session(before.token(), from, auth);
+  }
+  const Client& resume_session(const std::string& token, const std::vector<std::pair<std::string, Position>>& rooms,
+                               std::string_view auth = "") const {
+    std::string payload = R"({"token":)" + quoted(token);
+    if (!auth.empty()) payload += R"(,"auth":)" + quoted(auth);
+    payload += R"(,"rooms":{)";
+    const char* separator = "";
+    for (const auto& [room, at] : rooms) {
+      read();
+      state_->rooms[room].resumes_at = at;
+      payload += separator + quoted(room) + R"(:{"epoch":)" + std::to_string(at.epoch) + R"(,"seq":)" +
+                 std::to_string(at.seq) + "}";
+      separator = ",";
+    }
+    return say("resume", payload + "}}");
+  }
+  /// What became of each room of the last resume: "" when it was not told.
+  [[nodiscard]] std::string resumed(const std::string& room) const {
+    const auto told = last("resumed");
+    if (!told) return {};
+    const auto rooms = told->payload().FindMember("rooms");
+    return rooms == told->payload().MemberEnd() ? std::string() : Told::text(rooms->value, room.c_str());
+  }
+  [[nodiscard]] std::string token() const {
+    const auto ack = last("connection_ack");
+    return ack ? ack->text("resume_token") : std::string();
   }
   /// A command with this payload and an id.
   const Client& say(std::string_view type, std::string_view payload) const {
@@ -236,8 +278,17 @@ class Client {
         continue;
       }
       if (told.has("room")) state.rooms[told.text("room")].tell(told);
+      if (told.has("success")) read_alias(told.text("message"));
       state.log.push_back(std::move(told));
     }
+  }
+
+  /// The acknowledgement of `subscribe` or `unsubscribe` names its topic in its text alone.
+  void read_alias(const std::string& message) const {
+    const std::string_view in = "Subscribed to ";
+    const std::string_view out = "Unsubscribed from ";
+    if (message.compare(0, in.size(), in) == 0) state_->rooms[message.substr(in.size())].subscribed();
+    if (message.compare(0, out.size(), out) == 0) state_->rooms[message.substr(out.size())].unsubscribed();
   }
 
   std::shared_ptr<State> state_;

@@ -144,9 +144,9 @@ class DelayedSessionStore final : public SessionStore {
     if (gate_->is_failing()) return done(not_reachable());
     behind_->forget(std::move(token_hash), Gate::through(gate_, std::move(done)));
   }
-  void enqueue(UserKey user, Payload payload, QueueLimits limits, TimePoint now, Reply<Result<Queued>> done) override {
+  void enqueue(UserKey user, QueuedMessage message, QueueLimits limits, TimePoint now, Reply<Result<Queued>> done) override {
     if (gate_->is_failing()) return done(not_reachable());
-    behind_->enqueue(std::move(user), std::move(payload), limits, now, Gate::through(gate_, std::move(done)));
+    behind_->enqueue(std::move(user), std::move(message), limits, now, Gate::through(gate_, std::move(done)));
   }
   void pending(UserKey user, std::uint64_t after, TimePoint now,
                Reply<Result<std::vector<QueuedMessage>>> done) override {

@@ -181,6 +181,7 @@ class RecordingManager final : public IConnectionManager, public std::enable_sha
   }
   void received(Connection& connection, FrameKind kind, std::string_view bytes) override {
     check("received", &connection);
+    if (kind == FrameKind::continuation) return;
     Message message{kind, std::string(bytes)};
     {
       const Lock lock(mutex_);
@@ -265,9 +266,7 @@ class RecordingManager final : public IConnectionManager, public std::enable_sha
   [[nodiscard]] Metrics metrics() const override { return {}; }
   void explain(ConnectionId, Function<void(std::optional<Explanation>)> done) override { done(std::nullopt); }
   std::size_t send(ConnectionId, const Payload&) override { return 0; }
-  [[nodiscard]] Result<std::size_t> send_to_user(const UserKey&, const Payload&, const Delivery&) override {
-    return std::size_t{0};
-  }
+  std::size_t send_to_user(const UserKey&, const Payload&, const Delivery&, QueuedDone) override { return 0; }
   std::size_t send_to_user(const UserKey&, const Payload&) override { return 0; }
   std::size_t send_to_users(const std::vector<UserKey>&, const Payload&) override { return 0; }
   std::size_t send_to_tenant(std::string_view, const Payload&) override { return 0; }
@@ -277,9 +276,10 @@ class RecordingManager final : public IConnectionManager, public std::enable_sha
   bool kick(ConnectionId, std::string, bool) override { return false; }
   void close_all(CloseReason, std::string, Function<void(std::size_t)> done) override { done(0); }
   void sweep_now(Function<void(std::size_t)> done) override { done(0); }
-  void drain(std::chrono::milliseconds, std::chrono::milliseconds, Function<void(Result<std::size_t>)> done) override {
-    done(Error{errc::not_supported, "There is nothing to drain here", {}});
-  }
+  std::size_t revoke(const UserKey&) override { return 0; }
+  std::size_t revoke(ConnectionId) override { return 0; }
+  std::size_t revoke_tenant(std::string_view) override { return 0; }
+  void drain(std::chrono::milliseconds, std::chrono::milliseconds, Function<void(Drained)> done) override { done({}); }
 
  private:
   using Lock = std::lock_guard<std::mutex>;

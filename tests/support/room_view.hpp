@@ -2,11 +2,14 @@
 #pragma once
 
 #include <cstdint>
+#include <algorithm>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "muster/types.hpp"
 #include "support/frames.hpp"
 
 namespace muster::test {
@@ -31,6 +34,9 @@ struct RoomView {
     /// Everything up to here was delivered or named.
     std::uint64_t known = 0;
     bool over = false;
+    /// As the room_joined said.
+    bool recovered = false;
+    std::uint64_t newest_at_join = 0;
   };
   struct State {
     std::string state;
@@ -38,6 +44,8 @@ struct RoomView {
   };
 
   bool joined = false;
+  /// Asked for in a resume: the next room_joined goes on from here.
+  std::optional<Position> resumes_at;
   std::vector<Stay> stays;
   std::map<std::string, std::string> members;  ///< connection -> user
   std::uint64_t member_count = 0;
@@ -45,9 +53,16 @@ struct RoomView {
   /// The clock of the last null of each client id.
   std::map<std::string, std::uint64_t> nulls;
   std::size_t nulls_told = 0;
+  /// How often each connection was told as left, over all stays.
+  std::map<std::string, std::size_t> lefts;
   std::vector<std::string> wrong;
 
-  /// True: the message was about a room.
+  /// As room_joined, but told neither who is there nor where the order begins.
+  void subscribed() {
+    if (!joined) begin({});
+  }
+  void unsubscribed() { on_left(); }
+
   void tell(const Told& told) {
     const std::string type = told.type();
     if (type == "room_joined") return on_joined(told);
@@ -64,6 +79,12 @@ struct RoomView {
  private:
   void complain(std::string what) { wrong.push_back(std::move(what)); }
 
+  void begin(Stay stay) {
+    joined = true;
+    awareness.clear();
+    nulls.clear();
+    stays.push_back(std::move(stay));
+  }
   void on_joined(const Told& told) {
     const std::uint64_t seq = told.number("seq");
     const std::uint64_t epoch = told.number("epoch");
@@ -73,12 +94,14 @@ struct RoomView {
     }
     member_count = told.number("member_count");
     if (joined) return;  // a second join changes nothing
-    joined = true;
-    awareness.clear();
-    nulls.clear();
-    stays.push_back({});
-    stays.back().epoch = epoch;
-    stays.back().joined_at = stays.back().known = seq;
+    Stay stay;
+    stay.epoch = epoch;
+    stay.joined_at = stay.known = stay.newest_at_join = seq;
+    if (resumes_at && told.reply_to().empty()) {  // part of a resume, not the answer to a join
+      stay.joined_at = stay.known = resumes_at->epoch != epoch ? 0 : std::min(seq, resumes_at->seq);
+    }
+    stay.recovered = told.value("recovered") == "true";
+    begin(std::move(stay));
   }
   void on_left() {
     if (!joined) return;  // leaving is idempotent
@@ -98,6 +121,7 @@ struct RoomView {
     }
     Stay& stay = stays.back();
     if (message.seq != 0) {
+      if (stay.epoch == 0) stay.epoch = told.number("epoch");  // a subscriber's first message
       if (told.number("epoch") != stay.epoch) complain("a message of another epoch");
       if (message.seq <= stay.known) {
         complain("seq " + std::to_string(message.seq) + " after " + std::to_string(stay.known));
@@ -119,7 +143,10 @@ struct RoomView {
     stay.gaps.push_back(gap);
   }
   void on_presence(const Told& told) {
-    for (const auto* member : told.list("left")) members.erase(Told::text(*member, "connection"));
+    for (const auto* member : told.list("left")) {
+      members.erase(Told::text(*member, "connection"));
+      ++lefts[Told::text(*member, "connection")];
+    }
     for (const auto* member : told.list("joined")) {
       members[Told::text(*member, "connection")] = Told::text(*member, "user");
     }

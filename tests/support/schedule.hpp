@@ -212,7 +212,9 @@ class Schedule {
   std::vector<std::shared_ptr<SimExecutor>> all_;
   std::vector<SimExecutor*> ready_;
   int quiet_ = 0;
+#if defined(MUSTER_SIMULATION)
   int depth_ = 0;
+#endif
 };
 
 inline bool SimExecutor::before_post() {

@@ -12,6 +12,8 @@
 #include "muster/authenticator.hpp"
 #include "muster/authorizer.hpp"
 #include "muster/broker.hpp"
+#include "muster/memory/memory_session_store.hpp"
+#include "muster/session_store.hpp"
 #include "support/schedule.hpp"
 
 namespace muster::test {
@@ -73,7 +75,8 @@ class ScriptedAuthenticator final : public Authenticator {
     ++asked;
     last = credentials;
     const Answer how = script ? script(credentials) : answer;
-    give<Authentication>(schedule_, withheld, how, std::move(done), judge(credentials.token),
+    give<Authentication>(schedule_, withheld, how, std::move(done),
+                         decide ? decide(credentials) : judge(credentials.token),
                          Error{errc::unavailable, "The users' table cannot be reached", {}});
   }
 
@@ -85,6 +88,8 @@ class ScriptedAuthenticator final : public Authenticator {
 
   Answer answer;
   std::function<Answer(const Credentials&)> script;
+  /// Who it is; none: as the token says.
+  std::function<Authentication(const Credentials&)> decide;
   Withheld withheld;
   std::size_t asked = 0;
   Credentials last;
@@ -171,6 +176,61 @@ class ScriptedBroker final : public Broker {
 
   Schedule& schedule_;
   std::shared_ptr<Broker> behind_;
+};
+
+/// In front of a session store.
+class ScriptedSessionStore final : public SessionStore {
+ public:
+  explicit ScriptedSessionStore(Schedule& schedule) : schedule_(schedule) {}
+
+  void save(std::string token_hash, Session session, TimePoint now, TimePoint expires,
+            Reply<Result<bool>> done) override {
+    pass(std::move(done), [=](auto answered) mutable { behind.save(token_hash, session, now, expires, answered); });
+  }
+  void take(std::string token_hash, UserKey user, ConnectionId connection, TimePoint now,
+            Reply<Result<Session>> done) override {
+    pass(std::move(done), [=](auto answered) mutable { behind.take(token_hash, user, connection, now, answered); });
+  }
+  void forget(std::string token_hash, Reply<Result<bool>> done) override {
+    pass(std::move(done), [=](auto answered) mutable { behind.forget(token_hash, answered); });
+  }
+  void enqueue(UserKey user, QueuedMessage message, QueueLimits limits, TimePoint now,
+               Reply<Result<Queued>> done) override {
+    pass(std::move(done), [=](auto answered) mutable { behind.enqueue(user, message, limits, now, answered); });
+  }
+  void pending(UserKey user, std::uint64_t after, TimePoint now,
+               Reply<Result<std::vector<QueuedMessage>>> done) override {
+    pass(std::move(done), [=](auto answered) mutable { behind.pending(user, after, now, answered); });
+  }
+  void acknowledge(UserKey user, std::uint64_t queue_id, Reply<Result<bool>> done) override {
+    pass(std::move(done), [=](auto answered) mutable { behind.acknowledge(user, queue_id, answered); });
+  }
+
+  Answer answer;
+  Withheld withheld;
+  MemorySessionStore behind;
+
+ private:
+  template <class T, class Forward>
+  void pass(Reply<Result<T>> done, Forward forward) {
+    if (core_holds_a_lock()) schedule_.fault("the session store was called under a lock");
+    switch (answer.kind) {
+      case Answer::Kind::now:
+        return forward(std::move(done));
+      case Answer::Kind::later:
+        (void)schedule_.elsewhere->schedule(schedule_.now() + answer.after,
+                                            [done, forward]() mutable { forward(done); });
+        return;
+      case Answer::Kind::never:
+        return withheld.keep([done, forward]() mutable { forward(done); });
+      case Answer::Kind::raise:
+        throw std::runtime_error("this seam was told to throw");
+      case Answer::Kind::unavailable:
+        return done(Error{errc::unavailable, "The sessions cannot be reached", {}});
+    }
+  }
+
+  Schedule& schedule_;
 };
 
 }  // namespace muster::test

@@ -41,15 +41,24 @@ struct Dial {
   /// None: the name, with the tenant. Empty: no token in the upgrade.
   std::optional<std::string> token;
   ConnectionId id;
+  std::vector<std::string> subprotocols;
 
   Dial& of(std::string which) { return tenant = std::move(which), *this; }
   Dial& on(std::size_t which) { return executor = which, *this; }
   Dial& at(std::size_t which) { return node = which, *this; }
   Dial& from(RemoteAddress where) { return address = std::move(where), *this; }
   Dial& with(std::string what) { return token = std::move(what), *this; }
+  Dial& as(ConnectionId which) { return id = which, *this; }
+  Dial& speaking(std::string subprotocol) { return subprotocols = {std::move(subprotocol)}, *this; }
   /// Without a token: it has to authenticate by its first message.
   Dial& silent() { return token = std::string(), *this; }
 };
+
+/// What is lost is told at once: for tests that are not about sessions.
+inline Options without_sessions(Options options = {}) {
+  options.resume_window = std::chrono::milliseconds(0);
+  return options;
+}
 
 struct Setup {
   Options options;
@@ -58,6 +67,8 @@ struct Setup {
   std::size_t nodes = 1;
   std::shared_ptr<Broker> broker;
   std::uint64_t seed = 1;
+  /// Beside muster.v1.json, which comes first.
+  std::vector<std::shared_ptr<const Protocol>> protocols = {};
 };
 
 class Sim {
@@ -68,12 +79,15 @@ class Sim {
   explicit Sim(Setup setup)
       : schedule(setup.seed, setup.executors),
         authenticator(std::make_shared<ScriptedAuthenticator>(schedule)),
-        authorizer(std::make_shared<ScriptedAuthorizer>(schedule)) {
+        authorizer(std::make_shared<ScriptedAuthorizer>(schedule)),
+        sessions(std::make_shared<ScriptedSessionStore>(schedule)) {
     if (setup.broker) broker = std::make_shared<ScriptedBroker>(schedule, setup.broker);
     for (std::size_t node = 0; node < setup.nodes; ++node) {
       Components components;
       components.protocols = {std::make_shared<JsonProtocol>()};
+      components.protocols.insert(components.protocols.end(), setup.protocols.begin(), setup.protocols.end());
       components.broker = broker;
+      components.session_store = sessions;
       components.random_seed = setup.seed + node;
       managers_.push_back(make_connection_manager(setup.options, authenticator, authorizer, std::move(components)));
       listen(*managers_.back());
@@ -84,6 +98,7 @@ class Sim {
   ~Sim() {
     authenticator->withheld.release();
     authorizer->withheld.release();
+    sessions->withheld.release();
     hook = nullptr;
     schedule.after_task = nullptr;
     for (auto& manager : managers_) manager->shutdown(nullptr);
@@ -106,6 +121,7 @@ class Sim {
     request.token = how.token ? *how.token : how.tenant.empty() ? name : name + "@" + how.tenant;
     if (!request.token.empty()) request.token_source = TokenSource::authorization_header;
     request.id = how.id;
+    request.subprotocols = std::move(how.subprotocols);
     client.pipe().open(managers_[how.node], std::move(request), [client](const Decision& decision) {
       if (decision.connection) client.set_id(decision.connection->id());
     });
@@ -150,6 +166,8 @@ class Sim {
   Schedule schedule;
   const std::shared_ptr<ScriptedAuthenticator> authenticator;
   const std::shared_ptr<ScriptedAuthorizer> authorizer;
+  /// All nodes'.
+  const std::shared_ptr<ScriptedSessionStore> sessions;
   std::shared_ptr<ScriptedBroker> broker;
   std::vector<Client> clients;
   /// Called in every hook, after the story was written: (line, connection or null). May throw.

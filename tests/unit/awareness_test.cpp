@@ -84,7 +84,7 @@ TEST_CASE("null removes, and is told once at a newer clock", "[awareness]") {
 }
 
 TEST_CASE("every way out of a room tells null exactly once, at the existing clock + 1", "[awareness]") {
-  Pair room;
+  Pair room(without_sessions());
   room.ann.aware("r", R"({"x":1})", 7, "a");
   room.sim.advance(50ms);
   SECTION("leave") { room.ann.leave("r"); }

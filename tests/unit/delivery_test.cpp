@@ -176,15 +176,6 @@ TEST_CASE("of latest messages with one key only the newest need arrive, and none
   CHECK(sim.manager().metrics().conflated == 4);
 }
 
-TEST_CASE("an idempotency key is answered not_supported, and nothing is published", "[delivery]") {
-  CheckedSim sim;
-  const auto ann = sim.connect("ann");
-  ann.join("r").publish("r", "1", R"(,"idempotency_key":"k")");
-  sim.run();
-  CHECK(ann.error() == "not_supported");
-  CHECK(sim.manager().room({"", "r"})->position().seq == 0);
-}
-
 TEST_CASE("room_joined comes before the room's first message, and room_left after its last", "[delivery]") {
   CheckedSim sim({}, 2);
   const auto ann = sim.connect("ann", Dial().on(0));

@@ -105,7 +105,7 @@ TEST_CASE("what arrives after the decision to close is ignored", "[ending]") {
 }
 
 TEST_CASE("close_all closes everyone, pending ones too, and tells how many once every socket is gone", "[ending]") {
-  CheckedSim sim({}, 3);
+  CheckedSim sim(without_sessions(), 3);
   std::vector<Client> clients;
   for (std::size_t i = 0; i < 9; ++i) clients.push_back(sim.connect("u" + std::to_string(i), Dial().on(i % 3)));
   clients.push_back(sim.connect("silent", Dial().silent()));

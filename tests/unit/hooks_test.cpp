@@ -18,7 +18,7 @@ TEST_CASE("a life, as the hooks tell it", "[hooks]") {
 }
 
 TEST_CASE("every on_left comes before on_disconnected, whatever the cause", "[hooks]") {
-  CheckedSim sim;
+  CheckedSim sim(without_sessions());
   const auto ann = sim.connect("ann");
   ann.join("a").join("b").join("c");
   sim.run();
@@ -85,7 +85,7 @@ TEST_CASE("in a hook the tables are already as it says", "[hooks]") {
 TEST_CASE("what a hook throws is contained: counted, and that connection closed 1011", "[hooks]") {
   const char* at = GENERATE("connected ann", "online ann", "joined ann r", "left ann r", "disconnected ann normal",
                             "offline ann");
-  CheckedSim sim;
+  CheckedSim sim(without_sessions());
   const auto bob = sim.connect("bob");
   bob.join("r");
   sim.run();

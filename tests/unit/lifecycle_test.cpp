@@ -15,7 +15,7 @@ TEST_CASE("a token in the upgrade connects, and connection_ack says who one is",
   CHECK(ack->text("user_id") == "ann");
   CHECK(ack->text("tenant") == "acme");
   CHECK(ack->number("heartbeat_ms") == 30000);
-  CHECK_FALSE(ack->has("resume_token"));
+  CHECK(ack->text("resume_token").size() == 32);
   CHECK(sim.manager().connection_count() == 1);
   CHECK(sim.manager().pending_count() == 0);
 }
@@ -114,6 +114,26 @@ TEST_CASE("a bad token in the first message is told, and closes 4002", "[lifecyc
   CHECK(eve.close_code() == 4002);
   CHECK(eve.count("connection_ack") == 0);
   CHECK(sim.is_empty());
+}
+
+TEST_CASE("who is refused before it was authenticated is rejected in the end, who goes by itself is disconnected", "[lifecycle]") {
+  CheckedSim sim;
+  const auto silent = sim.connect("silent", Dial().silent());
+  const auto bad = sim.connect("bad", Dial().silent());
+  const auto rash = sim.connect("rash", Dial().silent());
+  const auto gone = sim.connect("gone", Dial().silent());
+  std::vector<std::shared_ptr<Connection>> connections;
+  for (const auto& client : {silent, bad, rash, gone}) {
+    connections.push_back(client.pipe().connection());
+    CHECK(connections.back()->status() == ConnectionStatus::authenticating);
+  }
+  bad.authenticate("bad");
+  rash.join("r");
+  gone.hang_up();
+  sim.advance(5s);
+  for (const auto& client : {silent, bad, rash}) CHECK(client.close_code() != 0);
+  for (std::size_t i = 0; i < 3; ++i) CHECK(connections[i]->status() == ConnectionStatus::rejected);
+  CHECK(connections[3]->status() == ConnectionStatus::disconnected);
 }
 
 TEST_CASE("more than pre_auth_messages before authentication closes 1008", "[lifecycle]") {
@@ -303,28 +323,6 @@ TEST_CASE("JSON nested too deeply is invalid_message", "[lifecycle]") {
   sim.run();
   CHECK(ann.error() == "invalid_message");
   CHECK(ann.is_open());
-}
-
-TEST_CASE("what is to come is answered not_supported, never with silence", "[lifecycle]") {
-  Options options;
-  options.allow_send = true;
-  CheckedSim sim(options);
-  const auto ann = sim.connect("ann");
-  ann.say("resume", R"({"token":"t","rooms":{}})");
-  ann.say("send", R"({"user":"bob","data":1,"queued":true})");
-  sim.run();
-  CHECK(ann.count("error") == 2);
-  for (const auto& error : ann.all("error")) CHECK(error.text("code") == "not_supported");
-
-  const auto queued = sim.manager().send_to_user({"", "ann"}, json("1"), Delivery::queued());
-  REQUIRE_FALSE(queued);
-  CHECK(queued.error().code == errc::not_supported);
-  std::optional<errc> drained;
-  sim.manager().drain(1s, 1s, [&drained](Result<std::size_t> done) {
-    if (!done) drained = done.error().code;
-  });
-  sim.run();
-  CHECK(drained == errc::not_supported);
 }
 
 }  // namespace

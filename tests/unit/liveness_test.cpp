@@ -21,7 +21,7 @@ TEST_CASE("a client that answers pings lives through a day", "[liveness]") {
 }
 
 TEST_CASE("no answer to a ping within pong_timeout closes 4009", "[liveness]") {
-  CheckedSim sim;
+  CheckedSim sim(without_sessions());
   const auto ann = sim.connect("ann");
   ann.join("r");
   sim.advance(30s);
@@ -37,7 +37,7 @@ TEST_CASE("no answer to a ping within pong_timeout closes 4009", "[liveness]") {
 }
 
 TEST_CASE("a half-open client is gone within heartbeat and pong timeout, and the others are told once", "[liveness]") {
-  CheckedSim sim;
+  CheckedSim sim(without_sessions());
   const auto ann = sim.connect("ann");
   const auto bob = sim.connect("bob");
   ann.join("r").aware("r", "{}", 1, "a");
@@ -141,6 +141,22 @@ TEST_CASE("connections of an executor that stopped are found and taken out", "[l
   CHECK(bob.awareness("r").empty());
   CHECK(sim.manager().metrics().lost == 1);
   CHECK(sim.manager().metrics().reserved == 1);
+}
+
+TEST_CASE("an executor that stopped is found by the next sweep, though nobody posts to it", "[liveness]") {
+  CheckedSim sim(without_sessions(), 2);
+  const auto ann = sim.connect("ann", Dial().on(0));
+  const auto bob = sim.connect("bob", Dial().on(1));
+  sim.advance(1s);
+  ann.executor()->loop().stop();
+  for (int second = 0; second < 60; ++second) {
+    bob.pong();
+    sim.advance(1s);
+  }
+  CHECK_FALSE(sim.manager().contains(ann.id()));
+  CHECK(sim.manager().contains(bob.id()));
+  CHECK(sim.told("offline ann") == 1);
+  CHECK(sim.manager().metrics().lost == 1);
 }
 
 TEST_CASE("max_connections counts pending ones, and a place is free again when the socket is gone", "[admission]") {

@@ -208,5 +208,22 @@ TEST_CASE("presence_query answers by users and by room", "[presence]") {
   CHECK(told->list("users").size() == 2);
 }
 
+TEST_CASE("presence_query says of a user in its grace what the others were told: online", "[presence]") {
+  CheckedSim sim;
+  const auto ann = sim.connect("ann");
+  const auto bob = sim.connect("bob");
+  sim.advance(1s);
+  bob.hang_up(CloseReason::lost);
+  const auto asked = [&] {
+    ann.say("presence_query", R"({"users":["bob"]})");
+    sim.run();
+    return ann.reply() ? ann.reply()->value("users") : "no answer";
+  };
+  CHECK(asked() == R"([{"user":"bob","online":true,"connections":0}])");
+  CHECK(sim.manager().is_online({"", "bob"}));
+  sim.advance(11s);
+  CHECK(asked() == R"([{"user":"bob","online":false,"connections":0}])");
+}
+
 }  // namespace
 }  // namespace muster::test

@@ -285,6 +285,31 @@ TEST_CASE("a server publish into a room without members makes no room", "[rooms]
   CHECK(done->reached == 0);
 }
 
+TEST_CASE("a publish says whom it goes to: neither the excluded nor who is away", "[rooms]") {
+  CheckedSim sim({}, 2);
+  const auto ann = sim.connect("ann");
+  const auto bob = sim.connect("bob", Dial().on(1));
+  const auto cat = sim.connect("cat");
+  const auto outside = sim.connect("dan");
+  for (const auto& client : {ann, bob, cat}) client.join("r");
+  sim.run();
+  const auto reached = [&sim](ConnectionId exclude) {
+    std::optional<std::size_t> count;
+    sim.manager().publish({"", "r"}, json("1"), Delivery::reliable(), exclude, [&count](Result<Published> published) {
+      if (published) count = published.value().reached;
+    });
+    sim.run();
+    return count;
+  };
+  CHECK(reached({}) == std::size_t{3});
+  CHECK(reached(bob.id()) == std::size_t{2});
+  CHECK(reached(outside.id()) == std::size_t{3});
+  cat.hang_up(CloseReason::lost);  // keeps its place for a while, but nothing can be sent to it
+  sim.run();
+  CHECK(reached({}) == std::size_t{2});
+  CHECK(reached(cat.id()) == std::size_t{2});
+}
+
 TEST_CASE("subscriptions and session_info say what one has", "[rooms]") {
   CheckedSim sim;
   const auto ann = sim.connect("ann", Dial().of("acme"));

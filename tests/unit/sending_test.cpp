@@ -34,9 +34,7 @@ TEST_CASE("sending to users, a tenant and everyone says how many it reached", "[
   CHECK(manager.send_to_users({{"acme", "bob"}, {"ajax", "cat"}, {"acme", "nobody"}}, json("3")) == 2);
   CHECK(manager.send_to_tenant("acme", json("4")) == 3);
   CHECK(manager.send_to_all(json("5")) == 4);
-  const auto reliable = manager.send_to_user({"acme", "bob"}, json("6"), Delivery::reliable());
-  REQUIRE(reliable);
-  CHECK(reliable.value() == 1);
+  CHECK(manager.send_to_user({"acme", "bob"}, json("6"), Delivery::reliable()) == 1);
   sim.run();
   CHECK(directs(ann1) == Texts{"1", "4", "5"});
   CHECK(directs(ann2) == Texts{"1", "4", "5"});
@@ -265,4 +263,34 @@ TEST_CASE("make_connection_manager names every problem", "[options]") {
 }
 
 }  // namespace
+TEST_CASE("the authorizer is asked about the room, the user or the type that the command names", "[sending]") {
+  Options options;
+  options.allow_send = true;
+  CheckedSim sim(options);
+  sim.manager().on("sum", [](Connection&, const Payload&) {});
+  const auto ann = sim.connect("ann");
+  const auto asked = [&](Action action) {
+    sim.run();
+    CHECK(sim.authorizer->last.action == action);
+    CHECK(sim.authorizer->last.identity->user == "ann");
+    return sim.authorizer->last.target;
+  };
+  ann.join("r");
+  CHECK(asked(Action::join) == "r");
+  ann.publish("r", "1");
+  CHECK(asked(Action::publish) == "r");
+  ann.aware("r", "{}", 1);
+  CHECK(asked(Action::awareness) == "r");
+  ann.say("awareness_query", R"({"room": "r"})");
+  CHECK(asked(Action::query) == "r");
+  ann.say("send", R"({"user": "bob", "data": 1})");
+  CHECK(asked(Action::send) == "bob");
+  ann.say("presence_query", R"({"users": ["cat"]})");
+  CHECK(asked(Action::query) == "cat");
+  ann.say("presence_query", R"({"room": "r"})");
+  CHECK(asked(Action::query) == "r");
+  ann.say("sum", "{}");
+  CHECK(asked(Action::custom) == "sum");
+}
+
 }  // namespace muster::test

@@ -176,6 +176,59 @@ TEST_CASE("state is told newest per key when a member has caught up", "[slow]") 
   CHECK(bob.members("r") == Texts{"ann", "bob", "cat"});
 }
 
+TEST_CASE("latest messages of one key conflate because the member is behind", "[slow]") {
+  CheckedSim sim(tight());
+  const auto ann = sim.connect("ann");
+  const auto bob = sim.connect("bob");
+  ann.join("r");
+  bob.join("r");
+  sim.advance(1s);
+  bob.stall();
+  for (int i = 0; i < 40; ++i) ann.publish("r", hundred_bytes);
+  sim.run();
+  REQUIRE(sim.manager().metrics().conflated == 0);
+  for (int i = 1; i <= 30; ++i) {
+    ann.publish_latest("r", std::to_string(i), i % 2 == 0 ? "even" : "odd");
+    sim.run();  // each in a turn of its own: none is conflated on its way into the room
+  }
+  CHECK(sim.manager().metrics().conflated == 28);
+  bob.resume();
+  sim.run();
+  Texts after = bob.messages("r");
+  after.erase(after.begin(), after.begin() + 40);
+  CHECK(after == Texts{"30", "29"});
+}
+
+TEST_CASE("who is behind is not remembered keys without end, but closed 4008", "[slow]") {
+  Options options = tight();
+  options.unsent_age = 1h;
+  options.byte_rate = 0;
+  const bool by_awareness = GENERATE(false, true);
+  CheckedSim sim(options);
+  const auto ann = sim.connect("ann");
+  const auto bob = sim.connect("bob");
+  ann.join("r");
+  bob.join("r");
+  sim.advance(1s);
+  bob.stall();
+  for (int i = 0; i < 40; ++i) ann.publish("r", hundred_bytes);
+  sim.run();
+  int sent = 0;
+  for (; sent < 1000 && bob.close_code() == 0; ++sent) {
+    const std::string key = std::to_string(sent);
+    if (by_awareness) {
+      ann.aware("r", "{}", 1, key).aware("r", "null", 2, key);
+      sim.advance(60ms);
+    } else {
+      ann.publish_latest("r", "1", key);
+      sim.run();
+    }
+  }
+  CHECK(bob.close_code() == 4008);
+  CHECK(sent > 20);
+  CHECK(sent < 400);
+}
+
 TEST_CASE("a null that a slow member missed is told once it has caught up", "[slow]") {
   CheckedSim sim(tight());
   const auto ann = sim.connect("ann");
@@ -197,7 +250,7 @@ TEST_CASE("a null that a slow member missed is told once it has caught up", "[sl
 }
 
 TEST_CASE("direct messages beyond the hard mark close 4008, and what is queued is dropped", "[slow]") {
-  CheckedSim sim(tight());
+  CheckedSim sim(without_sessions(tight()));
   const auto bob = sim.connect("bob");
   bob.stall();
   for (int i = 0; i < 300 && sim.manager().contains(bob.id()); ++i) {
@@ -213,7 +266,7 @@ TEST_CASE("direct messages beyond the hard mark close 4008, and what is queued i
 }
 
 TEST_CASE("an unsent byte older than unsent_age closes 4008", "[slow]") {
-  CheckedSim sim(tight());
+  CheckedSim sim(without_sessions(tight()));
   const auto bob = sim.connect("bob");
   bob.stall();
   (void)sim.manager().send(bob.id(), json("1"));
@@ -260,8 +313,60 @@ TEST_CASE("control overtakes queued data", "[slow]") {
   CHECK(bob.count("direct") == 20);
 }
 
+TEST_CASE("control is bounded: pings that nobody takes do not pile up, and of pongs only the newest waits", "[slow]") {
+  Options options = tight();
+  options.unsent_age = 1h;
+  options.heartbeat = 100ms;
+  options.pong_timeout = 10s;
+  CheckedSim sim(options);
+  const auto bob = sim.connect("bob");
+  sim.advance(1s);
+  bob.stall();
+  (void)sim.manager().send(bob.id(), json("1"));
+  for (int i = 0; i < 500; ++i) {
+    bob.pipe().receive(std::string(125, 'p'), FrameKind::ping);
+    sim.advance(100ms);
+  }
+  std::optional<Explanation> story;
+  sim.manager().explain(bob.id(), [&story](std::optional<Explanation> told) { story = std::move(told); });
+  sim.run();
+  REQUIRE(story);
+  CHECK(story->counters.unsent_bytes < 400);  // the batch in flight, one ping, one pong
+  const auto before = bob.pings();
+  bob.resume();
+  sim.run();
+  CHECK(bob.pings() <= before + 2);
+  CHECK(bob.pongs().size() <= 2);
+}
+
+TEST_CASE("chunks are bounded: a large awareness state reaches a slow newcomer in pieces, and all of it", "[slow]") {
+  Options options = tight();
+  options.awareness_per_connection = 0;
+  options.room.awareness_entries = 0;
+  options.byte_rate = 0;
+  options.unsent_hard_bytes = 40'000;
+  CheckedSim sim(options);
+  const auto ann = sim.connect("ann");
+  const auto bob = sim.connect("bob");
+  const auto cat = sim.connect("cat");
+  ann.join("r");
+  cat.join("r");
+  sim.advance(1s);
+  const std::string state = R"({"x":)" + quoted(std::string(900, 'x')) + "}";
+  for (int i = 0; i < 200; ++i) ann.aware("r", state, 1, "c" + std::to_string(i));  // 200 KB, in one batch
+  bob.pipe().take_per_turn(3000);
+  cat.pipe().take_per_turn(3000);
+  sim.advance(1s);
+  bob.join("r");
+  sim.advance(1s);
+  CHECK(bob.is_open());
+  CHECK(bob.awareness("r").size() == 200);
+  CHECK(cat.awareness("r").size() == 200);
+  CHECK(cat.is_open());
+}
+
 TEST_CASE("a broken pipe found while writing goes through the disconnect flow", "[slow]") {
-  CheckedSim sim(tight());
+  CheckedSim sim(without_sessions(tight()));
   const auto ann = sim.connect("ann");
   const auto bob = sim.connect("bob");
   ann.join("r");

@@ -413,6 +413,7 @@ TEST_CASE("Every misconfiguration is named", "[options]") {
       {"fan_out_slice", [](Options& o) { o.fan_out_slice = 0; }},
       {"waiting_commands", [](Options& o) { o.waiting_commands = 0; }},
       {"connect_rate_window", [](Options& o) { o.connect_rate_window = milliseconds(0); }},
+      {"idempotency_age", [](Options& o) { o.idempotency_age = milliseconds(0); }},
       {"awareness_ttl", [](Options& o) { o.awareness_ttl = milliseconds(-1); }},
       {"awareness_interval", [](Options& o) { o.room.awareness_interval = milliseconds(-1); }},
       {"history_age", [](Options& o) { o.rooms_by_prefix["chat:"].history_age = milliseconds(-1); }},
@@ -439,6 +440,8 @@ TEST_CASE("A limit that is switched off needs nothing that belongs to it", "[opt
   options.connect_rate_per_ip = 0;
   options.connect_rate_window = std::chrono::milliseconds(0);
   options.max_connections = 0;
+  options.idempotency_keys = 0;
+  options.idempotency_age = std::chrono::milliseconds(0);
   options.room.awareness_interval = std::chrono::milliseconds(0);
   CHECK(problems(options).empty());
 }

@@ -109,6 +109,69 @@ TEST_CASE("two users on two loops share a room", "[websocketpp][core]") {
   CHECK(manager->metrics().reserved == 0);
 }
 
+TEST_CASE("a close code that refuses is the chosen protocol's, under a subprotocol the client offered", "[websocketpp][core]") {
+  class FewCodes final : public Protocol {
+   public:
+    [[nodiscard]] std::string_view name() const noexcept override { return "few.v1.json"; }
+    [[nodiscard]] FrameKind frame_kind() const noexcept override { return json_.frame_kind(); }
+    [[nodiscard]] std::optional<CloseReason> decode(FrameKind kind, std::string_view message, const DecodeLimits& limits,
+                                                    std::vector<Command>& commands) const override {
+      return json_.decode(kind, message, limits, commands);
+    }
+    void encode(const Event& event, const Correlation* correlation, WallTime now, std::string& out) const override {
+      json_.encode(event, correlation, now, out);
+    }
+    [[nodiscard]] std::uint16_t close_code(CloseReason reason) const noexcept override {
+      return reason == CloseReason::auth_failed ? 1008 : json_.close_code(reason);
+    }
+
+   private:
+    JsonProtocol json_;
+  };
+  Options options;
+  options.refuse_with = RefuseWith::close_code;
+  options.max_connections = 1;
+  options.close_timeout = std::chrono::milliseconds(200);
+  Components components;
+  components.protocols = {std::make_shared<JsonProtocol>(), std::make_shared<FewCodes>()};
+  const auto manager = make_connection_manager(
+      options, std::make_shared<StaticTokenAuthenticator>(StaticTokenAuthenticator::Tokens{{"ann-secret", {"ann", "", {}, {}}}}),
+      std::make_shared<AllowAll>(), components);
+  muster::websocketpp::Server server(manager, {});
+  server.start();
+  std::string head;
+  const auto refused = [&](const std::string& offered) {
+    RawClient client(server.port());
+    client.send(RawClient::upgrade_request("Sec-WebSocket-Protocol: " + offered + "\r\n"));
+    REQUIRE(status(client, &head) == 101);
+    std::uint16_t code = 0;
+    REQUIRE(wait_for([&] {
+      client.pump();
+      const auto frame = client.take_frame();
+      if (frame) code = frame->code();
+      return frame || client.ended();
+    }));
+    client.send(test::close_frame(code));
+    REQUIRE(wait_for([&] {
+      client.pump();
+      return client.ended() && manager->metrics().reserved <= manager->connection_count();
+    }));
+    return code;
+  };
+  const auto names = [&head](const std::string& subprotocol) {
+    return head.find("Sec-WebSocket-Protocol: " + subprotocol + "\r\n") != std::string::npos;
+  };
+  CHECK(refused("muster.v1.json, bearer, guess") == 4002);
+  CHECK(names("muster.v1.json"));
+  CHECK(refused("few.v1.json, bearer, guess") == 1008);
+  CHECK(names("few.v1.json"));
+  CHECK(refused("bearer, guess") == 4002);
+  CHECK(names("bearer"));
+  const auto ann = connect(server.port(), "ann");  // the only place
+  CHECK(refused("few.v1.json, bearer, ann-secret") == 1013);
+  CHECK(names("few.v1.json"));
+}
+
 TEST_CASE("who may not come in is told by a status", "[websocketpp][core]") {
   Options options;
   options.max_connections = 2;

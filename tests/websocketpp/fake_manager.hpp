@@ -61,6 +61,7 @@ class FakeManager final : public IConnectionManager, public std::enable_shared_f
     std::vector<CloseReason> failures;
     std::vector<CloseReason> closings;
     std::size_t writables = 0;
+    std::size_t fragments = 0;
     bool open = false;
     OpenDone done;
     std::uint64_t opening = 0;
@@ -161,6 +162,10 @@ class FakeManager final : public IConnectionManager, public std::enable_shared_f
   }
   void received(Connection& connection, FrameKind kind, std::string_view bytes) override {
     const auto i = static_cast<std::size_t>(connection.id().value() - 1);
+    if (kind == FrameKind::continuation) {
+      with([&](auto& seen) { ++seen[i]->fragments; });
+      return;
+    }
     with([&](auto& seen) { seen[i]->messages.emplace_back(kind, std::string(bytes)); });
     if (on_received) on_received(connection, kind, bytes);
     if (echo && (kind == FrameKind::text || kind == FrameKind::binary)) {
@@ -237,9 +242,7 @@ class FakeManager final : public IConnectionManager, public std::enable_shared_f
   [[nodiscard]] Metrics metrics() const override { return {}; }
   void explain(ConnectionId, Function<void(std::optional<Explanation>)> done) override { done(std::nullopt); }
   std::size_t send(ConnectionId, const Payload&) override { return 0; }
-  [[nodiscard]] Result<std::size_t> send_to_user(const UserKey&, const Payload&, const Delivery&) override {
-    return std::size_t{0};
-  }
+  std::size_t send_to_user(const UserKey&, const Payload&, const Delivery&, QueuedDone) override { return 0; }
   std::size_t send_to_user(const UserKey&, const Payload&) override { return 0; }
   std::size_t send_to_users(const std::vector<UserKey>&, const Payload&) override { return 0; }
   std::size_t send_to_tenant(std::string_view, const Payload&) override { return 0; }
@@ -249,9 +252,10 @@ class FakeManager final : public IConnectionManager, public std::enable_shared_f
   bool kick(ConnectionId, std::string, bool) override { return false; }
   void close_all(CloseReason, std::string, Function<void(std::size_t)> done) override { done(0); }
   void sweep_now(Function<void(std::size_t)> done) override { done(0); }
-  void drain(std::chrono::milliseconds, std::chrono::milliseconds, Function<void(Result<std::size_t>)> done) override {
-    done(Error{errc::not_supported, "There is nothing to drain here", {}});
-  }
+  std::size_t revoke(const UserKey&) override { return 0; }
+  std::size_t revoke(ConnectionId) override { return 0; }
+  std::size_t revoke_tenant(std::string_view) override { return 0; }
+  void drain(std::chrono::milliseconds, std::chrono::milliseconds, Function<void(Drained)> done) override { done({}); }
 
  private:
   void finish(Seen& seen, OpenDone done, Decision decision) {

@@ -59,6 +59,7 @@ TEST_CASE("fragments are one message, and control frames may come between them",
   CHECK(f.until([&] { return f.manager->messages() == 2; }));
   CHECK(f.manager->message(0) == "ping");
   CHECK(f.manager->message(1) == "one two three");
+  CHECK(f.seen()->fragments == 3);  // what ended no message is told, so that it counts as a frame
   f.settle();
   CHECK(client.in.empty());  // pongs are the core's
 }

@@ -150,6 +150,7 @@ TEST_CASE("a certificate or key that cannot be used is named", "[websocketpp][tl
   options = with(certificate);
   options.tls_key_file = other.key_file;
   CHECK(message(options).find(other.key_file) != std::string::npos);
+  CHECK(message(options).find("does not belong to certificate " + certificate.certificate_file) != std::string::npos);
   options = with(certificate);
   options.tls_key_file.clear();
   CHECK(message(options).find("tls_key_file") != std::string::npos);

@@ -8,11 +8,15 @@
 #if defined(USES_websocketpp) || defined(USES_websocketpp_header_only)
 #include <muster/transports/websocketpp.hpp>
 #endif
+#if defined(USES_jwt) || defined(USES_jwt_header_only)
+#include <muster/auth/jwt_authenticator.hpp>
+#endif
 
 #include <iostream>
 #include <string>
 
-#if defined(USES_header_only) || defined(USES_json_header_only) || defined(USES_websocketpp_header_only)
+#if defined(USES_header_only) || defined(USES_json_header_only) || defined(USES_websocketpp_header_only) || \
+    defined(USES_jwt_header_only)
 #ifdef MUSTER_COMPILED
 #error "a header-only target must not define MUSTER_COMPILED"
 #endif
@@ -41,6 +45,10 @@ int main(int argc, char** argv) {
 #endif
 #if defined(USES_websocketpp) || defined(USES_websocketpp_header_only)
   std::cout << " websocketpp " << sizeof(muster::websocketpp::ServerOptions);
+#endif
+#if defined(USES_jwt) || defined(USES_jwt_header_only)
+  const muster::JwtAuthenticator jwt({{{muster::JwtAlgorithm::HS256, std::string(32, 'k')}}});
+  std::cout << " jwt";
 #endif
   std::cout << "\n";
 }

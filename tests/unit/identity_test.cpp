@@ -1,0 +1,189 @@
+// Credentials that end, are renewed, are revoked.
+#include "support/checked_sim.hpp"
+
+namespace muster::test {
+namespace {
+
+/// "ann 60": ann, for 60 s from now.
+Options no_heartbeat() {
+  Options options;
+  options.heartbeat = 0s;
+  return options;
+}
+void expiring(Sim& sim) {
+  sim.authenticator->decide = [&sim](const Credentials& credentials) -> Authentication {
+    const auto space = credentials.token.find(' ');
+    if (space == std::string::npos) return ScriptedAuthenticator::judge(credentials.token);
+    auto who = ScriptedAuthenticator::judge(credentials.token.substr(0, space));
+    if (who) {
+      who.value().expires_at =
+          sim.schedule.executors[0]->wall_now() + std::chrono::seconds(std::stoi(credentials.token.substr(space)));
+    }
+    return who;
+  };
+}
+
+TEST_CASE("reauth_required comes reauth_lead before the expiry, the close reauth_grace after it", "[identity]") {
+  CheckedSim sim(no_heartbeat());
+  expiring(sim);
+  const auto ann = sim.connect("ann", Dial().with("ann 60"));
+  sim.advance(29s);
+  CHECK(ann.count("reauth_required") == 0);
+  sim.advance(2s);
+  REQUIRE(ann.count("reauth_required") == 1);
+  CHECK(ann.last("reauth_required")->number("grace_ms") == 30'000);
+  CHECK(ann.last("reauth_required")->number("expires_at") > 0);
+  sim.advance(58s);  // 89 s
+  CHECK(ann.is_open());
+  sim.advance(2s);
+  CHECK(ann.close_code() == 4001);
+  CHECK(ann.count("reauth_required") == 1);
+}
+
+TEST_CASE("a token shorter than the lead is warned about at once", "[identity]") {
+  CheckedSim sim(no_heartbeat());
+  expiring(sim);
+  const auto ann = sim.connect("ann", Dial().with("ann 10"));
+  sim.advance(10ms);
+  CHECK(ann.count("reauth_required") == 1);
+  CHECK(ann.is_open());
+}
+
+TEST_CASE("a fresh token of the same user is authorised for every room, then swapped in", "[identity]") {
+  CheckedSim sim(no_heartbeat());
+  expiring(sim);
+  const auto ann = sim.connect("ann", Dial().with("ann 60"));
+  ann.join("a").join("b");
+  sim.advance(40s);
+  std::vector<std::string> asked;
+  sim.authorizer->decide = [&](const Access& access) {
+    if (access.action == Action::join) asked.push_back(access.target);
+    return Permission::allow();
+  };
+  ann.authenticate("ann 1000");
+  sim.run();
+  REQUIRE(ann.count("auth_result") == 1);
+  CHECK(ann.last("auth_result")->value("authenticated") == "true");
+  CHECK(ann.count("connection_ack") == 1);  // only on first success
+  std::sort(asked.begin(), asked.end());
+  CHECK(asked == Texts{"a", "b"});
+  sim.advance(900s);
+  CHECK(ann.is_open());
+  CHECK(ann.count("reauth_required") == 1);
+  sim.advance(90s);
+  CHECK(ann.count("reauth_required") == 2);
+}
+
+TEST_CASE("whole or nothing: one room refused, and the old credentials stay", "[identity]") {
+  CheckedSim sim(no_heartbeat());
+  expiring(sim);
+  const auto ann = sim.connect("ann", Dial().with("ann 60"));
+  ann.join("a").join("b");
+  sim.run();
+  sim.authorizer->decide = [](const Access& access) {
+    return access.target == "a" ? Permission::deny() : Permission::allow();
+  };
+  ann.authenticate("ann 1000");
+  sim.run();
+  CHECK(ann.error() == "permission_denied");
+  CHECK(ann.count("auth_result") == 0);
+  CHECK(ann.is_open());
+  CHECK(sim.manager().find(ann.id())->rooms.size() == 2);
+  sim.advance(91s);
+  CHECK(ann.close_code() == 4001);  // the old expiry
+}
+
+TEST_CASE("credentials of another user close 4002, bad ones too, unavailable ones do not", "[identity]") {
+  CheckedSim sim;
+  const auto ann = sim.connect("ann");
+  const auto bob = sim.connect("bob");
+  const auto cat = sim.connect("cat");
+  const auto dan = sim.connect("dan");
+  ann.authenticate("eve");
+  bob.authenticate("bad");
+  dan.authenticate("dan@other");
+  sim.run();
+  for (const auto& client : {ann, bob, dan}) {
+    CHECK(client.last("auth_result")->value("authenticated") == "false");
+    CHECK(client.close_code() == 4002);
+  }
+  sim.authenticator->answer = Answer::unavailable();
+  cat.authenticate("cat");
+  sim.run();
+  CHECK(cat.error() == "unavailable");
+  CHECK(cat.is_open());
+}
+
+TEST_CASE("roles of the new credentials count from then on", "[identity]") {
+  CheckedSim sim;
+  sim.authenticator->decide = [](const Credentials& credentials) {
+    return accept(Identity{"ann", "", {credentials.token}, {}});
+  };
+  sim.authorizer->decide = [](const Access& access) {
+    return access.identity->roles.at(0) == "writer" || access.action == Action::join ? Permission::allow()
+                                                                                     : Permission::deny();
+  };
+  const auto ann = sim.connect("ann", Dial().with("reader"));
+  ann.join("r").publish("r", "1");
+  sim.run();
+  CHECK(ann.error() == "permission_denied");
+  ann.authenticate("writer").publish("r", "2");
+  sim.run();
+  CHECK(ann.reply()->type() == "ack");
+  CHECK(sim.manager().find(ann.id())->roles == Texts{"writer"});
+}
+
+TEST_CASE("revoke closes 4003 by user, tenant and connection, and no session comes back", "[identity]") {
+  CheckedSim sim;
+  const auto ann = sim.connect("ann", Dial().of("acme"));
+  const auto tablet = sim.connect("ann", Dial().of("acme"));
+  const auto bob = sim.connect("bob", Dial().of("acme"));
+  const auto cat = sim.connect("cat", Dial().of("ajax"));
+  const auto dan = sim.connect("dan", Dial().of("ajax"));
+  const auto gone = sim.connect("ann", Dial().of("acme"));
+  for (const auto& client : {ann, bob, gone}) client.join("r");
+  sim.advance(1s);
+  gone.hang_up(CloseReason::lost);
+  sim.run();
+  CHECK(bob.members("r") == Texts{"ann", "ann", "bob"});
+  CHECK(sim.manager().revoke(UserKey{"acme", "ann"}) == 2);
+  sim.advance(1s);
+  CHECK(ann.close_code() == 4003);
+  CHECK(tablet.close_code() == 4003);
+  CHECK(bob.members("r") == Texts{"bob"});  // the one in its grace as well
+  const auto again = sim.connect("ann", Dial().of("acme"));
+  again.resume_session(gone, {"r"});
+  sim.run();
+  CHECK(again.error() == "resume_failed");
+  CHECK(sim.manager().revoke(cat.id()) == 1);
+  CHECK(sim.manager().revoke_tenant("acme") == 2);
+  CHECK(sim.manager().revoke(UserKey{"acme", "nobody"}) == 0);
+  sim.run();
+  CHECK(cat.close_code() == 4003);
+  CHECK(bob.close_code() == 4003);
+  CHECK(dan.is_open());
+}
+
+TEST_CASE("revoke of a connection that was lost ends its grace, and its session", "[identity]") {
+  CheckedSim sim;
+  const auto bob = sim.connect("bob");
+  const auto ann = sim.connect("ann");
+  const auto laptop = sim.connect("ann");
+  for (const auto& client : {bob, ann, laptop}) client.join("r");
+  sim.advance(1s);
+  for (const auto& client : {ann, laptop}) client.hang_up(CloseReason::lost);
+  sim.run();
+  CHECK(sim.manager().revoke(ann.id()) == 0);  // there is no connection to close
+  sim.advance(1s);
+  CHECK(bob.members("r") == Texts{"ann", "bob"});
+  const auto again = sim.connect("ann");
+  again.resume_session(ann, {"r"});
+  sim.run();
+  CHECK(again.error() == "resume_failed");
+  again.resume_session(laptop, {"r"});  // the other session is as good as before
+  sim.run();
+  CHECK(again.resumed("r") == "recovered");
+}
+
+}  // namespace
+}  // namespace muster::test

@@ -1,0 +1,506 @@
+// JwtAuthenticator: whose tokens it takes, what it takes from them, and how it says no.
+#include <unistd.h>
+
+#include <atomic>
+#include <fstream>
+#include <stdexcept>
+#include <thread>
+
+#include "contract/authenticator_contract.hpp"
+#include "support/catch.hpp"
+#include "support/jwt_signer.hpp"
+
+using namespace muster;
+using namespace std::chrono_literals;
+using test::JwtSigner;
+
+namespace {
+
+const std::string secret(32, 's');
+const auto hs = JwtSigner::hs256(secret);
+const JwtSigner& rs() {
+  static const auto signer = JwtSigner::rs256();
+  return signer;
+}
+const JwtSigner& es() {
+  static const auto signer = JwtSigner::es256();
+  return signer;
+}
+
+/// 1000 seconds after 1970, unless a test says otherwise.
+struct Clock {
+  std::shared_ptr<std::atomic<std::int64_t>> now = std::make_shared<std::atomic<std::int64_t>>(1'000'000);
+  WallTime operator()() const { return WallTime(std::chrono::milliseconds(now->load())); }
+};
+
+JwtOptions options(std::vector<JwtKey> keys) {
+  JwtOptions made{std::move(keys)};
+  made.clock = Clock();
+  return made;
+}
+
+Authentication ask(JwtAuthenticator& authenticator, const std::string& token) {
+  test::Question<Authentication> question;
+  Credentials credentials;
+  credentials.token = token;
+  authenticator.authenticate(credentials, question.reply());
+  REQUIRE(question.answers() == 1);
+  return question.answer();
+}
+Authentication ask(const JwtOptions& asked, const std::string& token) {
+  JwtAuthenticator authenticator(asked);
+  return ask(authenticator, token);
+}
+/// Why not; empty: it is let in.
+std::string refusal(const JwtOptions& asked, const std::string& token) {
+  const auto answer = ask(asked, token);
+  if (answer) return {};
+  CHECK(answer.error().code == errc::auth_failed);
+  return answer.error().message;
+}
+std::string refusal(const std::string& claims) { return refusal(options({hs.key()}), hs.sign(claims)); }
+
+std::string problem(const JwtOptions& wrong) {
+  try {
+    const JwtAuthenticator authenticator(wrong);
+  } catch (const std::invalid_argument& error) {
+    return error.what();
+  }
+  return {};
+}
+
+const std::string ann = R"({"sub":"ann","exp":2000})";
+const std::string not_valid = "The token is not valid";
+
+class Jwt : public test::AuthenticatorFixture {
+ public:
+  Authenticator& seam() override { return authenticator_; }
+  std::vector<Known> accepted(ConnectionId) const override {
+    const auto end = WallTime(2000s);
+    return {{es().sign_as("e", ann), {"ann", "", {}, end}},
+            {hs.sign_as("h", R"({"sub":"bob","tenant":"acme","roles":["a","b"],"exp":2000})"),
+             {"bob", "acme", {"a", "b"}, end}}};
+  }
+  std::vector<std::string> refused() const override {
+    return {"x", "a.b.c", hs.sign_as("e", ann), hs.sign_as("h", R"({"sub":"ann","exp":999})"), es().sign(ann)};
+  }
+
+ private:
+  JwtAuthenticator authenticator_{options({es().key("e"), hs.key("h")})};
+};
+
+class TemporaryFile {
+ public:
+  explicit TemporaryFile(const std::string& text) {
+    std::string name = (std::filesystem::temp_directory_path() / "muster-jwt-XXXXXX").string();
+    const int descriptor = ::mkstemp(name.data());
+    REQUIRE(descriptor >= 0);
+    ::close(descriptor);
+    path = name;
+    std::ofstream(path, std::ios::binary) << text;
+  }
+  ~TemporaryFile() {
+    std::error_code ignored;
+    std::filesystem::remove(path, ignored);
+  }
+  TemporaryFile(const TemporaryFile&) = delete;
+  TemporaryFile& operator=(const TemporaryFile&) = delete;
+  std::filesystem::path path;
+};
+
+}  // namespace
+
+TEST_CASE("JwtAuthenticator is an authenticator", "[contract][authenticator][jwt]") {
+  test::authenticator_contract([] { return std::make_unique<Jwt>(); });
+}
+
+TEST_CASE("tokens of HS256, RS256 and ES256 are let in by their key", "[jwt]") {
+  for (const JwtSigner& signer : {hs, rs(), es()}) {
+    const auto answer = ask(options({signer.key()}), signer.sign(ann));
+    REQUIRE(answer);
+    CHECK(answer.value().user == "ann");
+    CHECK(answer.value().tenant.empty());
+    CHECK(answer.value().roles.empty());
+    CHECK(answer.value().expires_at == WallTime(2000s));
+  }
+}
+
+TEST_CASE("the tokens that RFC 7515 gives as examples are let in", "[jwt]") {
+  const std::string claims =
+      "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
+  // A.1. The key is given there in base64url.
+  const std::string key =
+      "\x03\x23\x35\x4b\x2b\x0f\xa5\xbc\x83\x7e\x06\x65\x77\x7b\xa6\x8f\x5a\xb3\x28\xe6\xf0\x54\xc9\x28\xa9\x0f\x84\xb2"
+      "\xd2\x50\x2e\xbf\xd3\xfb\x5a\x92\xd2\x06\x47\xef\x96\x8a\xb4\xc3\x77\x62\x3d\x22\x3d\x2e\x21\x72\x05\x2e\x4f\x08"
+      "\xc0\xcd\x9a\xf5\x67\xd0\x80\xa3";
+  auto asked = options({{JwtAlgorithm::HS256, key}});
+  asked.user_claim = "iss";
+  const std::string with_hmac = "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9." + claims +
+                                ".dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+  CHECK(refusal(asked, with_hmac).empty());
+  CHECK(refusal(asked, "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9." + claims +
+                           ".dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXl") == not_valid);
+  // A.3.
+  asked.keys = {{JwtAlgorithm::ES256,
+                 "-----BEGIN PUBLIC KEY-----\n"
+                 "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEf83OJ3D2xF1Bg8vub9tLe1gHMzV7\n"
+                 "6e8Tus9uPHvRVEXH8UTNG72bfocs3+257rn0s2ldbqkLJK2KRiMohYjlrQ==\n"
+                 "-----END PUBLIC KEY-----\n"}};
+  CHECK(refusal(asked, "eyJhbGciOiJFUzI1NiJ9." + claims +
+                           ".DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q")
+            .empty());
+}
+
+TEST_CASE("an unsigned token is refused, whatever key there is", "[jwt]") {
+  for (const JwtSigner& signer : {hs, rs(), es()}) {
+    for (const char* none : {"none", "None", "NONE", ""}) {
+      const std::string header = std::string(R"({"alg":")") + none + R"("})";
+      const std::string text = test::base64url(header) + "." + test::base64url(ann) + ".";
+      CHECK(refusal(options({signer.key()}), text) == not_valid);
+      CHECK(refusal(options({signer.key()}), signer.sign(header, ann)) == not_valid);
+    }
+    CHECK(refusal(options({signer.key()}), signer.sign("{}", ann)) == not_valid);
+    CHECK(refusal(options({signer.key()}), signer.sign(R"({"alg":null})", ann)) == not_valid);
+  }
+}
+
+TEST_CASE("a token that names another algorithm than its key's is refused", "[jwt]") {
+  // The attack: the public key, which everyone has, taken for the secret of an HMAC.
+  for (const JwtSigner& signer : {rs(), es()}) {
+    const auto forger = JwtSigner::hs256(signer.public_key());
+    CHECK(refusal(options({signer.key()}), forger.sign(ann)) == not_valid);
+    CHECK(refusal(options({signer.key("a")}), forger.sign_as("a", ann)) == not_valid);
+  }
+  // Good signatures under a wrong name, and the right name in another spelling.
+  CHECK(refusal(options({rs().key()}), rs().sign(R"({"alg":"RS512"})", ann)) == not_valid);
+  CHECK(refusal(options({hs.key()}), hs.sign(R"({"alg":"HS512"})", ann)) == not_valid);
+  CHECK(refusal(options({hs.key()}), hs.sign(R"({"alg":"hs256"})", ann)) == not_valid);
+  CHECK(refusal(options({hs.key()}), hs.sign(R"({"alg":"RS256","alg":"HS256"})", ann)).empty());
+  CHECK(refusal(options({hs.key()}), hs.sign(R"({"alg":"HS256","alg":"RS256"})", ann)) == not_valid);
+}
+
+TEST_CASE("a header that asks for what is not known here is refused", "[jwt]") {
+  CHECK(refusal(options({hs.key()}), hs.sign(R"({"alg":"HS256","crit":["b64"],"b64":false})", ann)) == not_valid);
+  CHECK(refusal(options({hs.key()}), hs.sign(R"({"alg":"HS256","kid":7})", ann)) == not_valid);
+  CHECK(refusal(options({hs.key()}), hs.sign(R"(["HS256"])", ann)) == not_valid);
+  CHECK(refusal(options({hs.key()}), hs.sign("HS256", ann)) == not_valid);
+}
+
+TEST_CASE("a token may say that it is a JWT, and nothing else", "[jwt]") {
+  const auto typed = [](const std::string& type) {
+    return refusal(options({hs.key()}), hs.sign(R"({"alg":"HS256","typ":")" + type + "\"}", ann));
+  };
+  CHECK(typed("JWT").empty());
+  CHECK(typed("jwt").empty());
+  for (const char* other : {"logout+jwt", "at+jwt", ""}) CHECK(typed(other) == not_valid);
+}
+
+TEST_CASE("a token that was changed after it was signed is refused", "[jwt]") {
+  for (const JwtSigner& signer : {hs, rs(), es()}) {
+    const std::string token = signer.sign(ann);
+    JwtAuthenticator authenticator(options({signer.key()}));
+    REQUIRE(ask(authenticator, token));
+    // Every character counts, but for bits of the last ones of a part that carry nothing.
+    for (std::size_t at = 0; at + 1 < token.size(); at += 3) {
+      std::string changed = token;
+      changed[at] = changed[at] == 'A' ? 'B' : 'A';
+      INFO(to_string(signer.key().algorithm) << " changed at " << at);
+      if (token[at + 1] != '.') CHECK_FALSE(ask(authenticator, changed));
+    }
+    for (std::size_t size = 0; size < token.size(); size += 5) {
+      CHECK_FALSE(ask(authenticator, token.substr(0, size)));
+    }
+    for (const auto& spelling : {token + "=", token + " ", " " + token, token + ".", token + ".x", "." + token,
+                                 token + "!", token + std::string(1, '\0'), token + "\n"}) {
+      CHECK_FALSE(ask(authenticator, spelling));
+    }
+  }
+  CHECK(refusal(options({hs.key()}), JwtSigner::hs256(std::string(32, 't')).sign(ann)) == not_valid);
+  CHECK(refusal(options({rs().key()}), es().sign(R"({"alg":"RS256"})", ann)) == not_valid);
+  CHECK(refusal(options({es().key()}), JwtSigner::es256().sign(ann)) == not_valid);
+  CHECK(refusal(options({es().key()}), JwtSigner::es256("P-384").sign(ann)) == not_valid);
+}
+
+TEST_CASE("a signature of zeros is refused", "[jwt]") {  // CVE-2022-21449, elsewhere
+  const std::string text = test::base64url(R"({"alg":"ES256"})") + "." + test::base64url(ann) + ".";
+  CHECK(refusal(options({es().key()}), text + test::base64url(std::string(64, '\0'))) == not_valid);
+}
+
+TEST_CASE("a token is good until exp and from nbf on, and the leeway moves both", "[jwt]") {
+  const Clock clock;
+  auto asked = options({hs.key()});
+  asked.clock = clock;
+  const std::string token = hs.sign(R"({"sub":"ann","nbf":1000,"exp":2000})");
+  const auto at = [&](std::int64_t now_ms, std::chrono::milliseconds leeway) {
+    *clock.now = now_ms;
+    asked.leeway = leeway;
+    return refusal(asked, token);
+  };
+  CHECK(at(999'999, 0s) == "The token is not valid yet");
+  CHECK(at(1'000'000, 0s).empty());
+  CHECK(at(1'999'999, 0s).empty());
+  CHECK(at(2'000'000, 0s) == "The token has expired");
+  CHECK(at(989'999, 10s) == "The token is not valid yet");
+  CHECK(at(990'000, 10s).empty());
+  CHECK(at(2'009'999, 10s).empty());
+  CHECK(at(2'010'000, 10s) == "The token has expired");
+
+  *clock.now = 2'005'000;
+  const auto late = ask(asked, token);
+  REQUIRE(late);
+  CHECK(late.value().expires_at == WallTime(2010s));  // not in the past: the core would refuse it
+}
+
+TEST_CASE("times may have a fraction, and may be far away", "[jwt]") {
+  CHECK(refusal(R"({"sub":"ann","exp":1000.5})").empty());
+  CHECK(refusal(R"({"sub":"ann","exp":999.5})") == "The token has expired");
+  CHECK(refusal(R"({"sub":"ann","exp":1e300})").empty());
+  CHECK(refusal(R"({"sub":"ann","exp":9223372036854775807})").empty());
+  CHECK(refusal(R"({"sub":"ann","exp":-9223372036854775808})") == "The token has expired");
+  CHECK(refusal(R"({"sub":"ann","exp":0})") == "The token has expired");
+  CHECK(refusal(R"({"sub":"ann","exp":2000,"nbf":-1})").empty());
+  CHECK(refusal(R"({"sub":"ann","exp":2000,"nbf":9223372036854775807})") == "The token is not valid yet");
+  for (const char* wrong : {"\"2000\"", "null", "true", "[2000]", "{}"}) {
+    CHECK(refusal(std::string(R"({"sub":"ann","exp":)") + wrong + "}") == "The token's \"exp\" is not a number");
+    CHECK(refusal(std::string(R"({"sub":"ann","exp":2000,"nbf":)") + wrong + "}") ==
+          "The token's \"nbf\" is not a number");
+  }
+}
+
+TEST_CASE("a token that never expires is refused unless that is allowed", "[jwt]") {
+  CHECK(refusal(R"({"sub":"ann"})") == "The token has no \"exp\": it would never expire");
+  auto asked = options({hs.key()});
+  asked.allow_without_expiry = true;
+  const auto answer = ask(asked, hs.sign(R"({"sub":"ann"})"));
+  REQUIRE(answer);
+  CHECK_FALSE(answer.value().expires_at);
+  CHECK(refusal(asked, hs.sign(R"({"sub":"ann","exp":1})")) == "The token has expired");
+}
+
+TEST_CASE("the issuer must be the one that is expected", "[jwt]") {
+  auto asked = options({hs.key()});
+  CHECK(refusal(asked, hs.sign(R"({"sub":"ann","exp":2000,"iss":"anyone"})")).empty());
+  asked.issuer = "https://id.example";
+  CHECK(refusal(asked, hs.sign(R"({"sub":"ann","exp":2000,"iss":"https://id.example"})")).empty());
+  for (const char* iss : {"", R"(,"iss":"https://id.example/")", R"(,"iss":["https://id.example"])", R"(,"iss":7)"}) {
+    CHECK(refusal(asked, hs.sign(std::string(R"({"sub":"ann","exp":2000)") + iss + "}")) ==
+          "The token is from another issuer");
+  }
+}
+
+TEST_CASE("the audience must be or contain us, and without a name we are nobody's audience", "[jwt]") {
+  const auto token = [](const std::string& aud) { return hs.sign(R"({"sub":"ann","exp":2000)" + aud + "}"); };
+  const std::string other = "The token is for another audience";
+  auto asked = options({hs.key()});
+  CHECK(refusal(asked, token("")).empty());
+  CHECK(refusal(asked, token(R"(,"aud":"chat")")) == other);
+  CHECK(refusal(asked, token(R"(,"aud":"")")) == other);
+  asked.audience = "chat";
+  CHECK(refusal(asked, token(R"(,"aud":"chat")")).empty());
+  CHECK(refusal(asked, token(R"(,"aud":["mail","chat"])")).empty());
+  for (const char* aud : {"", R"(,"aud":"chats")", R"(,"aud":[])", R"(,"aud":["mail"])", R"(,"aud":[["chat"]])",
+                          R"(,"aud":{"chat":1})", R"(,"aud":null)"}) {
+    CHECK(refusal(asked, token(aud)) == other);
+  }
+}
+
+TEST_CASE("claims of any name say user, tenant and roles", "[jwt]") {
+  auto asked = options({hs.key()});
+  asked.user_claim = "email";
+  asked.tenant_claim = "https://example.com/org";
+  asked.roles_claim = "scope";
+  const auto answer = ask(asked, hs.sign(R"({"sub":"7","email":"ann@example.com","https://example.com/org":"acme",
+      "scope":" read  write ","roles":["admin"],"tenant":"other","exp":2000})"));
+  REQUIRE(answer);
+  CHECK(answer.value().user == "ann@example.com");
+  CHECK(answer.value().tenant == "acme");
+  CHECK(answer.value().roles == std::vector<std::string>{"read", "write"});
+
+  asked.tenant_claim.clear();
+  asked.roles_claim.clear();
+  const auto plain = ask(asked, hs.sign(R"({"email":"ann","tenant":"acme","roles":["admin"],"":"x","exp":2000})"));
+  REQUIRE(plain);
+  CHECK(plain.value().tenant.empty());
+  CHECK(plain.value().roles.empty());
+}
+
+TEST_CASE("claims that are not what they must be are refused by name", "[jwt]") {
+  const std::string nobody = "The token names no user: \"sub\" must be a string";
+  for (const char* claims : {R"({"exp":2000})", R"({"sub":"","exp":2000})", R"({"sub":7,"exp":2000})",
+                             R"({"sub":null,"exp":2000})", R"({"sub":["ann"],"exp":2000})"}) {
+    CHECK(refusal(claims) == nobody);
+  }
+  CHECK(refusal(R"({"sub":"ann","exp":2000,"tenant":7})") == "The token's \"tenant\" is not a string");
+  for (const char* roles : {"7", "[7]", "[\"a\",null]", "{}", "null", "[[\"a\"]]"}) {
+    CHECK(refusal(std::string(R"({"sub":"ann","exp":2000,"roles":)") + roles + "}") ==
+          "The token's \"roles\" is not an array of strings, nor a string");
+  }
+  for (const char* claims : {"[]", "7", "ann", R"({"sub":"ann","exp":2000)", R"({"sub":"a\u0000b","exp":2000})",
+                             "{\"sub\":\"\xff\",\"exp\":2000}"}) {
+    CHECK_FALSE(refusal(claims).empty());
+  }
+  CHECK(refusal(std::string(3000, '[')) == not_valid);
+}
+
+TEST_CASE("roles may be none, and names may be in any script", "[jwt]") {
+  const auto answer = ask(options({hs.key()}), hs.sign("{\"sub\":\"b\xc3\xb6\\u0062\",\"roles\":[],\"exp\":2000}"));
+  REQUIRE(answer);
+  CHECK(answer.value().user == "b\xc3\xb6" "b");
+  CHECK(answer.value().roles.empty());
+}
+
+TEST_CASE("nothing of a token's claims is told before its signature is good", "[jwt]") {
+  const auto forger = JwtSigner::hs256(std::string(32, 'f'));
+  for (const char* claims : {R"({"sub":"ann","exp":1})", R"({"sub":"ann"})", R"({"exp":2000})"}) {
+    CHECK(refusal(options({hs.key()}), forger.sign(claims)) == not_valid);
+  }
+}
+
+TEST_CASE("the kid chooses the key, and a token without one is tried only when there is one key", "[jwt]") {
+  auto both = options({hs.key("h"), es().key("e")});
+  CHECK(refusal(both, hs.sign_as("h", ann)).empty());
+  CHECK(refusal(both, es().sign_as("e", ann)).empty());
+  CHECK(refusal(both, hs.sign_as("e", ann)) == not_valid);
+  CHECK(refusal(both, hs.sign_as("x", ann)) == not_valid);
+  CHECK(refusal(both, hs.sign_as("", ann)) == not_valid);
+  CHECK(refusal(both, hs.sign(ann)) == not_valid);
+
+  auto one = options({hs.key("h")});
+  CHECK(refusal(one, hs.sign(ann)).empty());
+  CHECK(refusal(one, hs.sign_as("h", ann)).empty());
+  CHECK(refusal(one, hs.sign_as("x", ann)) == not_valid);
+
+  auto unnamed = options({hs.key()});
+  CHECK(refusal(unnamed, hs.sign_as("whatever", ann)).empty());
+}
+
+TEST_CASE("keys are replaced at run time, and an old one is good while it is listed", "[jwt]") {
+  const auto next = JwtSigner::es256();
+  JwtAuthenticator authenticator(options({es().key("old")}));
+  const std::string old_token = es().sign_as("old", ann);
+  const std::string new_token = next.sign_as("new", ann);
+  CHECK(ask(authenticator, old_token));
+  CHECK_FALSE(ask(authenticator, new_token));
+  REQUIRE_FALSE(authenticator.set_keys({es().key("old"), next.key("new")}));
+  CHECK(ask(authenticator, old_token));
+  CHECK(ask(authenticator, new_token));
+  REQUIRE_FALSE(authenticator.set_keys({next.key("new")}));
+  CHECK_FALSE(ask(authenticator, old_token));
+  CHECK(ask(authenticator, new_token));
+
+  const auto error = authenticator.set_keys({next.key("new"), {JwtAlgorithm::ES256, "no key", "bad"}});
+  REQUIRE(error);
+  CHECK(error->message.find("\"bad\"") != std::string::npos);
+  CHECK(authenticator.set_keys({}));
+  CHECK(ask(authenticator, new_token));
+}
+
+TEST_CASE("keys are replaced while threads check tokens, and no check meets half a set", "[jwt]") {
+  JwtAuthenticator authenticator(options({hs.key("h")}));
+  const std::string token = hs.sign_as("h", ann);
+  std::atomic<bool> done{false};
+  std::atomic<int> refused{0};
+  std::vector<std::thread> asking;
+  for (int i = 0; i < 2; ++i) {
+    asking.emplace_back([&] {
+      Credentials credentials;
+      credentials.token = token;
+      while (!done) {
+        authenticator.authenticate(credentials, Reply<Authentication>([&](const Authentication& answer) {
+                                     if (!answer) ++refused;
+                                   }));
+      }
+    });
+  }
+  bool replaced = true;
+  for (int i = 0; i < 200; ++i) {
+    replaced = replaced && !authenticator.set_keys(i % 2 == 0 ? std::vector{hs.key("h"), es().key("e")}
+                                                              : std::vector{hs.key("h")});
+  }
+  done = true;
+  for (auto& thread : asking) thread.join();
+  CHECK(replaced);
+  CHECK(refused == 0);
+}
+
+TEST_CASE("a token is bounded in size", "[jwt]") {
+  auto asked = options({hs.key()});
+  const std::string token = hs.sign(ann);
+  asked.max_token_bytes = token.size();
+  CHECK(refusal(asked, token).empty());
+  asked.max_token_bytes = token.size() - 1;
+  CHECK(refusal(asked, token) == "The token is too long");
+  CHECK(refusal(options({hs.key()}), std::string(10'000'000, 'x')) == "The token is too long");
+}
+
+TEST_CASE("keys and options that cannot be right are refused at once, by name", "[jwt]") {
+  const auto of = [](std::vector<JwtKey> keys) { return problem(options(std::move(keys))); };
+  CHECK(of({}) == "JwtAuthenticator: there are no keys");
+  CHECK(of({{JwtAlgorithm::HS256, ""}}) == "JwtAuthenticator: the HS256 key has 0 bytes; HS256 needs 32");
+  CHECK(of({{JwtAlgorithm::HS256, std::string(31, 's'), "a"}}) ==
+        "JwtAuthenticator: the HS256 key \"a\" has 31 bytes; HS256 needs 32");
+  CHECK(of({{JwtAlgorithm::HS256, rs().public_key()}}) ==
+        "JwtAuthenticator: the HS256 key is a PEM file; HS256 needs a secret that nobody else knows");
+  CHECK(of({hs.key("a"), es().key("a")}) == "JwtAuthenticator: the ES256 key \"a\" is not the only one with that id");
+  CHECK(of({hs.key("a"), es().key()}) ==
+        "JwtAuthenticator: the ES256 key has no id, which it needs because it is not the only one");
+  for (const char* pem : {"", "x", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"}) {
+    CHECK(of({{JwtAlgorithm::RS256, pem, "r"}}) ==
+          "JwtAuthenticator: the RS256 key \"r\" is not a public key in PEM (\"-----BEGIN PUBLIC KEY-----\")");
+  }
+  CHECK(of({{JwtAlgorithm::RS256, es().public_key()}}) ==
+        "JwtAuthenticator: the RS256 key is not an RSA key, as RS256 needs");
+  CHECK(of({{JwtAlgorithm::ES256, rs().public_key()}}) ==
+        "JwtAuthenticator: the ES256 key is not a P-256 key, as ES256 needs");
+  CHECK(of({JwtSigner::es256("P-384").key()}) == "JwtAuthenticator: the ES256 key is not a P-256 key, as ES256 needs");
+  CHECK(of({JwtSigner::rs256(1024).key()}) == "JwtAuthenticator: the RS256 key has 1024 bits; RS256 needs 2048");
+
+  auto asked = options({hs.key()});
+  asked.user_claim.clear();
+  CHECK(problem(asked) == "JwtAuthenticator: user_claim is empty; the subject of a token is \"sub\"");
+  asked = options({hs.key()});
+  for (const std::chrono::milliseconds leeway : {-1ms, 86400001ms}) {
+    asked.leeway = leeway;
+    CHECK(problem(asked) == "JwtAuthenticator: leeway must be from 0 to 24 hours");
+  }
+  asked = options({hs.key()});
+  for (const std::size_t bytes : {std::size_t{0}, std::size_t{65537}}) {
+    asked.max_token_bytes = bytes;
+    CHECK(problem(asked) == "JwtAuthenticator: max_token_bytes must be from 1 to 65536");
+  }
+}
+
+TEST_CASE("a key is read from a file, and what is wrong names the file and not its content", "[jwt]") {
+  const TemporaryFile pem(es().public_key());
+  const auto read = read_jwt_key(JwtAlgorithm::ES256, pem.path, "2026");
+  REQUIRE(read);
+  CHECK(read.value().id == "2026");
+  CHECK(refusal(options({read.value()}), es().sign_as("2026", ann)).empty());
+
+  for (const char* end : {"", "\n", "\r\n"}) {
+    const TemporaryFile file(secret + end);
+    const auto read_secret = read_jwt_key(JwtAlgorithm::HS256, file.path);
+    REQUIRE(read_secret);
+    CHECK(read_secret.value().key == secret);
+  }
+
+  const TemporaryFile weak("hunter2\n");
+  const auto refused = read_jwt_key(JwtAlgorithm::HS256, weak.path);
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().message ==
+        "key file " + weak.path.string() + ": the HS256 key has 7 bytes; HS256 needs 32");
+  const TemporaryFile large(std::string(100'000, 'x'));
+  CHECK(read_jwt_key(JwtAlgorithm::HS256, large.path).error().message ==
+        "key file " + large.path.string() + ": it is too large for a key");
+  for (const auto& missing : {std::filesystem::path("/no/such/file"), std::filesystem::temp_directory_path()}) {
+    const auto answer = read_jwt_key(JwtAlgorithm::RS256, missing);
+    REQUIRE_FALSE(answer);
+    CHECK(answer.error().message == "key file " + missing.string() + ": it cannot be read");
+  }
+}
+
+TEST_CASE("without a clock of its own a program gets the system's", "[jwt]") {
+  JwtOptions asked{{hs.key()}};
+  CHECK(refusal(asked, hs.sign(ann)) == "The token has expired");
+  CHECK(refusal(asked, hs.sign(R"({"sub":"ann","exp":9000000000})")).empty());
+}

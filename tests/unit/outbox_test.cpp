@@ -1,0 +1,92 @@
+// The queue of one connection: what goes first, and how old its oldest byte is.
+#include "muster/detail/outbox.hpp"
+#include "support/catch.hpp"
+
+namespace muster::test {
+namespace {
+
+using namespace std::chrono_literals;
+using detail::BlockPtr;
+using detail::Outbox;
+
+/// Takes nothing at once; what it was given is in `batch`.
+class SlowPipe final : public Transport {
+ public:
+  WriteResult write(const Span* spans, std::size_t count) override {
+    batch.clear();
+    for (std::size_t i = 0; i < count; ++i) batch.append(spans[i].data, spans[i].size);
+    return WriteResult::pending;
+  }
+  void close(std::uint16_t, std::string_view) override {}
+  void abort() override {}
+  void pause_reading(bool) override {}
+  std::string batch;
+};
+
+struct Queue {
+  void add(std::string bytes, TimePoint::duration at) {
+    const auto block = BlockPtr::make();
+    block->bytes = std::move(bytes);
+    outbox.append(block, 0, block->bytes.size(), TimePoint(at));
+  }
+  std::string write() {
+    std::size_t written = 0;
+    (void)outbox.write(pipe, spans, written);
+    return pipe.batch;
+  }
+  [[nodiscard]] TimePoint::duration since() const { return outbox.waiting_since().time_since_epoch(); }
+  Outbox outbox;
+  SlowPipe pipe;
+  std::vector<Span> spans;
+};
+
+TEST_CASE("the age of the oldest unsent byte is that of the batch in flight, then of what is first behind it", "[outbox]") {
+  Queue queue;
+  const std::string piece(200 * 1024, 'x');
+  queue.add(piece, 1s);
+  queue.add(piece, 2s);
+  queue.add(piece, 3s);
+  queue.add(piece, 4s);
+  CHECK(queue.write().size() == 2 * piece.size());
+  CHECK(queue.since() == 1s);
+  queue.add(piece, 9s);
+  (void)queue.outbox.batch_done();
+  CHECK(queue.since() == 3s);  // a peer that reads steadily does not grow old, however long its queue
+  CHECK(queue.write().size() == 2 * piece.size());
+  CHECK(queue.since() == 3s);
+  (void)queue.outbox.batch_done();
+  CHECK(queue.since() == 9s);
+}
+
+TEST_CASE("control goes before data at the next frame boundary, and its age counts", "[outbox]") {
+  Queue queue;
+  queue.add("first", 1s);
+  CHECK(queue.write() == "first");
+  queue.add("data", 3s);
+  queue.outbox.append_control("ping", TimePoint(2s));
+  queue.outbox.set_pong("old pong", TimePoint(4s));
+  queue.outbox.set_pong("pong", TimePoint(5s));
+  CHECK(queue.outbox.unsent() == std::string("firstdatapingpong").size());
+  (void)queue.outbox.batch_done();
+  CHECK(queue.since() == 2s);
+  CHECK(queue.write() == "pingpongdata");
+  (void)queue.outbox.batch_done();
+  CHECK(queue.outbox.unsent() == 0);
+}
+
+TEST_CASE("discarding keeps what is in flight and nothing else", "[outbox]") {
+  Queue queue;
+  queue.add("first", 1s);
+  (void)queue.write();
+  queue.add("data", 2s);
+  queue.outbox.append_control("ping", TimePoint(2s));
+  queue.outbox.discard();
+  CHECK(queue.outbox.in_flight());
+  CHECK_FALSE(queue.outbox.has_queued());
+  CHECK(queue.outbox.unsent() == 5);
+  CHECK(queue.outbox.batch_done() == 5);
+  CHECK(queue.outbox.unsent() == 0);
+}
+
+}  // namespace
+}  // namespace muster::test

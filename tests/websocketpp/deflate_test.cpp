@@ -1,0 +1,241 @@
+// permessage-deflate: what is agreed, what is compressed, and what a hostile peer cannot make of it.
+#include <cstdio>
+
+#include "contract/wire_format_contract.hpp"
+#include "muster/impl/websocketpp/deflate.ipp"
+#include "websocketpp/deflating.hpp"
+#include "websocketpp/fixture.hpp"
+
+using namespace muster;
+using muster::websocketpp::detail::DeflateFormat;
+using muster::websocketpp::detail::Inflater;
+using test::deflated;
+using test::Fixture;
+using test::inflated;
+using test::masked_frame;
+using test::RawClient;
+
+namespace {
+
+constexpr std::uint8_t text_compressed = 0xc1;
+constexpr std::uint8_t binary_compressed = 0xc2;
+const std::string offer = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
+const std::string agreed = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+
+muster::websocketpp::ListenerOptions on(std::size_t min_bytes = 256) {
+  muster::websocketpp::ListenerOptions options;
+  options.deflate = true;
+  options.deflate_min_bytes = min_bytes;
+  return options;
+}
+
+std::string words(std::size_t size) {
+  std::string text;
+  for (int i = 0; text.size() < size; ++i) text += "{\"cursor\":{\"x\":" + std::to_string(i * 7 % 1000) + ",\"y\":" + std::to_string(i) + "}},";
+  return text.substr(0, size);
+}
+
+std::string noise(std::size_t size) {
+  std::string bytes;
+  for (std::uint32_t x = 7; bytes.size() < size;) bytes.push_back(static_cast<char>((x = x * 1664525U + 1013904223U) >> 24U));
+  return bytes;
+}
+
+}  // namespace
+
+TEST_CASE("DeflateFormat is a wire format", "[contract][wire_format][deflate]") {
+  const int bits = GENERATE(9, 12, 15);
+  test::wire_format_contract([&] { return std::make_shared<DeflateFormat>(bits, 256); },
+                             [&](const test::WireFrame& frame) {
+                               return (frame.first & 0x40U) != 0 ? inflated(frame.payload, bits) : frame.payload;
+                             });
+}
+
+TEST_CASE("WebSocketFormat is a wire format", "[contract][wire_format]") {
+  test::wire_format_contract([] { return std::make_shared<WebSocketFormat>(); }, [](const test::WireFrame& frame) {
+    CHECK((frame.first & 0x40U) == 0);
+    return frame.payload;
+  });
+}
+
+TEST_CASE("formats that may write other bytes have other keys", "[deflate]") {
+  CHECK(DeflateFormat(15, 256).key() != DeflateFormat(14, 256).key());
+  CHECK(DeflateFormat(15, 256).key() != DeflateFormat(15, 257).key());
+  CHECK(DeflateFormat(9, 0).key() != WebSocketFormat().key());
+}
+
+TEST_CASE("only what becomes smaller is compressed", "[deflate]") {
+  const DeflateFormat format(15, 256);
+  const auto first_byte = [&format](FrameKind kind, const std::string& payload) {
+    std::string bytes;
+    format.append(kind, payload, bytes);
+    return static_cast<unsigned char>(bytes[0]);
+  };
+  CHECK(first_byte(FrameKind::text, words(255)) == 0x81);
+  CHECK(first_byte(FrameKind::text, words(256)) == 0xc1);
+  CHECK(first_byte(FrameKind::binary, words(5000)) == 0xc2);
+  CHECK(first_byte(FrameKind::binary, noise(5000)) == 0x82);
+}
+
+TEST_CASE("a bomb is inflated to the limit and one byte", "[deflate]") {
+  const std::string bomb = deflated(std::string(64U << 20U, '\0')) + std::string(test::deflate_tail);
+  Inflater inflater;
+  std::string out;
+  CHECK(inflater.inflate(bomb, 65'536, out) == Inflater::Result::too_big);
+  CHECK(out.size() == 65'537);
+  std::printf("a bomb of %zu bytes for 64 MiB: %zu bytes inflated, %zu bytes of memory\n", bomb.size(), out.size(), out.capacity());
+  // And the next message finds nothing of it.
+  CHECK(inflater.inflate(deflated("fine") + std::string(test::deflate_tail), 65'536, out) == Inflater::Result::done);
+  CHECK(out == "fine");
+}
+
+TEST_CASE("offers are taken or declined as RFC 7692 says", "[websocketpp][deflate]") {
+  struct Case {
+    const char* offer;
+    std::string answer;
+  };
+  const Case cases[] = {
+      {"permessage-deflate", agreed},
+      {"permessage-deflate; client_max_window_bits", agreed},
+      {"Permessage-Deflate ; client_max_window_bits=8;server_no_context_takeover", agreed},
+      {"permessage-deflate; client_no_context_takeover; server_max_window_bits=10", agreed + "; server_max_window_bits=10"},
+      {"permessage-deflate; server_max_window_bits=\"15\"", agreed + "; server_max_window_bits=15"},
+      {"x-webkit-deflate-frame, permessage-deflate", agreed},
+      {"permessage-deflate; server_max_window_bits=8, permessage-deflate", agreed},
+      {"permessage-deflate; mystery, permessage-deflate; server_max_window_bits=9", agreed + "; server_max_window_bits=9"},
+      {"permessage-deflate\r\nSec-WebSocket-Extensions: permessage-bzip2", agreed},
+      {"", ""},
+      {"permessage-bzip2", ""},
+      {"permessage-deflate; mystery", ""},
+      {"permessage-deflate; server_max_window_bits", ""},
+      {"permessage-deflate; server_max_window_bits=8", ""},
+      {"permessage-deflate; server_max_window_bits=7", ""},
+      {"permessage-deflate; server_max_window_bits=16", ""},
+      {"permessage-deflate; server_max_window_bits=09", ""},
+      {"permessage-deflate; server_max_window_bits=+9", ""},
+      {"permessage-deflate; client_max_window_bits=", ""},
+      {"permessage-deflate; client_max_window_bits=100", ""},
+      {"permessage-deflate; client_max_window_bits=10; client_max_window_bits=10", ""},
+      {"permessage-deflate; server_no_context_takeover=1", ""},
+      {"permessage-deflate; server_no_context_takeover; server_no_context_takeover", ""},
+      {"permessage-deflate; =; ;,,;", ""},
+  };
+  Fixture f({}, on());
+  for (const Case& c : cases) {
+    INFO(c.offer);
+    (void)f.open("Sec-WebSocket-Extensions: " + std::string(c.offer) + "\r\n");
+    CHECK(f.header("Sec-WebSocket-Extensions") == c.answer);
+    CHECK((f.request(f.manager->count() - 1).wire_format != nullptr) == !c.answer.empty());
+  }
+}
+
+TEST_CASE("nothing is agreed unless the listener says so", "[websocketpp][deflate]") {
+  Fixture f;
+  RawClient& client = f.open(offer);
+  CHECK(f.header("Sec-WebSocket-Extensions").empty());
+  CHECK(f.request().wire_format == nullptr);
+  client.send(masked_frame(text_compressed, deflated("hello")));
+  CHECK(f.frame(client)->code() == 1002);
+}
+
+TEST_CASE("connections that agreed to the same share one format", "[websocketpp][deflate]") {
+  Fixture f({}, on());
+  (void)f.open(offer);
+  (void)f.open(offer);
+  (void)f.open("Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=10\r\n");
+  CHECK(f.request(0).wire_format == f.request(1).wire_format);
+  CHECK(f.request(0).wire_format->key() != f.request(2).wire_format->key());
+}
+
+TEST_CASE("compressed messages come through, whole, cut and in fragments", "[websocketpp][deflate]") {
+  Fixture f({}, on());
+  RawClient& client = f.open(offer);
+  const std::string text = words(5000);
+  const std::string bytes = deflated(text);
+  client.send(masked_frame(text_compressed, bytes));
+  client.send(masked_frame(0x41, bytes.substr(0, 1)) + masked_frame(0x89, "ping") + masked_frame(0x00, bytes.substr(1, 300)) +
+              masked_frame(0x00, "") + masked_frame(0x80, bytes.substr(301)));
+  for (const char byte : masked_frame(binary_compressed, deflated(noise(700)))) client.send({&byte, 1});
+  client.send(masked_frame(text_compressed, deflated("")));
+  client.send(masked_frame(text_compressed, deflated("the last block", true)));
+  client.send(masked_frame(text_compressed, deflated("caf\xc3\xa9", false, 0)));
+  client.send(test::text_frame("plain") + masked_frame(0x01, "pl") + masked_frame(0x80, "ain"));
+  REQUIRE(f.until([&] { return f.manager->messages() == 9; }));
+  const std::vector<std::string> expected{text, "ping", text, noise(700), "", "the last block", "caf\xc3\xa9", "plain", "plain"};
+  for (std::size_t i = 0; i < expected.size(); ++i) CHECK(f.manager->message(i) == expected[i]);
+  CHECK(f.manager->with([](auto& seen) { return seen[0]->messages[0].first; }) == FrameKind::text);
+  CHECK(f.manager->with([](auto& seen) { return seen[0]->messages[3].first; }) == FrameKind::binary);
+}
+
+TEST_CASE("messages of two connections that interleave do not mix", "[websocketpp][deflate]") {
+  Fixture f({}, on());
+  RawClient& one = f.open(offer);
+  RawClient& two = f.open(offer);
+  const std::string a = deflated(words(3000));
+  const std::string b = deflated(noise(3000));
+  one.send(masked_frame(0x41, a.substr(0, 200)));
+  two.send(masked_frame(0x42, b.substr(0, 200)));
+  f.settle();
+  one.send(masked_frame(0x80, a.substr(200)));
+  two.send(masked_frame(0x80, b.substr(200)));
+  REQUIRE(f.until([&] { return f.manager->messages(0) == 1 && f.manager->messages(1) == 1; }));
+  CHECK(f.manager->message(0, 0) == words(3000));
+  CHECK(f.manager->message(0, 1) == noise(3000));
+}
+
+TEST_CASE("the limit is that of the message, not of what travels", "[websocketpp][deflate]") {
+  Options options;
+  options.max_message_bytes = 10'000;
+  Fixture f(options, on());
+  RawClient& client = f.open(offer);
+  client.send(masked_frame(text_compressed, deflated(words(10'000))));
+  client.send(masked_frame(binary_compressed, deflated(noise(10'000), false, 0)));  // larger than its text
+  client.send(test::text_frame(words(10'000)));
+  CHECK(f.until([&] { return f.manager->messages() == 3; }));
+  client.send(test::text_frame(words(10'001)));
+  CHECK(f.frame(client)->code() == 1009);
+}
+
+TEST_CASE("what breaks the extension is closed with the reason's code", "[websocketpp][deflate]") {
+  struct Case {
+    const char* what;
+    std::string bytes;
+    CloseReason reason;
+  };
+  const std::string good = deflated(words(500));
+  const Case cases[] = {
+      {"a bomb", masked_frame(binary_compressed, deflated(std::string(8U << 20U, 'x'))), CloseReason::message_too_big},
+      {"a bomb in fragments", masked_frame(0x41, deflated(std::string(100'000, 'x')).substr(0, 20)) + masked_frame(0x80, deflated(std::string(100'000, 'x')).substr(20)), CloseReason::message_too_big},
+      {"one byte too much", masked_frame(text_compressed, deflated(std::string(65'537, 'x'))), CloseReason::message_too_big},
+      {"too big as it travels", masked_frame(text_compressed, std::string(70'000, 'x')), CloseReason::message_too_big},
+      {"too big as it travels, in fragments", masked_frame(0x41, noise(60'000)) + masked_frame(0x80, noise(60'000)), CloseReason::message_too_big},
+      {"not UTF-8 inside", masked_frame(text_compressed, deflated("\xff\xfe")), CloseReason::invalid_utf8},
+      {"cut UTF-8 inside", masked_frame(text_compressed, deflated("abc\xe2\x82")), CloseReason::invalid_utf8},
+      {"not deflated", masked_frame(text_compressed, "hello, world"), CloseReason::protocol_error},
+      {"cut off", masked_frame(text_compressed, good.substr(0, good.size() - 3)), CloseReason::protocol_error},
+      {"nothing at all", masked_frame(text_compressed, ""), CloseReason::protocol_error},
+      {"a reference beyond the beginning", masked_frame(text_compressed, std::string("\x4a\x04\x80\x01\x00", 5)), CloseReason::protocol_error},
+      {"RSV1 on a continuation", masked_frame(0x41, good.substr(0, 9)) + masked_frame(0xc0, good.substr(9)), CloseReason::protocol_error},
+      {"RSV1 on the continuation of a plain message", masked_frame(0x01, "a") + masked_frame(0xc0, "b"), CloseReason::protocol_error},
+      {"RSV1 on a ping", masked_frame(0xc9, "x"), CloseReason::protocol_error},
+      {"RSV1 on a close", masked_frame(0xc8, "\x03\xe8"), CloseReason::protocol_error},
+      {"RSV2", masked_frame(0xe1, good), CloseReason::protocol_error},
+  };
+  for (const Case& c : cases) {
+    INFO(c.what);
+    Fixture f({}, on());
+    RawClient& client = f.open(offer);
+    client.send(test::text_frame("before") + c.bytes + test::text_frame("after"));
+    const auto frame = f.frame(client);
+    REQUIRE(frame);
+    CHECK(frame->first == 0x88);
+    CHECK(frame->code() == describe(c.reason).code);
+    CHECK(f.manager->failures() == std::vector<CloseReason>{c.reason});
+    CHECK(f.manager->messages() == 1);
+    client.send(test::close_frame(frame->code()));
+    CHECK(f.until([&] { return client.ended(); }));
+    client.cut();  // the server lingers until then
+    CHECK(f.until([&] { return f.manager->closings() == std::vector<CloseReason>{c.reason}; }));
+    CHECK(f.manager->reserved() == 0);
+  }
+}
