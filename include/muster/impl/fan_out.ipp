@@ -63,7 +63,11 @@ MUSTER_INLINE void ConnectionManager::run_slice(const RoomPtr& room, RoomPart& p
     detail::Lock lock(room->mutex);
     more = part.flush_posted = !part.pending.empty();
   }
-  if (more) post_flushes(room, {&part});
+  // The next batch is made once this one is written, and what peers sent meanwhile is read: then it holds all of that, in
+  // one write for each member.
+  if (more) {
+    post_behind(part.loop, 4, [room, at = &part](ConnectionManager& manager) { manager.post_flushes(room, {at}); });
+  }
 }
 
 MUSTER_INLINE void ConnectionManager::deliver(RoomPart& part, detail::MemberSlot& slot, const RoomState& room,
@@ -271,9 +275,7 @@ MUSTER_INLINE void ConnectionManager::mark_dirty(ConnectionState& connection) {
   loop.dirty.push_back(&connection);
   if (std::exchange(loop.write_posted, true)) return;
   // Twice round: the first time comes before the flushes that the handler at hand still posts, the second after them.
-  (void)post(connection.loop, [at = &loop](ConnectionManager& manager) {
-    (void)manager.post(at->shared_from_this(), [at](ConnectionManager& same) { same.write_dirty(*at); });
-  });
+  post_behind(connection.loop, 1, [at = &loop](ConnectionManager& manager) { manager.write_dirty(*at); });
 }
 
 MUSTER_INLINE void ConnectionManager::write_dirty(Loop& loop) {

@@ -202,6 +202,7 @@ class Stream {
     // 1024 is what Linux takes in one call (IOV_MAX).
     std::array<iovec, 1024> vectors;
     while (cursor.count != 0) {
+      if (cursor.count == 1) return write_one(cursor);
       const std::size_t count = std::min(cursor.count, vectors.size());
       std::size_t asked = 0;
       for (std::size_t i = 0; i < count; ++i) {
@@ -222,6 +223,17 @@ class Stream {
       if (static_cast<std::size_t>(n) < asked) return IoStatus::write_again;
     }
     return IoStatus::done;
+  }
+
+  /// What a fan-out writes is most often one span, and `send` is the cheaper call.
+  IoStatus write_one(Cursor& cursor) {
+    const std::size_t size = cursor.spans->size - cursor.offset;
+    ssize_t n = 0;
+    do n = ::send(socket_.native_handle(), cursor.spans->data + cursor.offset, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+    while (n < 0 && errno == EINTR);
+    if (n < 0) return errno == EAGAIN || errno == EWOULDBLOCK ? IoStatus::write_again : IoStatus::failed;
+    cursor.advance(static_cast<std::size_t>(n));
+    return static_cast<std::size_t>(n) < size ? IoStatus::write_again : IoStatus::done;
   }
 
   IoStatus write_tls(Cursor& cursor, char* scratch) {
