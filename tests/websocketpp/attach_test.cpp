@@ -2,15 +2,15 @@
 #include <string>
 #include <vector>
 
-#include "websocketpp/raw_client.hpp"
-#include "websocketpp/stock_server.hpp"
 #include "support/catch.hpp"
 #include "support/recording_manager.hpp"
+#include "websocketpp/raw_client.hpp"
+#include "websocketpp/stock_server.hpp"
 
 using namespace muster;
 using muster::websocketpp::AttachOptions;
-using test::RecordingManager;
 using test::RawClient;
+using test::RecordingManager;
 
 namespace {
 

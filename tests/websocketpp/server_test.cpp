@@ -3,23 +3,16 @@
 #include <set>
 #include <thread>
 
+#include "support/wait_for.hpp"
 #include "websocketpp/certificate.hpp"
 #include "websocketpp/fixture.hpp"
 
 using namespace muster;
-using test::RecordingManager;
 using test::RawClient;
+using test::RecordingManager;
+using test::wait_for;
 
 namespace {
-
-bool wait_for(const std::function<bool()>& done) {
-  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-  while (!done()) {
-    if (std::chrono::steady_clock::now() > end) return false;
-    std::this_thread::yield();
-  }
-  return true;
-}
 
 std::unique_ptr<RawClient> open(std::uint16_t port, bool tls = false) {
   auto client = std::make_unique<RawClient>(port, tls);
