@@ -1,5 +1,4 @@
 // The adapter in front of the real core: what a client of muster.v1.json sees on a real socket.
-#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -15,10 +14,12 @@
 #include "muster/protocols/json_protocol.hpp"
 #include "muster/transports/websocketpp.hpp"
 #include "support/catch.hpp"
+#include "support/wait_for.hpp"
 #include "websocketpp/fixture.hpp"
 
 using namespace muster;
 using test::RawClient;
+using test::wait_for;
 
 namespace {
 
@@ -36,15 +37,6 @@ std::shared_ptr<IConnectionManager> make_manager(Options options = {}, std::shar
 }
 
 std::string bearer(const std::string& token) { return "Authorization: Bearer " + token + "\r\n"; }
-
-bool wait_for(const std::function<bool()>& done) {
-  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-  while (!done()) {
-    if (std::chrono::steady_clock::now() > end) return false;
-    std::this_thread::yield();
-  }
-  return true;
-}
 
 int status(RawClient& client, std::string* whole = nullptr) {
   std::optional<std::string> head;
