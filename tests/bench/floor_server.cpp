@@ -37,8 +37,14 @@ struct Connection {
   bool ended = false;
 };
 
+struct Member {
+  /// Where to send without another look at the connection; -1 while it has bytes unsent, or has ended.
+  int descriptor;
+  Connection* connection;
+};
+
 struct Room {
-  std::vector<Connection*> members;
+  std::vector<Member> members;
   std::string batch;  // frames of this wake-up
 };
 
@@ -127,7 +133,7 @@ class FloorServer {
     if (room == nullptr) room = std::make_unique<Room>();
     connection.room = room.get();
     connection.place = room->members.size();
-    room->members.push_back(&connection);
+    room->members.push_back({connection.descriptor, &connection});
     std::string answer(upgrade_answer);
     append_frame(answer, Sender::server, Opcode::text, greeting);
     send(connection, answer);
@@ -145,7 +151,7 @@ class FloorServer {
       } else if (frame->opcode == Opcode::close) {
         std::string answer;
         append_frame(answer, Sender::server, Opcode::close, frame->payload);
-        send(connection, answer);
+        if (connection.unsent.empty()) send(connection, answer);
         end(connection);
       }
     }
@@ -153,45 +159,62 @@ class FloorServer {
   }
 
   void deliver(Room& room) {
-    for (Connection* member : room.members) {
-      if (!member->ended) send(*member, room.batch);
+    const std::string_view batch = room.batch;
+    for (const Member& member : room.members) {
+      if (member.descriptor < 0) {
+        queue(*member.connection, batch);
+        continue;
+      }
+      const ssize_t sent = ::send(member.descriptor, batch.data(), batch.size(), MSG_NOSIGNAL);
+      if (sent != static_cast<ssize_t>(batch.size())) sent_in_part(*member.connection, batch, sent);
     }
     room.batch.clear();
   }
 
   void send(Connection& connection, std::string_view bytes) {
-    std::size_t sent = 0;
-    if (connection.unsent.empty()) {
-      const ssize_t count = ::send(connection.descriptor, bytes.data(), bytes.size(), MSG_NOSIGNAL);
-      if (count < 0 && errno != EAGAIN) {
-        end(connection);
-        return;
-      }
-      if (count > 0) sent = static_cast<std::size_t>(count);
-      if (sent == bytes.size()) return;
-      watch(EPOLL_CTL_MOD, connection.descriptor, EPOLLIN | EPOLLOUT, &connection);
+    if (connection.ended) return;
+    const ssize_t sent = ::send(connection.descriptor, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    if (sent != static_cast<ssize_t>(bytes.size())) sent_in_part(connection, bytes, sent);
+  }
+
+  void sent_in_part(Connection& connection, std::string_view bytes, ssize_t sent) {
+    if (sent < 0 && errno != EAGAIN) {
+      end(connection);
+      return;
     }
-    connection.unsent.append(bytes.substr(sent));
+    if (sent > 0) bytes.remove_prefix(static_cast<std::size_t>(sent));
+    watch(EPOLL_CTL_MOD, connection.descriptor, EPOLLIN | EPOLLOUT, &connection);
+    connection.room->members[connection.place].descriptor = -1;
+    queue(connection, bytes);
+  }
+
+  void queue(Connection& connection, std::string_view bytes) {
+    if (connection.ended) return;
+    connection.unsent.append(bytes);
     if (connection.unsent.size() > max_unsent_bytes) end(connection);
   }
 
   void send_rest(Connection& connection) {
+    if (connection.unsent.empty() || connection.ended) return;
     std::string rest;
     rest.swap(connection.unsent);
     send(connection, rest);
-    if (connection.unsent.empty()) watch(EPOLL_CTL_MOD, connection.descriptor, EPOLLIN, &connection);
+    if (!connection.unsent.empty() || connection.ended) return;
+    watch(EPOLL_CTL_MOD, connection.descriptor, EPOLLIN, &connection);
+    connection.room->members[connection.place].descriptor = connection.descriptor;
   }
 
   /// It goes once this wake-up is dealt with: another event may still name it.
   void end(Connection& connection) {
     if (connection.ended) return;
     connection.ended = true;
+    if (connection.room != nullptr) connection.room->members[connection.place].descriptor = -1;
     ended_.push_back(&connection);
   }
 
   void remove(Connection* connection) {
     if (Room* room = connection->room) {
-      room->members.back()->place = connection->place;
+      room->members.back().connection->place = connection->place;
       room->members[connection->place] = room->members.back();
       room->members.pop_back();
     }
