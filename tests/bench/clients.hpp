@@ -1,0 +1,99 @@
+// Many WebSocket clients of one server, on one epoll set.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "histogram.hpp"
+#include "load_options.hpp"
+
+namespace bench {
+
+using Clock = std::chrono::steady_clock;
+
+/// Data frames that carry this are deliveries, and what follows it is when they were sent, in nanoseconds.
+constexpr std::string_view mark = "@@";
+
+struct Client {
+  enum class State { unconnected, upgrading, joining, ready, closed };
+
+  int descriptor = -1;
+  State state = State::unconnected;
+  std::size_t room = 0;
+  bool subscriber = false;
+  bool stuck = false;
+  std::string unread;
+  std::string unsent;
+  std::uint64_t deliveries = 0;
+  std::uint64_t pings = 0;
+};
+
+/// Deliveries to subscribers that read.
+struct Received {
+  std::uint64_t deliveries = 0;
+  std::uint64_t bytes = 0;
+  Histogram latency;
+};
+
+class Clients {
+ public:
+  /// Keeps a reference to the options.
+  explicit Clients(const LoadOptions& options);
+  Clients(const Clients&) = delete;
+  Clients& operator=(const Clients&) = delete;
+  ~Clients();
+
+  /// Connects all, and returns once each has the answer that it waits for. `progress` is called with how many have.
+  /// Ends the program where one is refused, or none gets any further in the time of the deadline. Those that are to be
+  /// stuck read nothing after that answer.
+  void connect_all(const std::function<void(std::size_t ready)>& progress);
+
+  /// Deals with what happens within this time; returns after the first batch of events.
+  void poll(int milliseconds);
+
+  /// Adds a message to what the next poll() sends.
+  void queue(std::size_t client, std::string_view message);
+
+  /// Says goodbye on each connection.
+  void close_all();
+
+  [[nodiscard]] const std::vector<Client>& all() const { return clients_; }
+  [[nodiscard]] const Received& received() const { return received_; }
+  /// Ended since they were ready, whoever ended them; stuck ones are not counted.
+  [[nodiscard]] std::size_t closed() const { return closed_; }
+  [[nodiscard]] std::size_t stuck_closed() const { return stuck_closed_; }
+
+ private:
+  void start(std::size_t index);
+  void watch(int operation, std::size_t index);
+  void handle(std::size_t index, std::uint32_t events);
+  void read(std::size_t index);
+  void flush(std::size_t index);
+  std::size_t take_upgrade(std::size_t index, std::string_view bytes);
+  std::size_t take_frames(std::size_t index, std::string_view bytes);
+  void take_text(std::size_t index, std::string_view text);
+  void end(std::size_t index);
+
+  const LoadOptions& options_;
+  int epoll_;
+  std::vector<Client> clients_;
+  std::vector<std::size_t> to_flush_;
+  std::vector<char> buffer_ = std::vector<char>(256 * 1024);
+  std::uint64_t read_at_ = 0;
+  Received received_;
+  std::size_t ready_ = 0;
+  std::size_t closed_ = 0;
+  std::size_t stuck_closed_ = 0;
+};
+
+[[nodiscard]] std::uint64_t nanoseconds_now();
+
+/// A template for one connection.
+[[nodiscard]] std::string filled_in(std::string text, std::size_t connection, std::size_t room);
+
+}  // namespace bench

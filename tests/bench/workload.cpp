@@ -1,0 +1,89 @@
+#include "workload.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace bench {
+
+Workload::Workload(const LoadOptions& options, Clients& clients)
+    : options_(options), clients_(clients), readers_(options.rooms), room_messages_(options.rooms) {
+  const std::size_t payload = options.publish.find("%d");
+  const std::string before = options.publish.substr(0, payload);
+  const std::string after = payload == std::string::npos ? "" : options.publish.substr(payload + 2);
+  for (std::size_t i = 0; i < clients.all().size(); ++i) {
+    const Client& client = clients.all()[i];
+    if (client.subscriber && !client.stuck) ++readers_[client.room];
+    const bool publishes = options.publishers > 0 ? !client.subscriber : !client.stuck;
+    if (publishes) {
+      publishers_.push_back({i, client.room, filled_in(before, i, client.room), filled_in(after, i, client.room)});
+    }
+  }
+}
+
+void Workload::run() {
+  const auto started = Clock::now();
+  const auto elapsed = [started] { return std::chrono::duration<double>(Clock::now() - started).count(); };
+  double last_progress = 0;
+  bool sending = true;
+  while (sending || clients_.received().deliveries < expected_) {
+    sending = sending && elapsed() < options_.seconds && (options_.messages == 0 || messages_ < options_.messages);
+    if (sending) send_due(elapsed());
+    const std::uint64_t before = clients_.received().deliveries;
+    clients_.poll(1);
+    if (clients_.received().deliveries > before || clients_.received().deliveries == expected_) {
+      last_progress = elapsed();
+    } else if (elapsed() - last_progress > options_.deadline_seconds) {
+      break;
+    }
+  }
+  seconds_ = last_progress;
+}
+
+void Workload::send_due(double elapsed) {
+  const std::uint64_t limit = options_.messages == 0 ? ~std::uint64_t{0} : options_.messages;
+  if (options_.rate > 0) {
+    double sending_time = elapsed;
+    if (options_.burst_seconds > 0) {
+      const double period = 2 * options_.burst_seconds;
+      const double into_period = std::fmod(elapsed, period);
+      sending_time = (elapsed - into_period) / 2 + std::min(into_period, options_.burst_seconds);
+    }
+    const auto due = static_cast<std::uint64_t>(sending_time * options_.rate) + 1;
+    while (messages_ < std::min(due, limit)) send_next();
+  } else {
+    const auto outstanding = [this] { return expected_ - std::min(expected_, clients_.received().deliveries); };
+    const auto next = [this] { return readers_[publishers_[messages_ % publishers_.size()].room]; };
+    while (messages_ < limit && outstanding() + next() <= options_.window * next()) send_next();
+  }
+}
+
+void Workload::send_next() {
+  const Publisher& publisher = publishers_[messages_ % publishers_.size()];
+  std::string payload(mark);
+  payload += std::to_string(nanoseconds_now()) + " ";
+  if (payload.size() < options_.size) payload.append(options_.size - payload.size(), 'x');
+  clients_.queue(publisher.client, publisher.before_payload + payload + publisher.after_payload);
+  ++messages_;
+  ++room_messages_[publisher.room];
+  expected_ += readers_[publisher.room];
+}
+
+std::uint64_t Workload::lost() const {
+  std::uint64_t lost = 0;
+  for (const Client& client : clients_.all()) {
+    if (!client.subscriber || client.stuck) continue;
+    lost += room_messages_[client.room] - std::min(room_messages_[client.room], client.deliveries);
+  }
+  return lost;
+}
+
+std::uint64_t Workload::surplus() const {
+  std::uint64_t surplus = 0;
+  for (const Client& client : clients_.all()) {
+    if (!client.subscriber || client.stuck) continue;
+    surplus += client.deliveries - std::min(room_messages_[client.room], client.deliveries);
+  }
+  return surplus;
+}
+
+}  // namespace bench

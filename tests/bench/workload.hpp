@@ -1,0 +1,51 @@
+// Publishes as the options say, and counts what has to arrive for it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "clients.hpp"
+#include "load_options.hpp"
+
+namespace bench {
+
+class Workload {
+ public:
+  /// Keeps references to both. The clients are connected.
+  Workload(const LoadOptions& options, Clients& clients);
+
+  /// Returns once all that was sent was delivered, or nothing more has come in the time of the deadline.
+  void run();
+
+  [[nodiscard]] std::uint64_t messages() const { return messages_; }
+  /// From the first message sent to the last one delivered.
+  [[nodiscard]] double seconds() const { return seconds_; }
+  /// Of what subscribers that read should have got.
+  [[nodiscard]] std::uint64_t lost() const;
+  /// What they got beyond that.
+  [[nodiscard]] std::uint64_t surplus() const;
+
+ private:
+  struct Publisher {
+    std::size_t client;
+    std::size_t room;
+    std::string before_payload;
+    std::string after_payload;
+  };
+
+  void send_next();
+  void send_due(double elapsed);
+
+  const LoadOptions& options_;
+  Clients& clients_;
+  std::vector<Publisher> publishers_;
+  std::vector<std::uint64_t> readers_;       // per room
+  std::vector<std::uint64_t> room_messages_;
+  std::uint64_t messages_ = 0;
+  std::uint64_t expected_ = 0;  // deliveries
+  double seconds_ = 0;
+};
+
+}  // namespace bench
