@@ -58,16 +58,15 @@ MUSTER_INLINE void ConnectionManager::run_slice(const RoomPtr& room, RoomPart& p
   }
   batch.entries.clear();
   batch.encoded.clear();
-  bool more = false;
+  // Writing to many takes long. What is published meanwhile, and read after it, goes in one batch: one write a member.
+  constexpr std::size_t many = 64;
+  const bool gathers = part.slots.size() >= many;
   {
     detail::Lock lock(room->mutex);
-    more = part.flush_posted = !part.pending.empty();
+    part.flush_posted = gathers || !part.pending.empty();
+    if (!part.flush_posted) return;
   }
-  // The next batch is made once this one is written, and what peers sent meanwhile is read: then it holds all of that, in
-  // one write for each member.
-  if (more) {
-    post_behind(part.loop, 4, [room, at = &part](ConnectionManager& manager) { manager.post_flushes(room, {at}); });
-  }
+  post_behind(part.loop, gathers ? 4 : 0, [room, at = &part](ConnectionManager& manager) { manager.flush_part(room, *at); });
 }
 
 MUSTER_INLINE void ConnectionManager::deliver(RoomPart& part, detail::MemberSlot& slot, const RoomState& room,
