@@ -32,7 +32,7 @@ namespace muster {
 inline namespace MUSTER_ABI {
 
 /// A place among `max_connections`, held by a socket from accept until its descriptor is closed. Move-only; the
-/// destructor gives the place back. A refused one says why.
+/// destructor gives the place back, in any thread; it may outlive the manager. A refused one says why.
 class Reservation {
  public:
   Reservation() = default;
@@ -168,7 +168,7 @@ class IConnectionManager {
   // For adapters.
 
   /// Reserves a place for an accepted socket; whether it connects too often is asked by `open`. A refusal names
-  /// `over_capacity` or `policy`, and when to come back. `now` is the adapter's executor's.
+  /// `over_capacity`, `policy` or `going_away`, and when to come back. `now` is the adapter's executor's.
   [[nodiscard]] virtual Reservation reserve(const RemoteAddress& address, TimePoint now) = 0;
 
   /// Executor. A peer asks to connect: admission, authentication, then `done` on the executor, once, inside the call
@@ -284,7 +284,8 @@ class IConnectionManager {
 };
 
 /// The seams a manager is put together from. Protocols: at least one. The others have defaults: awareness and
-/// sessions in memory, no broker (one process), no observer.
+/// sessions in memory, no broker (one process), no observer. The manager keeps what it was given; managers that
+/// share rooms share the broker, and the session store too if sessions shall resume at any of them.
 struct Components {
   std::vector<std::shared_ptr<const Protocol>> protocols = {};
   std::shared_ptr<AwarenessStore> awareness_store = nullptr;
