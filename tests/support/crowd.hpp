@@ -26,7 +26,7 @@ class CountingTransport final : public Transport {
   [[nodiscard]] WriteResult write(const Span* spans, std::size_t count) override {
     ++writes;
     for (std::size_t i = 0; i < count; ++i) bytes += spans[i].size;
-    if (on_write) on_write(spans, count);
+    if (on_write) (*on_write)(spans, count);
     return WriteResult::done;
   }
   void close(std::uint16_t, std::string_view) override {}
@@ -36,7 +36,11 @@ class CountingTransport final : public Transport {
   std::uint64_t writes = 0;
   std::uint64_t bytes = 0;
   /// Sees each write; must not call the manager.
-  std::function<void(const Span*, std::size_t)> on_write;
+  using Seen = std::function<void(const Span*, std::size_t)>;
+  void watch(Seen seen) { on_write = std::make_unique<Seen>(std::move(seen)); }
+
+ private:
+  std::unique_ptr<Seen> on_write;
 };
 
 struct Peer {

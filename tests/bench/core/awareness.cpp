@@ -57,7 +57,7 @@ Storm storm(milliseconds interval, std::size_t seconds, bool watch) {
   std::map<std::string, std::deque<std::pair<std::uint64_t, TimePoint>>> untold;
   test::FrameReader reader;
   if (watch) {
-    crowd.peers.front().transport->on_write = [&](const Span* spans, std::size_t spans_count) {
+    crowd.peers.front().transport->watch([&](const Span* spans, std::size_t spans_count) {
       std::vector<test::Frame> frames;
       for (std::size_t i = 0; i < spans_count; ++i) reader.feed({spans[i].data, spans[i].size}, frames);
       for (const test::Frame& frame : frames) {
@@ -72,7 +72,7 @@ Storm storm(milliseconds interval, std::size_t seconds, bool watch) {
           }
         }
       }
-    };
+    });
   }
 
   const std::uint64_t writes = crowd.writes();

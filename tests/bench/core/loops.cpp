@@ -64,11 +64,11 @@ class Hall {
   void start() {
     for (std::size_t i = 0; i < loops.size(); ++i) {
       on(loops[i], [&] {
-        sides_[i].front().transport->on_write = [this](const Span*, std::size_t) {
+        sides_[i].front().transport->watch([this](const Span*, std::size_t) {
           if (++served_ % loops.size() != 0) return;
           ++broadcasts;
           if (running_) publish_next();
-        };
+        });
       });
     }
     running_ = true;
@@ -100,7 +100,7 @@ Samples joins(Hall& hall, const Loop& loop, std::size_t count, std::size_t broad
   test::Peer newcomer;
   on(loop, [&] {
     newcomer = hall.crowd.open(loop, "newcomer");
-    newcomer.transport->on_write = [&](const Span* spans, std::size_t spans_count) {
+    newcomer.transport->watch([&](const Span* spans, std::size_t spans_count) {
       const auto now = Clock::now();
       const std::lock_guard<std::mutex> lock(mutex);
       for (std::size_t i = 0; i < spans_count && !awaited.empty(); ++i) {
@@ -109,7 +109,7 @@ Samples joins(Hall& hall, const Loop& loop, std::size_t count, std::size_t broad
         answered = now;
         wake.notify_one();
       }
-    };
+    });
   });
   const auto ask = [&](const char* command, std::string_view answer) {
     {
