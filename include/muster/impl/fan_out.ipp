@@ -42,6 +42,9 @@ MUSTER_INLINE void ConnectionManager::flush_part(const RoomPtr& room, RoomPart& 
   run_slice(room, part);
 }
 
+/// How many members before its turn a member's state is asked for: their work is about as long as memory takes.
+inline constexpr std::size_t prefetch_ahead = 8;
+
 /// Serves members from the last to the first: a removal puts the last slot, served already, into an earlier place,
 /// where meeting it again is harmless.
 MUSTER_INLINE void ConnectionManager::run_slice(const RoomPtr& room, RoomPart& part) {
@@ -49,6 +52,8 @@ MUSTER_INLINE void ConnectionManager::run_slice(const RoomPtr& room, RoomPart& p
   const TimePoint now_here = part.loop->executor->now();
   std::size_t left = std::min(batch.unvisited, part.slots.size());
   for (std::size_t served = 0; left > 0 && served < options_.fan_out_slice; ++served) {
+    if (left > 2 * prefetch_ahead) part.slots[left - 1 - 2 * prefetch_ahead].connection->prefetch();
+    if (left > prefetch_ahead) part.slots[left - 1 - prefetch_ahead].connection->prefetch_behind();
     deliver(part, part.slots[--left], *room, now_here);
   }
   batch.unvisited = left;
