@@ -15,12 +15,13 @@ class SlowPipe final : public Transport {
   WriteResult write(const Span* spans, std::size_t count) override {
     batch.clear();
     for (std::size_t i = 0; i < count; ++i) batch.append(spans[i].data, spans[i].size);
-    return WriteResult::pending;
+    return answer;
   }
   void close(std::uint16_t, std::string_view) override {}
   void abort() override {}
   void pause_reading(bool) override {}
   std::string batch;
+  WriteResult answer = WriteResult::pending;
 };
 
 struct Queue {
@@ -72,6 +73,17 @@ TEST_CASE("control goes before data at the next frame boundary, and its age coun
   CHECK(queue.write() == "pingpongdata");
   (void)queue.outbox.batch_done();
   CHECK(queue.outbox.unsent() == 0);
+}
+
+TEST_CASE("what a broken pipe did not take still counts, and tells since when it waits", "[outbox]") {
+  Queue queue;
+  queue.add("first", 1s);
+  queue.pipe.answer = WriteResult::closed;
+  (void)queue.write();
+  CHECK_FALSE(queue.outbox.in_flight());
+  CHECK_FALSE(queue.outbox.has_queued());
+  CHECK(queue.outbox.unsent() == 5);
+  CHECK(queue.since() == 1s);
 }
 
 TEST_CASE("discarding keeps what is in flight and nothing else", "[outbox]") {

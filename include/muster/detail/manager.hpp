@@ -106,10 +106,9 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   [[nodiscard]] LoopPtr loop_for(const std::shared_ptr<Executor>& executor);
   [[nodiscard]] std::vector<LoopPtr> loops() const;
   [[nodiscard]] TimePoint now() const;
+  /// After `rounds` more turns of the executor, and behind what they post before.
   template <class F>
-  bool post(const LoopPtr& loop, F task);
-  /// Posts behind what the next `rounds` turns of the executor still post.
-  void post_behind(const LoopPtr& loop, int rounds, Function<void(ConnectionManager&)> task);
+  bool post(const LoopPtr& loop, F task, int rounds = 0);
   void arm(Loop& loop, detail::Timer& timer, TimePoint deadline);
   void wake(Loop& loop, TimePoint when);
   void on_wake(Loop& loop, TimePoint when);
@@ -388,10 +387,22 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
 };
 
 template <class F>
-bool ConnectionManager::post(const LoopPtr& loop, F task) {
-  const bool posted = loop->executor->post([weak = weak_from_this(), loop, task = std::move(task)]() mutable {
-    if (const auto manager = weak.lock()) task(*manager);
-  });
+bool ConnectionManager::post(const LoopPtr& loop, F task, int rounds) {
+  struct Posted {
+    std::weak_ptr<ConnectionManager> weak;
+    LoopPtr loop;
+    int rounds;
+    F task;
+    void operator()() {
+      if (rounds-- > 0) {
+        const LoopPtr on = loop;
+        if (!on->executor->post(std::move(*this))) on->stopped = true;
+      } else if (const auto manager = weak.lock()) {
+        task(*manager);
+      }
+    }
+  };
+  const bool posted = loop->executor->post(Posted{weak_from_this(), loop, rounds, std::move(task)});
   if (!posted) loop->stopped = true;
   return posted;
 }

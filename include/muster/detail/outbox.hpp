@@ -98,7 +98,7 @@ class Outbox {
   [[nodiscard]] std::size_t unsent() const noexcept { return unsent_; }
   [[nodiscard]] std::size_t control_bytes() const noexcept { return control_ ? control_->frames.size() : 0; }
   /// Since when the oldest unsent byte waits; only when there is one.
-  [[nodiscard]] TimePoint waiting_since() const noexcept { return in_flight_ ? batch_->since : queued_since(); }
+  [[nodiscard]] TimePoint waiting_since() const noexcept { return batch_ ? batch_->since : queued_since(); }
 
   /// Asks for the memory of the queue early.
   void prefetch() const noexcept { prefetch_line(queue_.data()); }

@@ -71,7 +71,7 @@ MUSTER_INLINE void ConnectionManager::run_slice(const RoomPtr& room, RoomPart& p
     part.flush_posted = gathers || !part.pending.empty();
     if (!part.flush_posted) return;
   }
-  post_behind(part.loop, gathers ? 4 : 0, [room, at = &part](ConnectionManager& manager) { manager.flush_part(room, *at); });
+  (void)post(part.loop, [room, at = &part](ConnectionManager& manager) { manager.flush_part(room, *at); }, gathers ? 4 : 0);
 }
 
 MUSTER_INLINE void ConnectionManager::deliver(RoomPart& part, detail::MemberSlot& slot, const RoomState& room,
@@ -279,7 +279,7 @@ MUSTER_INLINE void ConnectionManager::mark_dirty(ConnectionState& connection) {
   loop.dirty.push_back(&connection);
   if (std::exchange(loop.write_posted, true)) return;
   // Twice round: the first time comes before the flushes that the handler at hand still posts, the second after them.
-  post_behind(connection.loop, 1, [at = &loop](ConnectionManager& manager) { manager.write_dirty(*at); });
+  (void)post(connection.loop, [at = &loop](ConnectionManager& manager) { manager.write_dirty(*at); }, 1);
 }
 
 MUSTER_INLINE void ConnectionManager::write_dirty(Loop& loop) {
