@@ -6,7 +6,6 @@
 #include <cstdlib>
 #include <memory>
 #include <set>
-
 #include <websocketpp/config/asio_no_tls.hpp>
 #include <websocketpp/server.hpp>
 
