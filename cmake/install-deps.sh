@@ -53,6 +53,8 @@ if [ "$tests" = yes ]; then
   need_command openssl openssl
   need_command ccache ccache
   need_command python3 python3
+  need_command valgrind valgrind
+  need_command objdump binutils
 fi
 
 if [ ${#missing[@]} -eq 0 ]; then

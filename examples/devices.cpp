@@ -7,18 +7,17 @@
 //   > {"type":"sign_out_others","id":3}
 
 #include <algorithm>
-#include <csignal>
 #include <cstdio>
-#include <cstdlib>
 #include <memory>
 #include <muster/auth/allow_all.hpp>
 #include <muster/auth/static_token_authenticator.hpp>
 #include <muster/muster.hpp>
 #include <muster/protocols/json_protocol.hpp>
-#include <muster/transports/websocketpp.hpp>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "serve.hpp"
 
 namespace {
 
@@ -83,13 +82,6 @@ class Devices {
 }  // namespace
 
 int main(int argc, char** argv) {
-  // Signals are waited for below; the server's threads inherit that they are blocked.
-  sigset_t ends;
-  sigemptyset(&ends);
-  sigaddset(&ends, SIGINT);
-  sigaddset(&ends, SIGTERM);
-  pthread_sigmask(SIG_BLOCK, &ends, nullptr);
-
   muster::Options limits;
   limits.max_connections_per_user = 5;
   limits.user_limit_policy = muster::UserLimitPolicy::close_oldest;
@@ -101,14 +93,5 @@ int main(int argc, char** argv) {
   auto manager = muster::make_connection_manager(limits, users, std::make_shared<muster::AllowAll>(), components);
   const Devices devices(manager);
 
-  muster::websocketpp::ServerOptions options;
-  options.port = static_cast<std::uint16_t>(argc > 1 ? std::atoi(argv[1]) : 8080);
-  muster::websocketpp::Server server(manager, options);
-  server.start();
-  std::printf("listening on http://127.0.0.1:%u\n", static_cast<unsigned>(server.port()));
-  std::fflush(stdout);
-
-  int signal = 0;
-  sigwait(&ends, &signal);
-  server.stop();  // everyone is told that the server is going away
+  serve(manager, argc, argv);
 }

@@ -7,21 +7,20 @@
 #include <rapidjson/document.h>
 
 #include <algorithm>
-#include <csignal>
 #include <cstdio>
-#include <cstdlib>
 #include <map>
 #include <memory>
 #include <muster/auth/callback_authenticator.hpp>
 #include <muster/auth/static_token_authenticator.hpp>
 #include <muster/muster.hpp>
 #include <muster/protocols/json_protocol.hpp>
-#include <muster/transports/websocketpp.hpp>
 #include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "serve.hpp"
 
 /// The program's own part: what was done to each document, and how many connections have it open. muster tells it who
 /// comes and goes; when the last one goes, it would be the time to store the document.
@@ -98,13 +97,6 @@ std::string document_of(std::string_view edit) {
 }
 
 int main(int argc, char** argv) {
-  // Signals are waited for below; the server's threads inherit that they are blocked.
-  sigset_t ends;
-  sigemptyset(&ends);
-  sigaddset(&ends, SIGINT);
-  sigaddset(&ends, SIGTERM);
-  pthread_sigmask(SIG_BLOCK, &ends, nullptr);
-
   // Ann and Bob edit, Eve reads; and what is no document is nobody's.
   auto authenticator = std::make_shared<muster::StaticTokenAuthenticator>(
       muster::StaticTokenAuthenticator::Tokens{{"ann-secret", {"ann", "", {"editor"}, {}}},
@@ -149,14 +141,5 @@ int main(int argc, char** argv) {
     author.reply(muster::json(numbered));
   });
 
-  muster::websocketpp::ServerOptions listening;
-  listening.port = static_cast<std::uint16_t>(argc > 1 ? std::atoi(argv[1]) : 8080);
-  muster::websocketpp::Server server(manager, listening);
-  server.start();
-  std::printf("listening on http://127.0.0.1:%u\n", static_cast<unsigned>(server.port()));
-  std::fflush(stdout);
-
-  int signal = 0;
-  sigwait(&ends, &signal);
-  server.stop();  // everyone is told that the server is going away, and every document is closed
+  serve(manager, argc, argv);  // at its end every document is closed
 }

@@ -7,16 +7,14 @@
 //   > {"type":"announce","id":3,"payload":{"text":"Good evening"}}     bob may not; ann-secret may
 
 #include <algorithm>
-#include <csignal>
-#include <cstdio>
-#include <cstdlib>
 #include <memory>
 #include <muster/auth/callback_authenticator.hpp>
 #include <muster/auth/static_token_authenticator.hpp>
 #include <muster/muster.hpp>
 #include <muster/protocols/json_protocol.hpp>
-#include <muster/transports/websocketpp.hpp>
 #include <string>
+
+#include "serve.hpp"
 
 namespace {
 
@@ -46,13 +44,6 @@ muster::Payload describe(const muster::Metrics& metrics) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  // Signals are waited for below; the server's threads inherit that they are blocked.
-  sigset_t ends;
-  sigemptyset(&ends);
-  sigaddset(&ends, SIGINT);
-  sigaddset(&ends, SIGTERM);
-  pthread_sigmask(SIG_BLOCK, &ends, nullptr);
-
   muster::Options limits;
   limits.max_connections = 3;  // small, so that it is easily seen
   limits.message_rate = 20;    // a second; 40 at once
@@ -73,14 +64,5 @@ int main(int argc, char** argv) {
   manager->on("stats",
               [&manager](muster::Connection& who, const muster::Payload&) { who.reply(describe(manager->metrics())); });
 
-  muster::websocketpp::ServerOptions options;
-  options.port = static_cast<std::uint16_t>(argc > 1 ? std::atoi(argv[1]) : 8080);
-  muster::websocketpp::Server server(manager, options);
-  server.start();
-  std::printf("listening on http://127.0.0.1:%u\n", static_cast<unsigned>(server.port()));
-  std::fflush(stdout);
-
-  int signal = 0;
-  sigwait(&ends, &signal);
-  server.stop();  // everyone is told that the server is going away
+  serve(manager, argc, argv);
 }

@@ -45,21 +45,21 @@
  */
 
 import { Commands } from './commands.js';
-import { deferred, newKey, throttle } from './later.js';
+import { Timers, deferred, newKey, throttle } from './later.js';
+import { Listeners, THREW } from './listeners.js';
 import { ADVICE, DEFAULTS, MusterError, PROTOCOL } from './protocol.js';
 import { Room } from './rooms.js';
 import { Inbox, Session } from './session.js';
 
 export { MusterError, throttle };
 
-const THREW = Symbol('a listener threw');
 const CONFIRMED_WITHIN = 200;                    // ms after a join in which the room's awareness has come
 
 export class Client {
   state = 'idle';
   id; user; tenant;                               // once connected; id: the connection id others know this client by
-  #url; #options; #socket; #ready; #timers = new Map(); #attempt = 0; #connectedAt = 0; #generation = 0; #refusal; #kicked;
-  #closeCode; #notBefore = 0; #drained; #commands = new Commands(); #rooms = new Map(); #listeners = new Map();
+  #url; #options; #socket; #ready; #timers = new Timers(); #attempt = 0; #connectedAt = 0; #generation = 0; #refusal; #kicked;
+  #closeCode; #notBefore = 0; #drained; #commands = new Commands(); #rooms = new Map(); #listeners = new Listeners();
   #session; #inbox = new Inbox(); #offered; #comeback; #expiry; #keep;
 
   constructor(url, options) {
@@ -70,11 +70,7 @@ export class Client {
   }
 
   /** Adds a listener; returns the function that removes it. */
-  on(type, listener) {
-    if (!this.#listeners.has(type)) this.#listeners.set(type, new Set());
-    this.#listeners.get(type).add(listener);
-    return () => this.#listeners.get(type).delete(listener);
-  }
+  on(type, listener) { return this.#listeners.on(type, listener); }
 
   /** Resolves once connected; rejects when the server's advice is to stop, or on close(). */
   connect() {
@@ -162,7 +158,7 @@ export class Client {
   async #open() {
     const generation = ++this.#generation;
     let { token, tokenIn, WebSocket, connectTimeout } = this.#options, failure;
-    this.#cancel('retry');
+    this.#timers.cancel('retry');
     this.#setState('connecting');
     try {
       await this.#restore();
@@ -172,7 +168,7 @@ export class Client {
     if (failure) return this.#lost(1006, `no token: ${failure.message}`);
     this.#refusal = this.#kicked = this.#offered = this.#drained = undefined;
     this.#notBefore = 0;
-    this.#after('connect', connectTimeout, () => this.#lost(1006, `no answer within ${connectTimeout} ms`));
+    this.#timers.after('connect', connectTimeout, () => this.#lost(1006, `no answer within ${connectTimeout} ms`));
     const upgrade = token && tokenIn === 'upgrade';
     const socket = this.#socket = new WebSocket(this.#url, upgrade ? [PROTOCOL, 'bearer', token] : [PROTOCOL]);
     const current = (handler) => (event) => { if (socket === this.#socket) handler(event); };
@@ -187,7 +183,7 @@ export class Client {
   }
 
   #received({ type, timestamp, reply_to: id, payload = {} }) {
-    this.#cancel('pong');                          // whatever arrives is a sign of life
+    this.#timers.cancel('pong');                   // whatever arrives is a sign of life
     this.#handlers[type]?.(payload, id, timestamp);
     const waiting = this.#commands.answered(id);
     if (type === 'error') {
@@ -211,7 +207,7 @@ export class Client {
   #handlers = {
     connection_ack: ({ connection: id, user_id: user, tenant, resume_token: token, resume_ttl_ms: ttl }) => {
       Object.assign(this, { user, tenant });
-      this.#cancel('connect');
+      this.#timers.cancel('connect');
       const resuming = this.#offered !== undefined;
       this.#offered = { id, token, ttl };
       if (resuming) return;                        // it was the first message: its answer follows
@@ -285,7 +281,7 @@ export class Client {
     this.#comeback?.resolve(Boolean(resumed));
     this.#acknowledge();
     const { pingInterval } = this.#options;
-    if (pingInterval) this.#after('ping', Math.min(1000, pingInterval), () => this.#beat());
+    if (pingInterval) this.#timers.after('ping', Math.min(1000, pingInterval), () => this.#beat());
   }
 
   async #restore() {
@@ -312,7 +308,7 @@ export class Client {
     } catch (error) {
       if (generation !== this.#generation && error.code !== 'auth_failed') return;
       this.#emit('reauth', { error });
-      if (error.code === 'unavailable') this.#after('renew', error.retryAfter ?? 1000, () => this.#renew());
+      if (error.code === 'unavailable') this.#timers.after('renew', error.retryAfter ?? 1000, () => this.#renew());
     }
   }
 
@@ -360,14 +356,14 @@ export class Client {
     const error = await join.then(() => undefined, (refusal) => refusal);
     if (!error || error.code === 'disconnected' || this.#rooms.get(room.name) !== room) return;
     if (!['rate_limited', 'unavailable', 'timeout'].includes(error.code)) return void this.#forget(room.name, error, true);
-    this.#after(`join ${room.name}`, error.retryAfter ?? 1000 * (1 + this.#options.random()), () => this.#enter(room));
+    this.#timers.after(`join ${room.name}`, error.retryAfter ?? 1000 * (1 + this.#options.random()), () => this.#enter(room));
   }
 
   #entered(room, answer, resumed) {
     const { name } = room;
     if (this.#rooms.get(name) !== room) return;
     const { rejoined, lost } = room.enter(answer, resumed);
-    this.#after(`confirm ${name}`, CONFIRMED_WITHIN, () => {
+    this.#timers.after(`confirm ${name}`, CONFIRMED_WITHIN, () => {
       const changes = room.confirm();
       if (changes.length) this.#emit('awareness', { room: name, changes });
     });
@@ -381,8 +377,8 @@ export class Client {
     const room = this.#rooms.get(name);
     if (!room) return undefined;
     this.#rooms.delete(name);
-    this.#cancel(`join ${name}`);
-    this.#cancel(`confirm ${name}`);
+    this.#timers.cancel(`join ${name}`);
+    this.#timers.cancel(`confirm ${name}`);
     room.push.cancel();
     room.wished.reject(error);
     if (tell) this.#emit('left', { room: name, error });
@@ -392,8 +388,8 @@ export class Client {
   #beat() {
     const { pingInterval, pongTimeout } = this.#options;
     this.ping().then((ms) => this.#emit('latency', { ms }), () => {});
-    if (!this.#timers.has('pong')) this.#after('pong', pongTimeout, () => this.#lost(1006, 'no answer to a ping'));
-    this.#after('ping', pingInterval, () => this.#beat());
+    if (!this.#timers.has('pong')) this.#timers.after('pong', pongTimeout, () => this.#lost(1006, 'no answer to a ping'));
+    this.#timers.after('ping', pingInterval, () => this.#beat());
   }
 
   /** The connection is gone, or given up: what the close code advises decides what comes next. */
@@ -408,7 +404,7 @@ export class Client {
     const backoff = random() * Math.min(backoffCap, backoffBase * 2 ** this.#attempt++);
     // A draining server gives everyone another time; one that refuses gives all the same.
     const retryAt = this.#drained && this.#notBefore > now ? this.#notBefore : Math.max(this.#notBefore, now) + backoff;
-    this.#after('retry', retryAt - now, () => this.#open());
+    this.#timers.after('retry', retryAt - now, () => this.#open());
     this.#setState('waiting', { retryAt, code, reason });
   }
 
@@ -434,7 +430,7 @@ export class Client {
       this.#store();
     }
     if (socket && socket.readyState <= 1) socket.close(code === 1000 ? 1000 : undefined);
-    for (const name of [...this.#timers.keys()]) this.#cancel(name);
+    this.#timers.cancelAll();
     for (const room of this.#rooms.values()) { room.joined = false; room.push.cancel(); }
     this.#keep.cancel();
     this.#inbox.lost();
@@ -443,16 +439,5 @@ export class Client {
   }
 
   #setState(state, more = {}) { this.state = state; this.#emit('state', { state, ...more }); }
-  #after(name, ms, run) {
-    this.#cancel(name);
-    this.#timers.set(name, setTimeout(() => { this.#timers.delete(name); run(); }, ms));
-  }
-  #cancel(name) { clearTimeout(this.#timers.get(name)); this.#timers.delete(name); }
-
-  /** What the listeners returned. */
-  #emit(type, event) {
-    return [...this.#listeners.get(type) ?? []].map((listener) => {
-      try { return listener(event); } catch (error) { console.error(`listener of "${type}":`, error); return THREW; }
-    });
-  }
+  #emit(type, event) { return this.#listeners.emit(type, event); }
 }

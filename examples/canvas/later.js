@@ -14,6 +14,18 @@ export function throttle(call, interval) {
   return throttled;
 }
 
+/** Timers by name: one that is set again begins anew. */
+export class Timers {
+  #running = new Map();
+  has(name) { return this.#running.has(name); }
+  after(name, ms, run) {
+    this.cancel(name);
+    this.#running.set(name, setTimeout(() => { this.#running.delete(name); run(); }, ms));
+  }
+  cancel(name) { clearTimeout(this.#running.get(name)); this.#running.delete(name); }
+  cancelAll() { for (const name of [...this.#running.keys()]) this.cancel(name); }
+}
+
 /** A promise with its ends; nobody has to look at its rejection. */
 export function deferred() {
   const ends = {};

@@ -139,7 +139,7 @@ const std::vector<FlagGroup<Options>>& option_flags() {
         size("awareness-state-bytes", &Options::awareness_state_bytes, "of one awareness state"),
         size("room-name-bytes", &Options::room_name_bytes, "of a room's name"),
         count("json-nesting", &Options::json_nesting, "depth of a message"),
-        count("waiting-commands", &Options::waiting_commands, "behind one that waits; beyond: reading stops"),
+        count("waiting-commands", &Options::waiting_commands, "behind one that waits; beyond twice that: 1008"),
         toggle("allow-send", &Options::allow_send, "clients may send to users")}},
       {"Slow peers",
        {size("unsent-soft-bytes", &Options::unsent_soft_bytes, "beyond: fed from history"),

@@ -58,7 +58,8 @@ class Connection {
   /// Publishes to a room of this connection's tenant, to everyone in it but this connection. Not authorised again, and
   /// membership is not required: this is the server speaking on the connection's behalf.
   virtual void publish(std::string_view room, const Payload& payload) = 0;
-  /// In a handler only: answers the command being handled, once, in place of the plain acknowledgement.
+  /// Answers the command being handled, in place of the plain acknowledgement. The second reply to one, and a reply
+  /// outside of handlers, do nothing.
   virtual void reply(const Payload& payload) = 0;
   /// Starts the disconnect flow, after the current handler has returned. An empty text: the reason's own.
   virtual void close(CloseReason reason, std::string_view text = {}) = 0;

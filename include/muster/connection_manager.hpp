@@ -32,7 +32,7 @@ namespace muster {
 inline namespace MUSTER_ABI {
 
 /// A place among `max_connections`, held by a socket from accept until its descriptor is closed. Move-only; the
-/// destructor gives the place back. A refused one says why.
+/// destructor gives the place back, in any thread; it may outlive the manager. A refused one says why.
 class Reservation {
  public:
   Reservation() = default;
@@ -80,6 +80,7 @@ struct OpenRequest {
   /// From `reserve`, at accept. Without one, `open` reserves by itself.
   Reservation reservation;
   RemoteAddress remote_address;
+  /// Of the upgrade request, as Credentials has them.
   std::string path = "/ws";
   std::string query;
   std::string origin;
@@ -166,8 +167,8 @@ class IConnectionManager {
 
   // For adapters.
 
-  /// Reserves a place for an accepted socket; whether it connects too often is asked by `open`. A refusal names `over_capacity` or `policy`, and when to come back.
-  /// `now` is the adapter's executor's.
+  /// Reserves a place for an accepted socket; whether it connects too often is asked by `open`. A refusal names
+  /// `over_capacity`, `policy` or `going_away`, and when to come back. `now` is the adapter's executor's.
   [[nodiscard]] virtual Reservation reserve(const RemoteAddress& address, TimePoint now) = 0;
 
   /// Executor. A peer asks to connect: admission, authentication, then `done` on the executor, once, inside the call
@@ -192,11 +193,13 @@ class IConnectionManager {
 
   // Extending. Before the first `open`; later is std::logic_error.
 
-  /// Serves a client command of this type; the authorizer is asked first (Action::custom).
+  /// Serves a client command of this type, in place of an earlier handler; the authorizer is asked first
+  /// (Action::custom). Types that the protocol serves do not get here.
   virtual void on(std::string type, MessageHandler handler) = 0;
   /// Hooks run on the connection's executor, exactly once each, after the tables changed: on_connected, on_user_online
   /// (the user's first connection), on_joined; and every on_left before on_disconnected, then on_user_offline (its last).
-  /// on_left gets the reason when a disconnect is the cause.
+  /// on_left gets the reason when a disconnect is the cause. Several hooks of one kind are called in the order in which
+  /// they were given.
   virtual void on_connected(ConnectionHook hook) = 0;
   virtual void on_joined(JoinHook hook) = 0;
   virtual void on_left(LeaveHook hook) = 0;
@@ -230,8 +233,9 @@ class IConnectionManager {
   /// Answers on the connection's executor; nothing for an unknown id.
   virtual void explain(ConnectionId id, Function<void(std::optional<Explanation>)> done) = 0;
 
-  // Sending. Each returns how many connections it was handed to.
+  // Sending. Each returns how many connections it was handed to; their loops write it, unless they end before.
 
+  /// To the connection of this id, or the one that took up its session. 0: unknown.
   virtual std::size_t send(ConnectionId id, const Payload& payload) = 0;
   /// To all of a user's connections. Delivery::queued is stored first, until a connection of the user acknowledges it;
   /// who is online gets it at once, who is not with the next connection. `done`, if given, is called once, from any
@@ -247,7 +251,7 @@ class IConnectionManager {
   virtual void publish(const RoomKey& room, const Payload& payload, Delivery delivery = Delivery::reliable(),
                        ConnectionId exclude = {}, PublishDone done = nullptr) = 0;
 
-  // Ending.
+  // Ending. Each `done`, where given, is called once; from which thread is not said.
 
   /// Starts the disconnect flow of one connection. False: unknown.
   virtual bool remove(ConnectionId id, CloseReason reason = CloseReason::normal, std::string text = {}) = 0;
@@ -280,7 +284,8 @@ class IConnectionManager {
 };
 
 /// The seams a manager is put together from. Protocols: at least one. The others have defaults: awareness and
-/// sessions in memory, no broker (one process), no observer.
+/// sessions in memory, no broker (one process), no observer. The manager keeps what it was given; managers that
+/// share rooms share the broker, and the session store too if sessions shall resume at any of them.
 struct Components {
   std::vector<std::shared_ptr<const Protocol>> protocols = {};
   std::shared_ptr<AwarenessStore> awareness_store = nullptr;

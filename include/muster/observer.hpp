@@ -35,17 +35,17 @@ struct Metrics {
   std::array<std::uint64_t, close_reason_count> closed{};  ///< by CloseReason
   std::uint64_t messages_in = 0;
   std::uint64_t bytes_in = 0;
-  std::uint64_t writes = 0;
+  std::uint64_t writes = 0;      ///< calls of Transport::write
   std::uint64_t bytes_out = 0;
   std::uint64_t deliveries = 0;  ///< room messages handed to a member
   std::uint64_t blocks = 0;      ///< encoded batches
-  std::uint64_t conflated = 0;
-  std::uint64_t gaps = 0;
+  std::uint64_t conflated = 0;   ///< `latest` messages and awareness that newer ones replaced
+  std::uint64_t gaps = 0;        ///< told
   std::uint64_t history_dropped = 0;  ///< messages that history gave up because of `total_bytes` or `tenant_bytes`
   std::uint64_t errors = 0;       ///< error events sent
-  std::uint64_t rate_limited = 0;
-  std::uint64_t callback_failures = 0;
-  std::uint64_t sweep_findings = 0;
+  std::uint64_t rate_limited = 0;       ///< messages and commands refused for their rate
+  std::uint64_t callback_failures = 0;  ///< handlers, hooks and seams that threw
+  std::uint64_t sweep_findings = 0;     ///< tables that contradicted each other
   std::uint64_t resumes = 0;
   std::uint64_t resumes_failed = 0;
   std::uint64_t queued = 0;         ///< messages put into offline queues

@@ -62,14 +62,14 @@ struct Options {
   std::vector<std::string> allowed_origins;
   /// Values of Host that are answered; empty: any, except that a loopback listener takes loopback names only.
   std::vector<std::string> allowed_hosts;
-  /// Handshake: time and header bytes.
+  /// Handshake: time from accept to the whole request, TLS included, and bytes of its header (0 = the default).
   std::chrono::milliseconds handshake_timeout = std::chrono::seconds(5);
   std::size_t handshake_bytes = 8 * 1024;
 
   // Identity.
   AuthMode auth_mode = AuthMode::upgrade_or_message;
   RefuseWith refuse_with = RefuseWith::http_status;
-  /// Absolute: traffic does not extend it.
+  /// For the first message of who brought no token, then auth_required. Absolute: traffic does not extend it.
   std::chrono::milliseconds auth_timeout = std::chrono::seconds(5);
   /// How long an authenticator, authorizer or store may take before the command is answered `unavailable`.
   std::chrono::milliseconds answer_timeout = std::chrono::seconds(5);
@@ -77,29 +77,33 @@ struct Options {
   std::string auth_cookie;
   /// Accept a `token` query parameter. Off: addresses end up in logs.
   bool auth_query = false;
+  /// So long before Identity::expires_at the client is told `reauth_required`; so long after it, the connection is
+  /// closed with auth_required unless newer credentials came.
   std::chrono::milliseconds reauth_lead = std::chrono::seconds(30);
   std::chrono::milliseconds reauth_grace = std::chrono::seconds(30);
+  /// Whether a command that the authorizer denies also closes the connection, behind the error.
   bool close_on_permission_denied = false;
-  /// What a peer may send before it is authenticated.
+  /// What a peer may send before it is authenticated; beyond: close policy.
   std::size_t pre_auth_bytes = 16 * 1024;
   std::size_t pre_auth_messages = 8;
 
   // Budgets of one connection (0 = no limit).
-  std::size_t max_message_bytes = 64 * 1024;
-  std::size_t message_rate = 100;             ///< a second; the burst is twice that
+  std::size_t max_message_bytes = 64 * 1024;  ///< beyond: close message_too_big
+  std::size_t message_rate = 100;             ///< a second; the burst is twice that; beyond: rate_limited
   /// A second; the burst is twice that. Charged: what comes in, and the answers a client asks for; after a large answer
   /// the next command waits.
   std::size_t byte_rate = 1024 * 1024;
-  std::size_t frame_rate = 500;               ///< a second, fragments and pings included
-  std::size_t rate_limited_max = 50;          ///< refusals in a row, then close
-  std::size_t invalid_messages_max = 10;      ///< in a row, then close
+  std::size_t frame_rate = 500;               ///< a second, fragments and pings included; beyond the burst: close policy
+  std::size_t rate_limited_max = 50;          ///< refusals in a row, then close policy
+  std::size_t invalid_messages_max = 10;      ///< in a row, then close policy
   std::size_t rooms_per_connection = 128;
   std::size_t rooms_created_per_minute = 60;  ///< by joining rooms that do not exist; others cost nothing
-  std::size_t awareness_per_connection = 16;
+  std::size_t awareness_per_connection = 16;  ///< entries, in all its rooms
   std::size_t awareness_state_bytes = 4 * 1024;
-  std::size_t room_name_bytes = 256;
-  std::size_t json_nesting = 32;
-  /// Commands waiting behind one that waits for an answer; beyond: stop reading.
+  std::size_t room_name_bytes = 256;          ///< above 0
+  std::size_t json_nesting = 32;              ///< above 0
+  /// Commands behind one that waits for an answer; above 0. From the first on nothing is read; beyond twice as many,
+  /// which were read before that: close policy.
   std::size_t waiting_commands = 64;
   /// Whether clients may `send` to users; off: a client could write to anyone whose name it guesses.
   bool allow_send = false;
@@ -119,20 +123,27 @@ struct Options {
   std::size_t tenant_bytes = std::size_t{128} * 1024 * 1024;
 
   // Liveness.
-  std::chrono::milliseconds heartbeat = std::chrono::seconds(30);  ///< 0 = off
+  /// Between pings; 0 = off. A peer that is silent for `pong_timeout` after one: close heartbeat_timeout.
+  std::chrono::milliseconds heartbeat = std::chrono::seconds(30);
   std::chrono::milliseconds pong_timeout = std::chrono::seconds(10);
+  /// Between sweeps, which check the tables against each other and clear what time has ended.
   std::chrono::milliseconds sweep_interval = std::chrono::seconds(60);
   /// How long a closing peer may take to answer the close frame before its socket is cut.
   std::chrono::milliseconds close_timeout = std::chrono::seconds(5);
 
   // Presence and awareness.
   PresenceScope presence_scope = PresenceScope::shared_rooms;
+  /// How long a dropped connection whose session may resume keeps its place, presence and awareness before it is told
+  /// as left; at most `resume_window` (0 = told at once).
   std::chrono::milliseconds presence_grace = std::chrono::seconds(10);
   /// Awareness nobody refreshed for this long is removed (0 = off).
   std::chrono::milliseconds awareness_ttl{0};
 
   // Sessions.
+  /// How long after its connection dropped a session may resume (0 = sessions do not resume).
   std::chrono::milliseconds resume_window = std::chrono::minutes(5);
+  /// One user's offline queue: whichever bound is reached first drops the oldest. 0 messages: Delivery::queued is
+  /// answered not_supported.
   std::size_t offline_messages = 100;
   std::size_t offline_bytes = 256 * 1024;
   std::chrono::milliseconds offline_age = std::chrono::hours(24);
@@ -142,7 +153,8 @@ struct Options {
   std::size_t idempotency_key_bytes = 64;  ///< muster.v1.json takes no longer ones
   std::chrono::milliseconds idempotency_age = std::chrono::minutes(5);
 
-  // Deploys.
+  // Deploys. For programs that drain by their options, as muster_server does; IConnectionManager::drain takes its own.
+  // `reconnect_window` is also what clients are told that come while there is no place, or while the server goes.
   std::chrono::milliseconds drain_deadline = std::chrono::seconds(5);
   std::chrono::milliseconds reconnect_window = std::chrono::seconds(5);
 

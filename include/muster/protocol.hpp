@@ -40,6 +40,7 @@ struct ResumeRoom {
 };
 struct Resume {
   std::string token;
+  /// The credentials of who has not authenticated yet; empty: none.
   std::string auth;
   std::vector<ResumeRoom> rooms;
 };
@@ -53,7 +54,9 @@ struct ListSubscriptions {};
 struct Publish {
   std::string room;
   Payload data;
+  /// Whether its publisher gets it too.
   bool echo = false;
+  /// Of two publishes of one user to one room with one key the second is answered as the first was; empty: none.
   std::string idempotency_key;
   Delivery delivery;
 };

@@ -70,7 +70,7 @@ TEST_CASE("a client that sends too fast is told when to go on", "[acceptance]") 
   options.message_rate = 10;  // 20 at once
   CheckedSim sim(options);
   const auto ann = sim.connect("ann");
-  for (int i = 0; i < 40; ++i) ann.say("ping", "{}");
+  ann.say("ping", "{}", 40);
   sim.run();
   CHECK(ann.count("pong") == 20);
   CHECK(ann.error() == "rate_limited");
@@ -82,7 +82,7 @@ TEST_CASE("a client that sends too fast is told when to go on", "[acceptance]") 
   ann.say("ping", "{}");
   sim.run();
   CHECK(ann.count("pong") == 21);
-  for (int i = 0; i < 100; ++i) ann.say("ping", "{}");  // who does not listen to that has to go
+  ann.say("ping", "{}", 100);  // who does not listen to that has to go
   sim.run();
   CHECK(ann.close_code() == 1008);
 }
@@ -93,7 +93,7 @@ TEST_CASE("a client's rate is its own", "[acceptance]") {
   CheckedSim sim(options);
   const auto ann = sim.connect("ann");
   const auto bob = sim.connect("bob");
-  for (int i = 0; i < 40; ++i) ann.say("ping", "{}");
+  ann.say("ping", "{}", 40);
   bob.say("ping", "{}");
   sim.run();
   CHECK(bob.count("pong") == 1);

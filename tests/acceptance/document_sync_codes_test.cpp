@@ -15,39 +15,23 @@
 #include <stdexcept>
 
 #include "support/checked_sim.hpp"
+#include "support/recoded_protocol.hpp"
 
 namespace muster::test {
 namespace {
 
-/// muster.v1.json for clients that know 1000, 1001, 1008 and 1011 only: what is refused to them is a policy (1008).
-class PlainCodes final : public Protocol {
- public:
-  PlainCodes() : json_({"documents.v1.json", "/ws", {}}) {}
-  [[nodiscard]] std::string_view name() const noexcept override { return json_.name(); }
-  [[nodiscard]] std::string_view path() const noexcept override { return json_.path(); }
-  [[nodiscard]] FrameKind frame_kind() const noexcept override { return json_.frame_kind(); }
-  [[nodiscard]] std::optional<CloseReason> decode(FrameKind kind, std::string_view message, const DecodeLimits& limits,
-                                                  std::vector<Command>& commands) const override {
-    return json_.decode(kind, message, limits, commands);
+/// For clients that know 1000, 1001, 1008 and 1011 only: what is refused to them is a policy (1008).
+std::uint16_t plain_code(CloseReason reason, std::uint16_t usual) {
+  switch (reason) {
+    case CloseReason::auth_required:
+    case CloseReason::auth_failed:
+    case CloseReason::permission_denied:
+    case CloseReason::revoked:
+      return 1008;
+    default:
+      return usual;
   }
-  void encode(const Event& event, const Correlation* correlation, WallTime now, std::string& out) const override {
-    json_.encode(event, correlation, now, out);
-  }
-  [[nodiscard]] std::uint16_t close_code(CloseReason reason) const noexcept override {
-    switch (reason) {
-      case CloseReason::auth_required:
-      case CloseReason::auth_failed:
-      case CloseReason::permission_denied:
-      case CloseReason::revoked:
-        return 1008;
-      default:
-        return json_.close_code(reason);
-    }
-  }
-
- private:
-  JsonProtocol json_;
-};
+}
 
 struct Scene {
   explicit Scene(Options options = {}) : sim(setup(std::move(options))) {
@@ -72,7 +56,7 @@ struct Scene {
     options.close_on_permission_denied = true;
     Setup setup;
     setup.options = std::move(options);
-    setup.protocols = {std::make_shared<PlainCodes>()};
+    setup.protocols = {std::make_shared<RecodedProtocol>("documents.v1.json", plain_code)};
     return setup;
   }
   CheckedSim sim;

@@ -1,5 +1,5 @@
 // MemoryAwarenessStore keeps the promises of an AwarenessStore.
-#include "contract/awareness_store_contract.hpp"
+#include "contract/awareness_store_model.hpp"
 
 #include "muster/memory/memory_awareness_store.hpp"
 #include "support/live_allocations.hpp"

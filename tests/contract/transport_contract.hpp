@@ -17,98 +17,14 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <optional>
 #include <string>
-#include <utility>
+#include <string_view>
 #include <vector>
 
-#include "muster/transport.hpp"
-#include "muster/wire_format.hpp"
+#include "contract/transport_fixture.hpp"
 #include "support/catch.hpp"
-#include "support/recording_manager.hpp"
 
 namespace muster::test {
-
-/// One peer that connects, the adapter it connects to, and the executor between them. The adapter was made with the
-/// manager that the fixture was made with, and with its Options::close_timeout. Used by one thread; none of the
-/// methods waits for the other side. Destroying it ends everything, whatever state it is in.
-class TransportFixture {
- public:
-  virtual ~TransportFixture() = default;
-
-  /// Lets everything run, and time pass, until `done` holds; false when it does not within `deadline`.
-  [[nodiscard]] virtual bool run_until(const std::function<bool()>& done,
-                                       std::chrono::milliseconds deadline = std::chrono::seconds(10)) = 0;
-  /// Whether the calling thread runs a task of the connection's executor. Called from any thread.
-  [[nodiscard]] virtual bool on_executor() const = 0;
-
-  /// The peer asks to connect.
-  virtual void connect() = 0;
-  /// The peer sends one message, or a ping or pong. What does not go out at once goes out as time passes.
-  virtual void peer_send(FrameKind kind, std::string payload) = 0;
-  /// Every byte the peer has got, as it came: whole frames, without the upgrade's answer and the close frame.
-  [[nodiscard]] virtual std::string peer_received() = 0;
-  struct Closing {
-    std::uint16_t code = 0;
-    std::string text;
-  };
-  /// The close frame the peer has got. Unless it is stalled, the peer answers it.
-  [[nodiscard]] virtual std::optional<Closing> peer_closing() = 0;
-  /// Whether the peer has seen the end of the connection, or was refused.
-  [[nodiscard]] virtual bool peer_is_gone() = 0;
-  /// The peer reads nothing, until it does again.
-  virtual void peer_stall() = 0;
-  virtual void peer_resume() = 0;
-  /// The peer starts the close handshake.
-  virtual void peer_close(std::uint16_t code) = 0;
-  /// The connection breaks: no close frame, nothing more from the peer, not even an acknowledgement.
-  virtual void peer_break() = 0;
-};
-using MakeTransportFixture = std::function<std::unique_ptr<TransportFixture>(std::shared_ptr<IConnectionManager>)>;
-
-/// The core's side of one connection: writes frames, and keeps their bytes valid exactly as long as it must.
-class Writer {
- public:
-  explicit Writer(RecordingManager& manager) : manager_(manager) {}
-
-  /// Executor. One batch of `frames` frames with `size` bytes each, every frame a span of its own. Not while pending.
-  WriteResult write(std::size_t frames, std::size_t size) {
-    batch_.clear();
-    std::vector<std::size_t> ends;
-    for (std::size_t i = 0; i < frames; ++i) {
-      const char letter = static_cast<char>('a' + written_++ % 26);
-      WebSocketFormat{}.append(FrameKind::binary, std::string(size, letter), batch_);
-      ends.push_back(batch_.size());
-    }
-    std::vector<Span> spans;
-    std::size_t from = 0;
-    for (const std::size_t end : ends) spans.push_back({batch_.data() + from, end - std::exchange(from, end)});
-    WriteResult result = WriteResult::closed;
-    (void)manager_.call_transport([&](Transport& transport) { result = transport.write(spans.data(), spans.size()); });
-    if (result != WriteResult::closed) expected_ += batch_;
-    if (result == WriteResult::pending) {
-      ++pendings_;
-    } else {
-      forget();
-    }
-    last_ = result;
-    return result;
-  }
-  /// The bytes of the latest batch are not the transport's any more.
-  void forget() { batch_.assign(batch_.size(), '!'); }
-
-  [[nodiscard]] const std::string& expected() const { return expected_; }
-  [[nodiscard]] std::size_t pendings() const { return pendings_; }
-  [[nodiscard]] WriteResult last() const { return last_; }
-
- private:
-  RecordingManager& manager_;
-  std::string batch_;
-  std::string expected_;
-  std::size_t written_ = 0;
-  std::size_t pendings_ = 0;
-  WriteResult last_ = WriteResult::done;
-};
 
 inline void transport_contract(const MakeTransportFixture& make) {
   using Kind = FrameKind;
@@ -132,11 +48,14 @@ inline void transport_contract(const MakeTransportFixture& make) {
     REQUIRE(fixture->run_until([&ran] { return ran.load(); }));
   };
   const auto run_until = [&](const std::function<bool()>& done) { return fixture->run_until(done); };
+  const auto refused = [] {
+    return RecordingManager::refused(CloseReason::auth_failed, {errc::auth_failed, "The token is not valid", {}});
+  };
   const auto is_closed = [&] { return !manager->closings().empty(); };
   const auto peer_has_all = [&] { return fixture->peer_received().size() >= writer.expected().size(); };
   const auto connect = [&] {
     fixture->connect();
-    REQUIRE(run_until([&] { return manager->opened() == 1; }));
+    REQUIRE(run_until([&] { return manager->count() == 1; }));
     run([] {});
   };
   // One batch, once the transport is through with the one before.
@@ -174,40 +93,40 @@ inline void transport_contract(const MakeTransportFixture& make) {
 
   SECTION("a peer that was accepted is open") {
     connect();
-    CHECK(manager->opened() == 1);
+    CHECK(manager->count() == 1);
     CHECK_FALSE(is_closed());
     CHECK_FALSE(fixture->peer_is_gone());
   }
 
   SECTION("a peer that is refused is let go, and its place given back") {
-    manager->opening = RecordingManager::Opening::refuse;
+    manager->decide = [&](const OpenRequest&) { return refused(); };
     fixture->connect();
     CHECK(run_until([&] { return fixture->peer_is_gone(); }));
     CHECK(run_until([&] { return manager->reserved() == 0; }));
-    CHECK(manager->opened() == 1);
+    CHECK(manager->count() == 1);
     CHECK(manager->closings().empty());
     CHECK(fixture->peer_received().empty());
   }
 
   SECTION("the answer to an opening may come later") {
-    manager->opening = RecordingManager::Opening::hold;
+    manager->hold = true;
     connect();
-    run([&] { manager->decide(true); });
+    run([&] { manager->answer(0, RecordingManager::accepted()); });
     run([&] { CHECK(writer.write(1, 10) == WriteResult::done); });
     CHECK(run_until(peer_has_all));
     CHECK(fixture->peer_received() == writer.expected());
   }
 
   SECTION("a late refusal lets the peer go") {
-    manager->opening = RecordingManager::Opening::hold;
+    manager->hold = true;
     connect();
-    run([&] { manager->decide(false); });
+    run([&] { manager->answer(0, refused()); });
     CHECK(run_until([&] { return fixture->peer_is_gone(); }));
     CHECK(manager->closings().empty());
   }
 
   SECTION("an opening whose peer goes before the answer is cancelled") {
-    manager->opening = RecordingManager::Opening::hold;
+    manager->hold = true;
     connect();
     fixture->peer_break();
     CHECK(run_until([&] { return manager->cancelled() == 1; }));
@@ -377,7 +296,7 @@ inline void transport_contract(const MakeTransportFixture& make) {
     fixture->peer_send(Kind::text, "last words");
     fixture->peer_close(1000);
     CHECK(run_until(is_closed));
-    CHECK(manager->messages() == Messages{{Kind::text, "last words"}});
+    CHECK(manager->all_messages() == Messages{{Kind::text, "last words"}});
   }
 
   SECTION("writing into a broken pipe is answered closed, and told once") {
@@ -415,8 +334,8 @@ inline void transport_contract(const MakeTransportFixture& make) {
     fixture->peer_send(Kind::text, "");
     fixture->peer_send(Kind::text, large);
     fixture->peer_send(Kind::binary, "five");
-    CHECK(run_until([&] { return manager->messages().size() >= 5; }));
-    CHECK((manager->messages() == Messages{{Kind::text, "one"},
+    CHECK(run_until([&] { return manager->all_messages().size() >= 5; }));
+    CHECK((manager->all_messages() == Messages{{Kind::text, "one"},
                                            {Kind::binary, every_byte},
                                            {Kind::text, ""},
                                            {Kind::text, large},
@@ -428,32 +347,32 @@ inline void transport_contract(const MakeTransportFixture& make) {
     fixture->peer_send(Kind::ping, "are you there");
     fixture->peer_send(Kind::pong, "");
     fixture->peer_send(Kind::text, "done");
-    CHECK(run_until([&] { return manager->messages().size() >= 3; }));
-    CHECK((manager->messages() == Messages{{Kind::ping, "are you there"}, {Kind::pong, ""}, {Kind::text, "done"}}));
+    CHECK(run_until([&] { return manager->all_messages().size() >= 3; }));
+    CHECK((manager->all_messages() == Messages{{Kind::ping, "are you there"}, {Kind::pong, ""}, {Kind::text, "done"}}));
     for (int i = 0; i < 50; ++i) run([] {});
     CHECK(fixture->peer_received().empty());
   }
 
   SECTION("the core may write, pause and close while it receives") {
     connect();
-    manager->on_received = [&](const RecordingManager::Message& message) {
+    manager->on_received = [&](Connection&, FrameKind, std::string_view bytes) {
       (void)manager->call_transport([](Transport& transport) { transport.pause_reading(true); });
-      (void)writer.write(1, message.bytes.size());
+      (void)writer.write(1, bytes.size());
       (void)manager->call_transport([](Transport& transport) { transport.pause_reading(false); });
-      if (message.bytes == "stop") {
+      if (bytes == "stop") {
         (void)manager->call_transport([](Transport& transport) { transport.close(1000, "Closed"); });
       }
     };
     for (int i = 0; i < 10; ++i) fixture->peer_send(Kind::text, "hello");
     fixture->peer_send(Kind::text, "stop");
     CHECK(run_until([&] { return is_closed() && fixture->peer_closing(); }));
-    CHECK(manager->messages().size() == 11);
+    CHECK(manager->all_messages().size() == 11);
     CHECK(fixture->peer_received() == writer.expected());
   }
 
   SECTION("the core may abort while it receives") {
     connect();
-    manager->on_received = [&](const RecordingManager::Message&) {
+    manager->on_received = [&](Connection&, FrameKind, std::string_view) {
       (void)manager->call_transport([](Transport& transport) { transport.abort(); });
     };
     fixture->peer_send(Kind::text, "one");
@@ -463,15 +382,15 @@ inline void transport_contract(const MakeTransportFixture& make) {
   SECTION("while reading is paused what arrives is bounded, and then nothing is missing") {
     connect();
     fixture->peer_send(Kind::text, "first");
-    REQUIRE(run_until([&] { return manager->messages().size() == 1; }));
+    REQUIRE(run_until([&] { return manager->all_messages().size() == 1; }));
     pause(true);
     for (int i = 0; i < 100; ++i) fixture->peer_send(Kind::binary, std::string(16 * 1024, static_cast<char>(i)));
     for (int i = 0; i < 200; ++i) run([] {});
-    CHECK(manager->messages().size() < 50);
+    CHECK(manager->all_messages().size() < 50);
     pause(true);  // again changes nothing
     pause(false);
-    CHECK(run_until([&] { return manager->messages().size() >= 101; }));
-    const auto messages = manager->messages();
+    CHECK(run_until([&] { return manager->all_messages().size() >= 101; }));
+    const auto messages = manager->all_messages();
     REQUIRE(messages.size() == 101);
     for (std::size_t i = 0; i < 100; ++i) {
       REQUIRE(messages[i + 1].bytes == std::string(16 * 1024, static_cast<char>(i)));
@@ -480,15 +399,15 @@ inline void transport_contract(const MakeTransportFixture& make) {
 
   SECTION("a core that pauses after each message gets all of them in order") {
     connect();
-    manager->on_received = [&](const RecordingManager::Message&) {
+    manager->on_received = [&](Connection&, FrameKind, std::string_view) {
       (void)manager->call_transport([](Transport& transport) { transport.pause_reading(true); });
     };
     for (int i = 0; i < 100; ++i) fixture->peer_send(Kind::text, std::to_string(i));
     CHECK(run_until([&] {
       pause(false);
-      return manager->messages().size() >= 100;
+      return manager->all_messages().size() >= 100;
     }));
-    const auto messages = manager->messages();
+    const auto messages = manager->all_messages();
     REQUIRE(messages.size() == 100);
     for (std::size_t i = 0; i < 100; ++i) REQUIRE(messages[i].bytes == std::to_string(i));
   }
@@ -501,7 +420,7 @@ inline void transport_contract(const MakeTransportFixture& make) {
   }
 
   // However it went: once it is over, everything was told once, on the executor, and nothing is held.
-  if (const auto connection = manager->connection().lock(); connection && manager->transport() && !is_closed()) {
+  if (const auto connection = manager->connection().lock(); connection && !is_closed()) {
     manager->on_received = nullptr;
     abort();
     CHECK(run_until(is_closed));
@@ -513,7 +432,7 @@ inline void transport_contract(const MakeTransportFixture& make) {
   CHECK(manager->writables() <= writer.pendings());
   CHECK(manager->faults() == std::vector<std::string>{});
   CHECK(run_until([&] { return manager->connection().expired(); }));
-  CHECK(manager->reserved() == 0);
+  CHECK(run_until([&] { return manager->reserved() == 0; }));  // that of a refusal goes with its socket
 }
 
 }  // namespace muster::test

@@ -1,5 +1,6 @@
 // Several devices of one user: copied to each other, listed, signed out.
 #include <csignal>
+#include <deque>
 #include <string>
 
 #include "process.hpp"
@@ -48,4 +49,17 @@ TEST_CASE("devices copies to a user's other devices, lists them and signs them o
     CHECK(first != std::string::npos);
     CHECK(ended.out.find(line, first + 1) == std::string::npos);
   }
+}
+
+TEST_CASE("a sixth device of a user signs out the oldest", "[devices]") {
+  Process devices({MUSTER_DEVICES, "0"});
+  const std::uint16_t port = devices.port();
+  std::deque<Client> signed_in;
+  for (int i = 0; i < 6; ++i) {
+    signed_in.emplace_back(port, "Authorization: Bearer ann-secret\r\n");
+    signed_in.back().receive("connection_ack");
+  }
+  CHECK(signed_in.front().close_code() == 4005);
+  signed_in.back().send(R"({"type":"sign_out_others","id":1})");
+  CHECK_THAT(signed_in.back().receive(R"("reply_to":1)"), ContainsSubstring(R"("signed_out":4)"));
 }

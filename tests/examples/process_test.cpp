@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <deque>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -176,6 +177,29 @@ TEST_CASE("a limit is a flag", "[server]") {
   ann.receive("room_joined");
   bob.receive("room_full");
   CHECK_THAT(http(port, "GET /metrics"), ContainsSubstring("\nmuster_refused_total{reason=\"capacity\"} "));
+}
+
+TEST_CASE("the soft limit of open files is raised", "[server]") {
+  auto limited = command({"--auth", "anonymous", "--port", "0", "--connect-rate-per-ip", "0", "--max-connections-per-ip", "0"});
+  limited.insert(limited.begin(), {"/bin/sh", "-c", R"(ulimit -S -n 64; exec "$0" "$@")"});
+  Process server(limited);
+  const std::uint16_t port = server.port();
+  std::deque<Client> clients;
+  for (int i = 0; i < 80; ++i) {
+    clients.emplace_back(port);
+    clients.back().receive("connection_ack");
+  }
+}
+
+TEST_CASE("while it drains it is alive, and not ready", "[server]") {
+  Process server(command({"--auth", "anonymous", "--port", "0", "--drain-deadline", "1h"}));
+  const std::uint16_t port = server.port();
+  Client ann(port);
+  ann.receive("connection_ack");
+  server.signal(SIGTERM);
+  CHECK_THAT(ann.receive("draining"), ContainsSubstring(R"("reconnect_after_ms":)"));
+  CHECK_THAT(http(port, "GET /readyz"), StartsWith("HTTP/1.1 503 "));
+  CHECK_THAT(http(port, "GET /healthz"), StartsWith("HTTP/1.1 200 "));
 }
 
 TEST_CASE("a second signal ends it at once", "[server]") {

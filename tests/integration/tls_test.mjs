@@ -21,7 +21,7 @@ const ended = (socket, what) => within(new Promise((done) => {
 
 describe('wss', { timeout: 4 * DEADLINE }, () => {
   let server;
-  before(async () => { server = await startServer({ flags: flagsOf(good, '--handshake-timeout', '500ms', '--deflate', '--threads', '2') }); });
+  before(async () => { server = await startServer({ flags: flagsOf(good, '--handshake-timeout', '2s', '--deflate', '--threads', '2') }); });
   after(() => server.stop());
 
   test('a client that trusts the authority connects, joins and talks', async () => {

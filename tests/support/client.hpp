@@ -94,10 +94,13 @@ class Client {
     const auto ack = last("connection_ack");
     return ack ? ack->text("resume_token") : std::string();
   }
-  /// A command with this payload and an id.
-  const Client& say(std::string_view type, std::string_view payload) const {
-    ++state_->last_command;
-    return raw(R"({"type":)" + quoted(type) + R"(,"id":)" + last_id() + R"(,"payload":)" + std::string(payload) + "}");
+  /// A command with this payload and an id; several times when asked to, each with its own.
+  const Client& say(std::string_view type, std::string_view payload, int times = 1) const {
+    for (; times > 0; --times) {
+      ++state_->last_command;
+      raw(R"({"type":)" + quoted(type) + R"(,"id":)" + last_id() + R"(,"payload":)" + std::string(payload) + "}");
+    }
+    return *this;
   }
   /// A text frame as it is.
   const Client& raw(std::string text) const {

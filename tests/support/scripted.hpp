@@ -185,25 +185,33 @@ class ScriptedSessionStore final : public SessionStore {
 
   void save(std::string token_hash, Session session, TimePoint now, TimePoint expires,
             Reply<Result<bool>> done) override {
-    pass(std::move(done), [=](auto answered) mutable { behind.save(token_hash, session, now, expires, answered); });
+    pass(std::move(done), [this, token_hash, session, now, expires](auto answered) mutable {
+      behind.save(token_hash, session, now, expires, answered);
+    });
   }
   void take(std::string token_hash, UserKey user, ConnectionId connection, TimePoint now,
             Reply<Result<Session>> done) override {
-    pass(std::move(done), [=](auto answered) mutable { behind.take(token_hash, user, connection, now, answered); });
+    pass(std::move(done), [this, token_hash, user, connection, now](auto answered) mutable {
+      behind.take(token_hash, user, connection, now, answered);
+    });
   }
   void forget(std::string token_hash, Reply<Result<bool>> done) override {
-    pass(std::move(done), [=](auto answered) mutable { behind.forget(token_hash, answered); });
+    pass(std::move(done), [this, token_hash](auto answered) mutable { behind.forget(token_hash, answered); });
   }
   void enqueue(UserKey user, QueuedMessage message, QueueLimits limits, TimePoint now,
                Reply<Result<Queued>> done) override {
-    pass(std::move(done), [=](auto answered) mutable { behind.enqueue(user, message, limits, now, answered); });
+    pass(std::move(done), [this, user, message, limits, now](auto answered) mutable {
+      behind.enqueue(user, message, limits, now, answered);
+    });
   }
   void pending(UserKey user, std::uint64_t after, TimePoint now,
                Reply<Result<std::vector<QueuedMessage>>> done) override {
-    pass(std::move(done), [=](auto answered) mutable { behind.pending(user, after, now, answered); });
+    pass(std::move(done),
+         [this, user, after, now](auto answered) mutable { behind.pending(user, after, now, answered); });
   }
   void acknowledge(UserKey user, std::uint64_t queue_id, Reply<Result<bool>> done) override {
-    pass(std::move(done), [=](auto answered) mutable { behind.acknowledge(user, queue_id, answered); });
+    pass(std::move(done),
+         [this, user, queue_id](auto answered) mutable { behind.acknowledge(user, queue_id, answered); });
   }
 
   Answer answer;

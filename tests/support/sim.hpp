@@ -1,10 +1,9 @@
 // Sim: a whole muster in one thread, whose clock, order and faults a seed and the test decide.
 //
 //   Sim sim;
-//   auto ann = sim.connect("ann");
-//   auto bob = sim.connect("bob");
-//   bob.join("canvas:1");
-//   ann.join("canvas:1").publish("canvas:1", R"("hi")");
+//   auto ann = sim.member("ann", "canvas:1");
+//   auto bob = sim.member("bob", "canvas:1");
+//   ann.publish("canvas:1", R"("hi")");
 //   sim.run();
 //   CHECK(bob.messages("canvas:1") == Texts{R"("hi")"});
 #pragma once
@@ -17,6 +16,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -131,6 +131,21 @@ class Sim {
   /// A client whose opening has run as far as it goes.
   Client connect(std::string name, Dial how = {}) {
     Client client = dial(std::move(name), std::move(how));
+    run();
+    return client;
+  }
+
+  /// A client that is in this room.
+  Client member(std::string name, std::string_view room, Dial how = {}) {
+    Client client = connect(std::move(name), std::move(how));
+    client.join(room);
+    run();
+    return client;
+  }
+  /// The user of `before` on another connection, which has asked for its session with these rooms.
+  Client resume_session(const Client& before, const Texts& rooms, Dial how = {}) {
+    Client client = connect(before.name(), std::move(how));
+    client.resume_session(before, rooms);
     run();
     return client;
   }

@@ -19,6 +19,14 @@ std::string ping_of(std::size_t size) {
   return head + std::string(size - head.size() - tail.size(), 'x') + tail;
 }
 
+/// 8 KB of awareness in the room, by one who may send 1 KB a second.
+void fill_awareness(Sim& sim, const Client& member) {
+  for (int i = 0; i < 4; ++i) {
+    member.aware("r", R"({"x":)" + quoted(std::string(1900, 'x')) + "}", 1, "c" + std::to_string(i));
+    sim.advance(10s);
+  }
+}
+
 TEST_CASE("message size: max_message_bytes pass, one more closes 1009", "[limits]") {
   Options options = unlimited();
   options.max_message_bytes = 500;
@@ -38,7 +46,7 @@ TEST_CASE("messages per connection: a burst of twice the rate, the next rate_lim
   options.message_rate = 10;
   CheckedSim sim(options);
   const auto ann = sim.connect("ann");
-  for (int i = 0; i < 21; ++i) ann.say("ping", "{}");
+  ann.say("ping", "{}", 21);
   sim.run();
   CHECK(ann.count("pong") == 20);
   REQUIRE(ann.error() == "rate_limited");
@@ -54,7 +62,7 @@ TEST_CASE("messages per connection: a burst of twice the rate, the next rate_lim
   sim.run();
   CHECK(ann.count("pong") == 21);
   sim.advance(10s);  // no more than a burst comes back
-  for (int i = 0; i < 30; ++i) ann.say("ping", "{}");
+  ann.say("ping", "{}", 30);
   sim.run();
   CHECK(ann.count("pong") == 41);
   CHECK(sim.manager().metrics().rate_limited == 1 + 1 + 1 + 10);
@@ -66,7 +74,7 @@ TEST_CASE("messages per connection: each connection has its own", "[limits]") {
   CheckedSim sim(options);
   const auto ann = sim.connect("ann");
   const auto bob = sim.connect("bob");
-  for (int i = 0; i < 5; ++i) ann.say("ping", "{}");
+  ann.say("ping", "{}", 5);
   bob.say("ping", "{}");
   sim.run();
   CHECK(ann.count("pong") == 2);
@@ -79,9 +87,9 @@ TEST_CASE("messages per connection: rate_limited_max refusals in a row close 100
   options.rate_limited_max = 5;
   CheckedSim sim(options);
   const auto ann = sim.connect("ann");
-  for (int i = 0; i < 2 + 4; ++i) ann.say("ping", "{}");
+  ann.say("ping", "{}", 2 + 4);
   sim.advance(1100ms);
-  for (int i = 0; i < 1 + 4; ++i) ann.say("ping", "{}");
+  ann.say("ping", "{}", 1 + 4);
   sim.run();
   CHECK(ann.is_open());
   CHECK(ann.count("error") == 8);
@@ -121,13 +129,9 @@ TEST_CASE("replies a client asks for are charged: a large one passes, the next c
   const auto ann = sim.connect("ann");
   const auto bob = sim.connect("bob");
   ann.join("r");
-  sim.run();
   sim.advance(10s);
-  for (int i = 0; i < 4; ++i) {
-    ann.aware("r", R"({"x":)" + quoted(std::string(1900, 'x')) + "}", 1, "c" + std::to_string(i));
-    sim.advance(10s);
-  }
-  bob.join("r");  // 8 KB of awareness, at 1 KB a second
+  fill_awareness(sim, ann);
+  bob.join("r");  // which costs its answer
   sim.run();
   CHECK(bob.count("room_joined") == 1);
   CHECK(bob.awareness("r").size() == 4);
@@ -183,10 +187,7 @@ TEST_CASE("replies a client asks for: commands that waited for the authorizer ar
   const auto ann = sim.connect("ann");
   ann.join("r");
   sim.advance(10s);
-  for (int i = 0; i < 4; ++i) {
-    ann.aware("r", R"({"x":)" + quoted(std::string(1900, 'x')) + "}", 1, "c" + std::to_string(i));
-    sim.advance(10s);
-  }
+  fill_awareness(sim, ann);
   sim.authorizer->answer = Answer::later(100ms);
   for (int i = 0; i < 20; ++i) ann.say("awareness_query", R"({"room":"r"})");  // small enough to be let in
   sim.advance(1s);
@@ -286,7 +287,7 @@ TEST_CASE("commands that wait: reading stops at the first, twice waiting_command
   sim.authorizer->answer = Answer::never();
   ann.join("r");
   sim.run();
-  for (int i = 0; i < 8; ++i) ann.say("ping", "{}");
+  ann.say("ping", "{}", 8);
   sim.run();
   CHECK(ann.close_code() == 0);
   sim.advance(5s);  // the deadline answers, and the rest goes on

@@ -229,7 +229,7 @@ TEST_CASE("messages and bytes beyond their rate are refused, and pass again late
   options.byte_rate = by_bytes ? 60 : 0;
   CheckedSim sim(options);
   const auto ann = sim.connect("ann");
-  for (int i = 0; i < 12; ++i) ann.say("ping", "{}");
+  ann.say("ping", "{}", 12);
   sim.run();
   CHECK(ann.count("pong") >= 2);
   CHECK(ann.count("pong") <= 4);
@@ -252,7 +252,7 @@ TEST_CASE("who goes on after refusals in a row, or sends frames without end, is 
   options.frame_rate = 20;
   CheckedSim sim(options);
   const auto ann = sim.connect("ann");
-  for (int i = 0; i < 10; ++i) ann.say("ping", "{}");
+  ann.say("ping", "{}", 10);
   sim.run();
   CHECK(ann.close_code() == 1008);
   const auto bob = sim.connect("bob");

@@ -227,7 +227,7 @@ TEST_CASE("while a command waits, reading stops once waiting_commands are held",
   const auto ann = sim.connect("ann");
   sim.authorizer->answer = Answer::later(1s);
   ann.join("r");
-  for (int i = 0; i < 20; ++i) ann.say("ping", "{}");
+  ann.say("ping", "{}", 20);
   sim.run();
   CHECK(ann.pipe().is_reading_paused());
   sim.advance(1s);

@@ -22,13 +22,24 @@ Texts numbers(std::size_t from, std::size_t to) {
   return texts;
 }
 
+/// `slow` reads no more, and `other` publishes four times as much as fits below the soft mark.
+void let_fall_behind(Sim& sim, const Client& slow, const Client& other) {
+  slow.stall();
+  for (int i = 0; i < 40; ++i) other.publish("r", hundred_bytes);
+  sim.run();
+}
+
+std::optional<Explanation> explain(Sim& sim, const Client& client) {
+  std::optional<Explanation> story;
+  sim.manager().explain(client.id(), [&story](std::optional<Explanation> told) { story = std::move(told); });
+  sim.run();
+  return story;
+}
+
 TEST_CASE("a member that stalls loses nothing that history still holds", "[slow]") {
   CheckedSim sim(tight());
-  const auto ann = sim.connect("ann");
-  const auto bob = sim.connect("bob");
-  ann.join("r");
-  bob.join("r");
-  sim.run();
+  const auto ann = sim.member("ann", "r");
+  const auto bob = sim.member("bob", "r");
   bob.stall();
   for (std::size_t i = 1; i <= 200; ++i) {
     ann.publish("r", std::to_string(i));
@@ -45,20 +56,15 @@ TEST_CASE("a member that stalls loses nothing that history still holds", "[slow]
 
 TEST_CASE("a member that is behind costs its cursor, not copies", "[slow]") {
   CheckedSim sim(tight());
-  const auto ann = sim.connect("ann");
-  const auto bob = sim.connect("bob");
-  ann.join("r");
-  bob.join("r");
-  sim.run();
+  const auto ann = sim.member("ann", "r");
+  const auto bob = sim.member("bob", "r");
   bob.stall();
   for (int i = 0; i < 500; ++i) {
     ann.publish("r", hundred_bytes);
     sim.run();
   }
   CHECK(bob.is_open());
-  std::optional<Explanation> story;
-  sim.manager().explain(bob.id(), [&story](std::optional<Explanation> told) { story = std::move(told); });
-  sim.run();
+  const auto story = explain(sim, bob);
   REQUIRE(story);
   CHECK(story->behind);
   CHECK(story->counters.unsent_bytes < 2000);
@@ -70,11 +76,8 @@ TEST_CASE("what history no longer holds is named as a gap", "[slow]") {
   Options options = tight();
   options.room.history_messages = 10;
   CheckedSim sim(options);
-  const auto ann = sim.connect("ann");
-  const auto bob = sim.connect("bob");
-  ann.join("r");
-  bob.join("r");
-  sim.run();
+  const auto ann = sim.member("ann", "r");
+  const auto bob = sim.member("bob", "r");
   bob.stall();
   for (std::size_t i = 1; i <= 300; ++i) {
     ann.publish("r", std::to_string(i));
@@ -95,11 +98,8 @@ TEST_CASE("without history a slow member gets one gap", "[slow]") {
   Options options = tight();
   options.room.history_messages = 0;
   CheckedSim sim(options);
-  const auto ann = sim.connect("ann");
-  const auto bob = sim.connect("bob");
-  ann.join("r");
-  bob.join("r");
-  sim.run();
+  const auto ann = sim.member("ann", "r");
+  const auto bob = sim.member("bob", "r");
   bob.stall();
   for (std::size_t i = 1; i <= 100; ++i) {
     ann.publish("r", std::to_string(i));
@@ -116,11 +116,8 @@ TEST_CASE("without history a slow member gets one gap", "[slow]") {
 
 TEST_CASE("a replay leaves out what the member was excluded from", "[slow]") {
   CheckedSim sim(tight());
-  const auto ann = sim.connect("ann");
-  const auto bob = sim.connect("bob");
-  ann.join("r");
-  bob.join("r");
-  sim.run();
+  const auto ann = sim.member("ann", "r");
+  const auto bob = sim.member("bob", "r");
   bob.stall();
   for (std::size_t i = 1; i <= 100; ++i) {
     (i % 2 == 0 ? ann : bob).publish("r", std::to_string(i));
@@ -150,18 +147,12 @@ TEST_CASE("a pipe that takes a few bytes at a time gets everything, in order", "
 }
 
 TEST_CASE("state is told newest per key when a member has caught up", "[slow]") {
-  Options options = tight();
-  CheckedSim sim(options);
-  const auto ann = sim.connect("ann");
-  const auto bob = sim.connect("bob");
+  CheckedSim sim(tight());
+  const auto ann = sim.member("ann", "r");
+  const auto bob = sim.member("bob", "r");
   const auto cat = sim.connect("cat");
-  ann.join("r");
-  bob.join("r");
-  sim.run();
   sim.advance(1s);
-  bob.stall();
-  for (int i = 0; i < 40; ++i) ann.publish("r", hundred_bytes);
-  sim.run();
+  let_fall_behind(sim, bob, ann);
   for (std::uint64_t i = 1; i <= 20; ++i) {
     ann.aware("r", R"({"at":)" + std::to_string(i) + "}", i, "cursor");
     ann.publish_latest("r", std::to_string(i), "typing");
@@ -178,14 +169,10 @@ TEST_CASE("state is told newest per key when a member has caught up", "[slow]") 
 
 TEST_CASE("latest messages of one key conflate because the member is behind", "[slow]") {
   CheckedSim sim(tight());
-  const auto ann = sim.connect("ann");
-  const auto bob = sim.connect("bob");
-  ann.join("r");
-  bob.join("r");
+  const auto ann = sim.member("ann", "r");
+  const auto bob = sim.member("bob", "r");
   sim.advance(1s);
-  bob.stall();
-  for (int i = 0; i < 40; ++i) ann.publish("r", hundred_bytes);
-  sim.run();
+  let_fall_behind(sim, bob, ann);
   REQUIRE(sim.manager().metrics().conflated == 0);
   for (int i = 1; i <= 30; ++i) {
     ann.publish_latest("r", std::to_string(i), i % 2 == 0 ? "even" : "odd");
@@ -205,14 +192,10 @@ TEST_CASE("who is behind is not remembered keys without end, but closed 4008", "
   options.byte_rate = 0;
   const bool by_awareness = GENERATE(false, true);
   CheckedSim sim(options);
-  const auto ann = sim.connect("ann");
-  const auto bob = sim.connect("bob");
-  ann.join("r");
-  bob.join("r");
+  const auto ann = sim.member("ann", "r");
+  const auto bob = sim.member("bob", "r");
   sim.advance(1s);
-  bob.stall();
-  for (int i = 0; i < 40; ++i) ann.publish("r", hundred_bytes);
-  sim.run();
+  let_fall_behind(sim, bob, ann);
   int sent = 0;
   for (; sent < 1000 && bob.close_code() == 0; ++sent) {
     const std::string key = std::to_string(sent);
@@ -231,15 +214,12 @@ TEST_CASE("who is behind is not remembered keys without end, but closed 4008", "
 
 TEST_CASE("a null that a slow member missed is told once it has caught up", "[slow]") {
   CheckedSim sim(tight());
-  const auto ann = sim.connect("ann");
-  const auto bob = sim.connect("bob");
-  ann.join("r").aware("r", "{}", 1, "cursor");
-  bob.join("r");
+  const auto ann = sim.member("ann", "r");
+  const auto bob = sim.member("bob", "r");
+  ann.aware("r", "{}", 1, "cursor");
   sim.advance(1s);
   REQUIRE(bob.awareness("r").size() == 1);
-  bob.stall();
-  for (int i = 0; i < 40; ++i) ann.publish("r", hundred_bytes);
-  sim.run();
+  let_fall_behind(sim, bob, ann);
   ann.hang_up();
   sim.advance(1s);
   bob.resume();
@@ -327,9 +307,7 @@ TEST_CASE("control is bounded: pings that nobody takes do not pile up, and of po
     bob.pipe().receive(std::string(125, 'p'), FrameKind::ping);
     sim.advance(100ms);
   }
-  std::optional<Explanation> story;
-  sim.manager().explain(bob.id(), [&story](std::optional<Explanation> told) { story = std::move(told); });
-  sim.run();
+  const auto story = explain(sim, bob);
   REQUIRE(story);
   CHECK(story->counters.unsent_bytes < 400);  // the batch in flight, one ping, one pong
   const auto before = bob.pings();
@@ -346,11 +324,9 @@ TEST_CASE("chunks are bounded: a large awareness state reaches a slow newcomer i
   options.byte_rate = 0;
   options.unsent_hard_bytes = 40'000;
   CheckedSim sim(options);
-  const auto ann = sim.connect("ann");
+  const auto ann = sim.member("ann", "r");
   const auto bob = sim.connect("bob");
-  const auto cat = sim.connect("cat");
-  ann.join("r");
-  cat.join("r");
+  const auto cat = sim.member("cat", "r");
   sim.advance(1s);
   const std::string state = R"({"x":)" + quoted(std::string(900, 'x')) + "}";
   for (int i = 0; i < 200; ++i) ann.aware("r", state, 1, "c" + std::to_string(i));  // 200 KB, in one batch
@@ -367,11 +343,8 @@ TEST_CASE("chunks are bounded: a large awareness state reaches a slow newcomer i
 
 TEST_CASE("a broken pipe found while writing goes through the disconnect flow", "[slow]") {
   CheckedSim sim(without_sessions(tight()));
-  const auto ann = sim.connect("ann");
-  const auto bob = sim.connect("bob");
-  ann.join("r");
-  bob.join("r");
-  sim.run();
+  const auto ann = sim.member("ann", "r");
+  const auto bob = sim.member("bob", "r");
   bob.pipe().fail_write(1);
   ann.publish("r", "1");
   sim.advance(1s);

@@ -1,5 +1,4 @@
-// The vocabulary: callables, values, errors, close reasons, options, frames and replies.
-#include <algorithm>
+// The vocabulary: values, errors, close reasons, frames and replies.
 #include <array>
 #include <atomic>
 #include <chrono>
@@ -8,7 +7,6 @@
 #include <string>
 #include <system_error>
 #include <thread>
-#include <type_traits>
 #include <unordered_set>
 #include <utility>
 #include <vector>
@@ -16,157 +14,13 @@
 #include "muster/authorizer.hpp"
 #include "muster/close_reason.hpp"
 #include "muster/error.hpp"
-#include "muster/function.hpp"
 #include "muster/message.hpp"
-#include "muster/options.hpp"
 #include "muster/reply.hpp"
 #include "muster/types.hpp"
 #include "muster/wire_format.hpp"
 #include "support/catch.hpp"
-#include "support/live_allocations.hpp"
 
 using namespace muster;
-
-namespace {
-
-/// Counts how many of it there are, through copies and moves.
-struct Counted {
-  explicit Counted(int& count) : alive(&count) { ++*alive; }
-  Counted(const Counted& other) : alive(other.alive) { ++*alive; }
-  Counted(Counted&& other) noexcept : alive(other.alive) { ++*alive; }
-  Counted& operator=(const Counted&) = delete;
-  ~Counted() { --*alive; }
-  int* alive;
-};
-
-template <std::size_t Size>
-struct Padded {
-  Counted counted;
-  std::array<char, Size> padding{};
-  int operator()(int x) { return x + ++calls; }
-  int calls = 0;
-};
-
-struct ThrowsWhenMoved {
-  explicit ThrowsWhenMoved(int& count) : counted(count) {}
-  ThrowsWhenMoved(const ThrowsWhenMoved&) = default;
-  ThrowsWhenMoved(ThrowsWhenMoved&& other) noexcept(false) : counted(std::move(other.counted)) {}
-  Counted counted;
-  int operator()(int x) const { return x; }
-};
-
-}  // namespace
-
-TEST_CASE("a Function that returns nothing takes a callable that returns something", "[function]") {
-  int calls = 0;
-  Function<void()> function([&calls] { return ++calls; });
-  function();
-  CHECK(calls == 1);
-}
-
-TEMPLATE_TEST_CASE("A Function calls, moves and destroys what it holds, small or large", "[function]", Padded<1>,
-                   Padded<36>, Padded<37>, Padded<200>, ThrowsWhenMoved) {
-  int alive = 0;
-  {
-    TestType callable = [&] {
-      if constexpr (std::is_same_v<TestType, ThrowsWhenMoved>) {
-        return TestType(alive);
-      } else {
-        return TestType{Counted(alive)};
-      }
-    }();
-    REQUIRE(alive == 1);
-    Function<int(int)> f(callable);
-    CHECK(alive == 2);
-    REQUIRE(f);
-    const int first = f(10);
-    CHECK((first == 10 || first == 11));
-    Function<int(int)> g(std::move(f));
-    CHECK(alive == 2);
-    CHECK_FALSE(f);  // NOLINT: what a moved-from Function is, is part of its promise
-    const int second = g(10);
-    CHECK((second == first || second == first + 1));
-    Function<int(int)> h(callable);
-    CHECK(alive == 3);
-    h = std::move(g);
-    CHECK(alive == 2);
-    CHECK_FALSE(g);
-    CHECK(h);
-    Function<int(int)>& itself = h;
-    h = std::move(itself);
-    CHECK(h);
-    CHECK(alive == 2);
-    h = nullptr;
-    CHECK_FALSE(h);
-    CHECK(alive == 1);
-    Function<int(int)> last(std::move(callable));
-    CHECK(alive == 2);
-  }
-  CHECK(alive == 0);
-}
-
-TEST_CASE("A Function of up to 48 bytes costs no allocation, a larger one costs one", "[function]") {
-  struct Fits {
-    std::array<char, 48> bytes{};
-    void operator()() const {}
-  };
-  struct DoesNot {
-    std::array<char, 49> bytes{};
-    void operator()() const {}
-  };
-  const auto before = test::live_allocations.load();
-  Function<void()> small{Fits{}};
-  const auto with_small = test::live_allocations.load();
-  Function<void()> large{DoesNot{}};
-  const auto with_both = test::live_allocations.load();
-  large = std::move(small);
-  const auto after = test::live_allocations.load();
-  CHECK(with_small == before);
-  CHECK(with_both == before + 1);
-  CHECK(after == before);
-}
-
-TEST_CASE("A Function keeps its state between calls, and takes it along when moved", "[function]") {
-  Function<int()> count([n = 0]() mutable { return ++n; });
-  CHECK(count() == 1);
-  Function<int()> moved(std::move(count));
-  CHECK(moved() == 2);
-}
-
-TEST_CASE("A Function takes what only moves, and passes on what only moves", "[function]") {
-  auto owned = std::make_unique<int>(5);
-  Function<std::unique_ptr<int>(std::unique_ptr<int>)> add(
-      [owned = std::move(owned)](std::unique_ptr<int> more) { return std::make_unique<int>(*owned + *more); });
-  auto moved = std::move(add);
-  CHECK(*moved(std::make_unique<int>(2)) == 7);
-  STATIC_REQUIRE_FALSE(std::is_copy_constructible_v<Function<void()>>);
-  STATIC_REQUIRE(std::is_nothrow_move_constructible_v<Function<void()>>);
-}
-
-TEST_CASE("A Function passes references on as references", "[function]") {
-  int x = 1;
-  Function<int&(int&)> same([](int& y) -> int& { return y; });
-  same(x) = 5;
-  CHECK(x == 5);
-}
-
-TEST_CASE("An empty Function is false", "[function]") {
-  CHECK_FALSE(Function<void()>());
-  CHECK_FALSE(Function<void()>(nullptr));
-  Function<void()> f([] {});
-  f = nullptr;
-  f = nullptr;
-  CHECK_FALSE(f);
-}
-
-TEST_CASE("A Function may be replaced while it runs elsewhere than in itself", "[function]") {
-  auto f = std::make_shared<Function<int()>>();
-  *f = [] { return 1; };
-  Function<int()> running = std::move(*f);
-  *f = [] { return 2; };
-  CHECK(running() == 1);
-  CHECK((*f)() == 2);
-}
 
 TEST_CASE("Connection ids compare, print and hash", "[types]") {
   CHECK_FALSE(ConnectionId());
@@ -357,113 +211,6 @@ TEST_CASE("Close reasons have the codes, statuses and advice that clients are to
     CHECK(describe(row.reason).http_status == row.status);
     CHECK(describe(row.reason).advice == row.advice);
   }
-}
-
-TEST_CASE("The options' defaults are the documented ones, and have no problems", "[options]") {
-  const Options options;
-  CHECK(problems(options).empty());
-  CHECK(options.max_connections == 1000);
-  CHECK(options.max_connections_per_ip == 50);
-  CHECK(options.connect_rate_per_ip == 60);
-  CHECK(options.auth_timeout == std::chrono::seconds(5));
-  CHECK(options.max_message_bytes == 64 * 1024);
-  CHECK(options.message_rate == 100);
-  CHECK(options.byte_rate == 1024 * 1024);
-  CHECK(options.frame_rate == 500);
-  CHECK(options.rooms_per_connection == 128);
-  CHECK(options.awareness_per_connection == 16);
-  CHECK(options.awareness_state_bytes == 4096);
-  CHECK(options.room_name_bytes == 256);
-  CHECK(options.json_nesting == 32);
-  CHECK_FALSE(options.allow_send);
-  CHECK_FALSE(options.auth_query);
-  CHECK(options.unsent_soft_bytes == 64 * 1024);
-  CHECK(options.unsent_hard_bytes == 1024 * 1024);
-  CHECK(options.unsent_age == std::chrono::seconds(10));
-  CHECK(options.heartbeat == std::chrono::seconds(30));
-  CHECK(options.pong_timeout == std::chrono::seconds(10));
-  CHECK(options.sweep_interval == std::chrono::seconds(60));
-  CHECK(options.resume_window == std::chrono::minutes(5));
-  CHECK(options.room.room_capacity == 100);
-  CHECK(options.room.awareness_entries == 1000);
-  CHECK(options.room.awareness_interval == std::chrono::milliseconds(50));
-  CHECK(options.room.history_messages == 1024);
-  CHECK(options.room.history_bytes == 256 * 1024);
-  CHECK(options.room.history_age == std::chrono::minutes(5));
-}
-
-TEST_CASE("Every misconfiguration is named", "[options]") {
-  using std::chrono::milliseconds;
-  struct Mistake {
-    const char* field;
-    void (*make)(Options&);
-  };
-  const Mistake mistakes[] = {
-      {"auth_timeout", [](Options& o) { o.auth_timeout = milliseconds(0); }},
-      {"answer_timeout", [](Options& o) { o.answer_timeout = milliseconds(-1); }},
-      {"close_timeout", [](Options& o) { o.close_timeout = milliseconds(0); }},
-      {"sweep_interval", [](Options& o) { o.sweep_interval = milliseconds(0); }},
-      {"heartbeat", [](Options& o) { o.heartbeat = milliseconds(-1); }},
-      {"pong_timeout", [](Options& o) { o.pong_timeout = milliseconds(0); }},
-      {"unsent_soft_bytes", [](Options& o) { o.unsent_soft_bytes = 0; }},
-      {"unsent_soft_bytes", [](Options& o) { o.unsent_soft_bytes = o.unsent_hard_bytes + 1; }},
-      {"unsent_age", [](Options& o) { o.unsent_age = milliseconds(0); }},
-      {"json_nesting", [](Options& o) { o.json_nesting = 0; }},
-      {"room_name_bytes", [](Options& o) { o.room_name_bytes = 0; }},
-      {"fan_out_slice", [](Options& o) { o.fan_out_slice = 0; }},
-      {"waiting_commands", [](Options& o) { o.waiting_commands = 0; }},
-      {"connect_rate_window", [](Options& o) { o.connect_rate_window = milliseconds(0); }},
-      {"idempotency_age", [](Options& o) { o.idempotency_age = milliseconds(0); }},
-      {"awareness_ttl", [](Options& o) { o.awareness_ttl = milliseconds(-1); }},
-      {"awareness_interval", [](Options& o) { o.room.awareness_interval = milliseconds(-1); }},
-      {"history_age", [](Options& o) { o.rooms_by_prefix["chat:"].history_age = milliseconds(-1); }},
-  };
-  Options all;
-  for (const Mistake& mistake : mistakes) {
-    INFO(mistake.field);
-    Options one;
-    mistake.make(one);
-    const auto found = problems(one);
-    REQUIRE(found.size() == 1);
-    CHECK(found[0].find(mistake.field) != std::string::npos);
-    mistake.make(all);
-  }
-  all.heartbeat = std::chrono::seconds(30);
-  all.pong_timeout = milliseconds(0);
-  CHECK(problems(all).size() == std::size(mistakes) - 2);  // one field was wrong twice, one was put right
-}
-
-TEST_CASE("A limit that is switched off needs nothing that belongs to it", "[options]") {
-  Options options;
-  options.heartbeat = std::chrono::milliseconds(0);
-  options.pong_timeout = std::chrono::milliseconds(0);
-  options.connect_rate_per_ip = 0;
-  options.connect_rate_window = std::chrono::milliseconds(0);
-  options.max_connections = 0;
-  options.idempotency_keys = 0;
-  options.idempotency_age = std::chrono::milliseconds(0);
-  options.room.awareness_interval = std::chrono::milliseconds(0);
-  CHECK(problems(options).empty());
-}
-
-TEST_CASE("A room has the options of the longest prefix of its name", "[options]") {
-  Options options;
-  options.room.room_capacity = 1;
-  options.rooms_by_prefix["canvas:"].room_capacity = 2;
-  options.rooms_by_prefix["canvas:big:"].room_capacity = 3;
-  options.rooms_by_prefix["d"].room_capacity = 4;
-  CHECK(options.room_options("chat").room_capacity == 1);
-  CHECK(options.room_options("").room_capacity == 1);
-  CHECK(options.room_options("canvas").room_capacity == 1);
-  CHECK(options.room_options("canvas:").room_capacity == 2);
-  CHECK(options.room_options("canvas:7").room_capacity == 2);
-  CHECK(options.room_options("canvas:big").room_capacity == 2);
-  CHECK(options.room_options("canvas:big:7").room_capacity == 3);
-  CHECK(options.room_options("d").room_capacity == 4);
-  CHECK(options.room_options("my canvas:").room_capacity == 1);
-  options.rooms_by_prefix[""].room_capacity = 5;
-  CHECK(options.room_options("chat").room_capacity == 5);
-  CHECK(options.room_options("canvas:7").room_capacity == 2);
 }
 
 TEST_CASE("Frames have the header that their length needs", "[wire_format]") {

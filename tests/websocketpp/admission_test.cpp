@@ -27,7 +27,7 @@ TEST_CASE("a refusal by the core is an HTTP status and says why", "[websocketpp]
   Fixture f;
   for (const Case& c : cases) {
     INFO(c.error.message);
-    f.manager->decide = [&](const OpenRequest&) { return test::FakeManager::refused(c.reason, c.error); };
+    f.manager->decide = [&](const OpenRequest&) { return test::RecordingManager::refused(c.reason, c.error); };
     CHECK(f.ask(RawClient::upgrade_request()) == c.status);
     CHECK(f.header("Retry-After") == c.retry_after);
     CHECK(f.header("Content-Type") == "application/json");
@@ -48,7 +48,7 @@ TEST_CASE("a refusal may be a close code, which browsers can see", "[websocketpp
   Fixture f(options);
   SECTION("of the core's") {
     f.manager->decide = [](const OpenRequest&) {
-      return test::FakeManager::refused(CloseReason::auth_failed, {errc::auth_failed, "The token is not valid", {}});
+      return test::RecordingManager::refused(CloseReason::auth_failed, {errc::auth_failed, "The token is not valid", {}});
     };
   }
   SECTION("for want of a place") { f.manager->places = 0; }
@@ -77,7 +77,7 @@ TEST_CASE("the core may take its time to answer", "[websocketpp][admission]") {
 
   SECTION("yes, said by another thread") {
     std::thread other([&] {
-      CHECK(f.seen()->executor->post([&] { f.manager->answer(0, test::FakeManager::accepted()); }));
+      CHECK(f.seen()->executor->post([&] { f.manager->answer(0, test::RecordingManager::accepted()); }));
     });
     other.join();
     CHECK(f.status(client) == 101);
@@ -85,7 +85,7 @@ TEST_CASE("the core may take its time to answer", "[websocketpp][admission]") {
     CHECK(f.manager->message(0) == "early");
   }
   SECTION("no") {
-    f.manager->answer(0, test::FakeManager::refused(CloseReason::permission_denied, {errc::permission_denied, "No", {}}));
+    f.manager->answer(0, test::RecordingManager::refused(CloseReason::permission_denied, {errc::permission_denied, "No", {}}));
     CHECK(f.status(client) == 403);
     CHECK(f.until([&] { return client.ended(); }));
     CHECK_FALSE(client.was_reset());

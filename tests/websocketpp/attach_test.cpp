@@ -2,21 +2,21 @@
 #include <string>
 #include <vector>
 
-#include "websocketpp/fake_manager.hpp"
+#include "support/catch.hpp"
+#include "support/recording_manager.hpp"
 #include "websocketpp/raw_client.hpp"
 #include "websocketpp/stock_server.hpp"
-#include "support/catch.hpp"
 
 using namespace muster;
 using muster::websocketpp::AttachOptions;
-using test::FakeManager;
 using test::RawClient;
+using test::RecordingManager;
 
 namespace {
 
 /// A stock server with a program's own handlers, attached; and its clients.
 struct StockFixture {
-  explicit StockFixture(Options core = {}) : manager(std::make_shared<FakeManager>(std::move(core))) {
+  explicit StockFixture(Options core = {}) : manager(std::make_shared<RecordingManager>(std::move(core))) {
     test::prepare(server, io);
     server.set_http_handler([this](::websocketpp::connection_hdl who) {
       const auto connection = server.get_con_from_hdl(std::move(who));
@@ -68,11 +68,11 @@ struct StockFixture {
     (void)until([&] { return (taken = client.take_frame()) || client.ended(); });
     return taken;
   }
-  std::shared_ptr<FakeManager::Seen> seen(std::size_t i = 0) {
+  std::shared_ptr<RecordingManager::Seen> seen(std::size_t i = 0) {
     return manager->with([i](auto& all) { return all.at(i); });
   }
 
-  std::shared_ptr<FakeManager> manager;
+  std::shared_ptr<RecordingManager> manager;
   AttachOptions options;
   asio::io_context io{1};
   test::PlainStock server;
@@ -150,12 +150,12 @@ TEST_CASE("attach refuses what the listener refuses, with the same status", "[at
 TEST_CASE("who is refused inside the call gets the status, and when to come back", "[attach]") {
   StockFixture f;
   f.manager->decide = [](const OpenRequest&) {
-    return FakeManager::refused(CloseReason::policy, {errc::unavailable, "Too many", std::chrono::seconds(7)});
+    return RecordingManager::refused(CloseReason::policy, {errc::unavailable, "Too many", std::chrono::seconds(7)});
   };
   CHECK(f.status(f.connect(RawClient::upgrade_request())) == 429);
   CHECK(f.head.find("Retry-After: 7") != std::string::npos);
   f.manager->decide = [](const OpenRequest&) {
-    return FakeManager::refused(CloseReason::policy, {errc::not_found, "Nothing is served at this path", {}});
+    return RecordingManager::refused(CloseReason::policy, {errc::not_found, "Nothing is served at this path", {}});
   };
   CHECK(f.status(f.connect(RawClient::upgrade_request())) == 404);
 }
@@ -167,7 +167,7 @@ TEST_CASE("who is refused later, or may not see a status, gets the reason's clos
   const bool later = core.refuse_with != RefuseWith::close_code;
   StockFixture f(core);
   f.manager->hold = later;
-  f.manager->decide = [](const OpenRequest&) { return FakeManager::refused(CloseReason::auth_failed, {errc::auth_failed, "Who are you", {}}); };
+  f.manager->decide = [](const OpenRequest&) { return RecordingManager::refused(CloseReason::auth_failed, {errc::auth_failed, "Who are you", {}}); };
   RawClient& client = f.open();
   if (later) f.manager->answer(0, f.manager->decide(f.seen()->request));
   const auto frame = f.frame(client);
@@ -188,7 +188,7 @@ TEST_CASE("what a client says before the late answer is kept for it", "[attach]"
   client.send(sent);
   f.settle();
   CHECK(f.manager->messages() == 0);
-  f.manager->answer(0, FakeManager::accepted());
+  f.manager->answer(0, RecordingManager::accepted());
   REQUIRE(f.until([&] { return f.manager->messages() == 1000; }));
   CHECK(f.manager->message(999).substr(0, 9) == "early 999");
 }
@@ -196,7 +196,7 @@ TEST_CASE("what a client says before the late answer is kept for it", "[attach]"
 TEST_CASE("the subprotocol is the core's choice, or the option's when the core answers later", "[attach]") {
   StockFixture f;
   f.manager->decide = [](const OpenRequest&) {
-    auto decision = FakeManager::accepted();
+    auto decision = RecordingManager::accepted();
     decision.subprotocol = "two";
     return decision;
   };
@@ -248,7 +248,7 @@ TEST_CASE("a text in fragments that ends inside a character is a fault", "[attac
 }
 
 TEST_CASE("the loop may end with connections open, paused, or being asked about", "[attach]") {
-  const auto manager = std::make_shared<FakeManager>();
+  const auto manager = std::make_shared<RecordingManager>();
   {
     StockFixture f;
     f.manager = manager;

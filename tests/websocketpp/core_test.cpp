@@ -1,5 +1,4 @@
 // The adapter in front of the real core: what a client of muster.v1.json sees on a real socket.
-#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -15,10 +14,13 @@
 #include "muster/protocols/json_protocol.hpp"
 #include "muster/transports/websocketpp.hpp"
 #include "support/catch.hpp"
+#include "support/recoded_protocol.hpp"
+#include "support/wait_for.hpp"
 #include "websocketpp/fixture.hpp"
 
 using namespace muster;
 using test::RawClient;
+using test::wait_for;
 
 namespace {
 
@@ -36,15 +38,6 @@ std::shared_ptr<IConnectionManager> make_manager(Options options = {}, std::shar
 }
 
 std::string bearer(const std::string& token) { return "Authorization: Bearer " + token + "\r\n"; }
-
-bool wait_for(const std::function<bool()>& done) {
-  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-  while (!done()) {
-    if (std::chrono::steady_clock::now() > end) return false;
-    std::this_thread::yield();
-  }
-  return true;
-}
 
 int status(RawClient& client, std::string* whole = nullptr) {
   std::optional<std::string> head;
@@ -110,30 +103,15 @@ TEST_CASE("two users on two loops share a room", "[websocketpp][core]") {
 }
 
 TEST_CASE("a close code that refuses is the chosen protocol's, under a subprotocol the client offered", "[websocketpp][core]") {
-  class FewCodes final : public Protocol {
-   public:
-    [[nodiscard]] std::string_view name() const noexcept override { return "few.v1.json"; }
-    [[nodiscard]] FrameKind frame_kind() const noexcept override { return json_.frame_kind(); }
-    [[nodiscard]] std::optional<CloseReason> decode(FrameKind kind, std::string_view message, const DecodeLimits& limits,
-                                                    std::vector<Command>& commands) const override {
-      return json_.decode(kind, message, limits, commands);
-    }
-    void encode(const Event& event, const Correlation* correlation, WallTime now, std::string& out) const override {
-      json_.encode(event, correlation, now, out);
-    }
-    [[nodiscard]] std::uint16_t close_code(CloseReason reason) const noexcept override {
-      return reason == CloseReason::auth_failed ? 1008 : json_.close_code(reason);
-    }
-
-   private:
-    JsonProtocol json_;
-  };
+  const auto few_codes = std::make_shared<test::RecodedProtocol>("few.v1.json", [](CloseReason reason, std::uint16_t usual) {
+    return reason == CloseReason::auth_failed ? std::uint16_t{1008} : usual;
+  });
   Options options;
   options.refuse_with = RefuseWith::close_code;
   options.max_connections = 1;
   options.close_timeout = std::chrono::milliseconds(200);
   Components components;
-  components.protocols = {std::make_shared<JsonProtocol>(), std::make_shared<FewCodes>()};
+  components.protocols = {std::make_shared<JsonProtocol>(), few_codes};
   const auto manager = make_connection_manager(
       options, std::make_shared<StaticTokenAuthenticator>(StaticTokenAuthenticator::Tokens{{"ann-secret", {"ann", "", {}, {}}}}),
       std::make_shared<AllowAll>(), components);

@@ -163,8 +163,8 @@ TEST_CASE("compressed messages come through, whole, cut and in fragments", "[web
   REQUIRE(f.until([&] { return f.manager->messages() == 9; }));
   const std::vector<std::string> expected{text, "ping", text, noise(700), "", "the last block", "caf\xc3\xa9", "plain", "plain"};
   for (std::size_t i = 0; i < expected.size(); ++i) CHECK(f.manager->message(i) == expected[i]);
-  CHECK(f.manager->with([](auto& seen) { return seen[0]->messages[0].first; }) == FrameKind::text);
-  CHECK(f.manager->with([](auto& seen) { return seen[0]->messages[3].first; }) == FrameKind::binary);
+  CHECK(f.manager->with([](auto& seen) { return seen[0]->messages[0].kind; }) == FrameKind::text);
+  CHECK(f.manager->with([](auto& seen) { return seen[0]->messages[3].kind; }) == FrameKind::binary);
 }
 
 TEST_CASE("messages of two connections that interleave do not mix", "[websocketpp][deflate]") {

@@ -15,7 +15,7 @@
 
 #include "muster/transports/websocketpp.hpp"
 #include "support/catch.hpp"
-#include "websocketpp/fake_manager.hpp"
+#include "support/recording_manager.hpp"
 #include "websocketpp/raw_client.hpp"
 
 namespace muster::test {
@@ -31,7 +31,7 @@ inline std::size_t open_descriptors() {
 
 struct Fixture {
   explicit Fixture(Options core = {}, websocketpp::ListenerOptions listener_options = {})
-      : manager(std::make_shared<FakeManager>(std::move(core))), settings(std::move(listener_options)) {}
+      : manager(std::make_shared<RecordingManager>(std::move(core))), settings(std::move(listener_options)) {}
 
   /// Listens from now on; what the manager and the listener are to do is set before.
   void listen() {
@@ -93,13 +93,13 @@ struct Fixture {
     return head.substr(from, head.find("\r\n", from) - from);
   }
   const OpenRequest& request(std::size_t i = 0) {
-    return manager->with([i](auto& seen) -> std::shared_ptr<FakeManager::Seen> { return seen.at(i); })->request;
+    return manager->with([i](auto& seen) -> std::shared_ptr<RecordingManager::Seen> { return seen.at(i); })->request;
   }
-  std::shared_ptr<FakeManager::Seen> seen(std::size_t i = 0) {
+  std::shared_ptr<RecordingManager::Seen> seen(std::size_t i = 0) {
     return manager->with([i](auto& all) { return all.at(i); });
   }
 
-  std::shared_ptr<FakeManager> manager;
+  std::shared_ptr<RecordingManager> manager;
   websocketpp::ListenerOptions settings;
   asio::io_context io{1};
   std::optional<websocketpp::Listener> listener;

@@ -395,7 +395,7 @@ TEST_CASE("connections that come and go in every way leave nothing behind", "[we
 
 TEST_CASE("an io_context that ends takes its connections with it", "[websocketpp][frames]") {
   const std::size_t before = test::open_descriptors();
-  auto manager = std::make_shared<test::FakeManager>();
+  auto manager = std::make_shared<test::RecordingManager>();
   {
     Fixture f;
     f.manager = manager;

@@ -272,7 +272,7 @@ TEST_CASE("cookies and queries carry no token unless they are switched on", "[we
 TEST_CASE("the subprotocol of the decision is named, if it was offered", "[websocketpp][handshake]") {
   Fixture f;
   f.manager->decide = [](const OpenRequest& open) {
-    Decision decision = test::FakeManager::accepted();
+    Decision decision = test::RecordingManager::accepted();
     decision.subprotocol = open.subprotocols.empty() ? "muster.v1.json" : open.subprotocols.back();
     return decision;
   };

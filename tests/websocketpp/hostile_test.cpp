@@ -143,7 +143,9 @@ std::size_t flood(Server& server, RawClient& client, std::size_t count, const st
 }  // namespace
 
 TEST_CASE("invented users in presence_query are told offline, and leave nothing", "[websocketpp][hostile]") {
-  Server server;
+  Options options;
+  options.message_rate = 10;  // however slowly the flood comes here, it is more
+  Server server(options);
   RawClient& client = server.connect();
   Cost cost(server);
   const auto sent = flood(server, client, 300, [](std::size_t i) {
@@ -162,6 +164,7 @@ TEST_CASE("invented users in presence_query are told offline, and leave nothing"
 TEST_CASE("invented users in send reach nobody, and leave nothing", "[websocketpp][hostile]") {
   Options options;
   options.allow_send = true;
+  options.message_rate = 10;
   Server server(options);
   RawClient& client = server.connect();
   Cost cost(server);

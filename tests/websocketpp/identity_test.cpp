@@ -1,11 +1,9 @@
 // Where a token may travel, what it proves there, how a refusal reaches a browser, and that nobody else learns the token.
 #include <algorithm>
-#include <functional>
 #include <memory>
 #include <mutex>
 #include <stdexcept>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "muster/auth/allow_all.hpp"
@@ -13,10 +11,12 @@
 #include "muster/protocols/json_protocol.hpp"
 #include "muster/transports/websocketpp.hpp"
 #include "support/catch.hpp"
+#include "support/wait_for.hpp"
 #include "websocketpp/raw_client.hpp"
 
 using namespace muster;
 using test::RawClient;
+using test::wait_for;
 
 namespace {
 
@@ -58,15 +58,6 @@ class Log final : public Observer {
   mutable std::mutex mutex_;
   std::string text_;
 };
-
-bool wait_for(const std::function<bool()>& done) {
-  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-  while (!done()) {
-    if (std::chrono::steady_clock::now() > end) return false;
-    std::this_thread::yield();
-  }
-  return true;
-}
 
 /// A server with the real core on a port of its own.
 class Served {

@@ -3,23 +3,16 @@
 #include <set>
 #include <thread>
 
+#include "support/wait_for.hpp"
 #include "websocketpp/certificate.hpp"
 #include "websocketpp/fixture.hpp"
 
 using namespace muster;
-using test::FakeManager;
 using test::RawClient;
+using test::RecordingManager;
+using test::wait_for;
 
 namespace {
-
-bool wait_for(const std::function<bool()>& done) {
-  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-  while (!done()) {
-    if (std::chrono::steady_clock::now() > end) return false;
-    std::this_thread::yield();
-  }
-  return true;
-}
 
 std::unique_ptr<RawClient> open(std::uint16_t port, bool tls = false) {
   auto client = std::make_unique<RawClient>(port, tls);
@@ -43,7 +36,7 @@ muster::websocketpp::ServerOptions threads(std::size_t count) {
 }  // namespace
 
 TEST_CASE("loops share the connections evenly", "[websocketpp][server]") {
-  const auto manager = std::make_shared<FakeManager>();
+  const auto manager = std::make_shared<RecordingManager>();
   muster::websocketpp::Server server(manager, threads(4));
   server.start();
   std::vector<std::unique_ptr<RawClient>> clients;
@@ -75,7 +68,7 @@ TEST_CASE("loops share the connections evenly", "[websocketpp][server]") {
 TEST_CASE("messages echo from every loop", "[websocketpp][server]") {
   for (const bool tls : {false, true}) {
     const test::Certificate certificate;
-    const auto manager = std::make_shared<FakeManager>();
+    const auto manager = std::make_shared<RecordingManager>();
     manager->echo = true;
     auto options = threads(3);
     if (tls) {
@@ -105,7 +98,7 @@ TEST_CASE("messages echo from every loop", "[websocketpp][server]") {
 TEST_CASE("stop closes every connection with 1001, and leaves no descriptor and no thread", "[websocketpp][server]") {
   const std::size_t before = test::open_descriptors();
   {
-    const auto manager = std::make_shared<FakeManager>();
+    const auto manager = std::make_shared<RecordingManager>();
     muster::websocketpp::Server server(manager, threads(2));
     std::thread running([&] { server.run(); });
     std::vector<std::unique_ptr<RawClient>> clients;
@@ -142,7 +135,7 @@ TEST_CASE("stop closes every connection with 1001, and leaves no descriptor and 
 TEST_CASE("stop does not wait for peers beyond close_timeout", "[websocketpp][server]") {
   Options options;
   options.close_timeout = std::chrono::milliseconds(100);
-  const auto manager = std::make_shared<FakeManager>(options);
+  const auto manager = std::make_shared<RecordingManager>(options);
   muster::websocketpp::Server server(manager, threads(2));
   server.start();
   const auto silent = open(server.port());
@@ -153,7 +146,7 @@ TEST_CASE("stop does not wait for peers beyond close_timeout", "[websocketpp][se
 }
 
 TEST_CASE("stop may be called on one of the server's loops", "[websocketpp][server]") {
-  const auto manager = std::make_shared<FakeManager>();
+  const auto manager = std::make_shared<RecordingManager>();
   muster::websocketpp::ServerOptions options = threads(2);
   muster::websocketpp::Server* self = nullptr;
   options.http = [&](const muster::websocketpp::HttpRequest&) {
@@ -170,7 +163,7 @@ TEST_CASE("stop may be called on one of the server's loops", "[websocketpp][serv
 }
 
 TEST_CASE("a server that was never started goes quietly", "[websocketpp][server]") {
-  const auto manager = std::make_shared<FakeManager>();
+  const auto manager = std::make_shared<RecordingManager>();
   {
     muster::websocketpp::Server server(manager);
     CHECK(server.port() != 0);
@@ -184,7 +177,7 @@ TEST_CASE("a server that was never started goes quietly", "[websocketpp][server]
 }
 
 TEST_CASE("what cannot be is said in words", "[websocketpp][server]") {
-  const auto manager = std::make_shared<FakeManager>();
+  const auto manager = std::make_shared<RecordingManager>();
   const auto message = [&](const muster::websocketpp::ServerOptions& options) -> std::string {
     try {
       muster::websocketpp::Server server(manager, options);
@@ -208,7 +201,7 @@ TEST_CASE("what cannot be is said in words", "[websocketpp][server]") {
 TEST_CASE("clients that come and go on several loops leave nothing behind", "[websocketpp][server]") {
   const std::size_t before = test::open_descriptors();
   {
-    const auto manager = std::make_shared<FakeManager>();
+    const auto manager = std::make_shared<RecordingManager>();
     manager->echo = true;
     muster::websocketpp::Server server(manager, threads(3));
     server.start();

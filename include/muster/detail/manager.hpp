@@ -108,6 +108,8 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   [[nodiscard]] TimePoint now() const;
   template <class F>
   bool post(const LoopPtr& loop, F task);
+  /// Posts behind what the next `rounds` turns of the executor still post.
+  void post_behind(const LoopPtr& loop, int rounds, Function<void(ConnectionManager&)> task);
   void arm(Loop& loop, detail::Timer& timer, TimePoint deadline);
   void wake(Loop& loop, TimePoint when);
   void on_wake(Loop& loop, TimePoint when);

@@ -3,6 +3,9 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
+#include <iterator>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -16,55 +19,66 @@ namespace muster {
 inline namespace MUSTER_ABI {
 namespace detail {
 
+inline constexpr std::size_t cache_line = 64;
+
+/// Asks the processor for memory that is touched soon; any address will do.
+inline void prefetch_line(const void* address) noexcept {
+#if defined(__GNUC__) || defined(__clang__)
+  __builtin_prefetch(address, 1);
+#else
+  (void)address;
+#endif
+}
+
+/// Small while nothing is wrong: what control frames and a pipe that is full need is apart.
 class Outbox {
  public:
   /// Queues frames behind what is queued.
   void append(const BlockPtr& block, std::size_t begin, std::size_t end, TimePoint now) {
+    unsent_ += end - begin;
     if (!queue_.empty() && queue_.back().block.get() == block.get() && queue_.back().end == begin) {
       queue_.back().end = static_cast<std::uint32_t>(end);
-      unsent_ += end - begin;
       return;
     }
     queue_.push_back({block, static_cast<std::uint32_t>(begin), static_cast<std::uint32_t>(end), now});
-    unsent_ += end - begin;
   }
 
   /// Frames that overtake queued data at the next frame boundary: ping, reauth. Pongs only count as the newest.
   void append_control(std::string frame, TimePoint now) {
-    if (control_.empty() && pong_.empty()) control_since_ = now;
     unsent_ += frame.size();
-    control_ += frame;
+    control(now).frames += frame;
   }
   void set_pong(std::string frame, TimePoint now) {
-    if (control_.empty() && pong_.empty()) control_since_ = now;
-    unsent_ += frame.size() - pong_.size();
-    pong_ = std::move(frame);
+    std::string& pong = control(now).pong;
+    unsent_ += frame.size() - pong.size();
+    pong = std::move(frame);
   }
 
   /// Hands over what is queued, control first; `scratch` lends its memory. Call only when not `in_flight`.
   [[nodiscard]] WriteResult write(Transport& transport, std::vector<Span>& scratch, std::size_t& written) {
     while (has_queued()) {
-      const std::size_t size = next_batch(scratch);
+      std::size_t size = 0;
+      const auto end = queue_.begin() + static_cast<std::ptrdiff_t>(next_batch(scratch, size));
       const WriteResult result = transport.write(scratch.data(), scratch.size());
       if (result == WriteResult::done) {
         written += size;
-        batch_.clear();
-        batch_control_.clear();
         unsent_ -= size;
+        control_.reset();
       } else {
-        batch_bytes_ = size;
         in_flight_ = result == WriteResult::pending;
-        return result;
+        batch_ = std::make_unique<Batch>(Batch{queued_since(), size, std::move(control_), {}});
+        batch_->pieces.assign(std::make_move_iterator(queue_.begin()), std::make_move_iterator(end));
       }
+      queue_.erase(queue_.begin(), end);
+      if (result != WriteResult::done) return result;
     }
     return WriteResult::done;
   }
 
   /// The batch in flight is through. Returns its bytes.
   std::size_t batch_done() {
-    const std::size_t size = std::exchange(batch_bytes_, 0);
-    batch_.clear();
-    batch_control_.clear();
+    const std::size_t size = batch_ ? batch_->bytes : 0;
+    batch_.reset();
     unsent_ -= size;
     in_flight_ = false;
     return size;
@@ -74,64 +88,70 @@ class Outbox {
   void discard() {
     queue_.clear();
     queue_.shrink_to_fit();
-    control_.clear();
-    pong_.clear();
-    unsent_ = batch_bytes_;
+    control_.reset();
+    unsent_ = batch_ ? batch_->bytes : 0;
   }
 
   [[nodiscard]] bool in_flight() const noexcept { return in_flight_; }
-  [[nodiscard]] bool has_queued() const noexcept { return !queue_.empty() || !control_.empty() || !pong_.empty(); }
+  [[nodiscard]] bool has_queued() const noexcept { return !queue_.empty() || control_; }
   /// Bytes queued or in flight.
   [[nodiscard]] std::size_t unsent() const noexcept { return unsent_; }
-  [[nodiscard]] std::size_t control_bytes() const noexcept { return control_.size(); }
+  [[nodiscard]] std::size_t control_bytes() const noexcept { return control_ ? control_->frames.size() : 0; }
   /// Since when the oldest unsent byte waits; only when there is one.
-  [[nodiscard]] TimePoint waiting_since() const noexcept { return in_flight_ ? batch_since_ : queued_since(); }
+  [[nodiscard]] TimePoint waiting_since() const noexcept { return in_flight_ ? batch_->since : queued_since(); }
+
+  /// Asks for the memory of the queue early.
+  void prefetch() const noexcept { prefetch_line(queue_.data()); }
 
  private:
   /// One write's worth: whole pieces up to this, at least one.
   static constexpr std::size_t batch_limit = 256 * 1024;
 
-  [[nodiscard]] TimePoint queued_since() const noexcept {
-    const bool control = !control_.empty() || !pong_.empty();
-    if (queue_.empty()) return control_since_;
-    return control ? std::min(control_since_, queue_.front().since) : queue_.front().since;
+  struct Control {
+    TimePoint since;
+    std::string frames;
+    std::string pong;
+  };
+  struct Batch {
+    TimePoint since;
+    std::size_t bytes = 0;
+    std::unique_ptr<Control> control;
+    std::vector<Piece> pieces;
+  };
+
+  [[nodiscard]] Control& control(TimePoint now) {
+    if (!control_) control_ = std::make_unique<Control>(Control{now, {}, {}});
+    return *control_;
   }
-  std::size_t next_batch(std::vector<Span>& spans) {
+  [[nodiscard]] TimePoint queued_since() const noexcept {
+    if (queue_.empty()) return control_->since;
+    return control_ ? std::min(control_->since, queue_.front().since) : queue_.front().since;
+  }
+  /// Fills `spans`; returns how many pieces of the queue are among them.
+  std::size_t next_batch(std::vector<Span>& spans, std::size_t& size) const {
     spans.clear();
-    batch_.clear();
-    batch_since_ = queued_since();
-    batch_control_ = std::move(control_);
-    control_.clear();
-    batch_control_ += pong_;
-    pong_.clear();
-    std::size_t size = batch_control_.size();
-    if (size != 0) spans.push_back({batch_control_.data(), size});
+    if (control_) {
+      for (const std::string* frames : {&control_->frames, &control_->pong}) {
+        if (!frames->empty()) spans.push_back({frames->data(), frames->size()});
+        size += frames->size();
+      }
+    }
     std::size_t taken = 0;
     while (taken < queue_.size() && (size == 0 || size < batch_limit)) {
       const Piece& piece = queue_[taken++];
       spans.push_back({piece.block->bytes.data() + piece.begin, std::size_t{piece.end} - piece.begin});
       size += piece.end - piece.begin;
     }
-    if (taken == queue_.size()) {
-      batch_.swap(queue_);
-    } else {
-      const auto cut = queue_.begin() + static_cast<std::ptrdiff_t>(taken);
-      batch_.assign(std::make_move_iterator(queue_.begin()), std::make_move_iterator(cut));
-      queue_.erase(queue_.begin(), cut);
-    }
-    return size;
+    return taken;
   }
 
   std::vector<Piece> queue_;
-  std::vector<Piece> batch_;
   std::size_t unsent_ = 0;
-  std::size_t batch_bytes_ = 0;
   bool in_flight_ = false;
-  TimePoint control_since_{};
-  TimePoint batch_since_{};
-  std::string control_;
-  std::string pong_;
-  std::string batch_control_;
+  /// None while there is nothing to overtake with.
+  std::unique_ptr<Control> control_;
+  /// None but while the pipe holds one, or broke with it.
+  std::unique_ptr<Batch> batch_;
 };
 
 }  // namespace detail

@@ -10,8 +10,8 @@ namespace detail {
 MUSTER_INLINE ConnectionState::ConnectionState(ConnectionManager& owner, LoopPtr on, ConnectionId connection_id,
                                                std::shared_ptr<Transport> pipe)
     : transport(std::move(pipe)),
-      manager(owner),
       loop(std::move(on)),
+      manager(owner),
       id_(connection_id),
       member(connection_id),
       identity_(std::make_shared<const Identity>()),

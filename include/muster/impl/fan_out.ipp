@@ -42,6 +42,9 @@ MUSTER_INLINE void ConnectionManager::flush_part(const RoomPtr& room, RoomPart& 
   run_slice(room, part);
 }
 
+/// How many members before its turn a member's state is asked for: their work is about as long as memory takes.
+inline constexpr std::size_t prefetch_ahead = 8;
+
 /// Serves members from the last to the first: a removal puts the last slot, served already, into an earlier place,
 /// where meeting it again is harmless.
 MUSTER_INLINE void ConnectionManager::run_slice(const RoomPtr& room, RoomPart& part) {
@@ -49,6 +52,8 @@ MUSTER_INLINE void ConnectionManager::run_slice(const RoomPtr& room, RoomPart& p
   const TimePoint now_here = part.loop->executor->now();
   std::size_t left = std::min(batch.unvisited, part.slots.size());
   for (std::size_t served = 0; left > 0 && served < options_.fan_out_slice; ++served) {
+    if (left > 2 * prefetch_ahead) part.slots[left - 1 - 2 * prefetch_ahead].connection->prefetch();
+    if (left > prefetch_ahead) part.slots[left - 1 - prefetch_ahead].connection->prefetch_behind();
     deliver(part, part.slots[--left], *room, now_here);
   }
   batch.unvisited = left;
@@ -58,12 +63,15 @@ MUSTER_INLINE void ConnectionManager::run_slice(const RoomPtr& room, RoomPart& p
   }
   batch.entries.clear();
   batch.encoded.clear();
-  bool more = false;
+  // Writing to many takes long. What is published meanwhile, and read after it, goes in one batch: one write a member.
+  constexpr std::size_t many = 64;
+  const bool gathers = part.slots.size() >= many;
   {
     detail::Lock lock(room->mutex);
-    more = part.flush_posted = !part.pending.empty();
+    part.flush_posted = gathers || !part.pending.empty();
+    if (!part.flush_posted) return;
   }
-  if (more) post_flushes(room, {&part});
+  post_behind(part.loop, gathers ? 4 : 0, [room, at = &part](ConnectionManager& manager) { manager.flush_part(room, *at); });
 }
 
 MUSTER_INLINE void ConnectionManager::deliver(RoomPart& part, detail::MemberSlot& slot, const RoomState& room,
@@ -271,9 +279,7 @@ MUSTER_INLINE void ConnectionManager::mark_dirty(ConnectionState& connection) {
   loop.dirty.push_back(&connection);
   if (std::exchange(loop.write_posted, true)) return;
   // Twice round: the first time comes before the flushes that the handler at hand still posts, the second after them.
-  (void)post(connection.loop, [at = &loop](ConnectionManager& manager) {
-    (void)manager.post(at->shared_from_this(), [at](ConnectionManager& same) { same.write_dirty(*at); });
-  });
+  post_behind(connection.loop, 1, [at = &loop](ConnectionManager& manager) { manager.write_dirty(*at); });
 }
 
 MUSTER_INLINE void ConnectionManager::write_dirty(Loop& loop) {

@@ -65,6 +65,13 @@ MUSTER_INLINE TimePoint ConnectionManager::now() const {
   return clock != nullptr ? clock->now() : TimePoint{};
 }
 
+MUSTER_INLINE void ConnectionManager::post_behind(const LoopPtr& loop, int rounds,
+                                                  Function<void(ConnectionManager&)> task) {
+  (void)post(loop, [loop, rounds, task = std::move(task)](ConnectionManager& manager) mutable {
+    rounds > 0 ? manager.post_behind(loop, rounds - 1, std::move(task)) : task(manager);
+  });
+}
+
 MUSTER_INLINE void ConnectionManager::arm(Loop& loop, detail::Timer& timer, TimePoint deadline) {
   loop.wheel.arm(timer, deadline);
   if (!loop.armed_for || deadline < *loop.armed_for) wake(loop, deadline);

@@ -162,8 +162,8 @@ MUSTER_INLINE ConnectionManager::Entered ConnectionManager::admit(ConnectionStat
   if (entered.list) {
     for (const auto& [id, member] : room.members) entered.members.push_back({id, member.user});
     for (const auto& [id, remote] : room.remote_members) entered.members.push_back({id, remote});
+    room.presence.list_told();
   }
-  room.presence.list_told();
   entered.flush_state = !entered.kept && tells && !std::exchange(room.state_flush_due, true);
   return entered;
 }

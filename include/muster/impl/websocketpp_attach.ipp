@@ -18,6 +18,16 @@ inline namespace MUSTER_ABI {
 namespace websocketpp {
 namespace detail {
 
+/// Whether valid UTF-8 stops inside a character. websocketpp does not look at the end of a message in fragments.
+[[nodiscard]] inline bool ends_inside_character(std::string_view text) noexcept {
+  for (std::size_t back = 1; back <= 3 && back <= text.size(); ++back) {
+    const auto byte = static_cast<unsigned char>(text[text.size() - back]);
+    if (byte < 0x80) return false;
+    if (byte >= 0xc0) return (byte >= 0xf0 ? 4U : byte >= 0xe0 ? 3U : 2U) > back;
+  }
+  return false;
+}
+
 /// What the connections of one `attach` share.
 class AttachSite {
  public:

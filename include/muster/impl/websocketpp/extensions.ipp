@@ -72,47 +72,6 @@ struct Deflate {
   return taken;
 }
 
-/// Follows a peer's frames just far enough to see what websocketpp lets pass: RSV1 on a frame that continues a message
-/// (RFC 7692, 6.1).
-class FrameScanner {
- public:
-  /// How many of these bytes may be handed on: all, or those before a frame that breaks the rule.
-  [[nodiscard]] std::size_t allowed(const char* data, std::size_t size) noexcept {
-    std::size_t at = 0;
-    while (at < size) {
-      if (payload_ != 0) {
-        const auto skipped = static_cast<std::size_t>(std::min<std::uint64_t>(payload_, size - at));
-        payload_ -= skipped;
-        at += skipped;
-        continue;
-      }
-      const auto byte = static_cast<unsigned char>(data[at]);
-      if (have_ == 0 && (byte & 0x4fU) == 0x40U) return at;
-      ++at;
-      if (have_ == 1) {
-        const unsigned length = byte & 0x7fU;
-        digits_ = length == 126 ? 2 : length == 127 ? 8 : 0;
-        length_ = digits_ == 0 ? length : 0;
-        header_ = static_cast<std::uint8_t>(2 + digits_ + ((byte & 0x80U) != 0 ? 4 : 0));
-      } else if (have_ >= 2 && have_ < 2 + digits_) {
-        length_ = length_ << 8U | byte;
-      }
-      if (++have_ >= 2 && have_ == header_) {
-        payload_ = length_;
-        have_ = 0;
-      }
-    }
-    return size;
-  }
-
- private:
-  std::uint64_t payload_ = 0;  ///< of the frame at hand, still to come
-  std::uint64_t length_ = 0;
-  std::uint8_t have_ = 0;  ///< bytes of the header
-  std::uint8_t header_ = 0;
-  std::uint8_t digits_ = 0;
-};
-
 }  // namespace detail
 }  // namespace websocketpp
 }  // namespace MUSTER_ABI

@@ -14,6 +14,7 @@
 
 #include "muster/impl/websocketpp/deflate.ipp"
 #include "muster/impl/websocketpp/executor.ipp"
+#include "muster/impl/websocketpp/frames.ipp"
 #include "muster/impl/websocketpp/stream.ipp"
 
 namespace muster {
@@ -58,6 +59,7 @@ class Loop : public std::enable_shared_from_this<Loop> {
   asio::io_context& context;
   const std::shared_ptr<AsioExecutor> executor;
   const std::unique_ptr<char[]> read_buffer;
+  FramesShared frames;
   /// Sockets given to this loop and not closed yet.
   std::atomic<std::size_t> sockets{0};
 
@@ -97,7 +99,7 @@ class Loop : public std::enable_shared_from_this<Loop> {
 
   [[nodiscard]] Deadline add_deadline(std::chrono::milliseconds from_now, LoopMember& member) {
     const auto deadline = deadlines_.emplace(executor->now() + from_now, &member);
-    if (deadline == deadlines_.begin()) arm();
+    if (deadline->first < armed_for_) arm();
     return deadline;
   }
   void remove_deadline(Deadline deadline) { deadlines_.erase(deadline); }
@@ -126,9 +128,12 @@ class Loop : public std::enable_shared_from_this<Loop> {
   [[nodiscard]] bool ended() const noexcept { return ended_; }
 
  private:
+  // Deadlines that are met come and go without the timer: it may wake for one that is no more, and then sees to the next.
   void arm() {
+    armed_for_ = TimePoint::max();
     if (ended_ || deadlines_.empty()) return;
-    timer_->expires_at(deadlines_.begin()->first);
+    armed_for_ = deadlines_.begin()->first;
+    timer_->expires_at(armed_for_);
     timer_->async_wait([loop = shared_from_this()](const asio::error_code& error) {
       if (!error) loop->expire();
     });
@@ -145,6 +150,7 @@ class Loop : public std::enable_shared_from_this<Loop> {
 
   std::optional<asio::steady_timer> timer_;
   Deadlines deadlines_;
+  TimePoint armed_for_ = TimePoint::max();
   LoopMember* first_ = nullptr;
   std::unique_ptr<char[]> scratch_;
   std::unique_ptr<Inflater> inflater_;

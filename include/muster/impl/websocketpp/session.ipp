@@ -14,11 +14,10 @@
 #include <utility>
 #include <vector>
 
-#include "muster/impl/websocketpp/connection_policy.ipp"
 #include "muster/impl/websocketpp/extensions.ipp"
+#include "muster/impl/websocketpp/frames.ipp"
 #include "muster/impl/websocketpp/handshake.ipp"
 #include "muster/impl/websocketpp/loop.ipp"
-#include "muster/impl/websocketpp/received_frames.ipp"
 #include "muster/impl/websocketpp/stream.ipp"
 #include "muster/transport.hpp"
 
@@ -35,8 +34,6 @@ struct Site {
   const std::shared_ptr<IConnectionManager> manager;
   const ListenerOptions options;
   const TrustedProxies trusted_proxies;
-  const std::shared_ptr<NoLog> no_log = std::make_shared<NoLog>();
-  ConnectionConfig::rng_type no_random;
   std::unique_ptr<TlsContext> tls;
   bool loopback = false;
   /// Sockets without a place among max_connections.
@@ -79,17 +76,12 @@ class Session final : public Transport, public LoopMember, public std::enable_sh
   void on_stop() override;
   void on_loop_end() override;
 
-  // For ConnectionPolicy.
-  void write_for_websocketpp(const Span* spans, std::size_t count);
-  void write_frame_is_due() { write_frame_due_ = true; }
-  void websocketpp_ended();
-
  private:
   enum class Phase : std::uint8_t {
     securing,   // TLS handshake
     reading,    // the request's head
     asking,     // the core decides
-    upgrading,  // websocketpp writes its 101
+    upgrading,  // the 101 is being written
     open,
     answering,  // an HTTP answer, or the last close frame, is being written
     lingering,  // all is written; what the peer still sends is thrown away until it closes, lest a reset destroy our last bytes
@@ -114,9 +106,9 @@ class Session final : public Transport, public LoopMember, public std::enable_sh
     std::string close_text;
   };
 
-  /// What waits for the socket to take more, in order. At most one write of websocketpp's and one batch of the core's.
+  /// What waits for the socket to take more, in order: at most one batch of the core's, and few bytes of our own.
   struct Outgoing {
-    enum class Kind : std::uint8_t { upgrade, frame, batch, own };
+    enum class Kind : std::uint8_t { batch, upgrade, close_frame, last };
     Kind kind;
     std::string own;
     std::vector<Span> spans;
@@ -161,43 +153,42 @@ class Session final : public Transport, public LoopMember, public std::enable_sh
   void opened();
   void resume();
   void read_frames();
-  void feed(const char* data, std::size_t size);
-  void after_slice();
-  void peer_closed();
+  void feed(char* data, std::size_t size);
+  void on_frame(const InboundMessage& message);
+  void peer_closed(const std::string& payload);
   void fail(CloseReason reason, std::string_view text);
-  void on_message(FrameKind kind, const std::string& payload, bool text);
+  void on_message(FrameKind kind, std::string_view payload);
   void on_compressed(FrameKind kind, std::string_view deflated);
   [[nodiscard]] std::size_t message_limit() { return core_options().max_message_bytes != 0 ? core_options().max_message_bytes : no_limit; }
   static constexpr std::size_t no_limit = std::size_t{1} << 30U;
   [[nodiscard]] bool may_read() const;
 
   // Writing.
-  WriteResult send(Outgoing::Kind kind, const Span* spans, std::size_t count, std::string own = {});
+  WriteResult send(Outgoing::Kind kind, const Span* spans, std::size_t count);
+  void send(Outgoing::Kind kind, std::string own);
+  [[nodiscard]] IoStatus write_now(Cursor& cursor) { return stream_->write(cursor, stream_->is_tls() ? loop_->scratch() : nullptr); }
+  void break_off();
+  void push(int rounds);
   void written(Outgoing::Kind kind);
-  void send_close_frame(std::uint16_t code, std::string_view text);
+  void finish();
 
   std::shared_ptr<Session> self_;
   std::shared_ptr<Loop> loop_;
   std::shared_ptr<Site> site_;
   std::optional<Stream> stream_;
-  std::shared_ptr<WebsocketppConnection> websocketpp_;
+  std::unique_ptr<Frames> frames_;  // once open
   std::shared_ptr<Connection> connection_;
   std::unique_ptr<Opening> opening_;
   std::unique_ptr<std::deque<Outgoing>> outgoing_;
   /// What was read and not used yet: the request's head, frames behind it, or what came before a pause.
   std::string input_;
-  /// Of a connection whose messages may be compressed.
-  std::unique_ptr<FrameScanner> scanner_;
   std::optional<Loop::Deadline> deadline_;
-  FragmentCounter fragments_;
   Phase phase_ = Phase::reading;
   Ending ending_ = Ending::none;
   CloseReason cause_ = CloseReason::lost;
   bool extra_;
   bool paused_ = false;
-  bool feeding_ = false;
   bool resume_posted_ = false;
-  bool write_frame_due_ = false;
   bool broken_ = false;
   bool waiting_readable_ = false;
   bool waiting_writable_ = false;
@@ -214,9 +205,8 @@ MUSTER_INLINE Session::Session(std::shared_ptr<Loop> loop, std::shared_ptr<Site>
 MUSTER_INLINE void Session::start() {
   self_ = shared_from_this();
   loop_->add(*this);
-  asio::error_code ignored;
-  stream_->socket().set_option(asio::ip::tcp::no_delay(true), ignored);
   set_deadline(site_->handshake_timeout());
+  if (stream_->is_tls()) stream_->no_delay();  // else when it is open
   phase_ = stream_->is_tls() ? Phase::securing : Phase::reading;
   wait_readable();
 }
@@ -307,7 +297,7 @@ MUSTER_INLINE void Session::close_descriptor(CloseReason cause, bool reset) {
   loop_->sockets.fetch_sub(1);
   if (extra_) site_->extra_sockets.fetch_sub(1);
   if (opening_) opening_->reservation.release();  // the descriptor is closed, and a loop that ends runs no more tasks
-  // The rest is a task of its own: this may be below websocketpp, or below a call of the core's.
+  // The rest is a task of its own: this may be below a call of the core's.
   asio::post(loop_->context, [self = std::move(self_), cause] { self->bury(cause); });
 }
 
@@ -323,7 +313,7 @@ MUSTER_INLINE void Session::end_broken() {
 MUSTER_INLINE void Session::bury(CloseReason cause) {
   const auto connection = std::exchange(connection_, nullptr);
   const auto opening = std::exchange(opening_, nullptr);
-  websocketpp_.reset();
+  frames_.reset();
   stream_.reset();
   input_ = {};
   if (opening && opening->asked && !opening->answered) manager().cancel_open(loop_->executor, opening->id);
@@ -337,7 +327,7 @@ MUSTER_INLINE void Session::on_loop_end() {
   if (extra_) site_->extra_sockets.fetch_sub(1);
   loop_->sockets.fetch_sub(1);
   outgoing_.reset();
-  websocketpp_.reset();
+  frames_.reset();
   stream_.reset();
   opening_.reset();
   connection_.reset();

@@ -1,4 +1,4 @@
-// A session while it is open: bytes to websocketpp, messages to the core, and who ends it how.
+// A session while it is open: frames in, messages to the core, and who ends it how.
 #pragma once
 
 #include <algorithm>
@@ -16,16 +16,6 @@ inline namespace MUSTER_ABI {
 namespace websocketpp {
 namespace detail {
 
-/// Whether valid UTF-8 stops inside a character. websocketpp does not look at the end of a message in fragments.
-[[nodiscard]] inline bool ends_inside_character(std::string_view text) noexcept {
-  for (std::size_t back = 1; back <= 3 && back <= text.size(); ++back) {
-    const auto byte = static_cast<unsigned char>(text[text.size() - back]);
-    if (byte < 0x80) return false;
-    if (byte >= 0xc0) return (byte >= 0xf0 ? 4U : byte >= 0xe0 ? 3U : 2U) > back;
-  }
-  return false;
-}
-
 /// The longest beginning that fits a close frame and does not cut a character (RFC 6455, 5.5.1).
 [[nodiscard]] inline std::string close_text(std::string_view text) {
   std::size_t size = std::min<std::size_t>(text.size(), 123);
@@ -33,23 +23,33 @@ namespace detail {
   return std::string(text.substr(0, size));
 }
 
+/// RFC 6455, 5.5.1. `reason` fits.
+[[nodiscard]] inline std::string close_frame(std::uint16_t code, const std::string& reason) {
+  std::string frame;
+  frame.push_back(static_cast<char>(0x88));  // fin, close
+  frame.push_back(static_cast<char>(reason.size() + 2));
+  frame.push_back(static_cast<char>(code >> 8U));
+  frame.push_back(static_cast<char>(code & 0xffU));
+  return frame += reason;
+}
+
 MUSTER_INLINE void Session::opened() {
   phase_ = Phase::open;
   clear_deadline();
-  // The request and its answer are of no more use.
-  const_cast<ConnectionConfig::request_type&>(websocketpp_->get_request()) = ConnectionConfig::request_type();
-  const_cast<ConnectionConfig::response_type&>(websocketpp_->get_response()) = ConnectionConfig::response_type();
   const std::uint16_t close_code = opening_->close_code;
   const std::string text = std::move(opening_->close_text);
   if (connection_) opening_.reset();  // else its reservation is still held
   if (close_code != 0) close(close_code, text);
   // Frames that came with the request go to the core only after the answer to `open` has returned.
-  if (!std::exchange(resume_posted_, true)) post(&Session::resume);
+  if (input_.empty()) {
+    wait_readable();
+  } else if (!std::exchange(resume_posted_, true)) {
+    post(&Session::resume);
+  }
 }
 
 MUSTER_INLINE bool Session::may_read() const {
-  return phase_ == Phase::open && !paused_ && (ending_ == Ending::none || ending_ == Ending::by_core) &&
-         websocketpp_->wants_bytes();
+  return phase_ == Phase::open && !paused_ && (ending_ == Ending::none || ending_ == Ending::by_core);
 }
 
 MUSTER_INLINE void Session::pause_reading(bool pause) {
@@ -61,7 +61,7 @@ MUSTER_INLINE void Session::resume() {
   resume_posted_ = false;
   if (!may_read()) return;
   if (!input_.empty()) {
-    const std::string kept = std::exchange(input_, {});
+    std::string kept = std::exchange(input_, {});
     feed(kept.data(), kept.size());
   }
   if (may_read()) read_frames();
@@ -88,56 +88,66 @@ MUSTER_INLINE void Session::read_frames() {
   }
 }
 
-/// Hands the bytes to websocketpp in slices of its own small buffer, all in this turn. It asks for the next slice from
-/// within the call that takes one, so a loop replaces the recursion.
-MUSTER_INLINE void Session::feed(const char* data, std::size_t size) {
-  feeding_ = true;
+/// Bytes of frames, all in this turn.
+MUSTER_INLINE void Session::feed(char* data, std::size_t size) {
   try {
     while (size != 0 && may_read()) {
-      std::size_t slice = std::min(size, websocketpp_->read_buffer_size());
-      if (scanner_ && (slice = scanner_->allowed(data, slice)) == 0) {
-        fail(CloseReason::protocol_error, "Only the first frame of a message says that it is compressed");
+      const Frames::Step step = frames_->read(data, size);
+      data += step.used;
+      size -= step.used;
+      if (step.error) {
+        const auto code = ::websocketpp::processor::error::to_ws(step.error);
+        fail(code == ::websocketpp::close::status::message_too_big   ? CloseReason::message_too_big
+             : code == ::websocketpp::close::status::invalid_payload ? CloseReason::invalid_utf8
+                                                                     : CloseReason::protocol_error,
+             step.error.message());
         break;
       }
-      std::memcpy(websocketpp_->take_read_buffer(), data, slice);
-      data += slice;
-      size -= slice;
-      websocketpp_->handle_read_frame(std::error_code(), slice);
-      after_slice();
-      for (std::size_t i = fragments_.scan({data - slice, slice}); i != 0; --i) on_message(FrameKind::continuation, {}, false);
+      // Of fragments the core counts each: a peer could send empty ones for ever, and no limit would notice.
+      if (step.fragment) on_message(FrameKind::continuation, {});
+      if (step.message) on_frame(*step.message);
     }
   } catch (...) {
     fail(CloseReason::internal_error, describe(CloseReason::internal_error).text);
   }
-  feeding_ = false;
   if (size != 0 && paused_ && phase_ == Phase::open) input_.assign(data, size);
 }
 
-/// What the slice made websocketpp decide.
-MUSTER_INLINE void Session::after_slice() {
-  if (phase_ != Phase::open) return;
-  if (ending_ == Ending::none && websocketpp_->get_state() != ::websocketpp::session::state::open) {
-    if (websocketpp_->get_remote_close_code() != ::websocketpp::close::status::abnormal_close) {
-      peer_closed();
-    } else {
-      const auto code = websocketpp_->get_local_close_code();
-      fail(code == ::websocketpp::close::status::message_too_big   ? CloseReason::message_too_big
-           : code == ::websocketpp::close::status::invalid_payload ? CloseReason::invalid_utf8
-                                                                   : CloseReason::protocol_error,
-           websocketpp_->get_local_close_reason());
-    }
+MUSTER_INLINE void Session::on_frame(const InboundMessage& message) {
+  namespace opcode = ::websocketpp::frame::opcode;
+  const std::string& payload = message.get_payload();
+  switch (message.sent_as()) {
+    case opcode::close:
+      return peer_closed(payload);
+    case opcode::ping:
+      return on_message(FrameKind::ping, payload);
+    case opcode::pong:
+      return on_message(FrameKind::pong, payload);
+    default:
+      break;
   }
-  // After a fault the close frame is ours, because its code is the core's to say.
-  if (std::exchange(write_frame_due_, false) && ending_ != Ending::by_fault) websocketpp_->write_frame();
+  const FrameKind kind = message.sent_as() == opcode::text ? FrameKind::text : FrameKind::binary;
+  message.get_compressed() ? on_compressed(kind, payload) : on_message(kind, payload);
 }
 
-MUSTER_INLINE void Session::peer_closed() {
+/// The peer's close frame: the answer to ours, or the first, which is answered with its own code (RFC 6455, 5.5.1).
+MUSTER_INLINE void Session::peer_closed(const std::string& payload) {
+  namespace status = ::websocketpp::close::status;
+  if (ending_ == Ending::by_core) return finish();
+  if (ending_ != Ending::none) return;
   ending_ = Ending::by_peer;
-  // A frame that is in order is echoed; to one that is not, websocketpp answers in words of its own.
-  const bool valid = websocketpp_->get_local_close_reason() == websocketpp_->get_remote_close_reason();
-  const bool normal = websocketpp_->get_remote_close_code() == ::websocketpp::close::status::normal;
-  cause_ = !valid ? CloseReason::protocol_error : normal ? CloseReason::normal : CloseReason::going_away;
+  std::error_code invalid;
+  status::value code = ::websocketpp::close::extract_code(payload, invalid);
+  std::string reason = invalid ? "Invalid close code" : ::websocketpp::close::extract_reason(payload, invalid);
+  cause_ = invalid ? CloseReason::protocol_error : code == status::normal ? CloseReason::normal : CloseReason::going_away;
+  if (invalid) {
+    if (reason.empty()) reason = "Invalid close reason";
+    code = status::protocol_error;
+  } else if (code == status::no_status) {
+    code = status::normal;
+  }
   set_deadline(core_options().close_timeout);
+  send(Outgoing::Kind::close_frame, close_frame(code, reason));
 }
 
 MUSTER_INLINE void Session::fail(CloseReason reason, std::string_view text) {
@@ -148,12 +158,8 @@ MUSTER_INLINE void Session::fail(CloseReason reason, std::string_view text) {
   if (connection_) manager().fail(*connection_, reason, text);
 }
 
-MUSTER_INLINE void Session::on_message(FrameKind kind, const std::string& payload, bool text) {
-  if (phase_ != Phase::open || ending_ != Ending::none) return;
-  if (text && ends_inside_character(payload)) return fail(CloseReason::invalid_utf8, describe(CloseReason::invalid_utf8).text);
-  // A compressed message may take a little more than its text, so with compression websocketpp's limit is not exact.
-  if (scanner_ && payload.size() > message_limit()) return fail(CloseReason::message_too_big, describe(CloseReason::message_too_big).text);
-  manager().received(*connection_, kind, payload);
+MUSTER_INLINE void Session::on_message(FrameKind kind, std::string_view payload) {
+  if (phase_ == Phase::open && ending_ == Ending::none) manager().received(*connection_, kind, payload);
 }
 
 MUSTER_INLINE void Session::on_compressed(FrameKind kind, std::string_view deflated) {
@@ -187,17 +193,17 @@ MUSTER_INLINE void Session::close(std::uint16_t code, std::string_view text) {
   if (phase_ != Phase::open) return close_descriptor(cause_);
   switch (ending_) {
     case Ending::none: {
+      if (::websocketpp::close::status::invalid(code) || ::websocketpp::close::status::reserved(code)) {
+        return close_descriptor(cause_);
+      }
       ending_ = Ending::by_core;
       set_deadline(core_options().close_timeout);
-      std::error_code error;
-      websocketpp_->close(code, close_text(text), error);
-      if (error) return close_descriptor(cause_);
       pause_reading(false);  // the peer's answer is still read
-      if (!feeding_ && std::exchange(write_frame_due_, false)) websocketpp_->write_frame();
-      return;
+      return send(Outgoing::Kind::close_frame, close_frame(code, close_text(text)));
     }
     case Ending::by_fault:
-      return send_close_frame(code, text);
+      phase_ = Phase::answering;
+      return send(Outgoing::Kind::last, close_frame(code, close_text(text)));
     case Ending::by_core:
     case Ending::by_peer:
       return;

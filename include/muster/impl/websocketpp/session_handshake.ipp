@@ -6,6 +6,10 @@
 #include <string>
 #include <utility>
 
+#include <websocketpp/base64/base64.hpp>
+#include <websocketpp/processors/base.hpp>
+#include <websocketpp/sha1/sha1.hpp>
+
 #include "muster/impl/websocketpp/session.ipp"
 
 namespace muster {
@@ -177,63 +181,39 @@ MUSTER_INLINE void Session::answer(const HttpResponse& response, bool without_bo
   phase_ = Phase::answering;
   input_ = {};
   set_deadline(site_->options.http_timeout);
-  (void)send(Outgoing::Kind::own, nullptr, 0, format_response(response, without_body));
+  send(Outgoing::Kind::last, format_response(response, without_body));
   if (!bounded) close_descriptor(CloseReason::lost);
 }
 
-/// websocketpp gets a request of ours, made of what was checked, and never the peer's bytes: there is one reader of what
-/// a peer sends, and neither token nor cookie stays behind in its buffers.
+/// Sec-WebSocket-Accept (RFC 6455, 4.2.2).
+[[nodiscard]] inline std::string accept_key(std::string_view client_key) {
+  std::string key(client_key);
+  key += ::websocketpp::processor::constants::handshake_guid;
+  unsigned char digest[20];
+  ::websocketpp::sha1::calc(key.data(), key.size(), digest);
+  return ::websocketpp::base64_encode(digest, sizeof digest);
+}
+
 MUSTER_INLINE void Session::upgrade() {
   phase_ = Phase::upgrading;
   set_deadline(site_->handshake_timeout());
   if (!connection_ && !opening_->reservation && !extra_ && !(extra_ = site_->take_extra())) {
     return close_descriptor(CloseReason::lost);
   }
-  std::string request = "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n";
-  request.append("Sec-WebSocket-Key: ").append(opening_->request.header("Sec-WebSocket-Key")).append("\r\n");
-  const std::string& subprotocol = opening_->subprotocol;
-  if (!subprotocol.empty()) request.append("Sec-WebSocket-Protocol: ").append(subprotocol).append("\r\n");
-  const bool compresses = !opening_->extensions.empty();
-  if (compresses) request.append("Sec-WebSocket-Extensions: permessage-deflate\r\n");
-  request.append("\r\n");
-
-  websocketpp_ = std::make_shared<WebsocketppConnection>(true, std::string(), site_->no_log, site_->no_log, site_->no_random);
-  WebsocketppConnection& websocketpp = *websocketpp_;
-  websocketpp.attach(*this);
-  const std::size_t limit = message_limit();
-  // What cannot be compressed grows by five bytes for each of its blocks (RFC 1951, 3.2.4).
-  websocketpp.set_max_message_size(compresses ? limit + limit / 256 + 64 : limit);
-  if (compresses) scanner_ = std::make_unique<FrameScanner>();
-  websocketpp.set_validate_handler([this](const ::websocketpp::connection_hdl&) {
-    std::error_code ignored;
-    websocketpp_->select_subprotocol(opening_->subprotocol, ignored);
-    if (!opening_->extensions.empty()) websocketpp_->append_header("Sec-WebSocket-Extensions", opening_->extensions);
-    return true;
-  });
-  websocketpp.set_open_handler([this](const ::websocketpp::connection_hdl&) { opened(); });
-  websocketpp.set_message_handler([this](const ::websocketpp::connection_hdl&, const WebsocketppConnection::message_ptr& message) {
-    const bool text = message->sent_as() == ::websocketpp::frame::opcode::text;
-    const FrameKind kind = text ? FrameKind::text : FrameKind::binary;
-    message->get_compressed() ? on_compressed(kind, message->get_payload()) : on_message(kind, message->get_payload(), text);
-  });
-  websocketpp.set_ping_handler([this](const ::websocketpp::connection_hdl&, const std::string& payload) {
-    on_message(FrameKind::ping, payload, false);
-    return false;  // pongs are the core's
-  });
-  websocketpp.set_pong_handler([this](const ::websocketpp::connection_hdl&, const std::string& payload) {
-    on_message(FrameKind::pong, payload, false);
-  });
-  try {
-    websocketpp.start();
-    for (std::size_t at = 0; at < request.size() && websocketpp.wants_bytes();) {
-      const std::size_t size = std::min(websocketpp.read_buffer_size(), request.size() - at);
-      request.copy(websocketpp.take_read_buffer(), size, at);
-      at += size;
-      websocketpp.handle_read_handshake(std::error_code(), size);
-    }
-  } catch (const std::exception&) {
-    close_descriptor(CloseReason::internal_error);
-  }
+  std::string response = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ";
+  response += accept_key(opening_->request.header("Sec-WebSocket-Key"));
+  const auto add = [&response](const char* name, const std::string& value) {
+    if (!value.empty()) response.append("\r\n").append(name).append(": ").append(value);
+  };
+  add("Sec-WebSocket-Protocol", opening_->subprotocol);
+  add("Sec-WebSocket-Extensions", opening_->extensions);
+  response += "\r\n\r\n";
+  frames_ = std::make_unique<Frames>(loop_->frames, message_limit(), !opening_->extensions.empty());
+  // The core's welcome is a few turns away: both go in one packet.
+  const bool hold = connection_ && !stream_->is_tls();
+  stream_->hold(hold);
+  send(Outgoing::Kind::upgrade, std::move(response));
+  if (!stream_->is_tls()) push(hold ? 4 : 0);
 }
 
 }  // namespace detail

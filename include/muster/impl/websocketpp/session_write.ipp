@@ -1,5 +1,4 @@
-// A session's write path: one writer for websocketpp's frames, the core's batches and our own bytes, so that nothing
-// interleaves.
+// A session's write path: one writer for the core's batches and our own frames, so that nothing interleaves.
 #pragma once
 
 #include <string>
@@ -18,41 +17,54 @@ MUSTER_INLINE WriteResult Session::write(const Span* spans, std::size_t count) {
   return send(Outgoing::Kind::batch, spans, count);
 }
 
-/// Writes at once what the socket takes, and keeps the rest. `own` are bytes to be kept alive; else they stay where they are.
-MUSTER_INLINE WriteResult Session::send(Outgoing::Kind kind, const Span* spans, std::size_t count, std::string own) {
-  const Span own_span{own.data(), own.size()};
-  Cursor cursor = kind == Outgoing::Kind::own ? Cursor{&own_span, 1, 0} : Cursor{spans, count, 0};
+/// Writes at once what the socket takes, and keeps the rest. The bytes stay where they are until it is written.
+MUSTER_INLINE WriteResult Session::send(Outgoing::Kind kind, const Span* spans, std::size_t count) {
+  Cursor cursor{spans, count, 0};
   if (!outgoing_) {
-    const IoStatus status = stream_->write(cursor, stream_->is_tls() ? loop_->scratch() : nullptr);
-    if (status == IoStatus::done) {
-      if (kind != Outgoing::Kind::batch) written(kind);
-      return WriteResult::done;
-    }
+    const IoStatus status = write_now(cursor);
+    stream_->hold(false);
+    if (status == IoStatus::done) return WriteResult::done;
     if (status != IoStatus::write_again) {
-      if (!std::exchange(broken_, true)) post(&Session::end_broken);
+      break_off();
       return WriteResult::closed;
     }
     outgoing_ = std::make_unique<std::deque<Outgoing>>();
   }
   Outgoing& kept = outgoing_->emplace_back();
   kept.kind = kind;
-  kept.own = std::move(own);
-  if (kind == Outgoing::Kind::own) {
-    const std::size_t rest = cursor.count != 0 ? cursor.offset : kept.own.size();
-    kept.spans.push_back({kept.own.data(), kept.own.size()});
-    kept.cursor = {kept.spans.data(), 1, rest};
-  } else {
-    kept.spans.assign(cursor.spans, cursor.spans + cursor.count);
-    kept.cursor = {kept.spans.data(), kept.spans.size(), cursor.offset};
-  }
+  kept.spans.assign(cursor.spans, cursor.spans + cursor.count);
+  kept.cursor = {kept.spans.data(), kept.spans.size(), cursor.offset};
   wait_writable();
   return WriteResult::pending;
+}
+
+/// As above, for bytes of our own; `written` follows.
+MUSTER_INLINE void Session::send(Outgoing::Kind kind, std::string own) {
+  if (phase_ == Phase::gone || broken_) return;
+  Span span{own.data(), own.size()};
+  const WriteResult result = send(kind, &span, 1);
+  if (result == WriteResult::done) return written(kind);
+  if (result == WriteResult::closed) return;
+  Outgoing& kept = outgoing_->back();
+  kept.own = std::move(own);
+  kept.spans.front().data = kept.own.data();  // short strings move
+}
+
+/// What was held back goes out now, or in some turns, and nothing is held any more.
+MUSTER_INLINE void Session::push(int rounds) {
+  if (phase_ == Phase::gone) return;
+  if (rounds == 0) return stream_->no_delay();
+  asio::post(loop_->context, [self = shared_from_this(), rounds] { self->push(rounds - 1); });
+}
+
+MUSTER_INLINE void Session::break_off() {
+  if (!std::exchange(broken_, true)) post(&Session::end_broken);
 }
 
 MUSTER_INLINE void Session::on_writable() {
   while (outgoing_) {
     Outgoing& next = outgoing_->front();
-    const IoStatus status = stream_->write(next.cursor, stream_->is_tls() ? loop_->scratch() : nullptr);
+    const IoStatus status = write_now(next.cursor);
     if (status == IoStatus::write_again) return wait_writable();
     if (status != IoStatus::done) {
       broken_ = true;
@@ -67,63 +79,24 @@ MUSTER_INLINE void Session::on_writable() {
 
 MUSTER_INLINE void Session::written(Outgoing::Kind kind) {
   switch (kind) {
-    case Outgoing::Kind::upgrade:
-      return websocketpp_->handle_write_http_response(std::error_code());
-    case Outgoing::Kind::frame:
-      return websocketpp_->handle_write_frame(std::error_code());
     case Outgoing::Kind::batch:
       // Once it closes, the core writes no more and waits for `closed` alone.
       if (phase_ == Phase::open && ending_ == Ending::none) manager().writable(*connection_);
       return;
-    case Outgoing::Kind::own:
+    case Outgoing::Kind::upgrade:
+      return opened();
+    case Outgoing::Kind::close_frame:
+      return ending_ == Ending::by_peer ? finish() : void();
+    case Outgoing::Kind::last:
       return linger();
   }
 }
 
-MUSTER_INLINE void Session::write_for_websocketpp(const Span* spans, std::size_t count) {
-  if (phase_ == Phase::gone || broken_) return;
-  (void)send(phase_ == Phase::upgrading ? Outgoing::Kind::upgrade : Outgoing::Kind::frame, spans, count);
-}
-
-/// websocketpp is done with the connection: the closing handshake is through, or no answer is to be waited for.
-MUSTER_INLINE void Session::websocketpp_ended() {
-  if (phase_ == Phase::upgrading) return close_descriptor(CloseReason::internal_error);
+/// The closing handshake is through.
+MUSTER_INLINE void Session::finish() {
   if (phase_ != Phase::open) return;
-  if (websocketpp_->get_remote_close_code() == ::websocketpp::close::status::abnormal_close) return linger();
   stream_->shutdown_write();
   close_descriptor(cause_);
-}
-
-MUSTER_INLINE void Session::send_close_frame(std::uint16_t code, std::string_view text) {
-  phase_ = Phase::answering;
-  const std::string reason = close_text(text);
-  std::string frame;
-  frame.push_back(static_cast<char>(0x88));  // fin, close; RFC 6455, 5.2
-  frame.push_back(static_cast<char>(reason.size() + 2));
-  frame.push_back(static_cast<char>(code >> 8U));
-  frame.push_back(static_cast<char>(code & 0xffU));
-  frame.append(reason);
-  (void)send(Outgoing::Kind::own, nullptr, 0, std::move(frame));
-}
-
-inline void ConnectionPolicy::async_write(const char* data, std::size_t size, const WriteHandler&) {
-  const Span span{data, size};
-  session_->write_for_websocketpp(&span, 1);
-}
-
-inline void ConnectionPolicy::async_write(const std::vector<::websocketpp::transport::buffer>& buffers, const WriteHandler&) {
-  std::vector<Span> spans;
-  for (const auto& buffer : buffers) spans.push_back({buffer.buf, buffer.len});
-  session_->write_for_websocketpp(spans.data(), spans.size());
-}
-
-inline std::error_code ConnectionPolicy::dispatch(const ::websocketpp::transport::dispatch_handler&) {
-  session_->write_frame_is_due();  // it is always write_frame
-  return {};
-}
-
-inline void ConnectionPolicy::async_shutdown(const ::websocketpp::transport::shutdown_handler&) {
-  session_->websocketpp_ended();
 }
 
 }  // namespace detail

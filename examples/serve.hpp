@@ -1,0 +1,32 @@
+// serve: the end of most examples here, as chat.cpp has it in full: listen, say where, and end with SIGINT or SIGTERM.
+#pragma once
+
+#include <csignal>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <muster/connection_manager.hpp>
+#include <muster/transports/websocketpp.hpp>
+#include <utility>
+
+/// The port is the first argument, or 8080. Returns when a signal has ended the server and every connection is closed.
+/// Called before any thread was started: the server's inherit that the signals are blocked, which are waited for here.
+inline void serve(std::shared_ptr<muster::IConnectionManager> manager, int argc, char** argv) {
+  sigset_t ends;
+  sigemptyset(&ends);
+  sigaddset(&ends, SIGINT);
+  sigaddset(&ends, SIGTERM);
+  pthread_sigmask(SIG_BLOCK, &ends, nullptr);
+
+  muster::websocketpp::ServerOptions options;
+  options.port = static_cast<std::uint16_t>(argc > 1 ? std::atoi(argv[1]) : 8080);
+  muster::websocketpp::Server server(std::move(manager), options);
+  server.start();
+  std::printf("listening on http://127.0.0.1:%u\n", static_cast<unsigned>(server.port()));
+  std::fflush(stdout);
+
+  int signal = 0;
+  sigwait(&ends, &signal);
+  server.stop();  // everyone is told that the server is going away
+}

@@ -1,0 +1,155 @@
+// Frames: websocketpp's reader of RFC 6455 frames, without its connection. What a session does with a frame is its own.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <system_error>
+#include <utility>
+
+#include <websocketpp/http/request.hpp>
+#include <websocketpp/http/response.hpp>
+#include <websocketpp/message_buffer/alloc.hpp>
+#include <websocketpp/message_buffer/message.hpp>
+#include <websocketpp/processors/hybi13.hpp>
+#include <websocketpp/random/none.hpp>
+
+#include "muster/config.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+namespace websocketpp {
+namespace detail {
+
+/// permessage-deflate as websocketpp sees it: a first frame may have RSV1, and the bytes of a compressed message are kept
+/// as they came, with the tail behind them. They are inflated once the message is whole, because one inflater serves
+/// every connection of a loop. The session has negotiated it before.
+class DeflateExtension {
+ public:
+  using Answer = std::pair<std::error_code, std::string>;
+
+  void enable() noexcept { enabled_ = true; }
+  Answer negotiate(const ::websocketpp::http::attribute_list&) { return {}; }
+  std::error_code init(bool) { return {}; }
+  [[nodiscard]] bool is_implemented() const noexcept { return true; }
+  [[nodiscard]] bool is_enabled() const noexcept { return enabled_; }
+  [[nodiscard]] std::string generate_offer() const { return {}; }
+  std::error_code compress(const std::string&, std::string&) { return std::make_error_code(std::errc::not_supported); }
+  std::error_code decompress(const std::uint8_t* bytes, std::size_t size, std::string& out) {
+    out.append(reinterpret_cast<const char*>(bytes), size);
+    return {};
+  }
+
+ private:
+  bool enabled_ = false;
+};
+
+/// A message that came in. While it is compressed, websocketpp is to take it for binary: its text is not there yet.
+class InboundMessage : public ::websocketpp::message_buffer::message<::websocketpp::message_buffer::alloc::con_msg_manager> {
+ public:
+  using Opcode = ::websocketpp::frame::opcode::value;
+  using ptr = std::shared_ptr<InboundMessage>;
+
+  InboundMessage() : message(nullptr) {}
+
+  [[nodiscard]] Opcode get_opcode() const { return get_compressed() ? ::websocketpp::frame::opcode::binary : sent_as(); }
+  /// What the peer said it is.
+  [[nodiscard]] Opcode sent_as() const { return message::get_opcode(); }
+};
+
+/// The messages of one loop. Most are over before the next begins, so that one serves them all.
+class InboundMessages {
+ public:
+  using ptr = InboundMessages*;
+
+  [[nodiscard]] InboundMessage::ptr get_message(InboundMessage::Opcode opcode, std::size_t size) {
+    if (!last_ || last_.use_count() != 1 || last_->get_payload().capacity() > kept_bytes) {
+      last_ = std::make_shared<InboundMessage>();
+    }
+    last_->set_opcode(opcode);
+    last_->set_compressed(false);
+    last_->get_raw_payload().clear();
+    last_->get_raw_payload().reserve(size);
+    return last_;
+  }
+
+ private:
+  static constexpr std::size_t kept_bytes = 64 * 1024;
+  InboundMessage::ptr last_;
+};
+
+struct FramesConfig {
+  using request_type = ::websocketpp::http::parser::request;
+  using response_type = ::websocketpp::http::parser::response;
+  using message_type = InboundMessage;
+  using con_msg_manager_type = InboundMessages;
+  using rng_type = ::websocketpp::random::none::int_generator<std::uint32_t>;  // servers mask nothing
+  using permessage_deflate_type = DeflateExtension;
+  static constexpr bool enable_extensions = true;
+  static constexpr std::size_t max_message_size = 64 * 1024;  // each connection is told Options::max_message_bytes
+};
+
+/// What the readers of a loop share.
+struct FramesShared {
+  InboundMessages messages;
+  FramesConfig::rng_type no_random;
+};
+
+/// Reads one peer's frames.
+class Frames : private ::websocketpp::processor::hybi13<FramesConfig> {
+ public:
+  Frames(FramesShared& shared, std::size_t max_message_bytes, bool compressed)
+      : hybi13(false, true, &shared.messages, shared.no_random), max_message_bytes_(max_message_bytes) {
+    // What cannot be compressed grows by five bytes for each of its blocks (RFC 1951, 3.2.4).
+    set_max_message_size(compressed ? max_message_bytes + max_message_bytes / 256 + 64 : max_message_bytes);
+    if (compressed) m_permessage_deflate.enable();
+  }
+
+  /// What some bytes came to.
+  struct Step {
+    std::size_t used = 0;
+    std::error_code error;
+    bool fragment = false;  ///< the header of a frame that does not end its message
+    InboundMessage::ptr message;
+  };
+
+  /// Reads on, to the end of a header or of a message at most. Unmasks in place. Not after an error.
+  [[nodiscard]] Step read(char* bytes, std::size_t size) {
+    namespace frame = ::websocketpp::frame;
+    Step step;
+    const bool in_header = m_state == HEADER_BASIC;
+    step.used = consume(reinterpret_cast<std::uint8_t*>(bytes), std::min(size, m_bytes_needed), step.error);
+    if (step.error) return step;
+    if (in_header && m_state != HEADER_BASIC) {
+      step.fragment = !frame::get_fin(m_basic_header);
+      // What websocketpp lets pass: a frame that continues a message and says that it is compressed (RFC 7692, 6.1).
+      if (frame::get_opcode(m_basic_header) == frame::opcode::continuation && frame::get_rsv1(m_basic_header)) {
+        step.error = fault(::websocketpp::processor::error::invalid_rsv_bit);
+      }
+    }
+    if (step.error || !ready()) return step;
+    // It does not look at the end of a text in fragments either, nor at the length of a text itself.
+    const bool text = m_current_msg->msg_ptr->get_opcode() == frame::opcode::text;
+    if (text && !m_current_msg->validator.complete()) step.error = fault(::websocketpp::processor::error::invalid_utf8);
+    const InboundMessage& message = *m_current_msg->msg_ptr;
+    if (!message.get_compressed() && message.get_payload().size() > max_message_bytes_) {
+      step.error = fault(::websocketpp::processor::error::message_too_big);
+    }
+    if (!step.error) step.message = get_message();
+    return step;
+  }
+
+ private:
+  [[nodiscard]] static std::error_code fault(::websocketpp::processor::error::processor_errors what) {
+    return ::websocketpp::processor::error::make_error_code(what);
+  }
+
+  const std::size_t max_message_bytes_;
+};
+
+}  // namespace detail
+}  // namespace websocketpp
+}  // namespace MUSTER_ABI
+}  // namespace muster

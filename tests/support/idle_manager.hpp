@@ -1,0 +1,89 @@
+// IdleManager: an IConnectionManager with nobody in it, for doubles that are only asked what adapters ask.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "muster/connection_manager.hpp"
+#include "muster/memory/memory_awareness_store.hpp"
+
+namespace muster::test {
+
+/// A Connection that is nothing but an id.
+class BareConnection final : public Connection {
+ public:
+  BareConnection(ConnectionId id, RemoteAddress address) : id_(id), address_(std::move(address)) {}
+  [[nodiscard]] ConnectionId id() const noexcept override { return id_; }
+  [[nodiscard]] ConnectionStatus status() const noexcept override { return ConnectionStatus::connected; }
+  [[nodiscard]] const Identity& identity() const noexcept override { return identity_; }
+  [[nodiscard]] const RemoteAddress& remote_address() const noexcept override { return address_; }
+  [[nodiscard]] std::vector<std::string> rooms() const override { return {}; }
+  [[nodiscard]] Counters counters() const noexcept override { return {}; }
+  void send(const Payload&) override {}
+  void publish(std::string_view, const Payload&) override {}
+  void reply(const Payload&) override {}
+  void close(CloseReason, std::string_view) override {}
+
+ private:
+  const ConnectionId id_;
+  const RemoteAddress address_;
+  const Identity identity_;
+};
+
+class IdleManager : public IConnectionManager {
+ public:
+  explicit IdleManager(Options options) : options_(std::move(options)) {}
+
+  [[nodiscard]] const Options& options() const noexcept override { return options_; }
+  void on(std::string, MessageHandler) override {}
+  void on_connected(ConnectionHook) override {}
+  void on_joined(JoinHook) override {}
+  void on_left(LeaveHook) override {}
+  void on_disconnected(DisconnectHook) override {}
+  void on_user_online(UserHook) override {}
+  void on_user_offline(UserHook) override {}
+  [[nodiscard]] std::optional<ConnectionInfo> find(ConnectionId) const override { return std::nullopt; }
+  [[nodiscard]] bool contains(ConnectionId) const override { return false; }
+  [[nodiscard]] std::vector<ConnectionInfo> connections(ConnectionId, std::size_t) const override { return {}; }
+  [[nodiscard]] std::vector<ConnectionInfo> connections_in(const RoomKey&) const override { return {}; }
+  [[nodiscard]] std::vector<ConnectionInfo> connections_of(const UserKey&) const override { return {}; }
+  [[nodiscard]] std::vector<ConnectionInfo> connections_of_tenant(std::string_view) const override { return {}; }
+  [[nodiscard]] std::size_t connection_count() const override { return 0; }
+  [[nodiscard]] std::size_t connection_count(const UserKey&) const override { return 0; }
+  [[nodiscard]] std::size_t pending_count() const override { return 0; }
+  [[nodiscard]] bool is_full() const override { return false; }
+  [[nodiscard]] bool is_online(const UserKey&) const override { return false; }
+  [[nodiscard]] std::vector<std::string> online_users(std::string_view) const override { return {}; }
+  [[nodiscard]] std::size_t room_count() const override { return 0; }
+  [[nodiscard]] std::shared_ptr<Room> room(RoomKey) override { return nullptr; }
+  [[nodiscard]] const AwarenessStore& awareness() const noexcept override { return awareness_; }
+  [[nodiscard]] Metrics metrics() const override { return {}; }
+  void explain(ConnectionId, Function<void(std::optional<Explanation>)> done) override { done(std::nullopt); }
+  std::size_t send(ConnectionId, const Payload&) override { return 0; }
+  std::size_t send_to_user(const UserKey&, const Payload&, const Delivery&, QueuedDone) override { return 0; }
+  std::size_t send_to_user(const UserKey&, const Payload&) override { return 0; }
+  std::size_t send_to_users(const std::vector<UserKey>&, const Payload&) override { return 0; }
+  std::size_t send_to_tenant(std::string_view, const Payload&) override { return 0; }
+  std::size_t send_to_all(const Payload&) override { return 0; }
+  void publish(const RoomKey&, const Payload&, Delivery, ConnectionId, PublishDone) override {}
+  bool remove(ConnectionId, CloseReason, std::string) override { return false; }
+  bool kick(ConnectionId, std::string, bool) override { return false; }
+  void close_all(CloseReason, std::string, Function<void(std::size_t)> done) override { done(0); }
+  void sweep_now(Function<void(std::size_t)> done) override { done(0); }
+  std::size_t revoke(const UserKey&) override { return 0; }
+  std::size_t revoke(ConnectionId) override { return 0; }
+  std::size_t revoke_tenant(std::string_view) override { return 0; }
+  void drain(std::chrono::milliseconds, std::chrono::milliseconds, Function<void(Drained)> done) override { done({}); }
+
+ private:
+  const Options options_;
+  const MemoryAwarenessStore awareness_;
+};
+
+}  // namespace muster::test

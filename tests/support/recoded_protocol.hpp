@@ -1,0 +1,42 @@
+// RecodedProtocol: muster.v1.json under another name, for clients that know other close codes.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "muster/protocols/json_protocol.hpp"
+
+namespace muster::test {
+
+class RecodedProtocol final : public Protocol {
+ public:
+  /// The code of a reason, whose usual one is the second argument.
+  using Codes = std::function<std::uint16_t(CloseReason, std::uint16_t)>;
+
+  RecodedProtocol(std::string name, Codes codes) : json_({std::move(name), "/ws", {}}), codes_(std::move(codes)) {}
+
+  [[nodiscard]] std::string_view name() const noexcept override { return json_.name(); }
+  [[nodiscard]] std::string_view path() const noexcept override { return json_.path(); }
+  [[nodiscard]] FrameKind frame_kind() const noexcept override { return json_.frame_kind(); }
+  [[nodiscard]] std::optional<CloseReason> decode(FrameKind kind, std::string_view message, const DecodeLimits& limits,
+                                                  std::vector<Command>& commands) const override {
+    return json_.decode(kind, message, limits, commands);
+  }
+  void encode(const Event& event, const Correlation* correlation, WallTime now, std::string& out) const override {
+    json_.encode(event, correlation, now, out);
+  }
+  [[nodiscard]] std::uint16_t close_code(CloseReason reason) const noexcept override {
+    return codes_(reason, json_.close_code(reason));
+  }
+
+ private:
+  const JsonProtocol json_;
+  const Codes codes_;
+};
+
+}  // namespace muster::test
