@@ -10,7 +10,7 @@
 #include "frames.hpp"
 #include "sockets.hpp"
 
-namespace bench {
+namespace muster::bench {
 namespace {
 
 /// An address has fewer free ports than there are connections to be made.
@@ -81,10 +81,12 @@ void Clients::start(std::size_t index) {
   if (client.descriptor < 0) fail("socket");
   set_option(client.descriptor, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
   set_option(client.descriptor, IPPROTO_TCP, TCP_NODELAY, 1);
-  if (client.stuck) set_option(client.descriptor, SOL_SOCKET, SO_RCVBUF, 4096);
-  // Gone at once when this program ends, so that runs one after the other do not use up the ports.
-  const linger at_once{1, 0};
-  if (::setsockopt(client.descriptor, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once) != 0) fail("setsockopt");
+  if (client.stuck) {
+    set_option(client.descriptor, SOL_SOCKET, SO_RCVBUF, 4096);
+    // As over a network: with the segments of the loopback the system alone would hold megabytes for it.
+    set_option(client.descriptor, IPPROTO_TCP, TCP_MAXSEG, 1400);
+  }
+  reset_on_close(client.descriptor);  // so that runs one after the other do not use up the ports
   const sockaddr_in source = loopback(0, static_cast<std::uint32_t>(index) % source_addresses);
   if (::bind(client.descriptor, reinterpret_cast<const sockaddr*>(&source), sizeof source) != 0) fail("bind");
   const sockaddr_in server = loopback(options_.port);
@@ -243,4 +245,4 @@ void Clients::end(std::size_t index) {
   ::close(std::exchange(client.descriptor, -1));
 }
 
-}  // namespace bench
+}  // namespace muster::bench

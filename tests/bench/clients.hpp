@@ -12,7 +12,7 @@
 #include "histogram.hpp"
 #include "load_options.hpp"
 
-namespace bench {
+namespace muster::bench {
 
 using Clock = std::chrono::steady_clock;
 
@@ -96,4 +96,4 @@ class Clients {
 /// A template for one connection.
 [[nodiscard]] std::string filled_in(std::string text, std::size_t connection, std::size_t room);
 
-}  // namespace bench
+}  // namespace muster::bench

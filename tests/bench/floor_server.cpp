@@ -1,7 +1,7 @@
 // The floor that muster is measured against: what fan-out costs when a server does nothing else. Each message is framed
 // once into its room's buffer, and each member gets one send() for all that one wake-up read. No limits, no
 // authentication, no checks of what clients send. The request's path names the room.
-// usage: bench_floor_server [PORT]
+// usage: muster_bench_floor_server [PORT]
 
 #include <sys/epoll.h>
 
@@ -15,7 +15,7 @@
 #include "frames.hpp"
 #include "sockets.hpp"
 
-namespace bench {
+namespace muster::bench {
 namespace {
 
 /// A member that lets more than this pile up is closed: the bound that muster has as well.
@@ -191,7 +191,9 @@ class FloorServer {
   void queue(Connection& connection, std::string_view bytes) {
     if (connection.ended) return;
     connection.unsent.append(bytes);
-    if (connection.unsent.size() > max_unsent_bytes) end(connection);
+    if (connection.unsent.size() <= max_unsent_bytes) return;
+    reset_on_close(connection.descriptor);  // or the system would keep what it does not read
+    end(connection);
   }
 
   void send_rest(Connection& connection) {
@@ -231,11 +233,11 @@ class FloorServer {
 };
 
 }  // namespace
-}  // namespace bench
+}  // namespace muster::bench
 
 int main(int argc, char** argv) {
-  bench::raise_file_limit();
-  static bench::FloorServer server(static_cast<std::uint16_t>(argc > 1 ? std::atoi(argv[1]) : 0));
+  muster::bench::raise_file_limit();
+  static muster::bench::FloorServer server(static_cast<std::uint16_t>(argc > 1 ? std::atoi(argv[1]) : 0));
   std::printf("listening on http://127.0.0.1:%u\n", server.port());
   std::fflush(stdout);
   server.run();

@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-namespace bench {
+namespace muster::bench {
 
 enum class Opcode : std::uint8_t { text = 1, close = 8, ping = 9, pong = 10 };
 enum class Sender { server, client };
@@ -51,4 +51,4 @@ inline std::optional<Frame> first_frame(std::string_view bytes) {
   return Frame{static_cast<Opcode>(byte(0) & 0x0fU), bytes.substr(header, length), header + length};
 }
 
-}  // namespace bench
+}  // namespace muster::bench

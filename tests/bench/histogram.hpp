@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-namespace bench {
+namespace muster::bench {
 
 class Histogram {
  public:
@@ -53,4 +53,4 @@ class Histogram {
   std::uint64_t max_ = 0;
 };
 
-}  // namespace bench
+}  // namespace muster::bench

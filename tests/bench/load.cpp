@@ -15,7 +15,7 @@
 #include "sockets.hpp"
 #include "workload.hpp"
 
-namespace bench {
+namespace muster::bench {
 namespace {
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
@@ -141,11 +141,11 @@ class Load {
 };
 
 }  // namespace
-}  // namespace bench
+}  // namespace muster::bench
 
 int main(int argc, char** argv) {
-  bench::raise_file_limit();
-  const bench::LoadOptions options = bench::read_load_options(argc, argv);
-  const bool nothing_lost = bench::Load(options).run();
+  muster::bench::raise_file_limit();
+  const muster::bench::LoadOptions options = muster::bench::read_load_options(argc, argv);
+  const bool nothing_lost = muster::bench::Load(options).run();
   return nothing_lost ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -2,11 +2,12 @@
 
 #include <CLI/CLI.hpp>
 
-namespace bench {
+namespace muster::bench {
 
 LoadOptions read_load_options(int argc, char** argv) {
   LoadOptions options;
-  CLI::App app("Loads a WebSocket server on this machine and prints one JSON object. Exits with 1 if anything was lost.");
+  CLI::App app(
+      "Loads a WebSocket server on this machine and prints one JSON object. Exits with 1 if anything was lost.");
   app.add_option("--port", options.port, "of the server, on 127.0.0.1")->required();
   app.add_option("--pid", options.server_process, "the server's process: CPU and memory")->required();
   app.add_option("--path", options.path, "of the request; %r: number of the room, %i: of the connection");
@@ -24,7 +25,8 @@ LoadOptions read_load_options(int argc, char** argv) {
   app.add_option("--size", options.size, "bytes of a payload");
   app.add_option("--seconds", options.seconds, "for which messages are sent");
   app.add_option("--messages", options.messages, "after which sending stops, if that comes first; 0: no limit");
-  app.add_option("--window", options.window, "messages outstanding, where there is no --rate")->check(CLI::PositiveNumber);
+  app.add_option("--window", options.window, "messages outstanding, where there is no --rate")
+      ->check(CLI::PositiveNumber);
   app.add_option("--rate", options.rate, "messages a second, from all publishers together");
   app.add_option("--burst", options.burst_seconds, "seconds for which to send at that rate, then to pause as long");
   app.add_option("--hold", options.hold_seconds, "seconds to hold the connections, then to close them; sends nothing");
@@ -38,4 +40,4 @@ LoadOptions read_load_options(int argc, char** argv) {
   return options;
 }
 
-}  // namespace bench
+}  // namespace muster::bench

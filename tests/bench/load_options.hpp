@@ -6,8 +6,9 @@
 #include <string>
 #include <vector>
 
-namespace bench {
+namespace muster::bench {
 
+/// Each is a flag: load_options.cpp says what it means.
 struct LoadOptions {
   std::uint16_t port = 0;
   int server_process = 0;
@@ -41,4 +42,4 @@ struct LoadOptions {
 /// Ends the program where the command line asks for help or is wrong.
 [[nodiscard]] LoadOptions read_load_options(int argc, char** argv);
 
-}  // namespace bench
+}  // namespace muster::bench

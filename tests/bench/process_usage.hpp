@@ -10,7 +10,7 @@
 
 #include "sockets.hpp"
 
-namespace bench {
+namespace muster::bench {
 
 class ProcessUsage {
  public:
@@ -43,4 +43,4 @@ class ProcessUsage {
   clockid_t clock_{};
 };
 
-}  // namespace bench
+}  // namespace muster::bench

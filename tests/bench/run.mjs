@@ -7,7 +7,7 @@ import { parseArgs } from 'node:util';
 import { plot } from './plot.mjs';
 import { evaluate, medians, table } from './report.mjs';
 import { PLOTTED, ROWS, scenarios } from './rows.mjs';
-import { fileLimit, measure, servers, writeTokens } from './servers.mjs';
+import { fileLimit, loadCore, measure, serverCore, servers, writeTokens } from './servers.mjs';
 
 const { values: given } = parseArgs({
   options: {
@@ -68,11 +68,13 @@ function drawFanOut(results) {
   return plot({ title: 'Server CPU per delivery, 1,000 subscribers x 128 B', xLabel: 'messages outstanding (W)', yLabel: 'us per delivery', series });
 }
 
-/** The core's bench leaves its figures beside ours: {publish: [{members, ns_per_member}, ...]}. */
+/** The core's bench leaves its figures beside ours: {publish: [{members, publishes_per_turn?, ns_per_member}, ...]}. */
 function drawCore() {
   const file = join(build, 'core.json');
   if (!existsSync(file)) return null;
-  const points = (JSON.parse(readFileSync(file, 'utf8')).publish ?? []).map(({ members, ns_per_member }) => [members, ns_per_member]);
+  const points = (JSON.parse(readFileSync(file, 'utf8')).publish ?? [])
+    .filter(({ publishes_per_turn: publishes = 1 }) => publishes === 1)
+    .map(({ members, ns_per_member: cost }) => [members, cost]);
   if (points.length < 2) return null;
   return plot({ title: 'Publish and flush in memory', xLabel: 'members of the room', yLabel: 'ns per member', series: [{ name: 'muster', color: '#0969da', points }] });
 }
@@ -91,7 +93,7 @@ const results = Object.fromEntries(Object.entries(runs).map(([id, byServer]) =>
 const rows = ROWS.map((row) => evaluate(row, results)).filter((row) => row !== null);
 
 console.log(`\n${cpus()[0].model}, ${cpus().length} cores, Linux ${release()}; load average before: ${loadBefore.toFixed(1)}`);
-console.log(`Medians of ${repetitions}; servers in turns on one core, the load client on another. muster: --auth tokens, muster.v1.json.`);
+console.log(`Medians of ${repetitions}; servers in turns on core ${serverCore}, the load client on core ${loadCore}. muster: --auth tokens, muster.v1.json.`);
 console.log(`The others are sent what muster's envelope makes of a message: ${[...new Set(Object.values(wireSize))].join(', ')} B.\n`);
 console.log(table(rows));
 for (const problem of problems) console.log(`LOST: ${problem}`);
@@ -100,4 +102,4 @@ const written = [['results.json', JSON.stringify({ cpu: cpus()[0].model, cores: 
   ['fan_out.svg', drawFanOut(results)], ['core.svg', drawCore()]].filter(([, content]) => content);
 for (const [name, content] of written) writeFileSync(join(build, name), content);
 console.log(`\nwritten: ${written.map(([name]) => join(build, name)).join(', ')}`);
-process.exit(problems.length ? 1 : 0);
+process.exitCode = problems.length ? 1 : 0;

@@ -16,12 +16,13 @@ function usableCores() {
 }
 
 const cores = usableCores();
-const serverCore = cores[0];
-const loadCore = cores[Math.min(1, cores.length - 1)];
+export const serverCore = cores[0];
+export const loadCore = cores[Math.min(1, cores.length - 1)];
 
 /** How many files a process may open. */
 export function fileLimit() {
-  return Number(/^Max open files\s+\S+\s+(\S+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))[1]);
+  const limit = /^Max open files\s+\S+\s+(\S+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))[1];
+  return limit === 'unlimited' ? Infinity : Number(limit);
 }
 
 /** With taskset, which becomes the program: the process id is the program's own. */
@@ -53,8 +54,8 @@ export function servers(build, tokensFile) {
       client: ['--path', '/ws', '--header', 'Sec-WebSocket-Protocol: muster.v1.json', '--header', 'Authorization: Bearer token-%i',
         '--hello', join_, '--publish', publish],
     },
-    floor: { executable: join(build, 'tests/bench/bench_floor_server'), flags: () => [], client: ['--path', '/r%r'] },
-    plain: { executable: join(build, 'tests/bench/bench_plain_server'), flags: () => [], client: [] },
+    floor: { executable: join(build, 'tests/bench/muster_bench_floor_server'), flags: () => [], client: ['--path', '/r%r'] },
+    plain: { executable: join(build, 'tests/bench/muster_bench_plain_server'), flags: () => [], client: [] },
   };
 }
 
@@ -84,7 +85,7 @@ async function start(server, options) {
 
 /** Runs the load client: {report, problem}; the problem is what it said if it found anything lost, else null. */
 export async function load(build, { port, pid, args }) {
-  const child = startOn(loadCore, join(build, 'tests/bench/bench_load'), ['--port', port, '--pid', pid, ...args]);
+  const child = startOn(loadCore, join(build, 'tests/bench/muster_bench_load'), ['--port', port, '--pid', pid, ...args]);
   running.add(child);
   let out = '', errors = '';
   child.stdout.on('data', (bytes) => { out += bytes; });

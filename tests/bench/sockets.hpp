@@ -15,7 +15,7 @@
 #include <cstdlib>
 #include <cstring>
 
-namespace bench {
+namespace muster::bench {
 
 [[noreturn]] inline void fail(const char* what) {
   std::fprintf(stderr, "bench: %s: %s\n", what, std::strerror(errno));
@@ -35,6 +35,12 @@ inline void set_option(int descriptor, int level, int name, int value) {
   if (::setsockopt(descriptor, level, name, &value, sizeof value) != 0) fail("setsockopt");
 }
 
+/// Closing it tells the peer at once that the connection is gone, and leaves nothing of it with the system.
+inline void reset_on_close(int descriptor) {
+  const linger at_once{1, 0};
+  if (::setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once) != 0) fail("setsockopt");
+}
+
 /// As many descriptors as the process may have.
 inline void raise_file_limit() {
   rlimit limit{};
@@ -43,4 +49,4 @@ inline void raise_file_limit() {
   if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) fail("setrlimit");
 }
 
-}  // namespace bench
+}  // namespace muster::bench

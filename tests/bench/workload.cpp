@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-namespace bench {
+namespace muster::bench {
 
 Workload::Workload(const LoadOptions& options, Clients& clients)
     : options_(options), clients_(clients), readers_(options.rooms), room_messages_(options.rooms) {
@@ -86,4 +86,4 @@ std::uint64_t Workload::surplus() const {
   return surplus;
 }
 
-}  // namespace bench
+}  // namespace muster::bench

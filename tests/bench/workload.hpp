@@ -9,7 +9,7 @@
 #include "clients.hpp"
 #include "load_options.hpp"
 
-namespace bench {
+namespace muster::bench {
 
 class Workload {
  public:
@@ -41,11 +41,11 @@ class Workload {
   const LoadOptions& options_;
   Clients& clients_;
   std::vector<Publisher> publishers_;
-  std::vector<std::uint64_t> readers_;       // per room
+  std::vector<std::uint64_t> readers_;  // per room
   std::vector<std::uint64_t> room_messages_;
   std::uint64_t messages_ = 0;
   std::uint64_t expected_ = 0;  // deliveries
   double seconds_ = 0;
 };
 
-}  // namespace bench
+}  // namespace muster::bench
