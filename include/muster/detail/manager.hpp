@@ -387,7 +387,8 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
 
 template <class F>
 bool ConnectionManager::post(const LoopPtr& loop, F task) {
-  const bool posted = loop->executor->post([weak = weak_from_this(), loop, task = std::move(task)]() mutable {
+  // `loop = loop`: captured plainly it would be const, and copied wherever the task is moved.
+  const bool posted = loop->executor->post([weak = weak_from_this(), loop = loop, task = std::move(task)]() mutable {
     if (const auto manager = weak.lock()) task(*manager);
   });
   if (!posted) loop->stopped = true;
@@ -440,7 +441,7 @@ void ConnectionManager::ask(ConnectionState& connection, Function<void(Reply<T>)
   const std::uint32_t generation = ++connection.generation;
   connection.question = asked;
 
-  Reply<T> reply([weak = weak_from_this(), of = connection.weak_from_this(), asked, generation](T answer) {
+  Reply<T> reply([weak = weak_from_this(), of = connection.weak_from_this(), asked = asked, generation](T answer) {
     {
       detail::Lock lock(asked->mutex);
       if (!asked->outside) {
