@@ -14,7 +14,7 @@ inline namespace MUSTER_ABI {
 template <class Signature>
 class Function;
 
-/// A callable that can be moved and not copied. Callables of up to 48 bytes that move without throwing are stored
+/// A callable that can be moved and not copied. Callables of up to 56 bytes that move without throwing are stored
 /// inside and cost no allocation. Calling an empty Function is undefined; test it with `if (f)`.
 template <class R, class... Args>
 class Function<R(Args...)> {
@@ -51,14 +51,14 @@ class Function<R(Args...)> {
   R operator()(Args... args) { return table_->call(buffer_, std::forward<Args>(args)...); }
 
  private:
-  static constexpr std::size_t capacity = 48;
+  static constexpr std::size_t capacity = 56;
   struct Table {
     R (*call)(void*, Args&&...);
     void (*move)(void*, void*) noexcept;
     void (*destroy)(void*) noexcept;
   };
   template <class Held>
-  static constexpr bool fits = sizeof(Held) <= capacity && alignof(Held) <= alignof(std::max_align_t) &&
+  static constexpr bool fits = sizeof(Held) <= capacity && alignof(Held) <= alignof(void*) &&
                                std::is_nothrow_move_constructible_v<Held>;
   template <class Held>
   static R invoke(Held& held, Args&&... args) {
@@ -93,7 +93,7 @@ class Function<R(Args...)> {
   }
 
   const Table* table_ = nullptr;
-  alignas(std::max_align_t) unsigned char buffer_[capacity];
+  alignas(void*) unsigned char buffer_[capacity];
 };
 
 }  // namespace MUSTER_ABI

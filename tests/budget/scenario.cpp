@@ -16,7 +16,7 @@ namespace muster::test {
 namespace {
 
 constexpr std::size_t turns = 10;
-constexpr std::size_t batch = 10;     ///< publishes in a turn of the batched phases
+constexpr std::size_t batch = 10;  ///< publishes in a turn of the batched phases
 constexpr std::size_t newcomers = 200;
 constexpr std::size_t decodes = 200;
 
@@ -164,6 +164,6 @@ int main() {
   std::thread([] {}).join();
   std::puts("{");
   muster::test::run();
-  std::printf("  \"turns\": %zu,\n  \"batch\": %zu,\n  \"newcomers\": %zu,\n  \"decodes\": %zu\n}\n", muster::test::turns,
-              muster::test::batch, muster::test::newcomers, muster::test::decodes);
+  std::printf("  \"turns\": %zu,\n  \"batch\": %zu,\n  \"newcomers\": %zu,\n  \"decodes\": %zu\n}\n",
+              muster::test::turns, muster::test::batch, muster::test::newcomers, muster::test::decodes);
 }

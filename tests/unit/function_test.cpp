@@ -91,13 +91,13 @@ TEMPLATE_TEST_CASE("A Function calls, moves and destroys what it holds, small or
   CHECK(alive == 0);
 }
 
-TEST_CASE("A Function of up to 48 bytes costs no allocation, a larger one costs one", "[function]") {
+TEST_CASE("A Function of up to 56 bytes costs no allocation, a larger one costs one", "[function]") {
   struct Fits {
-    std::array<char, 48> bytes{};
+    std::array<char, 56> bytes{};
     void operator()() const {}
   };
   struct DoesNot {
-    std::array<char, 49> bytes{};
+    std::array<char, 57> bytes{};
     void operator()() const {}
   };
   const auto before = test::live_allocations.load();

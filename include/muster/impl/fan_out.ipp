@@ -58,7 +58,7 @@ MUSTER_INLINE void ConnectionManager::run_slice(const RoomPtr& room, RoomPart& p
   }
   batch.unvisited = left;
   if (left > 0) {
-    (void)post(part.loop, [room, at = &part](ConnectionManager& manager) { manager.run_slice(room, *at); });
+    (void)post(part.loop, [room = room, at = &part](ConnectionManager& manager) { manager.run_slice(room, *at); });
     return;
   }
   batch.entries.clear();

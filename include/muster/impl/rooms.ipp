@@ -371,7 +371,7 @@ MUSTER_INLINE Published ConnectionManager::publish_here(const RoomKey& key, Draf
 
 MUSTER_INLINE void ConnectionManager::post_flushes(const RoomPtr& room, const std::vector<RoomPart*>& parts) {
   for (RoomPart* part : parts) {
-    if (post(part->loop, [room, part](ConnectionManager& manager) { manager.flush_part(room, *part); })) continue;
+    if (post(part->loop, [room = room, part](ConnectionManager& manager) { manager.flush_part(room, *part); })) continue;
     detail::Lock lock(room->mutex);  // its members are gone, and are taken out by the sweep
     part->pending.clear();
     part->flush_posted = false;

@@ -89,12 +89,11 @@ class ManualExecutor final : public Executor {
     }
     task();
     task = nullptr;  // what it held goes while it still counts as running
-    std::deque<Task> unrun;
-    std::vector<Waiting> unrun_waiting;
+    Unrun unrun;
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       running_ = false;
-      if (state_ == State::stopping) finish_stop(unrun, unrun_waiting);
+      if (state_ == State::stopping) unrun = finish_stop();
     }
     return true;
   }
@@ -145,12 +144,11 @@ class ManualExecutor final : public Executor {
   /// Runs nothing more and destroys what is queued. Called while a task runs, that task is the last, and the rest
   /// happens when it returns.
   void stop() {
-    std::deque<Task> unrun;
-    std::vector<Waiting> unrun_waiting;
+    Unrun unrun;
     const std::lock_guard<std::mutex> lock(mutex_);
     if (state_ == State::stopped) return;
     state_ = State::stopping;
-    if (!running_) finish_stop(unrun, unrun_waiting);
+    if (!running_) unrun = finish_stop();
   }
 
  private:
@@ -160,6 +158,9 @@ class ManualExecutor final : public Executor {
     std::uint64_t order;
     Task task;
   };
+  using Queues = std::pair<std::deque<Task>, std::vector<Waiting>>;
+  /// None while nothing stops: an empty deque would cost an allocation a task.
+  using Unrun = std::unique_ptr<Queues>;
   static bool later(const Waiting& a, const Waiting& b) {
     return a.when != b.when ? a.when > b.when : a.order > b.order;
   }
@@ -172,10 +173,9 @@ class ManualExecutor final : public Executor {
     }
   }
   // The tasks are handed out, to be destroyed without the lock: what they own may post.
-  void finish_stop(std::deque<Task>& unrun, std::vector<Waiting>& unrun_waiting) {
+  [[nodiscard]] Unrun finish_stop() {
     state_ = State::stopped;
-    unrun.swap(ready_);
-    unrun_waiting.swap(waiting_);
+    return std::make_unique<Queues>(std::exchange(ready_, {}), std::exchange(waiting_, {}));
   }
 
   const std::shared_ptr<ManualClock> clock_;

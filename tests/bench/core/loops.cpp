@@ -26,7 +26,8 @@ void on(const Loop& loop, Work work) {
   require(loop->post([&] {
     work();
     done.set_value();
-  }), "the loop was to run");
+  }),
+          "the loop was to run");
   done.get_future().wait();
 }
 
@@ -144,9 +145,9 @@ void join_latency(Run& run) {
     const std::size_t broadcasts = hall.broadcasts;
     hall.stop();
     other->stop();
-    run.report.row("join p99 during a broadcast to " + std::to_string(members) +
-                       (same_loop ? ", same loop" : ", another loop"),
-                   samples.quantile(0.99) / 1000, "ms", at_most(1));
+    run.report.row(
+        "join p99 during a broadcast to " + std::to_string(members) + (same_loop ? ", same loop" : ", another loop"),
+        samples.quantile(0.99) / 1000, "ms", at_most(1));
     run.report.row("  median", samples.median() / 1000, "ms");
     run.report.row("  longest", samples.maximum() / 1000, "ms");
     run.report.row("  broadcasts meanwhile", static_cast<double>(broadcasts), "");

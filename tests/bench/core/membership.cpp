@@ -68,16 +68,6 @@ Costs join_and_leave(std::size_t members, bool quick, bool cold, std::shared_ptr
   return costs;
 }
 
-/// An order that no cache foresees.
-template <class T>
-void shuffle(std::vector<T>& values) {
-  std::uint64_t random = 1;
-  for (std::size_t i = values.size(); i > 1; --i) {
-    random = random * 6364136223846793005ULL + 1442695040888963407ULL;
-    std::swap(values[i - 1], values[(random >> 33U) % i]);
-  }
-}
-
 /// Reports one figure for each size, and how it grows from the smallest.
 class Growth {
  public:
@@ -87,9 +77,8 @@ class Growth {
   void add(std::size_t members, Samples samples) {
     const double measured = samples.minimum();
     run_.report.row(what_ + ", room of " + std::to_string(members), measured, "ns", target_);
-    run_.report.add(array_, {{"members", static_cast<double>(members)},
-                             {"ns", measured},
-                             {"ns_median", samples.median()}});
+    run_.report.add(array_,
+                    {{"members", static_cast<double>(members)}, {"ns", measured}, {"ns_median", samples.median()}});
     if (first_ == 0) {
       first_ = measured;
     } else if (bounded_) {
@@ -114,8 +103,9 @@ Samples look_up(const std::vector<Key>& keys, bool cold, Look look) {
   for (std::size_t i = 0; i < std::max<std::size_t>(5, 200'000 / count); ++i) {
     std::size_t found = 0;
     samples.add(nanoseconds([&] {
-      for (std::size_t k = 0; k < count; ++k) found += look(keys[k]);
-    }) / static_cast<double>(count));
+                  for (std::size_t k = 0; k < count; ++k) found += look(keys[k]);
+                }) /
+                static_cast<double>(count));
     require(found == count, "everybody was to be found");
   }
   return samples;
@@ -144,7 +134,8 @@ void lookups(Run& run, bool cold) {
     contains.add(members, look_up(ids, cold, [&](ConnectionId id) { return manager.contains(id) ? 1U : 0U; }));
     find.add(members, look_up(ids, cold, [&](ConnectionId id) { return manager.find(id) ? 1U : 0U; }));
     online.add(members, look_up(users, cold, [&](const UserKey& user) { return manager.is_online(user) ? 1U : 0U; }));
-    of_user.add(members, look_up(users, cold, [&](const UserKey& user) { return manager.connections_of(user).size(); }));
+    of_user.add(members,
+                look_up(users, cold, [&](const UserKey& user) { return manager.connections_of(user).size(); }));
   }
 }
 
@@ -176,7 +167,8 @@ void disconnect(Run& run) {
   std::vector<std::size_t> sizes = {10};
   for (const std::size_t size : run.sizes()) sizes.push_back(size);
   for (const bool cold : {false, true}) {
-    Growth growth(run, cold ? "disconnect_cold" : "disconnect", cold ? "disconnect, cold" : "disconnect, warm", {}, !cold);
+    Growth growth(run, cold ? "disconnect_cold" : "disconnect", cold ? "disconnect, cold" : "disconnect, warm", {},
+                  !cold);
     for (const std::size_t members : sizes) {
       Samples samples;
       test::SteppedCrowd crowd;
@@ -194,9 +186,10 @@ void disconnect(Run& run) {
         std::vector<test::Peer> leaving(crowd.peers.end() - leavers, crowd.peers.end());
         crowd.peers.resize(crowd.peers.size() - leavers);
         samples.add(nanoseconds([&] {
-          for (test::Peer& peer : leaving) crowd.hang_up(peer);
-          crowd.run();
-        }) / leavers);
+                      for (test::Peer& peer : leaving) crowd.hang_up(peer);
+                      crowd.run();
+                    }) /
+                    leavers);
         require(crowd.manager->connection_count() == members, "those who left were to be gone");
         crowd.settle();
       }

@@ -1,6 +1,7 @@
 // What the core keeps of a connection: heap bytes, told apart by leaving parts out.
 #include <string>
 
+#include "muster/connection_manager.hpp"
 #include "muster/detail/connection_state.hpp"
 #include "report.hpp"
 #include "support/allocations.hpp"

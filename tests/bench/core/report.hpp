@@ -36,9 +36,12 @@ class Report {
     static constexpr const char* signs[] = {"", "<= ", ">= "};
     const bool held = target.holds(measured);
     if (!held) ++missed_;
-    const std::string wanted = target.kind == Target::Kind::none ? "" : signs[static_cast<int>(target.kind)] + text(target.value);
+    const std::string wanted =
+        target.kind == Target::Kind::none ? "" : signs[static_cast<int>(target.kind)] + text(target.value);
     std::printf("%-66s %11s %-6s %10s  %s\n", what.c_str(), text(measured).c_str(), unit, wanted.c_str(),
-                target.kind == Target::Kind::none ? "" : held ? "ok" : "over");
+                target.kind == Target::Kind::none ? ""
+                : held                            ? "ok"
+                                                  : "over");
     std::fflush(stdout);
   }
   /// One object of the JSON array of this name.
@@ -111,6 +114,16 @@ template <class Work>
   return std::chrono::duration<double, std::nano>(std::chrono::steady_clock::now() - begin).count();
 }
 
+/// An order that no cache foresees.
+template <class T>
+void shuffle(std::vector<T>& values) {
+  std::uint64_t random = 1;
+  for (std::size_t i = values.size(); i > 1; --i) {
+    random = random * 6364136223846793005ULL + 1442695040888963407ULL;
+    std::swap(values[i - 1], values[(random >> 33U) % i]);
+  }
+}
+
 struct Run {
   Report& report;
   /// Fewer repetitions, and no room above 10,000.
@@ -128,9 +141,9 @@ void require(bool holds, const char* what);
 // The benchmarks, each in the file of its name.
 void fan_out(Run& run);
 void membership(Run& run);
-void disconnect(Run& run);     // membership.cpp
-void join_latency(Run& run);   // loops.cpp
-void two_loops(Run& run);      // loops.cpp
+void disconnect(Run& run);    // membership.cpp
+void join_latency(Run& run);  // loops.cpp
+void two_loops(Run& run);     // loops.cpp
 void awareness(Run& run);
 void memory(Run& run);
 
