@@ -61,6 +61,8 @@ struct Loop : std::enable_shared_from_this<Loop> {
   Loop(ConnectionManager& owner, std::shared_ptr<Executor> on, std::uint64_t seed);
 
   ConnectionManager& manager;
+  /// For tasks, which may come after it.
+  const std::weak_ptr<ConnectionManager> manager_if_alive;
   const std::shared_ptr<Executor> executor;
   /// Any thread: the executor refused a task, so it has stopped for good.
   std::atomic<bool> stopped{false};

@@ -389,7 +389,6 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
 template <class F>
 bool ConnectionManager::post(const LoopPtr& loop, F task, int rounds) {
   struct Posted {
-    std::weak_ptr<ConnectionManager> weak;
     LoopPtr loop;
     int rounds;
     F task;
@@ -397,12 +396,12 @@ bool ConnectionManager::post(const LoopPtr& loop, F task, int rounds) {
       if (rounds-- > 0) {
         const LoopPtr on = loop;
         if (!on->executor->post(std::move(*this))) on->stopped = true;
-      } else if (const auto manager = weak.lock()) {
+      } else if (const auto manager = loop->manager_if_alive.lock()) {
         task(*manager);
       }
     }
   };
-  const bool posted = loop->executor->post(Posted{weak_from_this(), loop, rounds, std::move(task)});
+  const bool posted = loop->executor->post(Posted{loop, rounds, std::move(task)});
   if (!posted) loop->stopped = true;
   return posted;
 }

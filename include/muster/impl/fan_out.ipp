@@ -71,7 +71,7 @@ MUSTER_INLINE void ConnectionManager::run_slice(const RoomPtr& room, RoomPart& p
     part.flush_posted = gathers || !part.pending.empty();
     if (!part.flush_posted) return;
   }
-  (void)post(part.loop, [room, at = &part](ConnectionManager& manager) { manager.flush_part(room, *at); }, gathers ? 4 : 0);
+  (void)post(part.loop, [room = room, at = &part](ConnectionManager& manager) { manager.flush_part(room, *at); }, gathers ? 4 : 0);
 }
 
 MUSTER_INLINE void ConnectionManager::deliver(RoomPart& part, detail::MemberSlot& slot, const RoomState& room,

@@ -8,6 +8,7 @@ inline namespace MUSTER_ABI {
 
 MUSTER_INLINE detail::Loop::Loop(ConnectionManager& owner, std::shared_ptr<Executor> on, std::uint64_t seed)
     : manager(owner),
+      manager_if_alive(owner.weak_from_this()),
       executor(std::move(on)),
       wheel(executor->now()),
       state_timer(this,
