@@ -120,6 +120,25 @@ TEST_CASE("several publishes in one turn are one write to each member", "[delive
   CHECK(ann.pipe().writes() <= ann_before + 2);  // ten acks
 }
 
+TEST_CASE("what is published while a large room's batch is written comes in one write", "[delivery]") {
+  CheckedSim sim;
+  std::vector<Client> clients;
+  for (std::size_t i = 0; i < 64; ++i) clients.push_back(sim.dial("user" + std::to_string(i)));
+  for (const auto& client : clients) client.join("r");
+  sim.run();
+  const Client& last = clients.back();
+  const auto before = last.pipe().writes();
+  const auto publish = [&](const char* data) { sim.manager().publish({"", "r"}, json(data)); };
+  publish("1");
+  while (last.pipe().writes() == before) REQUIRE(sim.schedule.step());
+  publish("2");
+  for (int turn = 0; turn < 2; ++turn) REQUIRE(sim.schedule.step());
+  publish("3");
+  sim.run();
+  CHECK(last.messages("r") == Texts{"1", "2", "3"});
+  CHECK(last.pipe().writes() == before + 2);
+}
+
 TEST_CASE("messages of several rooms in one turn are one write", "[delivery]") {
   CheckedSim sim;
   const auto ann = sim.connect("ann");
