@@ -9,6 +9,7 @@ import net from 'node:net';
 import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { after } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import WebSocket from 'ws';
 
@@ -30,7 +31,7 @@ export function within(promise, describe, ms = DEADLINE) {
 }
 
 const running = new Set();
-process.on('exit', () => { for (const server of running) server.kill('SIGKILL'); });
+after(() => { for (const server of running) server.kill('SIGKILL'); });          // a failed test leaves its own running
 
 /** Runs muster_server until it ends by itself: {code, stdout, stderr}. */
 export function runServer(...flags) {
