@@ -203,7 +203,9 @@ class SessionOracle {
     const std::string reason = line.substr(line.rfind(' ') + 1);
     const bool waits = reason == "lost" || reason == "heartbeat_timeout" || reason == "slow_consumer" ||
                        reason == "internal_error";
-    if (!waits) kept.broken = true;
+    const Peer* peer = peer_of(connection.id());
+    const bool orphaned = peer != nullptr && peer->orphaned;  // no executor is there to keep its places
+    if (!waits || orphaned) kept.broken = true;
   }
   [[nodiscard]] const Peer* peer_of(ConnectionId id) const {
     for (const Peer& peer : peers) {

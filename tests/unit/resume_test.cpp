@@ -227,5 +227,31 @@ TEST_CASE("a session resumes at another node, which was told nothing", "[session
   CHECK(again.messages("r") == Texts{"1"});
 }
 
+TEST_CASE("a room that ended while the next was still asked about is not entered without the broker", "[sessions]") {
+  Setup setup;
+  setup.broker = std::make_shared<LoopbackBroker>();
+  setup.options.presence_grace = 0ms;  // no place keeps the room
+  CheckedSim sim(std::move(setup));
+  const auto bob = sim.connect("bob");
+  const auto ann = sim.member("ann", "a");
+  ann.join("b").publish("a", "1");
+  sim.run();
+  ann.hang_up(CloseReason::lost);
+  sim.run();
+  sim.authorizer->answer = Answer::later(1s);
+  const auto again = sim.resume_session(ann, {"a", "b"});
+  sim.advance(1100ms);  // a is permitted and subscribed to, b is asked about
+  sim.authorizer->answer = Answer::now();
+  bob.join("a").leave("a");
+  sim.run();
+  REQUIRE(sim.manager().room_count() == 0);
+  sim.advance(1s);
+  CHECK(again.resumed("a") == "denied");
+  CHECK(again.resumed("b") != "denied");
+  again.join("a").publish_echo("a", "2");
+  sim.run();
+  CHECK(again.messages("a") == Texts{"2"});
+}
+
 }  // namespace
 }  // namespace muster::test

@@ -101,7 +101,8 @@ class ConnectionState final : public Connection, public std::enable_shared_from_
   /// What that points to; when `prefetch` has had its time.
   void prefetch_behind() const noexcept {
     outbox.prefetch();
-    prefetch_line(reinterpret_cast<const char*>(transport.get()));
+    prefetch_line(transport.get());
+    prefetch_line(reinterpret_cast<const char*>(transport.get()) + cache_line);
   }
 
   // Hot: what a delivery touches.
@@ -114,6 +115,7 @@ class ConnectionState final : public Connection, public std::enable_shared_from_
   std::uint8_t format = 0;
   std::shared_ptr<Transport> transport;
   const std::shared_ptr<Loop> loop;
+  std::vector<Membership> memberships;
   Counters counted;
 
   ConnectionManager& manager;
@@ -124,7 +126,6 @@ class ConnectionState final : public Connection, public std::enable_shared_from_
   /// Grows from connection to connection: the newer of two of one user has the larger.
   std::uint64_t order = 0;
   std::size_t index = 0;  ///< in loop->connections
-  std::vector<Membership> memberships;
 
   // Inbound.
   OpenDone open_done;  ///< until the adapter has its answer

@@ -43,7 +43,7 @@ MUSTER_INLINE void ConnectionManager::flush_part(const RoomPtr& room, RoomPart& 
 }
 
 /// How many members before its turn a member's state is asked for: their work is about as long as memory takes.
-inline constexpr std::size_t prefetch_ahead = 8;
+inline constexpr std::size_t prefetch_ahead = 4;
 
 /// Serves members from the last to the first: a removal puts the last slot, served already, into an earlier place,
 /// where meeting it again is harmless.
@@ -124,7 +124,11 @@ MUSTER_INLINE void ConnectionManager::deliver(RoomPart& part, detail::MemberSlot
     }
   }
   part.loop->counters.deliveries.add(delivered);
-  mark_dirty(connection);
+  if (connection.memberships.size() == 1 && !connection.dirty && !connection.behind) {
+    (void)write(connection);  // its only room: nothing else is on its way to it in this turn
+  } else {
+    mark_dirty(connection);
+  }
 }
 
 MUSTER_INLINE detail::EncodedBatch& ConnectionManager::encoded(RoomPart& part, const RoomState& room,

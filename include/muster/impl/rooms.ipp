@@ -119,6 +119,7 @@ MUSTER_INLINE ConnectionManager::Entered ConnectionManager::admit(ConnectionStat
   room.history.expire(now_here, room.options);
   room.settle();
   if (room.members.empty() && room.history.empty() && room.last_seq != 0 && !broker_) room.retired = true;
+  if (broker_ && !room.subscribed) room.retired = true;  // made anew since it was subscribed to: it would hear nothing
   if (room.retired && !detail::mutant(detail::Mutant::publish_to_retired_room)) {
     entered.retired = true;
     return entered;

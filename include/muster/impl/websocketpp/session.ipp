@@ -172,32 +172,34 @@ class Session final : public Transport, public LoopMember, public std::enable_sh
   void written(Outgoing::Kind kind);
   void finish();
 
-  std::shared_ptr<Session> self_;
-  std::shared_ptr<Loop> loop_;
-  std::shared_ptr<Site> site_;
-  std::optional<Stream> stream_;
-  std::unique_ptr<Frames> frames_;  // once open
-  std::shared_ptr<Connection> connection_;
-  std::unique_ptr<Opening> opening_;
+  // First what every write touches: a fan-out finds nothing of a session in the caches.
   std::unique_ptr<std::deque<Outgoing>> outgoing_;
-  /// What was read and not used yet: the request's head, frames behind it, or what came before a pause.
-  std::string input_;
-  std::optional<Loop::Deadline> deadline_;
   Phase phase_ = Phase::reading;
   Ending ending_ = Ending::none;
-  CloseReason cause_ = CloseReason::lost;
-  bool extra_;
+  bool broken_ = false;
   bool paused_ = false;
   bool resume_posted_ = false;
-  bool broken_ = false;
   bool waiting_readable_ = false;
   bool waiting_writable_ = false;
   bool read_waits_for_writable_ = false;
+  std::optional<Stream> stream_;
+
+  std::shared_ptr<Session> self_;
+  std::shared_ptr<Loop> loop_;
+  std::shared_ptr<Site> site_;
+  std::unique_ptr<Frames> frames_;  // once open
+  std::shared_ptr<Connection> connection_;
+  std::unique_ptr<Opening> opening_;
+  /// What was read and not used yet: the request's head, frames behind it, or what came before a pause.
+  std::string input_;
+  std::optional<Loop::Deadline> deadline_;
+  CloseReason cause_ = CloseReason::lost;
+  bool extra_;
 };
 
 MUSTER_INLINE Session::Session(std::shared_ptr<Loop> loop, std::shared_ptr<Site> site, Stream stream, RemoteAddress peer,
                                Reservation reservation, bool extra)
-    : loop_(std::move(loop)), site_(std::move(site)), stream_(std::move(stream)), opening_(new Opening), extra_(extra) {
+    : stream_(std::move(stream)), loop_(std::move(loop)), site_(std::move(site)), opening_(new Opening), extra_(extra) {
   opening_->remote = std::move(peer);
   opening_->reservation = std::move(reservation);
 }

@@ -176,7 +176,10 @@ class Stream {
   [[nodiscard]] bool unfinished() const noexcept { return unfinished_; }
 
   /// Writes on from the cursor. `scratch` is where TLS gathers what a record takes.
-  IoStatus write(Cursor& cursor, char* scratch) { return tls_ ? write_tls(cursor, scratch) : write_plain(cursor); }
+  IoStatus write(Cursor& cursor, char* scratch) {
+    if (tls_) return write_tls(cursor, scratch);
+    return cursor.count == 1 ? write_one(cursor) : write_plain(cursor);
+  }
 
   static constexpr std::size_t scratch_size = 16 * 1024;
 
@@ -210,7 +213,6 @@ class Stream {
     // 1024 is what Linux takes in one call (IOV_MAX).
     std::array<iovec, 1024> vectors;
     while (cursor.count != 0) {
-      if (cursor.count == 1) return write_one(cursor);
       const std::size_t count = std::min(cursor.count, vectors.size());
       std::size_t asked = 0;
       for (std::size_t i = 0; i < count; ++i) {
