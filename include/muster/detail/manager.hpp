@@ -233,6 +233,7 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   void flush_connection(ConnectionState& connection);
   /// False: the pipe is broken.
   bool write(ConnectionState& connection);
+  bool wrote(ConnectionState& connection, WriteResult result, std::size_t written);
   /// From history and from what was missed, up to the soft mark. False: more is owed.
   bool feed(ConnectionState& connection);
   bool feed_room(ConnectionState& connection, Membership& membership);

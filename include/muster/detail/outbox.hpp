@@ -75,6 +75,22 @@ class Outbox {
     return WriteResult::done;
   }
 
+  /// Hands over one block; only when nothing is before it. A fan-out's case, which leaves the queue's memory alone.
+  [[nodiscard]] WriteResult write_at_once(Transport& transport, const BlockPtr& block, TimePoint now, std::size_t& written) {
+    const std::size_t size = block->bytes.size();
+    const Span span{block->bytes.data(), size};
+    const WriteResult result = transport.write(&span, 1);
+    if (result == WriteResult::done) {
+      written = size;
+      return result;
+    }
+    unsent_ = size;
+    in_flight_ = result == WriteResult::pending;
+    batch_ = std::make_unique<Batch>(Batch{now, size, nullptr, {}});
+    batch_->pieces.push_back({block, 0, static_cast<std::uint32_t>(size), now});
+    return result;
+  }
+
   /// The batch in flight is through. Returns its bytes.
   std::size_t batch_done() {
     const std::size_t size = batch_ ? batch_->bytes : 0;
@@ -94,14 +110,17 @@ class Outbox {
 
   [[nodiscard]] bool in_flight() const noexcept { return in_flight_; }
   [[nodiscard]] bool has_queued() const noexcept { return !queue_.empty() || control_; }
+  [[nodiscard]] bool idle() const noexcept { return !in_flight_ && !has_queued(); }
   /// Bytes queued or in flight.
   [[nodiscard]] std::size_t unsent() const noexcept { return unsent_; }
   [[nodiscard]] std::size_t control_bytes() const noexcept { return control_ ? control_->frames.size() : 0; }
   /// Since when the oldest unsent byte waits; only when there is one.
   [[nodiscard]] TimePoint waiting_since() const noexcept { return batch_ ? batch_->since : queued_since(); }
 
-  /// Asks for the memory of the queue early.
-  void prefetch() const noexcept { prefetch_line(queue_.data()); }
+  /// Asks for the memory of the queue early, if something is in it.
+  void prefetch() const noexcept {
+    if (!queue_.empty()) prefetch_line(queue_.data());
+  }
 
  private:
   /// One write's worth: whole pieces up to this, at least one.

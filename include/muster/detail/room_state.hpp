@@ -58,10 +58,10 @@ struct Batch {
   std::uint64_t first_serial = 0;
   std::uint64_t first_seq = 0;  ///< of the ordered ones; 0: there are none
   std::uint64_t last_seq = 0;
+  std::uint64_t messages = 0;  ///< without the notices
   bool has_unordered = false;
   std::size_t unvisited = 0;  ///< members [0, unvisited) are still to be served; served from the end
   std::vector<EncodedBatch> encoded;  ///< by the executor's formats
-  bool active = false;
 };
 
 /// The members of a room on one executor. Slots and batch belong to the executor; the rest to the room's lock.

@@ -55,7 +55,8 @@ MUSTER_INLINE ConnectionManager::ConnectionManager(Options options, std::shared_
   } else {
     std::random_device device;
     seed_ = (std::uint64_t{device()} << 32U) ^ device();
-    for (int i = 0; i < 8; ++i) secret_ += std::to_string(device()) + "/";
+    // 256 bits, so short that a token takes one block of SHA-256.
+    for (int i = 0; i < 32; ++i) secret_.push_back(static_cast<char>(device()));
   }
 }
 

@@ -22,10 +22,12 @@ MUSTER_INLINE void ConnectionManager::flush_part(const RoomPtr& room, RoomPart& 
   ++batch.number;
   batch.first_serial = batch.entries.front()->serial;
   batch.first_seq = batch.last_seq = 0;
+  batch.messages = 0;
   batch.has_unordered = false;
   batch.encoded.assign(part.loop->formats.size(), {});
   batch.unvisited = part.slots.size();
   for (const EntryPtr& entry : batch.entries) {
+    batch.messages += entry->notice ? 0 : 1;
     if (entry->seq == 0) {
       batch.has_unordered = true;
     } else {
@@ -71,7 +73,7 @@ MUSTER_INLINE void ConnectionManager::run_slice(const RoomPtr& room, RoomPart& p
     part.flush_posted = gathers || !part.pending.empty();
     if (!part.flush_posted) return;
   }
-  (void)post(part.loop, [room = room, at = &part](ConnectionManager& manager) { manager.flush_part(room, *at); }, gathers ? 4 : 0);
+  (void)post(part.loop, [room = room, at = &part](ConnectionManager& manager) { manager.flush_part(room, *at); }, gathers ? 12 : 0);
 }
 
 MUSTER_INLINE void ConnectionManager::deliver(RoomPart& part, detail::MemberSlot& slot, const RoomState& room,
@@ -92,6 +94,15 @@ MUSTER_INLINE void ConnectionManager::deliver(RoomPart& part, detail::MemberSlot
                               (batch.first_seq == 0 || slot.next_seq <= batch.first_seq);
   const bool whole = slot.excluded_batch != batch.number &&
                      (from_the_start || detail::mutant(detail::Mutant::ignore_cursor));
+  // Its only room, and nothing before it: nothing else is on its way to it in this turn.
+  if (whole && batch_encoded.blocks.size() == 1 && connection.memberships.size() == 1 && connection.outbox.idle()) {
+    if (batch.last_seq != 0) slot.next_seq = batch.last_seq + 1;
+    part.loop->counters.deliveries.add(batch.messages);
+    std::size_t written = 0;
+    const WriteResult result = connection.outbox.write_at_once(*connection.transport, batch_encoded.blocks.front(), now_here, written);
+    (void)wrote(connection, result, written);
+    return;
+  }
   std::uint64_t delivered = 0;
   std::size_t at = 0;
   for (std::uint32_t b = 0; b < batch_encoded.blocks.size(); ++b) {
@@ -124,11 +135,7 @@ MUSTER_INLINE void ConnectionManager::deliver(RoomPart& part, detail::MemberSlot
     }
   }
   part.loop->counters.deliveries.add(delivered);
-  if (connection.memberships.size() == 1 && !connection.dirty && !connection.behind) {
-    (void)write(connection);  // its only room: nothing else is on its way to it in this turn
-  } else {
-    mark_dirty(connection);
-  }
+  mark_dirty(connection);
 }
 
 MUSTER_INLINE detail::EncodedBatch& ConnectionManager::encoded(RoomPart& part, const RoomState& room,
@@ -322,6 +329,11 @@ MUSTER_INLINE bool ConnectionManager::write(ConnectionState& connection) {
   seal_replies(loop);
   std::size_t written = 0;
   const WriteResult result = outbox.write(*connection.transport, loop.spans, written);
+  return wrote(connection, result, written);
+}
+
+MUSTER_INLINE bool ConnectionManager::wrote(ConnectionState& connection, WriteResult result, std::size_t written) {
+  Loop& loop = *connection.loop;
   connection.counted.bytes_out += written;
   loop.counters.writes.add();
   loop.counters.bytes_out.add(written);
@@ -330,7 +342,7 @@ MUSTER_INLINE bool ConnectionManager::write(ConnectionState& connection) {
     return false;
   }
   if (result == WriteResult::pending && connection.live()) {
-    arm(loop, connection.guard_timer, outbox.waiting_since() + options_.unsent_age);
+    arm(loop, connection.guard_timer, connection.outbox.waiting_since() + options_.unsent_age);
   }
   return true;
 }

@@ -119,18 +119,19 @@ class MemorySessionStore final : public SessionStore {
   [[nodiscard]] Result<bool> save_now(std::string token_hash, Session session, TimePoint now, TimePoint expires) {
     const detail::Lock lock(mutex_);
     drop_expired_sessions(now);
-    const auto known = generations_.find(session.id);
+    auto known = generations_.find(session.id);
     if (known != generations_.end() && known->second.number > session.generation) return false;
     const auto at = tokens_.find(token_hash);
     if ((at == tokens_.end() && beyond(tokens_.size(), 1, limits_.sessions)) ||
         (known == generations_.end() && beyond(generations_.size(), 1, limits_.sessions))) {
       return full("No room for more sessions");
     }
-    if (at != tokens_.end()) drop_token(at);
-    Generation& generation = generations_[session.id];
+    if (known == generations_.end()) known = generations_.try_emplace(session.id).first;
+    Generation& generation = known->second;
     generation.number = session.generation;
     if (generation.tokens++ == 0) taken_.erase({generation.forgotten_at, session.id});
-    tokens_by_expiry_.insert({expires, token_hash});
+    if (at != tokens_.end()) drop_token(at);  // after the new one was counted: the last takes the generation with it
+    if (expires != TimePoint::max()) tokens_by_expiry_.insert({expires, token_hash});
     tokens_.emplace(std::move(token_hash), Token{std::move(session), expires});
     return true;
   }
@@ -227,7 +228,7 @@ class MemorySessionStore final : public SessionStore {
 
   using Tokens = std::unordered_map<std::string, Token>;
   void drop_token(Tokens::iterator at) {
-    tokens_by_expiry_.erase({at->second.expires, at->first});
+    if (at->second.expires != TimePoint::max()) tokens_by_expiry_.erase({at->second.expires, at->first});
     const auto generation = generations_.find(at->second.session.id);
     if (--generation->second.tokens == 0) generations_.erase(generation);  // nobody can come back to it
     tokens_.erase(at);

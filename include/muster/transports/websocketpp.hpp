@@ -86,7 +86,8 @@ struct ServerOptions : ListenerOptions {
 
 /// An Asio io_context as an Executor. The io_context must be run by one thread at a time.
 ///
-/// Tasks posted in one turn run together in one of the next, after the handlers that were ready before them.
+/// Tasks posted in one turn run together in one of the next, after the handlers that were ready before them; what they
+/// post in turn may run in the same handler, behind them, for a few rounds.
 class AsioExecutor final : public Executor {
  public:
   /// The executor of this io_context: made by the first call, the same object in every later one. It stops when

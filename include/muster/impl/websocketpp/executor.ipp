@@ -32,17 +32,24 @@ struct AsioExecutor::State : std::enable_shared_from_this<AsioExecutor::State> {
   std::vector<Task> running;
   std::optional<asio::steady_timer> timer;
 
+  /// What the tasks post runs in the same handler for some rounds, so that what ends a turn need not wait for a look at
+  /// the sockets.
   void run() noexcept {
-    {
-      const std::lock_guard<std::mutex> lock(mutex);
-      run_posted = false;
-      running.swap(posted);
+    constexpr int rounds = 3;
+    for (int round = 0;; ++round) {
+      {
+        const std::lock_guard<std::mutex> lock(mutex);
+        run_posted = !posted.empty() && context != nullptr;
+        if (!run_posted) return;
+        if (round == rounds) return asio::post(*context, [state = shared_from_this()] { state->run(); });
+        running.swap(posted);
+      }
+      for (Task& task : running) {
+        task();
+        task = nullptr;
+      }
+      running.clear();
     }
-    for (Task& task : running) {
-      task();
-      task = nullptr;
-    }
-    running.clear();
   }
 
   // The earliest deadline changed, or was met.

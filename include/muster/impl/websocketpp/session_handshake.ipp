@@ -209,11 +209,11 @@ MUSTER_INLINE void Session::upgrade() {
   add("Sec-WebSocket-Extensions", opening_->extensions);
   response += "\r\n\r\n";
   frames_ = std::make_unique<Frames>(loop_->frames, message_limit(), !opening_->extensions.empty());
-  // The core's welcome is a few turns away: both go in one packet.
+  // The core's welcome is two rounds away: both go in one packet.
   const bool hold = connection_ && !stream_->is_tls();
   stream_->hold(hold);
   send(Outgoing::Kind::upgrade, std::move(response));
-  if (!stream_->is_tls()) push(hold ? 4 : 0);
+  if (!stream_->is_tls()) push(hold ? 3 : 0);
 }
 
 }  // namespace detail

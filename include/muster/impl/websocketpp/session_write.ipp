@@ -50,11 +50,11 @@ MUSTER_INLINE void Session::send(Outgoing::Kind kind, std::string own) {
   kept.spans.front().data = kept.own.data();  // short strings move
 }
 
-/// What was held back goes out now, or in some turns, and nothing is held any more.
+/// What was held back goes out now, or in some rounds of the executor, and nothing is held any more.
 MUSTER_INLINE void Session::push(int rounds) {
   if (phase_ == Phase::gone) return;
   if (rounds == 0) return stream_->no_delay();
-  asio::post(loop_->context, [self = shared_from_this(), rounds] { self->push(rounds - 1); });
+  (void)loop_->executor->post([self = shared_from_this(), rounds] { self->push(rounds - 1); });
 }
 
 MUSTER_INLINE void Session::break_off() {
