@@ -198,12 +198,16 @@ void Clients::take_text(std::size_t index, std::string_view text) {
     return;
   }
   if (!client.subscriber || client.stuck) return;
-  const std::size_t at = text.find(mark);
+  std::size_t at = text.find(mark);
   if (at == std::string_view::npos) return;
-  received_.latency.add((read_at_ - nanoseconds_after_mark(text.substr(at + mark.size()))) / 1000);
-  ++received_.deliveries;
+  ++received_.frames;
   received_.bytes += text.size();
-  ++client.deliveries;
+  do {
+    received_.latency.add((read_at_ - nanoseconds_after_mark(text.substr(at + mark.size()))) / 1000);
+    ++received_.deliveries;
+    ++client.deliveries;
+    at = options_.conflated ? text.find(mark, at + mark.size()) : std::string_view::npos;  // many travel together
+  } while (at != std::string_view::npos);
 }
 
 void Clients::queue(std::size_t index, std::string_view message) {

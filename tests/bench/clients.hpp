@@ -33,9 +33,10 @@ struct Client {
   std::uint64_t pings = 0;
 };
 
-/// Deliveries to subscribers that read.
+/// Deliveries to subscribers that read, and how many frames brought them.
 struct Received {
   std::uint64_t deliveries = 0;
+  std::uint64_t frames = 0;
   std::uint64_t bytes = 0;
   Histogram latency;
 };

@@ -13,7 +13,7 @@ LoadOptions read_load_options(int argc, char** argv) {
   app.add_option("--path", options.path, "of the request; %r: number of the room, %i: of the connection");
   app.add_option("--header", options.headers, "line of the request, e.g. \"Authorization: Bearer t%i\"; repeatable");
   app.add_option("--hello", options.hello, "first message of every connection; %r, %i");
-  app.add_option("--publish", options.publish, "what a publisher sends; %d: the payload, %r, %i");
+  app.add_option("--publish", options.publish, "what a publisher sends; %d: the payload, %n: its number, %r, %i");
   app.add_option("--ready", options.ready, "text of the message that says a connection is ready");
   app.add_option("--subscribers", options.subscribers, "spread evenly over the rooms");
   app.add_option("--publishers", options.publishers, "beside the subscribers; 0: the subscribers publish, in turn");
@@ -29,6 +29,7 @@ LoadOptions read_load_options(int argc, char** argv) {
       ->check(CLI::PositiveNumber);
   app.add_option("--rate", options.rate, "messages a second, from all publishers together");
   app.add_option("--burst", options.burst_seconds, "seconds for which to send at that rate, then to pause as long");
+  app.add_flag("--conflated", options.conflated, "newer messages may replace older ones on the way: nothing has to arrive");
   app.add_option("--hold", options.hold_seconds, "seconds to hold the connections, then to close them; sends nothing");
   app.add_option("--deadline", options.deadline_seconds, "seconds without any progress after which to give up");
   try {

@@ -13,7 +13,8 @@ struct LoadOptions {
   std::uint16_t port = 0;
   int server_process = 0;
 
-  // In the path, headers, hello and publish template, %i is the connection's number and %r that of its room.
+  // In the path, headers, hello and publish template, %i is the connection's number and %r that of its room; in the last
+  // %n is the number of the message, from 1.
   std::string path = "/";
   std::vector<std::string> headers;
   std::string hello;
@@ -33,6 +34,7 @@ struct LoadOptions {
   std::uint64_t window = 1;
   double rate = 0;
   double burst_seconds = 0;
+  bool conflated = false;
   double hold_seconds = 0;
   double deadline_seconds = 10;
 

@@ -11,6 +11,17 @@ export function medians(runs) {
   return Object.fromEntries(Object.keys(runs[0]).map((name) => [name, median(runs.map((run) => run[name]))]));
 }
 
+/** The runs {scenario id -> server -> reports}, and those of each row's scenario that pools the runs of others. */
+export function withPools(runs, rows) {
+  const all = { ...runs };
+  for (const { id, pooled } of new Set(rows.map(({ scenario }) => scenario).filter(({ pooled }) => pooled))) {
+    for (const [server, reports] of pooled.flatMap((one) => Object.entries(runs[one] ?? {}))) {
+      ((all[id] ??= {})[server] ??= []).push(...reports);
+    }
+  }
+  return all;
+}
+
 /** One row with its figures, or null where its scenario was not measured. `results`: scenario id -> server -> medians. */
 export function evaluate(row, results) {
   const measured = results[row.scenario.id];

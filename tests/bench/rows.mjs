@@ -32,12 +32,19 @@ const SMALL_ROOM = atRate('10 in 1 room', { subscribers: 10, publishers: 0, rate
 const TEN_ROOMS = atRate('50 in 10 rooms', { subscribers: 50, publishers: 0, rooms: 10, rate: 5000, burst: 0.5 }, ['muster', 'floor']);
 const HELD = held(19_000);
 
+/** Everybody in a room moves a cursor 30 times a second; `awarenessInterval` of 0: nothing is batched. */
+const storm = (awarenessInterval, title) => ({
+  ...atRate(`awareness storm, ${title}`, { subscribers: 100, publishers: 0, rate: 3000, size: 64, conflated: true }, ['muster']),
+  muster: { awarenessInterval },
+});
+const STORM = storm('50ms', 'batched'), STORM_UNBATCHED = storm('0ms', 'unbatched');
+
 const shorter = (scenario) => ({ ...scenario, options: { ...scenario.options, seconds: 1 } });
 const HELD_FEW = held(2000);
 
 export const scenarios = (quick) => (quick
   ? [...FAN_OUT.slice(0, 3), LATENCY, SMALL_ROOM, TEN_ROOMS].map(shorter).concat({ ...HELD_FEW, options: { ...HELD_FEW.options, hold: 6 } })
-  : [...FAN_OUT, LATENCY, NOBODY_STUCK, ONE_STUCK, SMALL_ROOM, TEN_ROOMS, HELD]);
+  : [...FAN_OUT, LATENCY, NOBODY_STUCK, ONE_STUCK, SMALL_ROOM, TEN_ROOMS, STORM, STORM_UNBATCHED, HELD]);
 
 /** The targets: muster's figure at most so many times the floor's; the plain server's at least so many times muster's. */
 const FLOOR_LIMIT = { 1: 1.15, 4: 1.15, 8: 1.25, 64: 1.6 };
@@ -59,8 +66,14 @@ function fanOutRows(scenario) {
   }];
 }
 
-function connectionRows(scenario) {
-  const count = scenario.options.subscribers;
+/** What connections cost, over all runs of the scenarios that connect so many. */
+const connected = (count) => {
+  const pooled = FAN_OUT.filter(({ options }) => options.subscribers === count);
+  return { id: `${count} connected`, pooled: pooled.map(({ id }) => id), servers: pooled[0].servers };
+};
+
+function connectionRows(count) {
+  const scenario = connected(count);
   return [
     { title: `${count} connected: RSS of one`, unit: 'KiB', figure: (run) => kib(run.rss_per_connection_bytes), scenario, atMost: 5 },
     { title: `${count} connected: CPU of one`, unit: 'us', figure: (run) => run.connect_cpu_us, scenario, digits: 1, ofFloor: 2.5 },
@@ -77,6 +90,13 @@ const STUCK_ROWS = [
   { title: '… one of them stuck: p99 of the others', unit: 'ms', figure: (run) => ms(run.latency_p99_us), scenario: ONE_STUCK },
   { title: '… with / without', unit: 'x', figure: (run, without) => run.latency_p99_us / without.latency_p99_us, scenario: ONE_STUCK, beside: NOBODY_STUCK, atMost: 1.1 },
   { title: '… memory of the stuck one', unit: 'KiB', figure: (run, without) => kib(run.rss_growth_bytes - without.rss_growth_bytes), scenario: ONE_STUCK, beside: NOBODY_STUCK, digits: 0, atMost: 1024 + 64 },
+];
+
+const STORM_ROWS = [
+  { title: '100 x 30 awareness updates/s: writes to each', unit: '/s', figure: (run) => run.frames_per_second_each, scenario: STORM, digits: 1, atMost: 20 },
+  { title: '… staleness, p99', unit: 'ms', figure: (run) => ms(run.latency_p99_us), scenario: STORM, digits: 1, atMost: 60 },
+  { title: '… CPU', unit: 'ms/s', figure: (run) => run.cpu_ms_per_second, scenario: STORM, digits: 0 },
+  { title: '… CPU unbatched / batched', unit: 'x', figure: (run, unbatched) => unbatched.cpu_ms_per_second / run.cpu_ms_per_second, scenario: STORM, beside: STORM_UNBATCHED, digits: 1, atLeast: 8 },
 ];
 
 const roomRows = (scenario, title) => [
@@ -99,11 +119,12 @@ function heldRows(scenario) {
 /** In the order of the table. A row: `figure(run, run beside it)` of each server of a scenario, and its targets. */
 export const ROWS = [
   ...FAN_OUT.flatMap(fanOutRows),
-  ...[FAN_OUT[0], FAN_OUT[6]].flatMap(connectionRows),
+  ...[1000, 9000].flatMap(connectionRows),
   ...LATENCY_ROWS,
   ...STUCK_ROWS,
   ...roomRows(SMALL_ROOM, '10 in 1 room, 1000 msg/s'),
   ...roomRows(TEN_ROOMS, '50 in 10 rooms, bursts of 5000 msg/s'),
+  ...STORM_ROWS,
   ...[HELD_FEW, HELD].flatMap(heldRows),
 ];
 

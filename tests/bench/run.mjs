@@ -5,7 +5,7 @@ import { cpus, loadavg, release } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { plot } from './plot.mjs';
-import { evaluate, medians, table } from './report.mjs';
+import { evaluate, medians, table, withPools } from './report.mjs';
 import { PLOTTED, ROWS, scenarios } from './rows.mjs';
 import { fileLimit, loadCore, measure, serverCore, servers, writeTokens } from './servers.mjs';
 
@@ -24,7 +24,7 @@ const SPARE_FILES = 100;
 /** Those that --only selects by the title of a row, and that this machine has files enough for. */
 function chosen() {
   const only = new RegExp(given.only);
-  const wanted = ROWS.filter((row) => only.test(row.title)).flatMap((row) => [row.scenario.id, row.beside?.id]);
+  const wanted = ROWS.filter((row) => only.test(row.title)).flatMap((row) => [...(row.scenario.pooled ?? [row.scenario.id]), row.beside?.id]);
   return scenarios(quick).filter((scenario) => {
     if (!wanted.includes(scenario.id)) return false;
     const needed = scenario.options.subscribers + SPARE_FILES;
@@ -88,7 +88,7 @@ if (list.length === 0) {
 writeTokens(join(build, 'tokens.json'), Math.max(...list.map(({ options }) => options.subscribers)) + 1);
 const loadBefore = loadavg()[0];
 const { runs, problems, wireSize } = await measureAll(list);
-const results = Object.fromEntries(Object.entries(runs).map(([id, byServer]) =>
+const results = Object.fromEntries(Object.entries(withPools(runs, ROWS)).map(([id, byServer]) =>
   [id, Object.fromEntries(Object.entries(byServer).map(([server, reports]) => [server, medians(reports)]))]));
 const rows = ROWS.map((row) => evaluate(row, results)).filter((row) => row !== null);
 

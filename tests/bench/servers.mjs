@@ -47,15 +47,17 @@ export function servers(build, tokensFile) {
   const join_ = '{"type":"join","id":1,"payload":{"room":"r%r"}}';
   // echo: whoever publishes gets it too, as from the other two.
   const publish = '{"type":"publish","payload":{"room":"r%r","data":"%d","echo":true}}';
+  const aware = '{"type":"awareness_update","payload":{"room":"r%r","client":"c%i","clock":%n,"state":{"at":"%d"}}}';
   return {
     muster: {
       executable: join(build, 'examples/server/muster_server'),
-      flags: ({ heartbeat = '0' }) => ['--auth', `tokens:${tokensFile}`, '--port', 0, '--heartbeat', heartbeat, ...MUSTER_FLAGS.split(' ')],
-      client: ['--path', '/ws', '--header', 'Sec-WebSocket-Protocol: muster.v1.json', '--header', 'Authorization: Bearer token-%i',
-        '--hello', join_, '--publish', publish],
+      flags: ({ heartbeat = '0', awarenessInterval = '50ms' }) => ['--auth', `tokens:${tokensFile}`, '--port', 0, '--heartbeat', heartbeat,
+        '--awareness-interval', awarenessInterval, ...MUSTER_FLAGS.split(' ')],
+      client: ({ awarenessInterval }) => ['--path', '/ws', '--header', 'Sec-WebSocket-Protocol: muster.v1.json', '--header', 'Authorization: Bearer token-%i',
+        '--hello', join_, '--publish', awarenessInterval ? aware : publish],
     },
-    floor: { executable: join(build, 'tests/bench/muster_bench_floor_server'), flags: () => [], client: ['--path', '/r%r'] },
-    plain: { executable: join(build, 'tests/bench/muster_bench_plain_server'), flags: () => [], client: [] },
+    floor: { executable: join(build, 'tests/bench/muster_bench_floor_server'), flags: () => [], client: () => ['--path', '/r%r'] },
+    plain: { executable: join(build, 'tests/bench/muster_bench_plain_server'), flags: () => [], client: () => [] },
   };
 }
 
@@ -100,8 +102,8 @@ export async function load(build, { port, pid, args }) {
 export async function measure(build, server, { options, muster = {} }) {
   const process_ = await start(server, muster);
   try {
-    const flags = Object.entries(options).flatMap(([name, value]) => [`--${name}`, value]);
-    return await load(build, { ...process_, args: [...server.client, ...flags] });
+    const flags = Object.entries(options).flatMap(([name, value]) => (value === true ? [`--${name}`] : [`--${name}`, value]));
+    return await load(build, { ...process_, args: [...server.client(muster), ...flags] });
   } finally {
     await process_.stop();
   }

@@ -7,7 +7,7 @@ import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { plot } from './plot.mjs';
-import { evaluate, median, table } from './report.mjs';
+import { evaluate, median, medians, table, withPools } from './report.mjs';
 import { ROWS } from './rows.mjs';
 import { load, measure, servers, writeTokens } from './servers.mjs';
 
@@ -20,7 +20,7 @@ const kinds = servers(build, join(folder, 'tokens.json'));
 
 const FIGURES = ['connections', 'connects_per_second', 'connect_cpu_us', 'rss_per_connection_bytes', 'messages', 'deliveries', 'seconds',
   'deliveries_per_second', 'cpu_us_per_delivery', 'bytes_per_delivery', 'latency_p50_us', 'latency_p95_us', 'latency_p99_us', 'latency_p99_9_us',
-  'latency_max_us', 'rss_growth_bytes', 'closed', 'stuck_closed', 'lost', 'surplus'];
+  'latency_max_us', 'cpu_ms_per_second', 'frames_per_second_each', 'rss_growth_bytes', 'closed', 'stuck_closed', 'lost', 'surplus'];
 
 async function everythingArrives(name, options, perMessage = SUBSCRIBERS) {
   const { report, problem } = await measure(build, kinds[name], { options: { subscribers: SUBSCRIBERS, ...options } });
@@ -53,6 +53,18 @@ async function rooms() {
 async function stuckReaders() {
   for (const name of ['muster', 'floor']) {
     await everythingArrives(name, { stuck: 2, window: 4, size: 16_384, messages: 200 }, SUBSCRIBERS - 2);
+  }
+}
+
+/** What replaces each other may travel together, and is timed one by one. */
+async function storm() {
+  const options = { subscribers: SUBSCRIBERS, publishers: 0, rate: 500, seconds: 1, size: 64, conflated: true };
+  for (const [awarenessInterval, least, most] of [['100ms', 5, 11], ['0ms', 100, 510]]) {
+    const { report, problem } = await measure(build, kinds.muster, { options, muster: { awarenessInterval } });
+    assert.equal(problem, null);
+    const frames = report.frames_per_second_each;
+    assert.ok(frames >= least && frames <= most, `${awarenessInterval}: ${frames} frames a second`);
+    assert.ok(report.deliveries >= 5 * SUBSCRIBERS * SUBSCRIBERS, `${report.deliveries} states arrived`);
   }
 }
 
@@ -104,6 +116,8 @@ async function whatIsLostIsTold() {
   }
 }
 
+const POOLED = { scenario: { id: 'both', pooled: ['a', 'b', 'not measured'] } };
+
 function theTable() {
   assert.equal(median([3, 1, 2]), 2);
   assert.equal(median([4, 1, 2, 3]), 2.5);
@@ -112,11 +126,14 @@ function theTable() {
     muster: { cpu_us_per_delivery: muster }, floor: { cpu_us_per_delivery: floor }, plain: { cpu_us_per_delivery: plain } } });
   assert.deepEqual([judged(1, 1, 5).met, judged(2, 1, 9).met, judged(1, 1, 3).met, judged(1.25, 1, 5).met], [true, false, false, true]);
   assert.equal(evaluate(row, {}), null);
+  const of = (id, ...figures) => ({ [id]: { muster: figures.map((figure) => ({ figure })) } });
+  const pooled = withPools({ ...of('a', 1, 2), ...of('b', 6) }, [...'xy'].map(() => POOLED));
+  assert.equal(medians(pooled.both.muster).figure, 2);
   assert.match(table([judged(1, 2, 5)]), / 1\.000 +2\.000 +5\.000 +0\.50 +5\.00 /);
   assert.match(plot({ title: '', xLabel: '', yLabel: '', series: [{ name: 'one', color: '#000', points: [[1, 0.3], [64, 0.07]] }] }), /<polyline points="[\d., ]+"/);
 }
 
-for (const test of [theTable, whatIsLostIsTold, fanOut, rooms, stuckReaders, held]) {
+for (const test of [theTable, whatIsLostIsTold, fanOut, rooms, storm, stuckReaders, held]) {
   await test();
   console.log(`${test.name}: ok`);
 }

@@ -26,7 +26,7 @@ void Workload::run() {
   double last_progress = 0;
   bool sending = true;
   // Each client its own: one that got a message twice does not stand for one that still waits.
-  const auto all_arrived = [this] { return clients_.received().deliveries >= expected_ && lost() == 0; };
+  const auto all_arrived = [this] { return (clients_.received().deliveries >= expected_ && lost() == 0) || options_.conflated; };
   while (sending || !all_arrived()) {
     sending = sending && elapsed() < options_.seconds && (options_.messages == 0 || messages_ < options_.messages);
     if (sending) send_due(elapsed());
@@ -64,13 +64,16 @@ void Workload::send_next() {
   std::string payload(mark);
   payload += std::to_string(nanoseconds_now()) + " ";
   if (payload.size() < options_.size) payload.append(options_.size - payload.size(), 'x');
-  clients_.queue(publisher.client, publisher.before_payload + payload + publisher.after_payload);
   ++messages_;
+  std::string text = publisher.before_payload + payload + publisher.after_payload;
+  if (const std::size_t at = text.find("%n"); at != std::string::npos) text.replace(at, 2, std::to_string(messages_));
+  clients_.queue(publisher.client, text);
   ++room_messages_[publisher.room];
   expected_ += readers_[publisher.room];
 }
 
 std::uint64_t Workload::lost() const {
+  if (options_.conflated) return 0;
   std::uint64_t lost = 0;
   for (const Client& client : clients_.all()) {
     if (!client.subscriber || client.stuck) continue;
@@ -80,6 +83,7 @@ std::uint64_t Workload::lost() const {
 }
 
 std::uint64_t Workload::surplus() const {
+  if (options_.conflated) return 0;
   std::uint64_t surplus = 0;
   for (const Client& client : clients_.all()) {
     if (!client.subscriber || client.stuck) continue;

@@ -16,13 +16,14 @@ class Workload {
   /// Keeps references to both. The clients are connected.
   Workload(const LoadOptions& options, Clients& clients);
 
-  /// Returns once all that was sent was delivered, or nothing more has come in the time of the deadline.
+  /// Returns once all that was sent was delivered, or nothing more has come in the time of the deadline. Conflated
+  /// messages are waited for no longer than they are sent.
   void run();
 
   [[nodiscard]] std::uint64_t messages() const { return messages_; }
   /// From the first message sent to the last one delivered.
   [[nodiscard]] double seconds() const { return seconds_; }
-  /// Of what subscribers that read should have got.
+  /// Of what subscribers that read should have got. 0 of conflated messages, and so for `surplus`.
   [[nodiscard]] std::uint64_t lost() const;
   /// What they got beyond that.
   [[nodiscard]] std::uint64_t surplus() const;

@@ -86,6 +86,31 @@ TEST_CASE("what a broken pipe did not take still counts, and tells since when it
   CHECK(queue.since() == 1s);
 }
 
+TEST_CASE("a block handed over at once is in flight as any batch, or done, or lost", "[outbox]") {
+  Queue queue;
+  const auto block = BlockPtr::make();
+  block->bytes = "block";
+  std::size_t written = 0;
+  REQUIRE(queue.outbox.idle());
+  const auto answer = GENERATE(WriteResult::pending, WriteResult::done, WriteResult::closed);
+  queue.pipe.answer = answer;
+  CHECK(queue.outbox.write_at_once(queue.pipe, block, TimePoint(1s), written) == answer);
+  CHECK(queue.pipe.batch == "block");
+  CHECK(written == (answer == WriteResult::done ? 5 : 0));
+  CHECK(queue.outbox.unsent() == (answer == WriteResult::done ? 0 : 5));
+  CHECK(queue.outbox.in_flight() == (answer == WriteResult::pending));
+  CHECK_FALSE(queue.outbox.has_queued());
+  if (answer != WriteResult::pending) return;
+  CHECK_FALSE(queue.outbox.idle());
+  CHECK(block->references == 2);  // the pipe still reads it
+  queue.add("next", 2s);
+  CHECK(queue.since() == 1s);
+  CHECK(queue.outbox.batch_done() == 5);
+  CHECK(block->references == 1);
+  CHECK(queue.since() == 2s);
+  CHECK(queue.outbox.unsent() == 4);
+}
+
 TEST_CASE("discarding keeps what is in flight and nothing else", "[outbox]") {
   Queue queue;
   queue.add("first", 1s);

@@ -2,6 +2,7 @@
 #include "contract/executor_contract.hpp"
 
 #include <asio/io_context.hpp>
+#include <asio/post.hpp>
 
 #include "muster/transports/websocketpp.hpp"
 #include "websocketpp/certificate.hpp"
@@ -63,6 +64,31 @@ TEST_CASE("the websocketpp adapter is a transport over TLS", "[contract][transpo
 
 TEST_CASE("AsioExecutor is an executor", "[contract][executor][websocketpp]") {
   test::executor_contract([] { return std::make_unique<AsioFixture>(false); });
+}
+
+TEST_CASE("what a task posts follows in the same handler, but not for ever", "[executor][websocketpp]") {
+  asio::io_context io(1);
+  const auto executor = muster::websocketpp::AsioExecutor::of(io);
+  std::string order;
+  REQUIRE(executor->post([&] {
+    asio::post(io, [&] { order += " handler"; });
+    order += "task";
+    (void)executor->post([&] { order += " posted"; });
+  }));
+  io.run();
+  CHECK(order == "task posted handler");
+
+  bool other = false;
+  int rounds = 0;
+  std::function<void()> again = [&] {
+    ++rounds;
+    if (!other && rounds < 1000) (void)executor->post([&] { again(); });
+  };
+  REQUIRE(executor->post([&] { again(); }));
+  asio::post(io, [&] { other = true; });
+  io.restart();
+  io.run();
+  CHECK(rounds < 10);
 }
 
 TEST_CASE("AsioExecutor is an executor until its io_context ends", "[contract][executor][websocketpp]") {

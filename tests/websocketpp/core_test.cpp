@@ -102,6 +102,18 @@ TEST_CASE("two users on two loops share a room", "[websocketpp][core]") {
   CHECK(manager->metrics().reserved == 0);
 }
 
+TEST_CASE("the answer to the upgrade and the welcome arrive together", "[websocketpp][core]") {
+  muster::websocketpp::Server server(make_manager(), {});
+  server.start();
+  for (int i = 0; i < 20; ++i) {
+    RawClient client(server.port());
+    client.send(RawClient::upgrade_request(bearer("ann-secret")));
+    const std::string first = client.first_arrival();
+    CHECK(first.find(" 101 ") != std::string::npos);
+    CHECK(first.find("connection_ack") != std::string::npos);
+  }
+}
+
 TEST_CASE("a close code that refuses is the chosen protocol's, under a subprotocol the client offered", "[websocketpp][core]") {
   const auto few_codes = std::make_shared<test::RecodedProtocol>("few.v1.json", [](CloseReason reason, std::uint16_t usual) {
     return reason == CloseReason::auth_failed ? std::uint16_t{1008} : usual;

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -133,6 +134,18 @@ class RawClient {
   [[nodiscard]] bool ended() const { return ended_; }
   [[nodiscard]] bool was_reset() const { return reset_; }
   [[nodiscard]] bool all_sent() const { return out_.empty() && wire_out_.empty(); }
+
+  /// What has arrived the moment that anything has, without taking it; empty after ten seconds. Spins, to be the first.
+  [[nodiscard]] std::string first_arrival() const {
+    if (!in.empty()) return in;  // it came as soon as the request was sent
+    char bytes[16 * 1024];
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+    while (std::chrono::steady_clock::now() < end) {
+      const ssize_t n = ::recv(descriptor_, bytes, sizeof bytes, MSG_DONTWAIT | MSG_PEEK);
+      if (n > 0) return {bytes, static_cast<std::size_t>(n)};
+    }
+    return {};
+  }
 
   /// The head of an HTTP answer, taken from `in`.
   std::optional<std::string> take_head() {
