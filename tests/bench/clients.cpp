@@ -118,7 +118,12 @@ void Clients::poll(int milliseconds) {
   for (const std::size_t index : to_flush_) flush(index);
   to_flush_.clear();
   std::array<epoll_event, 512> events{};
-  const int count = ::epoll_wait(epoll_, events.data(), static_cast<int>(events.size()), milliseconds);
+  const auto wait = [&](int timeout) { return ::epoll_wait(epoll_, events.data(), static_cast<int>(events.size()), timeout); };
+  int count = wait(options_.spin ? 0 : milliseconds);
+  if (options_.spin) {
+    const auto end = Clock::now() + std::chrono::milliseconds(milliseconds);
+    while (count == 0 && Clock::now() < end) count = wait(0);
+  }
   if (count < 0 && errno != EINTR) fail("epoll_wait");
   for (int i = 0; i < count; ++i) {
     const epoll_event& event = events[static_cast<std::size_t>(i)];

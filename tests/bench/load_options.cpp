@@ -31,6 +31,7 @@ LoadOptions read_load_options(int argc, char** argv) {
   app.add_option("--burst", options.burst_seconds, "seconds for which to send at that rate, then to pause as long");
   app.add_flag("--conflated", options.conflated, "newer messages may replace older ones on the way: nothing has to arrive");
   app.add_option("--hold", options.hold_seconds, "seconds to hold the connections, then to close them; sends nothing");
+  app.add_flag("--spin", options.spin, "never sleep: whoever sends to a sleeping process pays for waking it");
   app.add_option("--deadline", options.deadline_seconds, "seconds without any progress after which to give up");
   try {
     app.parse(argc, argv);

@@ -36,6 +36,7 @@ struct LoadOptions {
   double burst_seconds = 0;
   bool conflated = false;
   double hold_seconds = 0;
+  bool spin = false;
   double deadline_seconds = 10;
 
   [[nodiscard]] std::size_t connections() const { return subscribers + publishers; }

@@ -20,6 +20,8 @@ const { values: given } = parseArgs({
 const { build, quick } = given;
 const repetitions = Number(given.repeat ?? (quick ? 1 : 3));
 const SPARE_FILES = 100;
+/** The load client has a core of its own: it never sleeps, or the servers would be charged for waking it. */
+const spin = serverCore === loadCore ? {} : { spin: true };
 
 /** Those that --only selects by the title of a row, and that this machine has files enough for. */
 function chosen() {
@@ -49,7 +51,7 @@ async function measureAll(list) {
     process.stderr.write(`[${done + 1}/${turns.length}] ${scenario.id}: ${server}\n`);
     // muster adds an envelope to what is published: the others are given messages that are as large as what it sends.
     const size = server === 'muster' ? {} : { size: wireSize[scenario.id] ?? scenario.options.size };
-    const { report, problem } = await measure(build, kinds[server], { ...scenario, options: { ...scenario.options, ...size } });
+    const { report, problem } = await measure(build, kinds[server], { ...scenario, options: { ...scenario.options, ...size, ...spin } });
     if (problem) problems.push(`${scenario.id}: ${server}: ${problem}`);
     if (!report) continue;
     if (server === 'muster' && report.bytes_per_delivery) wireSize[scenario.id] = Math.round(report.bytes_per_delivery);
