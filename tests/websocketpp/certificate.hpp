@@ -8,6 +8,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <stdexcept>
 #include <string>
 
@@ -52,7 +53,7 @@ class Certificate {
     if (file == nullptr || write(file) != 1) throw std::runtime_error(path);
     std::fclose(file);
   }
-  std::string directory_ = "/tmp/muster-certificate-XXXXXX";
+  std::string directory_ = (std::filesystem::temp_directory_path() / "muster-certificate-XXXXXX").string();
 };
 
 }  // namespace muster::test

@@ -233,6 +233,7 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   void flush_connection(ConnectionState& connection);
   /// False: the pipe is broken.
   bool write(ConnectionState& connection);
+  /// What follows from a write; false as for `write`.
   bool wrote(ConnectionState& connection, WriteResult result, std::size_t written);
   /// From history and from what was missed, up to the soft mark. False: more is owed.
   bool feed(ConnectionState& connection);
@@ -387,109 +388,7 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   mutable SharedCounters counters_;
 };
 
-template <class F>
-bool ConnectionManager::post(const LoopPtr& loop, F task, int rounds) {
-  struct Posted {
-    LoopPtr loop;
-    int rounds;
-    F task;
-    void operator()() {
-      if (rounds-- > 0) {
-        const LoopPtr on = loop;
-        if (!on->executor->post(std::move(*this))) on->stopped = true;
-      } else if (const auto manager = loop->manager_if_alive.lock()) {
-        task(*manager);
-      }
-    }
-  };
-  const bool posted = loop->executor->post(Posted{loop, rounds, std::move(task)});
-  if (!posted) loop->stopped = true;
-  return posted;
-}
-
-template <class F>
-bool ConnectionManager::contain(ConnectionState& connection, const char* where, F code) {
-  return contain(*connection.loop, connection.id_, where, std::move(code), &connection.credentials.token);
-}
-
-template <class F>
-bool ConnectionManager::contain(Loop& loop, ConnectionId of, const char* where, F code, const std::string* secret) {
-  std::string what;
-  try {
-    code();
-    return true;
-  } catch (const std::exception& failure) {
-    what = failure.what();
-  } catch (...) {
-    what = "not a std::exception";
-  }
-  loop.counters.callback_failures.add();
-  // Whoever was shown the token may quote it, and logs have more readers than it is meant for.
-  constexpr std::string_view hidden = "[token]";
-  const std::string token = secret != nullptr ? *secret : std::string();
-  for (std::size_t at = 0; !token.empty() && (at = what.find(token, at)) != std::string::npos; at += hidden.size()) {
-    what.replace(at, token.size(), hidden);
-  }
-  log(LogLevel::error, where + (of ? " of connection " + to_string(of) : std::string()) + " threw: " + what);
-  return false;
-}
-
-/// Asks a seam. Answered inside the call, the command goes on at once; otherwise it waits, and an answer that comes
-/// after the deadline, or for a connection or command that is gone, finds another generation and does nothing.
-template <class T>
-void ConnectionManager::ask(ConnectionState& connection, Function<void(Reply<T>)> call,
-                            Function<void(ConnectionState&, T)> then, T when_late) {
-  struct Asked final : detail::Question {
-    detail::Mutex mutex;
-    bool outside = false;     ///< the call has returned: answers are posted
-    std::optional<T> answer;  ///< given inside the call
-    Function<void(ConnectionState&, T)> then;
-    std::optional<T> when_late;
-    void expire(ConnectionManager&, ConnectionState& expired) override { then(expired, std::move(*when_late)); }
-  };
-  const auto asked = std::make_shared<Asked>();
-  asked->then = std::move(then);
-  asked->when_late = std::move(when_late);
-  const std::uint32_t generation = ++connection.generation;
-  connection.question = asked;
-
-  Reply<T> reply([weak = weak_from_this(), of = connection.weak_from_this(), asked, generation](T answer) {
-    {
-      detail::Lock lock(asked->mutex);
-      if (!asked->outside) {
-        asked->answer = std::move(answer);
-        return;
-      }
-    }
-    const auto manager = weak.lock();
-    const auto asker = of.lock();
-    if (!manager || !asker) return;
-    (void)manager->post(asker->loop, [asker, asked, generation, answer = std::move(answer)](
-                                         ConnectionManager& on_loop) mutable {
-      if (asker->generation != generation && !detail::mutant(detail::Mutant::ignore_generation)) return;
-      if (asker->question != asked && !detail::mutant(detail::Mutant::ignore_generation)) return;
-      asker->question.reset();
-      asker->answer_timer.cancel();
-      asked->then(*asker, std::move(answer));
-      on_loop.resume_commands(*asker);
-    });
-  });
-  const bool well = contain(connection, "A question to a seam", [&] { call(std::move(reply)); });
-
-  std::optional<T> answer;
-  {
-    detail::Lock lock(asked->mutex);
-    asked->outside = true;
-    answer = std::move(asked->answer);
-  }
-  if (!well) answer = std::move(asked->when_late);
-  if (answer) {
-    connection.question.reset();
-    asked->then(connection, std::move(*answer));
-  } else {
-    arm(*connection.loop, connection.answer_timer, connection.loop->executor->now() + options_.answer_timeout);
-  }
-}
-
 }  // namespace MUSTER_ABI
 }  // namespace muster
+
+#include "muster/detail/manager_calls.hpp"

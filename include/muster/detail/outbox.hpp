@@ -65,8 +65,7 @@ class Outbox {
         unsent_ -= size;
         control_.reset();
       } else {
-        in_flight_ = result == WriteResult::pending;
-        batch_ = std::make_unique<Batch>(Batch{queued_since(), size, std::move(control_), {}});
+        keep(result, {queued_since(), size, std::move(control_), {}});
         batch_->pieces.assign(std::make_move_iterator(queue_.begin()), std::make_move_iterator(end));
       }
       queue_.erase(queue_.begin(), end);
@@ -85,8 +84,7 @@ class Outbox {
       return result;
     }
     unsent_ = size;
-    in_flight_ = result == WriteResult::pending;
-    batch_ = std::make_unique<Batch>(Batch{now, size, nullptr, {}});
+    keep(result, {now, size, nullptr, {}});
     batch_->pieces.push_back({block, 0, static_cast<std::uint32_t>(size), now});
     return result;
   }
@@ -138,6 +136,11 @@ class Outbox {
     std::vector<Piece> pieces;
   };
 
+  /// What the pipe did not take at once: it is in flight, or broke with it.
+  void keep(WriteResult result, Batch batch) {
+    in_flight_ = result == WriteResult::pending;
+    batch_ = std::make_unique<Batch>(std::move(batch));
+  }
   [[nodiscard]] Control& control(TimePoint now) {
     if (!control_) control_ = std::make_unique<Control>(Control{now, {}, {}});
     return *control_;

@@ -67,7 +67,10 @@ class Hall {
       on(loops[i], [&] {
         sides_[i].front().transport->watch([this](const Span*, std::size_t) {
           if (++served_ % loops.size() != 0) return;
-          ++broadcasts;
+          if (++broadcasts == awaited_) {
+            const std::lock_guard<std::mutex> lock(mutex_);
+            reached_.notify_one();
+          }
           if (running_) publish_next();
         });
       });
@@ -76,6 +79,12 @@ class Hall {
     publish_next();
   }
   void stop() { running_ = false; }
+  /// Until there were so many broadcasts.
+  void wait_for(std::size_t count) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    awaited_ = count;
+    require(reached_.wait_for(lock, std::chrono::minutes(1), [&] { return broadcasts >= count; }), "broadcasts were to go on");
+  }
 
   test::Crowd crowd;
   std::vector<Loop> loops;
@@ -90,6 +99,9 @@ class Hall {
   std::vector<std::vector<test::Peer>> sides_;
   std::atomic<std::size_t> served_{0};
   std::atomic<bool> running_{false};
+  std::mutex mutex_;
+  std::condition_variable reached_;
+  std::atomic<std::size_t> awaited_{0};
 };
 
 /// One newcomer joins and leaves, so often and until so many broadcasts have run meanwhile; the time from the arrival of the command to the write of its answer.
@@ -168,15 +180,12 @@ void two_loops(Run& run) {
     for (const std::size_t loops : {std::size_t{1}, std::size_t{2}}) {
       Hall hall(members, loops);
       hall.start();
-      const auto wait_for = [&](std::size_t broadcasts) {
-        while (hall.broadcasts < broadcasts) std::this_thread::sleep_for(std::chrono::milliseconds(1));
-      };
-      wait_for(5);
+      hall.wait_for(5);
       // Many short spells: on a machine with other work the best of them is what two cores can do.
       for (int spell = 0; spell < 10; ++spell) {
         const std::size_t first = hall.broadcasts;
         const auto begin = Clock::now();
-        wait_for(first + 2'000'000 / members);
+        hall.wait_for(first + 2'000'000 / members);
         const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
         rates[loops - 1].add(static_cast<double>((hall.broadcasts - first) * members) / seconds);
       }
