@@ -390,5 +390,3 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
 
 }  // namespace MUSTER_ABI
 }  // namespace muster
-
-#include "muster/detail/manager_calls.hpp"

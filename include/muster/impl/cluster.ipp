@@ -1,7 +1,7 @@
 // Several processes as one: rooms whose messages a broker sequences, and state it replicates.
 #pragma once
 
-#include "muster/detail/manager.hpp"
+#include "muster/detail/manager_calls.hpp"
 
 namespace muster {
 inline namespace MUSTER_ABI {

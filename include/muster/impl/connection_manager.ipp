@@ -5,7 +5,7 @@
 #include <random>
 #include <stdexcept>
 
-#include "muster/detail/manager.hpp"
+#include "muster/detail/manager_calls.hpp"
 #include "muster/memory/memory_awareness_store.hpp"
 #include "muster/memory/memory_session_store.hpp"
 

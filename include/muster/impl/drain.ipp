@@ -5,7 +5,7 @@
 #include <functional>
 #include <map>
 
-#include "muster/detail/manager.hpp"
+#include "muster/detail/manager_calls.hpp"
 
 namespace muster {
 inline namespace MUSTER_ABI {

@@ -1,7 +1,7 @@
 // Executors and time: the loop of each executor, its timers, the sweep, and what a stopped one leaves.
 #pragma once
 
-#include "muster/detail/manager.hpp"
+#include "muster/detail/manager_calls.hpp"
 
 namespace muster {
 inline namespace MUSTER_ABI {

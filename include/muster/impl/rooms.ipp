@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "muster/detail/manager.hpp"
+#include "muster/detail/manager_calls.hpp"
 
 namespace muster {
 inline namespace MUSTER_ABI {

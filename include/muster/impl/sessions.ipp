@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <set>
 
-#include "muster/detail/manager.hpp"
+#include "muster/detail/manager_calls.hpp"
 
 namespace muster {
 inline namespace MUSTER_ABI {

@@ -73,9 +73,10 @@ struct ListenerOptions {
   HttpHandler http;
   /// Sockets that hold no place among Options::max_connections and may be open at once: those refused one, which are
   /// still told why, and health checks at capacity. Each costs a descriptor and up to `handshake_bytes`, for at most
-  /// `handshake_timeout` and then `http_timeout`. Beyond: closed unanswered.
+  /// `handshake_timeout`, then `http_timeout`, then Options::close_timeout. Beyond: closed unanswered.
   std::size_t extra_sockets = 64;
-  /// How long the answer to a plain HTTP request, or a refusal, may take to be written.
+  /// How long the answer to a plain HTTP request, or a refusal, may take to be written. Then the peer has
+  /// Options::close_timeout to close.
   std::chrono::milliseconds http_timeout = std::chrono::seconds(10);
 };
 

@@ -272,7 +272,7 @@ MUSTER_INLINE void Session::linger() {
   phase_ = Phase::lingering;
   input_ = {};
   stream_->shutdown_write();
-  if (!deadline_) set_deadline(core_options().close_timeout);
+  if (opening_ || !deadline_) set_deadline(core_options().close_timeout);  // http_timeout was for the writing
   wait_readable();
 }
 
