@@ -36,7 +36,7 @@ std::string stamped(muster::LogLevel level, std::string_view message) {
 
 }  // namespace
 
-StderrLog::StderrLog(muster::LogLevel least) : least_(least), writer_([this] { write_lines(); }) {}
+StderrLog::StderrLog(muster::LogLevel least) : least_(least) {}
 
 StderrLog::~StderrLog() {
   {
@@ -44,7 +44,7 @@ StderrLog::~StderrLog() {
     ending_ = true;
   }
   changed_.notify_one();
-  writer_.join();
+  if (writer_.joinable()) writer_.join();
 }
 
 void StderrLog::log(muster::LogLevel level, std::string_view message) {
@@ -56,6 +56,7 @@ void StderrLog::log(muster::LogLevel level, std::string_view message) {
       ++dropped_;
       return;
     }
+    if (!writer_.joinable()) writer_ = std::thread([this] { write_lines(); });
     waiting_.push_back(std::move(line));
   }
   changed_.notify_one();

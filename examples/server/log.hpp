@@ -1,4 +1,5 @@
 // The log: lines to standard error, written by a thread of their own, because a loop must not wait for a terminal.
+// The thread begins with the first line.
 #pragma once
 
 #include <condition_variable>
@@ -36,7 +37,7 @@ class StderrLog final : public muster::Observer {
   std::deque<std::string> waiting_;
   std::uint64_t dropped_ = 0;
   bool ending_ = false;
-  std::thread writer_;
+  std::thread writer_;  // none before the first line
 };
 
 }  // namespace muster_server

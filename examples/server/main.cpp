@@ -2,9 +2,6 @@
 
 #include <sys/resource.h>
 
-#include <asio/executor_work_guard.hpp>
-#include <asio/io_context.hpp>
-#include <asio/post.hpp>
 #include <asio/signal_set.hpp>
 #include <csignal>
 #include <cstdio>
@@ -50,7 +47,7 @@ std::string url(const Settings& settings, std::uint16_t port) {
          ":" + std::to_string(port);
 }
 
-/// The server and what ends it. The main thread's loop takes signals and moves the bots; clients are on the server's.
+/// The server and what ends it. Signals and bots are on the server's first loop, which is the main thread's.
 class Program {
  public:
   /// Keeps a reference to the settings.
@@ -68,16 +65,14 @@ class Program {
     }
     if (!settings.jwt_keys.empty()) signals_.add(SIGHUP);
     wait_for_signal();
-    server_.start();
-    start_bots(manager_, executor_, log_, settings.bot_room, settings.bots);
+    start_bots(manager_, muster::websocketpp::AsioExecutor::of(server_.context()), log_, settings.bot_room, settings.bots);
   }
 
   [[nodiscard]] std::uint16_t port() const { return server_.port(); }
 
   /// Returns once a signal has ended it and every connection is closed.
   void run() {
-    loop_.run();
-    executor_->stop();
+    server_.run();
     if (stopper_.joinable()) stopper_.join();
   }
 
@@ -110,14 +105,9 @@ class Program {
       }
       if (stopper_.joinable()) std::_Exit(128 + number);  // the second one: now
       log_->log(muster::LogLevel::info, "draining: telling every client when to come back, then closing");
-      // Stopping waits for every connection, the bots on this loop included.
       stopper_ = std::thread([this] {
         drain();
         server_.stop();
-        asio::post(loop_, [this] {
-          signals_.cancel();
-          loop_.stop();
-        });
       });
       wait_for_signal();
     });
@@ -134,14 +124,11 @@ class Program {
   }
 
   const Settings& settings_;
-  asio::io_context loop_{1};
-  asio::executor_work_guard<asio::io_context::executor_type> work_{loop_.get_executor()};
-  asio::signal_set signals_{loop_, SIGINT, SIGTERM};
-  std::shared_ptr<muster::websocketpp::AsioExecutor> executor_ = muster::websocketpp::AsioExecutor::of(loop_);
   std::shared_ptr<StderrLog> log_;
   std::shared_ptr<muster::Authenticator> authenticator_;
   std::shared_ptr<muster::IConnectionManager> manager_;
   muster::websocketpp::Server server_;
+  asio::signal_set signals_{server_.context(), SIGINT, SIGTERM};
   std::thread stopper_;
 };
 

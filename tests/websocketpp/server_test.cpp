@@ -1,5 +1,8 @@
 // Server: loops and threads of its own. Here clients run in the test's thread and the server in its own.
+#include <asio/post.hpp>
 #include <chrono>
+#include <filesystem>
+#include <iterator>
 #include <set>
 #include <thread>
 
@@ -33,10 +36,17 @@ muster::websocketpp::ServerOptions threads(std::size_t count) {
   return options;
 }
 
+/// Its clients do not answer a close.
+std::shared_ptr<RecordingManager> impatient_manager() {
+  Options options;
+  options.close_timeout = std::chrono::milliseconds(100);
+  return std::make_shared<RecordingManager>(options);
+}
+
 }  // namespace
 
 TEST_CASE("loops share the connections evenly", "[websocketpp][server]") {
-  const auto manager = std::make_shared<RecordingManager>();
+  const auto manager = impatient_manager();
   muster::websocketpp::Server server(manager, threads(4));
   server.start();
   std::vector<std::unique_ptr<RawClient>> clients;
@@ -68,7 +78,7 @@ TEST_CASE("loops share the connections evenly", "[websocketpp][server]") {
 TEST_CASE("messages echo from every loop", "[websocketpp][server]") {
   for (const bool tls : {false, true}) {
     const test::Certificate certificate;
-    const auto manager = std::make_shared<RecordingManager>();
+    const auto manager = impatient_manager();
     manager->echo = true;
     auto options = threads(3);
     if (tls) {
@@ -133,9 +143,7 @@ TEST_CASE("stop closes every connection with 1001, and leaves no descriptor and 
 }
 
 TEST_CASE("stop does not wait for peers beyond close_timeout", "[websocketpp][server]") {
-  Options options;
-  options.close_timeout = std::chrono::milliseconds(100);
-  const auto manager = std::make_shared<RecordingManager>(options);
+  const auto manager = impatient_manager();
   muster::websocketpp::Server server(manager, threads(2));
   server.start();
   const auto silent = open(server.port());
@@ -159,6 +167,38 @@ TEST_CASE("stop may be called on one of the server's loops", "[websocketpp][serv
   RawClient client(server.port());
   client.send("GET /stop HTTP/1.1\r\nHost: localhost\r\n\r\n");
   running.join();
+  CHECK_THROWS(RawClient(server.port()));
+}
+
+TEST_CASE("run serves the first loop in the calling thread, and one loop needs no other", "[websocketpp][server]") {
+  const auto threads_now = [] {
+    const std::filesystem::directory_iterator tasks("/proc/self/task");
+    return std::distance(begin(tasks), end(tasks));
+  };
+  const auto manager = std::make_shared<RecordingManager>();
+  const auto before = threads_now();
+  for (const std::size_t loops : {std::size_t{1}, std::size_t{3}}) {
+    muster::websocketpp::Server server(manager, threads(loops));
+    std::thread::id first;
+    std::ptrdiff_t during = 0;
+    asio::post(server.context(), [&] {
+      first = std::this_thread::get_id();
+      during = threads_now();
+      server.stop();
+    });
+    server.run();
+    CHECK(first == std::this_thread::get_id());
+    CHECK(during == before + static_cast<std::ptrdiff_t>(loops) - 1);
+    CHECK_THROWS_AS(server.run(), std::logic_error);
+  }
+}
+
+TEST_CASE("run after start waits for the end", "[websocketpp][server]") {
+  const auto manager = std::make_shared<RecordingManager>();
+  muster::websocketpp::Server server(manager, threads(1));
+  server.start();
+  asio::post(server.context(), [&] { server.stop(); });
+  server.run();
   CHECK_THROWS(RawClient(server.port()));
 }
 

@@ -151,10 +151,15 @@ class Server {
 
   /// The port it listens on.
   [[nodiscard]] std::uint16_t port() const noexcept;
-  /// Starts the threads and returns. Throws std::system_error when a thread cannot be made, std::logic_error after
-  /// `stop`. A second call does nothing.
+  /// The first loop's io_context, for what the program itself waits for: signals, timers, sockets of its own. What is
+  /// started there is at its end destroyed uncalled.
+  [[nodiscard]] asio::io_context& context() noexcept;
+  /// Starts a thread for each loop and returns. Throws std::system_error when a thread cannot be made, std::logic_error
+  /// after `stop`. A second call does nothing.
   void start();
-  /// Starts, and returns when the server was stopped and every thread has ended.
+  /// As `start`, but the first loop runs in the calling thread: a server of one loop needs no other, and a process of one
+  /// thread is spared the locks of the C library and some of the kernel's. Returns when the server was stopped and every
+  /// thread has ended. After `start` it only waits for that. Throws as `start`.
   void run();
   /// Accepts no more, shuts the manager down (IConnectionManager::shutdown, which closes every connection with
   /// going_away), and ends the loops as soon as every socket is gone, at the latest a second after

@@ -73,19 +73,28 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
 
   [[nodiscard]] asio::io_context& first() { return threads.front()->context; }
 
-  void start() {
+  void run_loop(Thread& thread) noexcept {
+    thread.context.run();
+    const std::lock_guard<std::mutex> lock(mutex);
+    thread.id = {};
+    ++ended;
+    changed.notify_all();
+  }
+
+  /// Whether the first loop was left for the caller to run.
+  [[nodiscard]] bool start(bool first_in_this_thread) {
     const std::lock_guard<std::mutex> lock(mutex);
     if (stopping) throw std::logic_error("websocketpp server: start after stop");
-    if (std::exchange(started, true)) return;
+    if (std::exchange(started, true)) return false;
     try {
       for (const auto& thread : threads) {
-        thread->thread = std::thread([this, context = &thread->context] {
-          context->run();
-          const std::lock_guard<std::mutex> ended_lock(mutex);
-          ++ended;
-          changed.notify_all();
-        });
+        if (first_in_this_thread && thread == threads.front()) continue;
+        thread->thread = std::thread([this, self = thread.get()] { run_loop(*self); });
         thread->id = thread->thread.get_id();
+        ++running;
+      }
+      if (first_in_this_thread) {
+        threads.front()->id = std::this_thread::get_id();
         ++running;
       }
     } catch (...) {
@@ -98,6 +107,7 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
     asio::post(first(), [weak = std::weak_ptr<detail::Acceptor>(acceptor)] {
       if (const auto self = weak.lock()) self->start();
     });
+    return first_in_this_thread;
   }
 
   void begin_stop() {
@@ -180,10 +190,12 @@ MUSTER_INLINE Server::~Server() { stop(); }
 
 MUSTER_INLINE std::uint16_t Server::port() const noexcept { return state_->acceptor->port(); }
 
-MUSTER_INLINE void Server::start() { state_->start(); }
+MUSTER_INLINE asio::io_context& Server::context() noexcept { return state_->first(); }
+
+MUSTER_INLINE void Server::start() { (void)state_->start(false); }
 
 MUSTER_INLINE void Server::run() {
-  start();
+  if (state_->start(true)) state_->run_loop(*state_->threads.front());
   state_->join();
 }
 
