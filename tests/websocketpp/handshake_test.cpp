@@ -1,4 +1,5 @@
 // What an upgrade must look like, what is answered when it does not, and what the core is told.
+#include "websocketpp/certificate.hpp"
 #include "websocketpp/fixture.hpp"
 
 using namespace muster;
@@ -319,5 +320,50 @@ TEST_CASE("X-Forwarded-For is believed of trusted proxies only", "[websocketpp][
     options.trusted_proxies = {"10.0.0.0/33"};
     Fixture f(options);
     CHECK_THROWS_AS(f.listen(), std::invalid_argument);
+  }
+}
+
+TEST_CASE("the first batch goes with the answer, and beyond what the socket takes behind it", "[websocketpp][handshake]") {
+  const test::Certificate certificate;
+  std::string batch;
+  for (std::uint32_t i = 0; batch.size() < 16'000'000; ++i) batch += std::to_string(i) + ' ';
+  for (const bool tls : {false, true}) {
+    CAPTURE(tls);
+    muster::websocketpp::ListenerOptions listener;
+    if (tls) listener.tls_certificate_file = certificate.certificate_file;
+    if (tls) listener.tls_key_file = certificate.key_file;
+    Fixture f({}, listener);
+    WriteResult result = WriteResult::closed;
+    f.manager->on_open = [&](Transport&) { result = f.manager->write(0, batch, 3); };
+    RawClient& client = f.connect(tls, 4096);
+    client.send(RawClient::upgrade_request());
+    CHECK(f.status(client) == 101);
+    CHECK(f.until([&] { return client.in.size() >= batch.size(); }, std::chrono::seconds(60)));
+    CHECK(result == WriteResult::pending);
+    CHECK(client.in == batch);
+    CHECK(f.manager->writables() == 1);
+    CHECK(f.manager->faults().empty());
+  }
+}
+
+TEST_CASE("what ends before its first batch has its answer first, unless it is aborted", "[websocketpp][handshake]") {
+  const test::Certificate certificate;
+  for (const bool tls : {false, true}) {
+    CAPTURE(tls);
+    muster::websocketpp::ListenerOptions listener;
+    if (tls) listener.tls_certificate_file = certificate.certificate_file;
+    if (tls) listener.tls_key_file = certificate.key_file;
+    Fixture f({}, listener);
+    f.manager->on_open = [](Transport& transport) { transport.close(4000, "gone"); };
+    RawClient& closed = f.open({}, tls);
+    CHECK(f.frame(closed)->code() == 4000);
+    closed.cut();
+    f.manager->on_open = [](Transport& transport) { transport.abort(); };
+    RawClient& aborted = f.connect(tls);
+    aborted.send(RawClient::upgrade_request());
+    CHECK(f.status(aborted) == 0);
+    CHECK(f.until([&] { return f.manager->reserved() == 0; }));
+    CHECK(f.manager->closings(0).size() == 1);
+    CHECK(f.manager->closings(1).size() == 1);
   }
 }

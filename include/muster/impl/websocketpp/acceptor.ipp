@@ -98,6 +98,7 @@ class Acceptor : public std::enable_shared_from_this<Acceptor> {
     if (!error && endpoint.address().is_v6() && endpoint.address().is_unspecified()) {
       acceptor_.set_option(asio::ip::v6_only(false), error);
     }
+    if (!error) acceptor_.set_option(tcp::no_delay(true), error);  // accepted sockets inherit it
     if (!error) acceptor_.bind(endpoint, error);
     if (!error) acceptor_.listen(tcp::acceptor::max_listen_connections, error);
     if (!error) acceptor_.non_blocking(true, error);
@@ -107,8 +108,9 @@ class Acceptor : public std::enable_shared_from_this<Acceptor> {
   }
 
   void accept_all() {
-    // A bound, so that a storm of connects does not hold the loop.
-    for (int i = 0; i < 64; ++i) {
+    // Where they come one at a time, asking for another costs more than the loop's next look; in a storm it is the
+    // other way round. The bound is for the loop's other work.
+    for (int i = 0; i < at_once_; ++i) {
       sockaddr_storage address{};
       socklen_t size = sizeof address;
       Descriptor accepted(::accept4(acceptor_.native_handle(), reinterpret_cast<sockaddr*>(&address), &size,
@@ -119,10 +121,15 @@ class Acceptor : public std::enable_shared_from_this<Acceptor> {
         admit(std::move(accepted), peer);
         continue;
       }
-      if (errno == EAGAIN || errno == EWOULDBLOCK) break;
+      if (errno == EAGAIN || errno == EWOULDBLOCK) {
+        at_once_ = 1;
+        full_ = 0;
+        return start();
+      }
       if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) return back_off();
       // Anything else is the end of that one connection (accept(2)).
     }
+    if (++full_ % 4 == 0) at_once_ = std::min(64, 2 * at_once_);
     start();
   }
 
@@ -187,6 +194,8 @@ class Acceptor : public std::enable_shared_from_this<Acceptor> {
   asio::ip::tcp::acceptor acceptor_;
   asio::steady_timer retry_;
   std::uint16_t port_ = 0;
+  int at_once_ = 1;    ///< as many are accepted before the loop goes on
+  unsigned full_ = 0;  ///< how often all these were there
 };
 
 }  // namespace detail

@@ -81,7 +81,7 @@ class Session final : public Transport, public LoopMember, public std::enable_sh
     securing,   // TLS handshake
     reading,    // the request's head
     asking,     // the core decides
-    upgrading,  // the 101 is being written
+    upgrading,  // the 101 waits for the core's first batch, or is being written
     open,
     answering,  // an HTTP answer, or the last close frame, is being written
     lingering,  // all is written; what the peer still sends is thrown away until it closes, lest a reset destroy our last bytes
@@ -102,6 +102,7 @@ class Session final : public Transport, public LoopMember, public std::enable_sh
     bool only_bearer = false;
     std::string subprotocol;
     std::string extensions;  // of the answer
+    std::string answer;      // the 101, while it waits
     std::uint16_t close_code = 0;  // not 0: close right after the upgrade
     std::string close_text;
   };
@@ -164,11 +165,12 @@ class Session final : public Transport, public LoopMember, public std::enable_sh
   [[nodiscard]] bool may_read() const;
 
   // Writing.
+  WriteResult write_first(const Span* spans, std::size_t count);
   WriteResult send(Outgoing::Kind kind, const Span* spans, std::size_t count);
   void send(Outgoing::Kind kind, std::string own);
   [[nodiscard]] IoStatus write_now(Cursor& cursor) { return stream_->write(cursor, stream_->is_tls() ? loop_->scratch() : nullptr); }
   void break_off();
-  void push(int rounds);
+  void send_answer(int rounds);
   void written(Outgoing::Kind kind);
   void finish();
 
@@ -208,9 +210,8 @@ MUSTER_INLINE void Session::start() {
   self_ = shared_from_this();
   loop_->add(*this);
   set_deadline(site_->handshake_timeout());
-  if (stream_->is_tls()) stream_->no_delay();  // else when it is open
   phase_ = stream_->is_tls() ? Phase::securing : Phase::reading;
-  wait_readable();
+  post(&Session::on_readable);  // most often the peer's first words are there
 }
 
 MUSTER_INLINE void Session::wait_readable() {

@@ -209,11 +209,8 @@ MUSTER_INLINE void Session::upgrade() {
   add("Sec-WebSocket-Extensions", opening_->extensions);
   response += "\r\n\r\n";
   frames_ = std::make_unique<Frames>(loop_->frames, message_limit(), !opening_->extensions.empty());
-  // The core's welcome is two rounds away: both go in one packet.
-  const bool hold = connection_ && !stream_->is_tls();
-  stream_->hold(hold);
-  send(Outgoing::Kind::upgrade, std::move(response));
-  if (!stream_->is_tls()) push(hold ? 3 : 0);
+  opening_->answer = std::move(response);
+  send_answer(connection_ ? 3 : 0);  // the core's welcome is two rounds away
 }
 
 }  // namespace detail

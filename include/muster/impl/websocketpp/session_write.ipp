@@ -13,8 +13,22 @@ namespace websocketpp {
 namespace detail {
 
 MUSTER_INLINE WriteResult Session::write(const Span* spans, std::size_t count) {
-  if ((phase_ != Phase::open && phase_ != Phase::upgrading) || ending_ != Ending::none || broken_) return WriteResult::closed;
-  return send(Outgoing::Kind::batch, spans, count);
+  if (ending_ != Ending::none || broken_) return WriteResult::closed;
+  if (phase_ == Phase::open) return send(Outgoing::Kind::batch, spans, count);
+  return phase_ == Phase::upgrading ? write_first(spans, count) : WriteResult::closed;
+}
+
+/// The 101 goes with the core's first batch, in one call and one packet.
+MUSTER_INLINE WriteResult Session::write_first(const Span* spans, std::size_t count) {
+  if (opening_->answer.empty()) return send(Outgoing::Kind::batch, spans, count);  // it is on its way
+  std::string answer = std::move(opening_->answer);
+  std::vector<Span> both{{answer.data(), answer.size()}};
+  both.insert(both.end(), spans, spans + count);
+  const WriteResult result = send(Outgoing::Kind::batch, both.data(), both.size());
+  if (result == WriteResult::closed) return result;
+  if (result == WriteResult::pending) outgoing_->back().own = std::move(answer);  // too long to move its characters
+  opened();
+  return result;
 }
 
 /// Writes at once what the socket takes, and keeps the rest. The bytes stay where they are until it is written.
@@ -22,7 +36,6 @@ MUSTER_INLINE WriteResult Session::send(Outgoing::Kind kind, const Span* spans, 
   Cursor cursor{spans, count, 0};
   if (!outgoing_) {
     const IoStatus status = write_now(cursor);
-    stream_->hold(false);
     if (status == IoStatus::done) return WriteResult::done;
     if (status != IoStatus::write_again) {
       break_off();
@@ -50,11 +63,11 @@ MUSTER_INLINE void Session::send(Outgoing::Kind kind, std::string own) {
   kept.spans.front().data = kept.own.data();  // short strings move
 }
 
-/// What was held back goes out now, or in some rounds of the executor, and nothing is held any more.
-MUSTER_INLINE void Session::push(int rounds) {
-  if (phase_ == Phase::gone) return;
-  if (rounds == 0) return stream_->no_delay();
-  (void)loop_->executor->post([self = shared_from_this(), rounds] { self->push(rounds - 1); });
+/// The 101 goes out after some rounds of the executor, unless a batch took it along before.
+MUSTER_INLINE void Session::send_answer(int rounds) {
+  if (phase_ != Phase::upgrading || opening_->answer.empty()) return;
+  if (rounds == 0) return send(Outgoing::Kind::upgrade, std::move(opening_->answer));
+  (void)loop_->executor->post([self = shared_from_this(), rounds] { self->send_answer(rounds - 1); });
 }
 
 MUSTER_INLINE void Session::break_off() {

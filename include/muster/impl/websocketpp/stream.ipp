@@ -183,14 +183,6 @@ class Stream {
 
   static constexpr std::size_t scratch_size = 16 * 1024;
 
-  /// Whether the next bytes of one span may wait in the kernel for those behind them. Not with TLS.
-  void hold(bool held) noexcept { held_ = held; }
-  /// Nothing waits for more to come, from now on; what was held goes out.
-  void no_delay() {
-    asio::error_code ignored;
-    socket_.set_option(asio::ip::tcp::no_delay(true), ignored);
-  }
-
   /// Nothing more will be written; the peer sees the end once it has read all.
   void shutdown_write() {
     if (tls_ && SSL_is_init_finished(tls_.get()) != 0) {
@@ -239,7 +231,7 @@ class Stream {
   IoStatus write_one(Cursor& cursor) {
     const std::size_t size = cursor.spans->size - cursor.offset;
     ssize_t n = 0;
-    do n = ::send(socket_.native_handle(), cursor.spans->data + cursor.offset, size, MSG_NOSIGNAL | MSG_DONTWAIT | (held_ ? MSG_MORE : 0));
+    do n = ::send(socket_.native_handle(), cursor.spans->data + cursor.offset, size, MSG_NOSIGNAL | MSG_DONTWAIT);
     while (n < 0 && errno == EINTR);
     if (n < 0) return errno == EAGAIN || errno == EWOULDBLOCK ? IoStatus::write_again : IoStatus::failed;
     cursor.advance(static_cast<std::size_t>(n));
@@ -283,7 +275,6 @@ class Stream {
   asio::ip::tcp::socket socket_;
   TlsContext::Tls tls_;
   bool unfinished_ = false;
-  bool held_ = false;
 };
 
 }  // namespace detail
