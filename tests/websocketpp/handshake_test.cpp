@@ -8,6 +8,13 @@ using test::RawClient;
 
 namespace {
 
+muster::websocketpp::ListenerOptions listening(bool tls, const test::Certificate& certificate) {
+  muster::websocketpp::ListenerOptions options;
+  if (tls) options.tls_certificate_file = certificate.certificate_file;
+  if (tls) options.tls_key_file = certificate.key_file;
+  return options;
+}
+
 std::string request(std::string_view extra = {}, std::string_view target = "/ws", std::string_view without = {}) {
   return RawClient::upgrade_request(extra, target, without);
 }
@@ -329,10 +336,7 @@ TEST_CASE("the first batch goes with the answer, and beyond what the socket take
   for (std::uint32_t i = 0; batch.size() < 16'000'000; ++i) batch += std::to_string(i) + ' ';
   for (const bool tls : {false, true}) {
     CAPTURE(tls);
-    muster::websocketpp::ListenerOptions listener;
-    if (tls) listener.tls_certificate_file = certificate.certificate_file;
-    if (tls) listener.tls_key_file = certificate.key_file;
-    Fixture f({}, listener);
+    Fixture f({}, listening(tls, certificate));
     WriteResult result = WriteResult::closed;
     f.manager->on_open = [&](Transport&) { result = f.manager->write(0, batch, 3); };
     RawClient& client = f.connect(tls, 4096);
@@ -350,10 +354,7 @@ TEST_CASE("what ends before its first batch has its answer first, unless it is a
   const test::Certificate certificate;
   for (const bool tls : {false, true}) {
     CAPTURE(tls);
-    muster::websocketpp::ListenerOptions listener;
-    if (tls) listener.tls_certificate_file = certificate.certificate_file;
-    if (tls) listener.tls_key_file = certificate.key_file;
-    Fixture f({}, listener);
+    Fixture f({}, listening(tls, certificate));
     f.manager->on_open = [](Transport& transport) { transport.close(4000, "gone"); };
     RawClient& closed = f.open({}, tls);
     CHECK(f.frame(closed)->code() == 4000);
