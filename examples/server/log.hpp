@@ -37,7 +37,7 @@ class StderrLog final : public muster::Observer {
   std::deque<std::string> waiting_;
   std::uint64_t dropped_ = 0;
   bool ending_ = false;
-  std::thread writer_;  // none before the first line
+  std::thread writer_;
 };
 
 }  // namespace muster_server

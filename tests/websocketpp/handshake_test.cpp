@@ -1,4 +1,8 @@
 // What an upgrade must look like, what is answered when it does not, and what the core is told.
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
 #include "websocketpp/certificate.hpp"
 #include "websocketpp/fixture.hpp"
 
@@ -328,6 +332,29 @@ TEST_CASE("X-Forwarded-For is believed of trusted proxies only", "[websocketpp][
     Fixture f(options);
     CHECK_THROWS_AS(f.listen(), std::invalid_argument);
   }
+}
+
+TEST_CASE("accepted sockets send without delay", "[websocketpp][handshake]") {
+  Fixture f;
+  (void)f.open();
+  int found = 0;
+  for (int descriptor = 0; descriptor < 1024; ++descriptor) {
+    sockaddr_in here{};
+    sockaddr_in peer{};
+    socklen_t size = sizeof here;
+    if (::getsockname(descriptor, reinterpret_cast<sockaddr*>(&here), &size) != 0 || here.sin_family != AF_INET ||
+        ntohs(here.sin_port) != f.listener->port()) {
+      continue;
+    }
+    size = sizeof peer;
+    if (::getpeername(descriptor, reinterpret_cast<sockaddr*>(&peer), &size) != 0) continue;  // the listener's own
+    ++found;
+    int no_delay = 0;
+    size = sizeof no_delay;
+    CHECK(::getsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &no_delay, &size) == 0);
+    CHECK(no_delay != 0);
+  }
+  CHECK(found == 1);
 }
 
 TEST_CASE("the first batch goes with the answer, and beyond what the socket takes behind it", "[websocketpp][handshake]") {

@@ -151,8 +151,9 @@ class Server {
 
   /// The port it listens on.
   [[nodiscard]] std::uint16_t port() const noexcept;
-  /// The first loop's io_context, for what the program itself waits for: signals, timers, sockets of its own. What is
-  /// started there is at its end destroyed uncalled.
+  /// The first loop's io_context, for what the program itself waits for: signals, timers, sockets of its own. It is the
+  /// server's, and lives as long. Any thread may post to it; handlers run in the first loop's thread, where clients wait
+  /// for them, and what one throws ends the process. What is still waiting when the server ends is destroyed uncalled.
   [[nodiscard]] asio::io_context& context() noexcept;
   /// Starts a thread for each loop and returns. Throws std::system_error when a thread cannot be made, std::logic_error
   /// after `stop`. A second call does nothing.
