@@ -131,6 +131,7 @@ const std::vector<FlagGroup<Options>>& option_flags() {
         count("message-rate", &Options::message_rate, "messages a second; the burst is twice that"),
         size("byte-rate", &Options::byte_rate, "bytes a second; the burst is twice that"),
         count("frame-rate", &Options::frame_rate, "frames a second, fragments and pings included"),
+        duration("rate-patience", &Options::rate_patience, "beyond a rate, then refused; until then slowed down"),
         count("rate-limited-max", &Options::rate_limited_max, "refusals in a row; beyond: 1008"),
         count("invalid-messages-max", &Options::invalid_messages_max, "in a row; beyond: 1008"),
         count("rooms-per-connection", &Options::rooms_per_connection, "joined at once"),

@@ -19,6 +19,7 @@ enum class CloseReason : std::uint8_t {
   unsupported_data,
   invalid_utf8,
   policy,
+  rate_limited,  ///< Beyond a rate for too long; its session may resume.
   message_too_big,
   internal_error,
   over_capacity,
@@ -32,7 +33,7 @@ enum class CloseReason : std::uint8_t {
   heartbeat_timeout,
   lost  ///< The peer vanished: no close frame came and none can be sent (RFC 6455, 7.1.5: 1006).
 };
-inline constexpr std::size_t close_reason_count = 18;
+inline constexpr std::size_t close_reason_count = 19;
 
 /// What a client should do after a close.
 enum class CloseAdvice : std::uint8_t { stop, reconnect, reconnect_later, authenticate, new_token, resume, as_told };
@@ -56,6 +57,7 @@ inline constexpr std::array<CloseReasonEntry, close_reason_count> close_reasons{
     {CloseReason::unsupported_data, "unsupported_data", 1003, 400, CloseAdvice::stop, "Unsupported data"},
     {CloseReason::invalid_utf8, "invalid_utf8", 1007, 400, CloseAdvice::stop, "Invalid UTF-8"},
     {CloseReason::policy, "policy", 1008, 429, CloseAdvice::reconnect_later, "Policy violation"},
+    {CloseReason::rate_limited, "rate_limited", 1008, 429, CloseAdvice::reconnect_later, "Too many messages"},
     {CloseReason::message_too_big, "message_too_big", 1009, 413, CloseAdvice::stop, "Message too big"},
     {CloseReason::internal_error, "internal_error", 1011, 500, CloseAdvice::reconnect, "Internal error"},
     {CloseReason::over_capacity, "over_capacity", 1013, 503, CloseAdvice::reconnect_later, "Server is full"},

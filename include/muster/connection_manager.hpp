@@ -178,9 +178,14 @@ class IConnectionManager {
                              std::shared_ptr<Executor> executor, OpenDone done) = 0;
   /// Executor. The peer went away before the answer: `done` will not be called, and the place is given back.
   virtual void cancel_open(const std::shared_ptr<Executor>& executor, std::uint64_t opening) = 0;
+  /// Executor. So many bytes came in of what is not whole yet, headers included: they are charged at once to
+  /// `pre_auth_bytes` and `byte_rate`, and are a sign of life. An adapter that cannot see parts does not call it.
+  virtual void arrived(Connection& connection, std::size_t bytes) = 0;
   /// Executor. One whole message came in (FrameKind::text, binary), or a ping or pong. FrameKind::continuation, without
   /// bytes: a frame that did not end its message; it counts against `frame_rate`, as every frame does.
-  virtual void received(Connection& connection, FrameKind kind, std::string_view bytes) = 0;
+  /// `wire_bytes`: what it took on the wire beyond what `arrived` was told of; 0: not known. The larger of what it took
+  /// and what it is, once inflated, is charged.
+  virtual void received(Connection& connection, FrameKind kind, std::string_view bytes, std::size_t wire_bytes = 0) = 0;
   /// Executor. The batch that answered `pending` is through.
   virtual void writable(Connection& connection) = 0;
   /// Executor. The socket is gone: nothing of the core's memory is referenced any more. `cause` is how it ended as far

@@ -89,12 +89,17 @@ struct Options {
 
   // Budgets of one connection (0 = no limit).
   std::size_t max_message_bytes = 64 * 1024;  ///< beyond: close message_too_big
-  std::size_t message_rate = 100;             ///< a second; the burst is twice that; beyond: rate_limited
-  /// A second; the burst is twice that. Charged: what comes in, and the answers a client asks for; after a large answer
-  /// the next command waits.
+  /// Rates, each a second, with a burst of twice that. A connection that is beyond one is read from no faster than its
+  /// rate: what it sent while a line or this process stood still is not held against it.
+  std::size_t message_rate = 100;
+  /// Charged as it comes in: the larger of what a message takes on the wire and what it is, and the answers a client
+  /// asks for.
   std::size_t byte_rate = 1024 * 1024;
-  std::size_t frame_rate = 500;               ///< a second, fragments and pings included; beyond the burst: close policy
-  std::size_t rate_limited_max = 50;          ///< refusals in a row, then close policy
+  std::size_t frame_rate = 500;  ///< fragments and pings included
+  /// Whoever has been beyond a rate for this long, without ever having had a second's worth to spare, is refused: its
+  /// messages are answered rate_limited, its frames close the connection for that reason. 0: at once.
+  std::chrono::milliseconds rate_patience = std::chrono::seconds(30);
+  std::size_t rate_limited_max = 50;          ///< refusals in a row, then close rate_limited
   std::size_t invalid_messages_max = 10;      ///< in a row, then close policy
   std::size_t rooms_per_connection = 128;
   std::size_t rooms_created_per_minute = 60;  ///< by joining rooms that do not exist; others cost nothing
@@ -197,6 +202,7 @@ struct Options {
   require(options.unsent_soft_bytes > 0 && options.unsent_soft_bytes <= options.unsent_hard_bytes,
           "unsent_soft_bytes must be above 0 and at most unsent_hard_bytes");
   require(options.unsent_age > milliseconds(0), "unsent_age must be above 0");
+  require(options.rate_patience >= milliseconds(0), "rate_patience must not be negative (0 refuses at once)");
   require(options.json_nesting > 0, "json_nesting must be above 0");
   require(options.room_name_bytes > 0, "room_name_bytes must be above 0");
   require(options.fan_out_slice > 0, "fan_out_slice must be above 0");

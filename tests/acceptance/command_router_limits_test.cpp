@@ -68,6 +68,7 @@ TEST_CASE("a duplicate connection id is refused", "[acceptance]") {
 TEST_CASE("a client that sends too fast is told when to go on", "[acceptance]") {
   Options options;
   options.message_rate = 10;  // 20 at once
+  options.rate_patience = 0ms;
   CheckedSim sim(options);
   const auto ann = sim.connect("ann");
   ann.say("ping", "{}", 40);
@@ -90,6 +91,7 @@ TEST_CASE("a client that sends too fast is told when to go on", "[acceptance]") 
 TEST_CASE("a client's rate is its own", "[acceptance]") {
   Options options;
   options.message_rate = 10;
+  options.rate_patience = 0ms;
   CheckedSim sim(options);
   const auto ann = sim.connect("ann");
   const auto bob = sim.connect("bob");

@@ -43,6 +43,7 @@ class RecordingManager final : public IdleManager, public std::enable_shared_fro
     std::vector<CloseReason> closings;
     std::size_t writables = 0;
     std::size_t fragments = 0;
+    std::size_t arrived = 0;  ///< bytes on the wire, as told
     bool open = false;
     OpenDone done;
     std::uint64_t opening = 0;
@@ -189,8 +190,13 @@ class RecordingManager final : public IdleManager, public std::enable_shared_fro
     seen->transport.reset();
     seen->request.reservation.release();
   }
-  void received(Connection& connection, FrameKind kind, std::string_view bytes) override {
+  void arrived(Connection& connection, std::size_t bytes) override {
+    const auto seen = checked("arrived", connection);
+    with([&](auto&) { seen->arrived += bytes; });
+  }
+  void received(Connection& connection, FrameKind kind, std::string_view bytes, std::size_t wire_bytes) override {
     const auto seen = checked("received", connection);
+    with([&](auto&) { seen->arrived += wire_bytes; });
     if (kind == FrameKind::continuation) {
       with([&](auto&) { ++seen->fragments; });
       return;

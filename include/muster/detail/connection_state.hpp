@@ -51,6 +51,16 @@ struct Membership {
   [[nodiscard]] MemberSlot& slot() const { return part->slots[index]; }
 };
 
+/// What keeps us from reading.
+enum class Pause : std::uint8_t { commands = 1, rate = 2 };
+
+/// A connection that sends more than its rates allow.
+struct Pace {
+  Pace(void* connection, Timer::Fire read_on) : timer(connection, read_on) {}
+  Timer timer;  ///< nothing is read before
+  TimePoint since{};
+};
+
 /// A question to a seam that has not been answered; the command behind it waits.
 class Question {
  public:
@@ -133,13 +143,15 @@ class ConnectionState final : public Connection, public std::enable_shared_from_
   std::list<Command> waiting;
   std::shared_ptr<Question> question;
   std::uint32_t generation = 0;
-  bool reading_paused = false;
+  std::uint8_t pauses = 0;  ///< why nothing is read: a set of Pause
   bool resuming = false;
   const Correlation* handling = nullptr;  ///< the command a handler serves now, until it replied
   std::uint32_t pre_auth_messages = 0;
   std::uint32_t invalid_in_row = 0;
   std::uint32_t refused_in_row = 0;
   std::size_t pre_auth_bytes = 0;
+  std::size_t part_bytes = 0;  ///< of the message that is not whole yet, as it came in
+  std::unique_ptr<Pace> pace;  ///< while it is beyond a rate, and until it has been well below
   TokenBucket message_budget;
   TokenBucket byte_budget;
   TokenBucket frame_budget;

@@ -53,7 +53,8 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   std::uint64_t open(OpenRequest request, std::shared_ptr<Transport> transport, std::shared_ptr<Executor> executor,
                      OpenDone done) override;
   void cancel_open(const std::shared_ptr<Executor>& executor, std::uint64_t opening) override;
-  void received(Connection& connection, FrameKind kind, std::string_view bytes) override;
+  void arrived(Connection& connection, std::size_t bytes) override;
+  void received(Connection& connection, FrameKind kind, std::string_view bytes, std::size_t wire_bytes) override;
   void writable(Connection& connection) override;
   void closed(Connection& connection, CloseReason cause) override;
   void fail(Connection& connection, CloseReason reason, std::string_view text) override;
@@ -126,6 +127,10 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   void publish_info(ConnectionState& connection);
 
   // Commands: impl/commands.ipp. A command that waits for an answer holds back those behind it.
+  [[nodiscard]] bool charge_bytes(ConnectionState& connection, std::size_t bytes, TimePoint now);
+  void received_message(ConnectionState& connection, FrameKind kind, std::string_view bytes,
+                        bool many_bytes);
+  void pause(ConnectionState& connection, detail::Pause why, bool on);
   void handle(ConnectionState& connection, Command command);
   void run(ConnectionState& connection, Command& command);
   void resume_commands(ConnectionState& connection);
@@ -202,8 +207,12 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   void relieve(const RoomPtr& room);
   /// As `tell`, for what the client asked for: charged to its byte budget.
   void tell_asked(ConnectionState& connection, const Event& event, const Correlation* correlation = nullptr);
-  /// Whether the connection owes bytes for what it asked before; it was told so.
-  [[nodiscard]] bool in_debt(ConnectionState& connection, const Correlation& correlation);
+  /// How long until the connection owes nothing to its rates (0: now).
+  [[nodiscard]] std::chrono::milliseconds debt(ConnectionState& connection, TimePoint now) const;
+  /// Notes that the connection is beyond a rate. True: it has been for too long, and is to be refused.
+  [[nodiscard]] bool exceeds_for_long(ConnectionState& connection, TimePoint now);
+  /// Reads no more from a connection that owes, until it does not.
+  void keep_pace(ConnectionState& connection, TimePoint now);
   /// publish_draft for a broker's room, once for each idempotency key.
   class KeyedPublish;
   void publish_once(const RoomKey& key, Draft draft, PublishDone done);

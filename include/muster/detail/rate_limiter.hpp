@@ -21,29 +21,23 @@ namespace detail {
 /// Tokens come at `rate` a second up to a burst of twice that. A rate of 0 is no limit.
 class TokenBucket {
  public:
-  /// Takes `amount`, or answers how long until it could be taken (0: taken).
-  [[nodiscard]] std::chrono::milliseconds take(std::size_t rate, double amount, TimePoint now) {
+  /// How long until `amount` is there (0: now). `paid`: what was charged of it already. More than a burst counts as one.
+  [[nodiscard]] std::chrono::milliseconds until(std::size_t rate, double amount, TimePoint now, double paid = 0) {
     if (rate == 0) return std::chrono::milliseconds(0);
     fill(rate, now);
-    const double wanted = std::min(amount, 2 * static_cast<double>(rate));  // more passes when the bucket is full
-    if (tokens_ >= wanted) {
-      tokens_ -= wanted;
-      return std::chrono::milliseconds(0);
-    }
-    return until(rate, wanted);
+    const double wanted = std::max(std::min(amount, 2 * static_cast<double>(rate)) - paid, 0.0);
+    if (tokens_ >= wanted) return std::chrono::milliseconds(0);
+    const double seconds = std::min((wanted - tokens_) / static_cast<double>(rate), longest_seconds);
+    return std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000) + 1);
   }
-  /// Takes `amount` whatever there is: what is owed then must come in before anything can be taken again.
+  /// Takes `amount` whatever there is: what is owed then must come in before anything is there again.
   void charge(std::size_t rate, double amount, TimePoint now) {
     if (rate == 0) return;
     fill(rate, now);
     tokens_ -= amount;
   }
   /// How long until nothing is owed (0: now).
-  [[nodiscard]] std::chrono::milliseconds debt(std::size_t rate, TimePoint now) {
-    if (rate == 0) return std::chrono::milliseconds(0);
-    fill(rate, now);
-    return tokens_ >= 0 ? std::chrono::milliseconds(0) : until(rate, 0);
-  }
+  [[nodiscard]] std::chrono::milliseconds debt(std::size_t rate, TimePoint now) { return until(rate, 0, now); }
 
  private:
   void fill(std::size_t rate, TimePoint now) {
@@ -56,10 +50,7 @@ class TokenBucket {
     }
     last_ = now;
   }
-  [[nodiscard]] std::chrono::milliseconds until(std::size_t rate, double wanted) const {
-    const double seconds = (wanted - tokens_) / static_cast<double>(rate);
-    return std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000) + 1);
-  }
+  static constexpr double longest_seconds = 86'400;  // of what is waited for at once
   double tokens_ = 0;
   TimePoint last_{};
 };

@@ -51,6 +51,7 @@ MUSTER_INLINE void ConnectionManager::disconnect(ConnectionState& connection, Cl
   connection.answer_timer.cancel();
   connection.guard_timer.cancel();
   connection.expiry_timer.cancel();
+  connection.pace.reset();
   connection.waiting.clear();
 
   if (detail::mutant(detail::Mutant::disconnected_before_left) && was_live) {
@@ -216,6 +217,10 @@ MUSTER_INLINE void ConnectionManager::beat(ConnectionState& connection) {
   Loop& loop = *connection.loop;
   const TimePoint now_here = loop.executor->now();
   if (connection.awaiting_pong && connection.last_inbound < connection.ping_sent_at) {
+    if (connection.pauses != 0) {  // what it says is not read
+      arm(loop, connection.beat_timer, now_here + options_.pong_timeout);
+      return;
+    }
     disconnect(connection, CloseReason::heartbeat_timeout, {});
     return;
   }

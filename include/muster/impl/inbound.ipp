@@ -8,27 +8,64 @@
 namespace muster {
 inline namespace MUSTER_ABI {
 
-MUSTER_INLINE void ConnectionManager::received(Connection& from, FrameKind kind, std::string_view bytes) {
+MUSTER_INLINE void ConnectionManager::arrived(Connection& from, std::size_t bytes) {
+  auto& connection = static_cast<ConnectionState&>(from);
+  if (connection.ended() || connection.doomed) return;
+  const ConnectionPtr keep = connection.shared_from_this();
+  const TimePoint now_here = connection.loop->executor->now();
+  connection.part_bytes += bytes;
+  if (charge_bytes(connection, bytes, now_here)) keep_pace(connection, now_here);
+}
+
+/// What came in, whatever it is. False: the connection has ended.
+MUSTER_INLINE bool ConnectionManager::charge_bytes(ConnectionState& connection, std::size_t bytes, TimePoint now_here) {
+  connection.last_inbound = now_here;
+  connection.byte_budget.charge(options_.byte_rate, static_cast<double>(bytes), now_here);
+  if (connection.live()) return true;
+  connection.pre_auth_bytes += bytes;
+  if (connection.pre_auth_bytes <= options_.pre_auth_bytes) return true;
+  disconnect(connection, CloseReason::policy, "Too much before authentication");
+  return false;
+}
+
+MUSTER_INLINE void ConnectionManager::received(Connection& from, FrameKind kind, std::string_view bytes,
+                                               std::size_t wire_bytes) {
   auto& connection = static_cast<ConnectionState&>(from);
   if (connection.ended() || connection.doomed) return;
   const ConnectionPtr keep = connection.shared_from_this();
   Loop& loop = *connection.loop;
   const TimePoint now_here = loop.executor->now();
-  connection.last_inbound = now_here;
-  if (connection.frame_budget.take(options_.frame_rate, 1, now_here).count() != 0) {
-    disconnect(connection, CloseReason::policy, "Too many frames");
+  if (kind == FrameKind::continuation) connection.part_bytes += wire_bytes;
+  const bool whole = kind == FrameKind::text || kind == FrameKind::binary;
+  const std::size_t paid = whole ? std::exchange(connection.part_bytes, 0) : 0;
+  const std::size_t cost = std::max(paid + wire_bytes, bytes.size());
+  const bool many_bytes =
+      connection.byte_budget.until(options_.byte_rate, static_cast<double>(cost), now_here, static_cast<double>(paid)).count() != 0;
+  if (!charge_bytes(connection, cost - paid, now_here)) return;
+  const bool many_frames = connection.frame_budget.until(options_.frame_rate, 1, now_here).count() != 0;
+  connection.frame_budget.charge(options_.frame_rate, 1, now_here);
+  if (many_frames && exceeds_for_long(connection, now_here)) {
+    disconnect(connection, CloseReason::rate_limited, "Too many frames");
     return;
   }
-  if (kind == FrameKind::ping) {
+  if (whole) {
+    received_message(connection, kind, bytes, many_bytes);
+  } else if (kind == FrameKind::ping) {
     std::string pong;
     loop.formats[connection.format].wire->append(FrameKind::pong, bytes, pong);
     connection.outbox.set_pong(std::move(pong), now_here);
     mark_dirty(connection);
-    return;
+  } else if (kind == FrameKind::pong) {
+    connection.last_pong = now_here;
   }
-  if (kind == FrameKind::pong) connection.last_pong = now_here;
-  if (kind == FrameKind::pong || kind == FrameKind::continuation) return;
+  if (!connection.ended()) keep_pace(connection, now_here);
+}
 
+/// `many_bytes`: more than its rate allows.
+MUSTER_INLINE void ConnectionManager::received_message(ConnectionState& connection, FrameKind kind, std::string_view bytes,
+                                                       bool many_bytes) {
+  Loop& loop = *connection.loop;
+  const TimePoint now_here = loop.executor->now();
   ++connection.counted.messages_in;
   connection.counted.bytes_in += bytes.size();
   loop.counters.messages_in.add();
@@ -37,44 +74,46 @@ MUSTER_INLINE void ConnectionManager::received(Connection& from, FrameKind kind,
     disconnect(connection, CloseReason::message_too_big, {});
     return;
   }
-  if (!connection.live()) {
-    connection.pre_auth_bytes += bytes.size();
-    if (++connection.pre_auth_messages > options_.pre_auth_messages ||
-        connection.pre_auth_bytes > options_.pre_auth_bytes) {
-      disconnect(connection, CloseReason::policy, "Too much before authentication");
-      return;
-    }
+  if (!connection.live() && ++connection.pre_auth_messages > options_.pre_auth_messages) {
+    disconnect(connection, CloseReason::policy, "Too much before authentication");
+    return;
   }
   std::vector<Command> commands;
   commands.swap(loop.commands);
   commands.clear();
   const auto fault =
       loop.formats[connection.format].protocol->decode(kind, bytes, {options_.json_nesting}, commands);
+  const auto messages_wait = connection.message_budget.until(options_.message_rate, 1, now_here);
   if (fault) {
     disconnect(connection, *fault, {});
+  } else if ((many_bytes || messages_wait.count() != 0) && exceeds_for_long(connection, now_here)) {
+    loop.counters.rate_limited.add();
+    const auto wait = std::max(
+        messages_wait, connection.byte_budget.until(options_.byte_rate, static_cast<double>(bytes.size()), now_here));
+    for (const Command& command : commands) {
+      tell_error(connection, &command.correlation,
+                 {errc::rate_limited, "Too many messages or bytes a second; wait as long as retry_after_ms says", wait});
+    }
+    if (++connection.refused_in_row >= options_.rate_limited_max && options_.rate_limited_max != 0) {
+      disconnect(connection, CloseReason::rate_limited, {});
+    }
   } else {
-    auto wait = connection.message_budget.take(options_.message_rate, 1, now_here);
-    wait = std::max(wait, connection.byte_budget.take(options_.byte_rate, static_cast<double>(bytes.size()), now_here));
-    if (wait.count() != 0) {
-      loop.counters.rate_limited.add();
-      for (const Command& command : commands) {
-        tell_error(connection, &command.correlation,
-                   {errc::rate_limited, "Too many messages or bytes a second; wait as long as retry_after_ms says",
-                    wait});
-      }
-      if (++connection.refused_in_row >= options_.rate_limited_max && options_.rate_limited_max != 0) {
-        disconnect(connection, CloseReason::policy, "Too many messages");
-      }
-    } else {
-      connection.refused_in_row = 0;
-      for (Command& command : commands) {
-        if (connection.ended()) break;
-        handle(connection, std::move(command));
-      }
+    connection.message_budget.charge(options_.message_rate, 1, now_here);
+    connection.refused_in_row = 0;
+    for (Command& command : commands) {
+      if (connection.ended()) break;
+      handle(connection, std::move(command));
     }
   }
   commands.clear();
   loop.commands.swap(commands);
+}
+
+MUSTER_INLINE void ConnectionManager::pause(ConnectionState& connection, detail::Pause why, bool on) {
+  const auto bit = static_cast<std::uint8_t>(why);
+  const std::uint8_t before = connection.pauses;
+  connection.pauses = static_cast<std::uint8_t>(on ? before | bit : before & ~bit);
+  if ((before == 0) != (connection.pauses == 0)) connection.transport->pause_reading(connection.pauses != 0);
 }
 
 MUSTER_INLINE void ConnectionManager::handle(ConnectionState& connection, Command command) {
@@ -83,28 +122,25 @@ MUSTER_INLINE void ConnectionManager::handle(ConnectionState& connection, Comman
     return;
   }
   connection.waiting.push_back(std::move(command));
-  if (!connection.reading_paused && connection.live()) {  // before that, the pre-authentication bounds hold
-    connection.reading_paused = true;
-    connection.transport->pause_reading(true);
-  }
+  if (connection.live()) pause(connection, detail::Pause::commands, true);  // before that, the pre-authentication bounds hold
   if (connection.waiting.size() > 2 * options_.waiting_commands) {  // the transport hands over more than it may hold
     disconnect(connection, CloseReason::policy, "Too many commands at once");
   }
 }
 
+/// What waits goes on, at the connection's pace: an answer may have cost it much.
 MUSTER_INLINE void ConnectionManager::resume_commands(ConnectionState& connection) {
   if (connection.resuming) return;
   connection.resuming = true;
   while (!connection.ended() && !connection.question && !connection.waiting.empty()) {
+    keep_pace(connection, connection.loop->executor->now());
+    if ((connection.pauses & static_cast<std::uint8_t>(detail::Pause::rate)) != 0) break;
     Command command = std::move(connection.waiting.front());
     connection.waiting.pop_front();
     run(connection, command);
   }
   connection.resuming = false;
-  if (connection.reading_paused && connection.waiting.empty() && !connection.ended()) {
-    connection.reading_paused = false;
-    connection.transport->pause_reading(false);
-  }
+  if (!connection.ended() && connection.waiting.empty()) pause(connection, detail::Pause::commands, false);
 }
 
 MUSTER_INLINE void ConnectionManager::run(ConnectionState& connection, Command& command) {
@@ -116,7 +152,6 @@ MUSTER_INLINE void ConnectionManager::run(ConnectionState& connection, Command& 
     disconnect(connection, CloseReason::auth_required, {});
     return;
   }
-  if (connection.live() && in_debt(connection, command.correlation)) return;
   if (!std::holds_alternative<command::Invalid>(command.body)) connection.invalid_in_row = 0;
   if (!connection.previous_token_hash.empty()) {  // the answer to `resume` has arrived
     const std::string spent = std::exchange(connection.previous_token_hash, {});

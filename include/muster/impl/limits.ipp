@@ -64,14 +64,41 @@ MUSTER_INLINE void ConnectionManager::tell_asked(ConnectionState& connection, co
   connection.byte_budget.charge(options_.byte_rate, static_cast<double>(size), connection.loop->executor->now());
 }
 
-MUSTER_INLINE bool ConnectionManager::in_debt(ConnectionState& connection, const Correlation& correlation) {
-  const auto wait = connection.byte_budget.debt(options_.byte_rate, connection.loop->executor->now());
-  if (wait.count() == 0) return false;
-  connection.loop->counters.rate_limited.add();
-  tell_error(connection, &correlation,
-             {errc::rate_limited, "The answers to earlier commands were large; wait as long as retry_after_ms says",
-              wait});
-  return true;
+MUSTER_INLINE std::chrono::milliseconds ConnectionManager::debt(ConnectionState& connection, TimePoint now_here) const {
+  return std::max({connection.message_budget.debt(options_.message_rate, now_here),
+                   connection.byte_budget.debt(options_.byte_rate, now_here),
+                   connection.frame_budget.debt(options_.frame_rate, now_here)});
+}
+
+MUSTER_INLINE bool ConnectionManager::exceeds_for_long(ConnectionState& connection, TimePoint now_here) {
+  if (!connection.pace) {
+    connection.pace = std::make_unique<detail::Pace>(&connection, [](void* self) {
+      auto& paced = *static_cast<ConnectionState*>(self);
+      const ConnectionPtr keep = paced.shared_from_this();
+      paced.manager.keep_pace(paced, paced.loop->executor->now());
+      paced.manager.resume_commands(paced);
+    });
+    connection.pace->since = now_here;
+  }
+  return now_here - connection.pace->since >= options_.rate_patience;
+}
+
+MUSTER_INLINE void ConnectionManager::keep_pace(ConnectionState& connection, TimePoint now_here) {
+  const auto wait = debt(connection, now_here);
+  if (wait.count() != 0) {
+    (void)exceeds_for_long(connection, now_here);
+    arm(*connection.loop, connection.pace->timer, now_here + wait);
+    return pause(connection, detail::Pause::rate, true);
+  }
+  if (!connection.pace) return;
+  pause(connection, detail::Pause::rate, false);
+  const auto spare = [now_here](detail::TokenBucket& budget, std::size_t rate) {
+    return budget.until(rate, static_cast<double>(rate), now_here).count() == 0;
+  };
+  if (spare(connection.message_budget, options_.message_rate) && spare(connection.byte_budget, options_.byte_rate) &&
+      spare(connection.frame_budget, options_.frame_rate)) {
+    connection.pace.reset();
+  }
 }
 
 /// A publish with a key on its way through the broker. Whoever sends it again meanwhile gets its answer, whatever that

@@ -291,6 +291,7 @@ MUSTER_INLINE void ConnectionManager::forget(ConnectionState& connection) {
   connection.beat_timer.cancel();
   connection.answer_timer.cancel();
   connection.guard_timer.cancel();
+  connection.pace.reset();
   connection.waiting.clear();
   connections_.erase(connection.id_);
 }

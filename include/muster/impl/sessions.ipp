@@ -13,7 +13,7 @@ namespace detail {
 /// Whether a client whose connection ended like this may come back to its session.
 [[nodiscard]] constexpr bool may_resume(CloseReason reason) noexcept {
   return reason == CloseReason::lost || reason == CloseReason::going_away || reason == CloseReason::heartbeat_timeout ||
-         reason == CloseReason::slow_consumer || reason == CloseReason::internal_error;
+         reason == CloseReason::slow_consumer || reason == CloseReason::internal_error || reason == CloseReason::rate_limited;
 }
 
 [[nodiscard]] inline std::string token_hash(std::string_view token) { return to_hex(sha256(token)); }

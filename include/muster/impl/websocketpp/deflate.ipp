@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <mutex>
 #include <new>
@@ -23,10 +24,15 @@ namespace detail {
 /// What ends every flush and does not travel (RFC 7692, 7.2.1).
 inline constexpr std::string_view deflate_tail{"\x00\x00\xff\xff", 4};
 
-/// Inflates whole messages, one after another; nothing of one is left for the next. About 40 KiB once used.
+/// Inflates whole messages, one after another; nothing of one is left for the next. About 40 KiB once used, and what the
+/// largest of the last messages took.
 class Inflater {
  public:
   enum class Result : std::uint8_t { done, too_big, damaged };
+  struct Inflated {
+    Result result = Result::damaged;
+    std::string_view message;  ///< valid until the next call
+  };
 
   Inflater() {
     if (inflateInit2(&stream_, -15) != Z_OK) throw std::bad_alloc();
@@ -35,37 +41,52 @@ class Inflater {
   Inflater& operator=(const Inflater&) = delete;
   ~Inflater() { inflateEnd(&stream_); }
 
-  /// Replaces `out` by the message, `deflated` being what came of it followed by the tail. Never makes more than
-  /// `limit` + 1 bytes, whatever they stand for.
-  [[nodiscard]] Result inflate(std::string_view deflated, std::size_t limit, std::string& out) {
-    out.clear();
-    if (inflateReset(&stream_) != Z_OK || deflated.size() > UINT32_MAX) return Result::damaged;
+  /// The message, `deflated` being what came of it followed by the tail. Never makes more than `limit` + 1 bytes, whatever
+  /// they stand for; work and memory go by what came in and what is made of it, not by the number of blocks.
+  [[nodiscard]] Inflated inflate(std::string_view deflated, std::size_t limit) {
+    if (inflateReset(&stream_) != Z_OK || deflated.size() > UINT32_MAX) return {};
+    if (capacity_ > kept_bytes) reserve(0, chunk);
     stream_.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(deflated.data()));
     stream_.avail_in = static_cast<uInt>(deflated.size());
+    std::size_t size = 0;
     for (;;) {
-      const std::size_t size = out.size();
-      const std::size_t room = std::min(chunk, limit + 1 - size);
-      out.resize(size + room);
-      stream_.next_out = reinterpret_cast<Bytef*>(&out[size]);
+      if (size == capacity_) reserve(size, std::max(chunk, 2 * size));
+      const std::size_t room = std::min<std::size_t>({capacity_ - size, limit + 1 - size, UINT32_MAX});
+      stream_.next_out = reinterpret_cast<Bytef*>(buffer_.get() + size);
       stream_.avail_out = static_cast<uInt>(room);
       const int status = ::inflate(&stream_, Z_SYNC_FLUSH);
-      out.resize(out.size() - stream_.avail_out);
-      if (out.size() > limit) return Result::too_big;
+      size += room - stream_.avail_out;
+      if (size > limit) return {Result::too_big, {}};
+      const bool all_used = stream_.avail_in == 0;
+      const Inflated whole{Result::done, {buffer_.get(), size}};
       if (status == Z_STREAM_END) {
         // A peer may mark a block as its last (RFC 7692, 7.2.3.5); what follows is a stream of its own.
-        if (stream_.avail_in == 0) return Result::done;
-        if (inflateReset(&stream_) != Z_OK) return Result::damaged;
+        if (all_used) return whole;
+        if (inflateReset(&stream_) != Z_OK) return {};
         continue;
       }
-      if (status != Z_OK && status != Z_BUF_ERROR) return Result::damaged;
-      // All is used, and nothing more was to be had: a whole message ends where a block does.
-      if (stream_.avail_out != 0) return stream_.avail_in == 0 && (stream_.data_type & 128) != 0 ? Result::done : Result::damaged;
+      if (status != Z_OK) return {};
+      // A whole message ends where a block does, as zlib says before it is asked for more, which it then has not.
+      if (all_used && (stream_.data_type & 128) != 0) return whole;
+      if (stream_.avail_out != 0) return {};
     }
   }
 
  private:
   static constexpr std::size_t chunk = 16 * 1024;
+  static constexpr std::size_t kept_bytes = 64 * 1024;
+
+  /// Not cleared: zlib writes what is read.
+  void reserve(std::size_t size, std::size_t capacity) {
+    std::unique_ptr<char[]> larger(new char[capacity]);
+    if (size != 0) std::memcpy(larger.get(), buffer_.get(), size);
+    buffer_ = std::move(larger);
+    capacity_ = capacity;
+  }
+
   z_stream stream_{};
+  std::unique_ptr<char[]> buffer_;
+  std::size_t capacity_ = 0;
 };
 
 /// Frames that are compressed where that makes them smaller. One object per loop, because it compresses with one

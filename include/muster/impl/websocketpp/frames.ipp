@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <string>
 #include <system_error>
@@ -22,6 +23,8 @@ namespace muster {
 inline namespace MUSTER_ABI {
 namespace websocketpp {
 namespace detail {
+
+namespace frame = ::websocketpp::frame;
 
 /// permessage-deflate as websocketpp sees it: a first frame may have RSV1, and the bytes of a compressed message are kept
 /// as they came, with the tail behind them. They are inflated once the message is whole, because one inflater serves
@@ -71,7 +74,7 @@ class InboundMessages {
     last_->set_opcode(opcode);
     last_->set_compressed(false);
     last_->get_raw_payload().clear();
-    last_->get_raw_payload().reserve(size);
+    last_->get_raw_payload().reserve(std::min(size, kept_bytes));  // what a peer only announces is not held
     return last_;
   }
 
@@ -97,13 +100,13 @@ struct FramesShared {
   FramesConfig::rng_type no_random;
 };
 
-/// Reads one peer's frames.
+/// Reads one peer's frames. Dead after its first fault: what websocketpp's reader holds is undefined then.
 class Frames : private ::websocketpp::processor::hybi13<FramesConfig> {
  public:
   Frames(FramesShared& shared, std::size_t max_message_bytes, bool compressed)
       : hybi13(false, true, &shared.messages, shared.no_random), max_message_bytes_(max_message_bytes) {
-    // What cannot be compressed grows by five bytes for each of its blocks (RFC 1951, 3.2.4).
-    set_max_message_size(compressed ? max_message_bytes + max_message_bytes / 256 + 64 : max_message_bytes);
+    // check_length bounds each frame before this reader adds its length to anything.
+    set_max_message_size(std::numeric_limits<std::size_t>::max());
     if (compressed) m_permessage_deflate.enable();
   }
 
@@ -115,35 +118,103 @@ class Frames : private ::websocketpp::processor::hybi13<FramesConfig> {
     InboundMessage::ptr message;
   };
 
-  /// Reads on, to the end of a header or of a message at most. Unmasks in place. Not after an error.
+  /// Reads on, to the end of a header or of a message at most. Unmasks in place. After an error, or a throw, nothing is
+  /// read any more, and each call is an error.
   [[nodiscard]] Step read(char* bytes, std::size_t size) {
-    namespace frame = ::websocketpp::frame;
+    if (m_state == FATAL_ERROR) return {0, fault(Fault::protocol_violation), false, nullptr};
     Step step;
+    try {
+      read_on(bytes, size, step);
+    } catch (...) {
+      m_state = FATAL_ERROR;
+      throw;
+    }
+    if (step.error) m_state = FATAL_ERROR;
+    return step;
+  }
+
+  /// Looks for the peer's close frame and passes over everything else: payloads are neither kept nor judged. True: it has
+  /// been read, whole; then, as after an error, there is nothing more to look for.
+  [[nodiscard]] bool skip_to_close(const char* bytes, std::size_t size) {
+    while (size != 0 && m_state != FATAL_ERROR) {
+      const std::size_t used = std::min(size, m_bytes_needed);
+      const auto* const data = reinterpret_cast<const std::uint8_t*>(bytes);
+      if (m_state == HEADER_BASIC) {
+        (void)copy_basic_header_bytes(data, used);
+        if (m_bytes_needed == 0) expect_rest_of_header();
+      } else if (m_state == HEADER_EXTENDED) {
+        (void)copy_extended_header_bytes(data, used);
+        if (m_bytes_needed == 0) expect_payload();
+      } else {
+        m_bytes_needed -= used;
+      }
+      if (m_state == APPLICATION && m_bytes_needed == 0) {
+        const bool found = frame::get_opcode(m_basic_header) == frame::opcode::close;
+        reset_headers();
+        if (found) {
+          m_state = FATAL_ERROR;
+          return true;
+        }
+      }
+      bytes += used;
+      size -= used;
+    }
+    return false;
+  }
+
+ private:
+  using Fault = ::websocketpp::processor::error::processor_errors;
+  [[nodiscard]] static std::error_code fault(Fault what) { return ::websocketpp::processor::error::make_error_code(what); }
+
+  void read_on(char* bytes, std::size_t size, Step& step) {
     const bool in_header = m_state == HEADER_BASIC;
+    if (m_state == HEADER_EXTENDED && size >= m_bytes_needed) step.error = check_length(bytes);
+    if (step.error) return;
     step.used = consume(reinterpret_cast<std::uint8_t*>(bytes), std::min(size, m_bytes_needed), step.error);
-    if (step.error) return step;
+    if (step.error) return;
     if (in_header && m_state != HEADER_BASIC) {
       step.fragment = !frame::get_fin(m_basic_header);
       // What websocketpp lets pass: a frame that continues a message and says that it is compressed (RFC 7692, 6.1).
       if (frame::get_opcode(m_basic_header) == frame::opcode::continuation && frame::get_rsv1(m_basic_header)) {
-        step.error = fault(::websocketpp::processor::error::invalid_rsv_bit);
+        step.error = fault(Fault::invalid_rsv_bit);
       }
     }
-    if (step.error || !ready()) return step;
-    // It does not look at the end of a text in fragments either, nor at the length of a text itself.
+    if (step.error || !ready()) return;
+    // It does not look at the end of a text in fragments either.
     const bool text = m_current_msg->msg_ptr->get_opcode() == frame::opcode::text;
-    if (text && !m_current_msg->validator.complete()) step.error = fault(::websocketpp::processor::error::invalid_utf8);
-    const InboundMessage& message = *m_current_msg->msg_ptr;
-    if (!message.get_compressed() && message.get_payload().size() > max_message_bytes_) {
-      step.error = fault(::websocketpp::processor::error::message_too_big);
+    if (text && !m_current_msg->validator.complete()) {
+      step.error = fault(Fault::invalid_utf8);
+    } else {
+      step.message = get_message();
     }
-    if (!step.error) step.message = get_message();
-    return step;
   }
 
- private:
-  [[nodiscard]] static std::error_code fault(::websocketpp::processor::error::processor_errors what) {
-    return ::websocketpp::processor::error::make_error_code(what);
+  /// A frame's length by itself, right behind its header and before it is added to anything; `rest` completes the header.
+  /// A control frame's is bounded by its first bytes.
+  [[nodiscard]] std::error_code check_length(const char* rest) const {
+    frame::extended_header header = m_extended_header;
+    std::copy_n(reinterpret_cast<const std::uint8_t*>(rest), m_bytes_needed, header.bytes + m_cursor);
+    const std::uint64_t length = frame::get_payload_size(m_basic_header, header);
+    if ((length >> 63U) != 0) return fault(Fault::protocol_violation);  // RFC 6455, 5.2
+    if (frame::opcode::is_control(frame::get_opcode(m_basic_header))) return {};
+    const InboundMessage* const begun = m_data_msg.msg_ptr.get();
+    const bool compressed = begun != nullptr ? begun->get_compressed() : frame::get_rsv1(m_basic_header);
+    // What cannot be compressed grows by five bytes for each of its blocks (RFC 1951, 3.2.4).
+    const std::size_t limit = compressed ? max_message_bytes_ + max_message_bytes_ / 256 + 64 : max_message_bytes_;
+    const std::size_t held = begun != nullptr ? begun->get_payload().size() : 0;
+    return length > limit - held ? fault(Fault::message_too_big) : std::error_code();
+  }
+
+  void expect_rest_of_header() {
+    m_state = HEADER_EXTENDED;
+    m_cursor = 0;
+    m_bytes_needed = frame::get_header_len(m_basic_header) - frame::BASIC_HEADER_LENGTH;
+    if (m_bytes_needed == 0) expect_payload();
+  }
+  void expect_payload() {
+    const std::uint64_t length = frame::get_payload_size(m_basic_header, m_extended_header);
+    m_state = (length >> 63U) != 0 ? FATAL_ERROR : APPLICATION;
+    m_bytes_needed = static_cast<std::size_t>(length);
   }
 
   const std::size_t max_message_bytes_;

@@ -69,12 +69,11 @@ class Loop : public std::enable_shared_from_this<Loop> {
     return scratch_.get();
   }
 
-  /// What inflates every compressed message that comes in here, and where to.
+  /// What inflates every compressed message that comes in here.
   [[nodiscard]] Inflater& inflater() {
     if (!inflater_) inflater_ = std::make_unique<Inflater>();
     return *inflater_;
   }
-  std::string inflated;
 
   /// The format of this loop's connections that agreed to compress so.
   [[nodiscard]] std::shared_ptr<const WireFormat> deflate_format(int window_bits, std::size_t min_bytes) {

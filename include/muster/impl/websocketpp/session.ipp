@@ -155,13 +155,17 @@ class Session final : public Transport, public LoopMember, public std::enable_sh
   void resume();
   void read_frames();
   void feed(char* data, std::size_t size);
-  void on_frame(const InboundMessage& message);
+  /// `wire`: bytes of it that came in since the core was last told of any.
+  void on_frame(const InboundMessage& message, std::size_t wire);
   void peer_closed(const std::string& payload);
   void fail(CloseReason reason, std::string_view text);
-  void on_message(FrameKind kind, std::string_view payload);
-  void on_compressed(FrameKind kind, std::string_view deflated);
-  [[nodiscard]] std::size_t message_limit() { return core_options().max_message_bytes != 0 ? core_options().max_message_bytes : no_limit; }
-  static constexpr std::size_t no_limit = std::size_t{1} << 30U;
+  void on_message(FrameKind kind, std::string_view payload, std::size_t wire);
+  void on_compressed(FrameKind kind, std::string_view deflated, std::size_t wire);
+  [[nodiscard]] std::size_t message_limit() {
+    const std::size_t limit = core_options().max_message_bytes;
+    return limit != 0 ? std::min(limit, message_bytes_max) : message_bytes_max;
+  }
+  static constexpr std::size_t message_bytes_max = std::size_t{1} << 30U;
   [[nodiscard]] bool may_read() const;
 
   // Writing.

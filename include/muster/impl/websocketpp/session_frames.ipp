@@ -33,6 +33,11 @@ namespace detail {
   return frame += reason;
 }
 
+[[nodiscard]] inline bool is_utf8(std::string_view text) {
+  ::websocketpp::utf8_validator::validator validator;
+  return validator.decode(text.begin(), text.end()) && validator.complete();
+}
+
 MUSTER_INLINE void Session::opened() {
   phase_ = Phase::open;
   clear_deadline();
@@ -88,13 +93,15 @@ MUSTER_INLINE void Session::read_frames() {
   }
 }
 
-/// Bytes of frames, all in this turn.
+/// Bytes of frames, all in this turn. Once the core has closed they are searched for the peer's close frame, and dropped.
 MUSTER_INLINE void Session::feed(char* data, std::size_t size) {
+  std::size_t wire = 0;  // of what the core has not been told yet
   try {
-    while (size != 0 && may_read()) {
+    while (size != 0 && may_read() && ending_ == Ending::none) {
       const Frames::Step step = frames_->read(data, size);
       data += step.used;
       size -= step.used;
+      wire += step.used;
       if (step.error) {
         const auto code = ::websocketpp::processor::error::to_ws(step.error);
         fail(code == ::websocketpp::close::status::message_too_big   ? CloseReason::message_too_big
@@ -104,36 +111,48 @@ MUSTER_INLINE void Session::feed(char* data, std::size_t size) {
         break;
       }
       // Of fragments the core counts each: a peer could send empty ones for ever, and no limit would notice.
-      if (step.fragment) on_message(FrameKind::continuation, {});
-      if (step.message) on_frame(*step.message);
+      if (step.fragment) on_message(FrameKind::continuation, {}, std::exchange(wire, 0));
+      if (!step.message) continue;
+      // A control frame may come within a message: what that had before is its own.
+      constexpr std::size_t header = 6;
+      const std::size_t control = step.message->get_payload().size() + header;
+      if (::websocketpp::frame::opcode::is_control(step.message->sent_as()) && wire > control) {
+        manager().arrived(*connection_, std::exchange(wire, control) - control);
+      }
+      on_frame(*step.message, std::exchange(wire, 0));
     }
+    if (wire != 0 && phase_ == Phase::open && ending_ == Ending::none) manager().arrived(*connection_, wire);
   } catch (...) {
     fail(CloseReason::internal_error, describe(CloseReason::internal_error).text);
   }
-  if (size != 0 && paused_ && phase_ == Phase::open) input_.assign(data, size);
+  if (size == 0 || phase_ != Phase::open) return;
+  if (ending_ == Ending::by_core) {
+    if (frames_->skip_to_close(data, size)) finish();
+  } else if (paused_) {
+    input_.assign(data, size);
+  }
 }
 
-MUSTER_INLINE void Session::on_frame(const InboundMessage& message) {
+MUSTER_INLINE void Session::on_frame(const InboundMessage& message, std::size_t wire) {
   namespace opcode = ::websocketpp::frame::opcode;
   const std::string& payload = message.get_payload();
   switch (message.sent_as()) {
     case opcode::close:
       return peer_closed(payload);
     case opcode::ping:
-      return on_message(FrameKind::ping, payload);
+      return on_message(FrameKind::ping, payload, wire);
     case opcode::pong:
-      return on_message(FrameKind::pong, payload);
+      return on_message(FrameKind::pong, payload, wire);
     default:
       break;
   }
   const FrameKind kind = message.sent_as() == opcode::text ? FrameKind::text : FrameKind::binary;
-  message.get_compressed() ? on_compressed(kind, payload) : on_message(kind, payload);
+  message.get_compressed() ? on_compressed(kind, payload, wire) : on_message(kind, payload, wire);
 }
 
-/// The peer's close frame: the answer to ours, or the first, which is answered with its own code (RFC 6455, 5.5.1).
+/// The peer's close frame before any of ours: it is answered with its own code (RFC 6455, 5.5.1).
 MUSTER_INLINE void Session::peer_closed(const std::string& payload) {
   namespace status = ::websocketpp::close::status;
-  if (ending_ == Ending::by_core) return finish();
   if (ending_ != Ending::none) return;
   ending_ = Ending::by_peer;
   std::error_code invalid;
@@ -158,29 +177,24 @@ MUSTER_INLINE void Session::fail(CloseReason reason, std::string_view text) {
   if (connection_) manager().fail(*connection_, reason, text);
 }
 
-MUSTER_INLINE void Session::on_message(FrameKind kind, std::string_view payload) {
-  if (phase_ == Phase::open && ending_ == Ending::none) manager().received(*connection_, kind, payload);
+MUSTER_INLINE void Session::on_message(FrameKind kind, std::string_view payload, std::size_t wire) {
+  if (phase_ == Phase::open && ending_ == Ending::none) manager().received(*connection_, kind, payload, wire);
 }
 
-MUSTER_INLINE void Session::on_compressed(FrameKind kind, std::string_view deflated) {
+MUSTER_INLINE void Session::on_compressed(FrameKind kind, std::string_view deflated, std::size_t wire) {
   if (phase_ != Phase::open || ending_ != Ending::none) return;
-  std::string& payload = loop_->inflated;
-  switch (loop_->inflater().inflate(deflated, message_limit(), payload)) {
+  const auto [result, payload] = loop_->inflater().inflate(deflated, message_limit());
+  switch (result) {
     case Inflater::Result::done:
-      if (kind == FrameKind::text && !::websocketpp::utf8_validator::validate(payload)) {
-        fail(CloseReason::invalid_utf8, describe(CloseReason::invalid_utf8).text);
-      } else {
-        manager().received(*connection_, kind, payload);
+      if (kind == FrameKind::text && !is_utf8(payload)) {
+        return fail(CloseReason::invalid_utf8, describe(CloseReason::invalid_utf8).text);
       }
-      break;
+      return on_message(kind, payload, wire);
     case Inflater::Result::too_big:
-      fail(CloseReason::message_too_big, describe(CloseReason::message_too_big).text);
-      break;
+      return fail(CloseReason::message_too_big, describe(CloseReason::message_too_big).text);
     case Inflater::Result::damaged:
-      fail(CloseReason::protocol_error, "A compressed message is damaged");
-      break;
+      return fail(CloseReason::protocol_error, "A compressed message is damaged");
   }
-  if (payload.capacity() > Loop::read_size) payload = {};
 }
 
 MUSTER_INLINE void Session::close(std::uint16_t code, std::string_view text) {
