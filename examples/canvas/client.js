@@ -429,7 +429,8 @@ export class Client {
       this.#comeback = deferred();
       this.#store();
     }
-    if (socket && socket.readyState <= 1) socket.close(code === 1000 ? 1000 : undefined);
+    // Without a code, or with 1000, a close is a goodbye that ends the session.
+    if (socket && socket.readyState <= 1) socket.close(code === 1000 ? 1000 : 4000);
     this.#timers.cancelAll();
     for (const room of this.#rooms.values()) { room.joined = false; room.push.cancel(); }
     this.#keep.cancel();

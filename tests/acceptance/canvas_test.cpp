@@ -224,7 +224,6 @@ TEST_CASE("every client is pinged every 30 s, and one that does not answer is go
   }
   clients[3].vanish();
   sim.live(40s);  // one interval and the 10 s for the answer
-  CHECK(clients[3].close_code() == 4009);
   CHECK_FALSE(sim.manager().contains(clients[3].id()));
   CHECK(sim.told("left u3 canvas:1 heartbeat_timeout") == 1);
   sim.live(11s);  // and the grace for a client that comes back

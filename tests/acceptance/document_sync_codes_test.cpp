@@ -86,7 +86,9 @@ TEST_CASE("1001: close_all, drain and shutdown", "[acceptance][document_sync]") 
 
 TEST_CASE("1008: too many invalid messages, too many frames, too much before authentication",
           "[acceptance][document_sync]") {
-  Scene scene;
+  Options options;
+  options.rate_patience = 0ms;
+  Scene scene(options);
   const auto ann = scene.sim.connect("ann");
   for (int i = 0; i < 10; ++i) ann.raw("{");
   const auto bob = scene.sim.connect("bob");

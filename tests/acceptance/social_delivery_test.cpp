@@ -153,11 +153,11 @@ TEST_CASE("a client that is refused comes back later and later, and gets in", "[
     REQUIRE(attempts < 50);
     const auto wait =
         backoff.next(static_cast<double>(random.below(1000)) / 1000, ann.pipe().answer()->error.retry_after);
-    CHECK(wait >= 5s);  // as the server asked
+    CHECK(wait >= ann.pipe().answer()->error.retry_after);  // as the server asked
     sim.advance(wait);
     if (sim.now() - start > 5min) bob.hang_up();
   }
-  CHECK(attempts >= 10);
+  CHECK(attempts >= 5);
   CHECK(attempts <= 30);
   CHECK(sim.now() - start < 5min + 70s);
 }

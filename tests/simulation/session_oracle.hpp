@@ -202,7 +202,7 @@ class SessionOracle {
     // "left ann r" without a reason is a leave; these reasons end a session.
     const std::string reason = line.substr(line.rfind(' ') + 1);
     const bool waits = reason == "lost" || reason == "heartbeat_timeout" || reason == "slow_consumer" ||
-                       reason == "internal_error";
+                       reason == "internal_error" || reason == "rate_limited";
     const Peer* peer = peer_of(connection.id());
     const bool orphaned = peer != nullptr && peer->orphaned;  // no executor is there to keep its places
     if (!waits || orphaned) kept.broken = true;

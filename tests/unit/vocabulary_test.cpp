@@ -192,6 +192,7 @@ TEST_CASE("Close reasons have the codes, statuses and advice that clients are to
       {CloseReason::lost, 1006, 400, Advice::resume},
       {CloseReason::invalid_utf8, 1007, 400, Advice::stop},
       {CloseReason::policy, 1008, 429, Advice::reconnect_later},
+      {CloseReason::rate_limited, 1008, 429, Advice::reconnect_later},
       {CloseReason::message_too_big, 1009, 413, Advice::stop},
       {CloseReason::internal_error, 1011, 500, Advice::reconnect},
       {CloseReason::over_capacity, 1013, 503, Advice::reconnect_later},

@@ -57,6 +57,17 @@ TEST_CASE("frames right behind the request are not left inside the TLS layer", "
   CHECK(f.until([&] { return f.manager->messages() == 2; }));
 }
 
+TEST_CASE("frames behind a request that is just as long as it may be are not left there either", "[websocketpp][tls]") {
+  const test::Certificate certificate;
+  Options options;
+  options.handshake_bytes = RawClient::upgrade_request().size();
+  Fixture f(options, with(certificate));
+  RawClient& client = f.connect(true);
+  client.send(RawClient::upgrade_request() + test::text_frame("early"));
+  CHECK(f.status(client) == 101);
+  CHECK(f.until([&] { return f.manager->messages() == 1; }));
+}
+
 TEST_CASE("a slow reader over TLS gets every byte in order", "[websocketpp][tls]") {
   const test::Certificate certificate;
   Fixture f({}, with(certificate));

@@ -339,6 +339,8 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   void must_be_closed_to_opening(const char* what) const;
   [[nodiscard]] ConnectionId make_id();
   [[nodiscard]] std::uint64_t make_epoch();
+  /// A time within the window: all who are told to come back later are not to come at once.
+  [[nodiscard]] std::chrono::milliseconds draw(std::chrono::milliseconds window);
   [[nodiscard]] std::vector<ConnectionInfo> infos_of(const std::vector<ConnectionPtr>& connections) const;
 
   const Options options_;
@@ -356,6 +358,7 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   std::atomic<std::uint64_t> next_id_{1};
   std::atomic<std::uint64_t> next_order_{1};
   std::atomic<std::uint64_t> next_epoch_{1};
+  std::atomic<std::uint64_t> next_draw_{1};
 
   // Read-only once `opened_`.
   std::map<std::string, MessageHandler, std::less<>> handlers_;

@@ -96,6 +96,11 @@ MUSTER_INLINE std::uint64_t ConnectionManager::make_epoch() {
   return (detail::scatter(~seed_ + next_epoch_++ * 0x9e3779b97f4a7c15ULL) & below_2_to_53) | 1U;
 }
 
+MUSTER_INLINE std::chrono::milliseconds ConnectionManager::draw(std::chrono::milliseconds window) {
+  const auto most = static_cast<std::uint64_t>(std::max<std::int64_t>(window.count(), 0));
+  return std::chrono::milliseconds(static_cast<std::int64_t>(detail::scatter(seed_ ^ next_draw_++) % (most + 1)));
+}
+
 MUSTER_INLINE void ConnectionManager::log(LogLevel level, const std::string& message) const {
   if (observer_) observer_->log(level, message);
 }

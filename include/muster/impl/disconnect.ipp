@@ -33,7 +33,8 @@ MUSTER_INLINE void ConnectionManager::disconnect(ConnectionState& connection, Cl
   const UserKey user{connection.identity_->tenant, connection.identity_->user};
 
   // What was answered already still goes out, if the pipe takes it now; after the decision no data frame follows.
-  const bool broken = socket_gone || reason == CloseReason::lost || reason == CloseReason::slow_consumer;
+  const bool broken = socket_gone || reason == CloseReason::lost || reason == CloseReason::heartbeat_timeout ||
+                      reason == CloseReason::slow_consumer;
   if (!broken && !connection.outbox.in_flight() && connection.outbox.has_queued()) {
     seal_replies(loop);
     std::size_t written = 0;
@@ -79,7 +80,7 @@ MUSTER_INLINE void ConnectionManager::disconnect(ConnectionState& connection, Cl
   connection.outbox.discard();
   if (!socket_gone) {
     const auto& protocol = loop.formats[connection.format].protocol;
-    if (reason == CloseReason::lost) {
+    if (reason == CloseReason::lost || reason == CloseReason::heartbeat_timeout) {  // nobody is there to answer a close
       connection.transport->abort();
     } else {
       const std::string_view said = text.empty() ? describe(reason).text : text;

@@ -20,18 +20,17 @@ MUSTER_INLINE void ConnectionManager::drain(std::chrono::milliseconds deadline,
   for (const LoopPtr& loop : loops()) {
     const bool posted = post(loop, [loop, gate, forced, deadline, reconnect_window](ConnectionManager& manager) {
       const std::vector<ConnectionPtr> connections = loop->connections;
-      std::multimap<std::uint64_t, ConnectionPtr, std::greater<>> told;
+      std::multimap<std::chrono::milliseconds, ConnectionPtr, std::greater<>> told;
       for (const ConnectionPtr& connection : connections) {
         gate->count();
         connection->gates.push_back(gate);
         if (connection->live()) {
-          const auto window = static_cast<std::uint64_t>(std::max<std::int64_t>(reconnect_window.count(), 0));
-          const std::uint64_t after = loop->random() % (window + 1);
-          manager.tell(*connection, event::Draining{std::chrono::milliseconds(static_cast<std::int64_t>(after))});
+          const auto after = manager.draw(reconnect_window);
+          manager.tell(*connection, event::Draining{after});
           told.emplace(after, connection);
         } else if (connection->open_done) {
           manager.refuse_open(*connection, CloseReason::going_away,
-                              {errc::unavailable, "The server is shutting down", reconnect_window});
+                              {errc::unavailable, "The server is shutting down", manager.draw(reconnect_window)});
         } else {
           manager.disconnect(*connection, CloseReason::going_away, {});
         }

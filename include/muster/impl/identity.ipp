@@ -19,7 +19,7 @@ MUSTER_INLINE void ConnectionManager::ask_identity(ConnectionState& connection, 
         asker.credentials.token.clear();
         then(asker, std::move(answer));
       },
-      Error{errc::unavailable, "The authentication service did not answer in time", options_.reconnect_window});
+      Error{errc::unavailable, "The authentication service did not answer in time", draw(options_.reconnect_window)});
 }
 
 MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Correlation& correlation,

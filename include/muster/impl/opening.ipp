@@ -25,12 +25,12 @@ MUSTER_INLINE Reservation ConnectionManager::reserve(const RemoteAddress& addres
   const auto refused = [](CloseReason reason, const char* message, std::chrono::milliseconds retry_after) {
     return Reservation(reason, Error{errc::unavailable, message, retry_after});
   };
-  if (!ready_) return refused(CloseReason::going_away, "The server is shutting down", options_.reconnect_window);
+  if (!ready_) return refused(CloseReason::going_away, "The server is shutting down", draw(options_.reconnect_window));
   std::size_t taken = reserved_.load();
   do {
     if (options_.max_connections != 0 && taken >= options_.max_connections) {
       ++counters_.refused_capacity;
-      return refused(CloseReason::over_capacity, "The server has no free connection", options_.reconnect_window);
+      return refused(CloseReason::over_capacity, "The server has no free connection", draw(options_.reconnect_window));
     }
   } while (!reserved_.compare_exchange_weak(taken, taken + 1));
 
@@ -76,7 +76,7 @@ MUSTER_INLINE std::uint64_t ConnectionManager::open(OpenRequest request, std::sh
   }
   if (!ready_) {
     return refuse(CloseReason::going_away,
-                  {errc::unavailable, "The server is shutting down", options_.reconnect_window});
+                  {errc::unavailable, "The server is shutting down", draw(options_.reconnect_window)});
   }
   const bool offered_token = !request.token.empty() && options_.auth_mode != AuthMode::message_only;
   const bool ask_now =
@@ -144,7 +144,7 @@ MUSTER_INLINE std::uint64_t ConnectionManager::open(OpenRequest request, std::sh
         authenticator_->authenticate(connection->credentials, std::move(reply));
       },
       [this](ConnectionState& asker, Authentication answer) { answer_open(asker, std::move(answer)); },
-      Error{errc::unavailable, "The authentication service did not answer in time", options_.reconnect_window});
+      Error{errc::unavailable, "The authentication service did not answer in time", draw(options_.reconnect_window)});
   return connection->open_done ? connection->id_.value() : 0;
 }
 
@@ -223,7 +223,7 @@ MUSTER_INLINE std::optional<Error> ConnectionManager::establish(ConnectionState&
     first_of_user = added == detail::UserTable::Added::first;
     if (added != detail::UserTable::Added::refused) break;
     if (options_.user_limit_policy == UserLimitPolicy::reject_new) {
-      return Error{errc::too_many, "This user has too many connections", options_.reconnect_window};
+      return Error{errc::too_many, "This user has too many connections", draw(options_.reconnect_window)};
     }
     (void)remove(oldest->id_, CloseReason::replaced, {});
     limit = 0;

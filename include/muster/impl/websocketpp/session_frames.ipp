@@ -45,8 +45,9 @@ MUSTER_INLINE void Session::opened() {
   const std::string text = std::move(opening_->close_text);
   if (connection_) opening_.reset();  // else its reservation is still held
   if (close_code != 0) close(close_code, text);
-  // Frames that came with the request go to the core only after the answer to `open` has returned.
-  if (input_.empty()) {
+  // Frames that came with the request go to the core only after the answer to `open` has returned; they may still be with
+  // TLS, where the socket's readiness does not tell of them.
+  if (input_.empty() && !stream_->unfinished()) {
     wait_readable();
   } else if (!std::exchange(resume_posted_, true)) {
     post(&Session::resume);
@@ -157,14 +158,12 @@ MUSTER_INLINE void Session::peer_closed(const std::string& payload) {
   ending_ = Ending::by_peer;
   std::error_code invalid;
   status::value code = ::websocketpp::close::extract_code(payload, invalid);
-  std::string reason = invalid ? "Invalid close code" : ::websocketpp::close::extract_reason(payload, invalid);
+  std::string reason = "Invalid close code";
+  if (!invalid) reason = ::websocketpp::close::extract_reason(payload, invalid);
+  if (!is_utf8(reason)) reason.clear();
+  if (code == status::no_status) code = status::normal;  // a plain close(): the peer's own goodbye
   cause_ = invalid ? CloseReason::protocol_error : code == status::normal ? CloseReason::normal : CloseReason::going_away;
-  if (invalid) {
-    if (reason.empty()) reason = "Invalid close reason";
-    code = status::protocol_error;
-  } else if (code == status::no_status) {
-    code = status::normal;
-  }
+  if (invalid) code = status::protocol_error;
   set_deadline(core_options().close_timeout);
   send(Outgoing::Kind::close_frame, close_frame(code, reason));
 }
