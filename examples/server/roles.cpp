@@ -11,8 +11,9 @@ namespace {
 /// As TokensHandler: takes the file as the reader comes to it.
 class RolesHandler : public rapidjson::BaseReaderHandler<rapidjson::UTF8<>, RolesHandler> {
  public:
-  // Anything without its own function below: null, booleans, numbers.
+  // Anything without its own function below: null and booleans.
   bool Default() { return wrong_value(); }
+  bool RawNumber(const char*, rapidjson::SizeType, bool) { return wrong_value(); }
 
   bool StartArray() {
     if (place_ == Place::start) {

@@ -1,8 +1,12 @@
 #include "tokens.hpp"
 
+#include <algorithm>
+#include <charconv>
+#include <chrono>
 #include <cstdint>
 #include <set>
 #include <string>
+#include <system_error>
 #include <utility>
 
 namespace muster_server {
@@ -11,7 +15,7 @@ namespace {
 /// Takes the file as the reader comes to it, so that a problem knows its line. Answering false stops the reader.
 class TokensHandler : public rapidjson::BaseReaderHandler<rapidjson::UTF8<>, TokensHandler> {
  public:
-  // Anything without its own function below: null, booleans, fractions, negative numbers.
+  // Anything without its own function below: null and booleans.
   bool Default() { return wrong_value(); }
 
   bool StartObject() {
@@ -55,12 +59,19 @@ class TokensHandler : public rapidjson::BaseReaderHandler<rapidjson::UTF8<>, Tok
     return true;
   }
 
-  bool Uint(unsigned value) { return Uint64(value); }
-  bool Uint64(std::uint64_t value) {
+  bool RawNumber(const char* text, rapidjson::SizeType size, bool) {
     if (place_ != Place::members || member_ != "expires_at") return wrong_value();
+    std::uint64_t value = 0;
+    const auto [end, error] = std::from_chars(text, text + size, value);
+    if (end != text + size) return wrong_value();
     // The year 9999; a file in microseconds by mistake is beyond it.
-    if (value > 253402300799999) return fail("\"expires_at\" must be in milliseconds since 1970-01-01");
-    identity_.expires_at = muster::WallTime(std::chrono::milliseconds(static_cast<std::int64_t>(value)));
+    if (error != std::errc() || value > 253402300799999) {
+      return fail("\"expires_at\" must be in milliseconds since 1970-01-01");
+    }
+    // Beyond 2255 it is 2255: as good as forever, and arithmetic with it does not overflow.
+    constexpr std::uint64_t most = 9'000'000'000'000;
+    const auto milliseconds = std::chrono::milliseconds(static_cast<std::int64_t>(std::min(value, most)));
+    identity_.expires_at = muster::WallTime(milliseconds);
     return true;
   }
 

@@ -82,6 +82,29 @@ TEST_CASE("what is not JSON is named with its line", "[tokens]") {
   CHECK_THAT(problem(std::string(100000, '[')), StartsWith("line 1: "));
 }
 
+TEST_CASE("a file is read to its end, and what it says is text", "[tokens]") {
+  CHECK_THAT(problem(std::string("{\"t\": {\"user\": \"a\"}}\n\0, \"s\": 1", 33)), StartsWith("line 2: "));
+  CHECK_THAT(problem(R"({"t": {"user": "\udc00"}})"), StartsWith("line 1: "));
+  CHECK_THAT(problem("{\n\"\\ud83d\\ude00\\ude00\": {\"user\": \"a\"}}"), StartsWith("line 2: "));
+  CHECK(problem(R"({"t": {"user": "\ud83d\ude00\\udc00"}})").empty());
+  CHECK(problem("\xef\xbb\xbf{\"t\": {\"user\": \"a\"}}").empty());
+  CHECK_THAT(problem("\xef\xbb{\"t\": {\"user\": \"a\"}}"), StartsWith("line 1: "));
+}
+
+TEST_CASE("no number goes wrong on its way", "[tokens]") {
+  const auto expiry = [](const std::string& number) {
+    auto parsed = parse_tokens("{\"t\": {\"user\": \"a\", \"expires_at\": " + number + "}}");
+    REQUIRE(std::holds_alternative<Tokens>(parsed));
+    return std::get<Tokens>(parsed).at("t").expires_at.value().time_since_epoch();
+  };
+  CHECK(expiry("0") == std::chrono::milliseconds(0));
+  // The year 9999 is beyond what a clock in nanoseconds can tell, and must not come out as the past.
+  CHECK(expiry("253402300799999") > std::chrono::hours(24 * 365 * 280));
+  for (const char* number : {"1e-999999999999", "18446744073709551616", "1e3", "1E999"}) {
+    CHECK_THAT(problem(std::string("{\"t\": {\"user\": \"a\", \"expires_at\": ") + number + "}}"), StartsWith("line 1: "));
+  }
+}
+
 TEST_CASE("a problem never names the token", "[tokens]") {
   CHECK_THAT(problem("{\"very-secret\": {\"usr\": \"ann\"}}"), !ContainsSubstring("very-secret"));
   CHECK_THAT(problem("{\"very-secret\": 7}"), !ContainsSubstring("very-secret"));
