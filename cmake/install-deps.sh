@@ -50,6 +50,8 @@ if [ "$tests" = yes ]; then
   need_command npm npm
   need_command chromium chromium
   need_command clang++ clang
+  # libFuzzer of the clang that is there, or that comes.
+  compgen -G "$(clang++ -print-runtime-dir 2>/dev/null || true)/libclang_rt.fuzzer*.a" >/dev/null || need_package libclang-rt-dev
   need_command openssl openssl
   need_command ccache ccache
   need_command python3 python3

@@ -1,0 +1,175 @@
+// The head of a request, from its bytes to what the core would be asked, under every option that changes how it is read.
+
+#include "fuzz/fuzz.hpp"
+#include "muster/transports/websocketpp.hpp"
+#include "support/json_check.hpp"
+
+namespace muster::fuzz {
+namespace {
+
+using namespace muster::websocketpp::detail;
+using muster::websocketpp::HttpRequest;
+using muster::websocketpp::HttpResponse;
+
+constexpr std::size_t head_bytes = 8 * 1024;  // Options::handshake_bytes
+
+bool is_clean(std::string_view text) {
+  return std::none_of(text.begin(), text.end(), [](char c) { return (c >= 0 && c < ' ' && c != '\t') || c == 0x7f; });
+}
+
+bool begins(std::string_view text, std::string_view with) { return text.substr(0, with.size()) == with; }
+
+Options options_of(unsigned choice) {
+  Options options;
+  if ((choice & 1U) != 0) options.auth_cookie = "sid";
+  options.auth_query = (choice & 2U) != 0;
+  if ((choice & 4U) != 0) options.allowed_hosts = {"app.example", "[::1]:8080", "other.example:80"};
+  if ((choice & 8U) != 0) options.allowed_origins = {"https://app.example", "app.example:8443", "http://[::1]/"};
+  if ((choice & 16U) != 0) options.allowed_origins.emplace_back("*");
+  return options;
+}
+
+/// An answer is one message whatever is in it: no value of a header ends the head early, and the body's length is told.
+void check_answer(const HttpResponse& response, bool without_body) {
+  const std::string bytes = format_response(response, without_body);
+  const std::size_t end = bytes.find("\r\n\r\n");
+  must(begins(bytes, "HTTP/1.1 ") && end != std::string::npos, "an answer has a head");
+  const std::string_view head(bytes.data(), end);
+  must(head.find('\0') == std::string_view::npos, "there is no NUL in a head");
+  std::size_t lines = 0;
+  for (std::size_t at = head.find('\n'); at != std::string_view::npos; at = head.find('\n', at + 1)) {
+    must(at != 0 && head[at - 1] == '\r', "lines end with CRLF");
+    ++lines;
+  }
+  must(lines <= response.headers.size() + 4, "nothing in a header makes another line");
+  must(bytes.size() - end - 4 ==
+           (without_body || response.status == 204 || response.status == 304 ? 0 : response.body.size()),
+       "the body is what was given");
+}
+
+void check_refusal(const Refusal& refusal) {
+  const HttpResponse response = describe_refusal(refusal);
+  must(refusal.status >= 400 && refusal.status < 600, "a refusal is an error");
+  must(test::is_json_object(response.body), "a refusal's body is JSON");
+  check_answer(response, false);
+}
+
+/// What was read is what a second reader of the same head, written plainly, would read.
+void check_head(const HttpRequest& request, bool http_1_1) {
+  must(is_token(request.method) && !request.path.empty(), "method and path");
+  must(is_clean(request.path) && is_clean(request.query), "no control characters in the target");
+  must(request.path.find_first_of(" ?#") == std::string::npos, "a path ends where it ends");
+  std::string again = request.method + " " + request.path + (request.query.empty() ? "" : "?" + request.query);
+  again += http_1_1 ? " HTTP/1.1\r\n" : " HTTP/1.0\r\n";
+  for (const auto& [name, value] : request.headers) {
+    must(is_token(name) && is_clean(value), "a header's name is a token, and its value a line");
+    must(trim(value) == value, "values are trimmed");
+    again += name + ": " + value + "\r\n";
+  }
+  again += "\r\n";
+  HttpRequest second;
+  bool second_http_1_1 = false;
+  // A path that holds "://" behind its first slash is that of an absolute target when read again.
+  if (request.path.front() != '/') return;
+  must(!parse_head(again, second, second_http_1_1), "what was read can be read again");
+  must(second.method == request.method && second.path == request.path && second.query == request.query &&
+           second.headers == request.headers && second_http_1_1 == http_1_1,
+       "and says the same");
+}
+
+void check_upgrade_of(const HttpRequest& request, const Options& options) {
+  must(request.method == "GET" && request.header("sec-websocket-version") == "13" &&
+           request.header("sec-websocket-key").size() == 24,
+       "an upgrade is one");
+  OpenRequest open;
+  if (const auto refusal = read_upgrade(request, options, open)) return check_refusal(*refusal);
+  must(open.path == request.path && open.origin == request.header("Origin"), "path and origin are the request's");
+  must(open.token.empty() == (open.token_source == TokenSource::none), "a token has a source");
+  must(open.token_source != TokenSource::cookie || (!options.auth_cookie.empty() && !open.origin.empty()),
+       "a cookie is taken where it is asked for, and with an Origin");
+  must(open.token_source != TokenSource::query || options.auth_query,
+       "a token of the query is taken where it is asked for");
+  must(!begins(open.query, "token=") && open.query.find("&token=") == std::string::npos,
+       "the token is not left in the query");
+  for (const std::string& name : open.subprotocols) must(is_token(name), "a subprotocol is a token");
+}
+
+void check_deflate(const HttpRequest& request) {
+  const auto deflate = negotiate_deflate(request);
+  if (!deflate) return;
+  must(deflate->window_bits >= 9 && deflate->window_bits <= 15, "zlib has that window");
+  constexpr std::string_view least = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+  must(begins(deflate->answer, least), "no context is taken over");
+  const std::string more = "; server_max_window_bits=" + std::to_string(deflate->window_bits);
+  must(deflate->answer.size() == least.size() || deflate->answer.substr(least.size()) == more,
+       "and nothing else is said");
+}
+
+}  // namespace
+
+void run(std::string_view input) {
+  Choices choices(input);
+  const unsigned choice = choices.byte();
+  const Options options = options_of(choice);
+  const bool loopback = (choice & 32U) != 0;
+  // As a session cuts it: to the first empty line behind the empty lines before it.
+  std::string head(choices.bytes(head_bytes));
+  const std::size_t start = head.find_first_not_of("\r\n");
+  if (start == std::string::npos) return;
+  const std::size_t end = head.find("\r\n\r\n", start);
+  head = end != std::string::npos ? head.substr(0, end + 4) : head + "\r\n\r\n";
+
+  const std::size_t before = held_bytes();
+  const Alone alone(head);
+  HttpRequest request;
+  bool http_1_1 = false;
+  const auto refusal = parse_head(alone.view(), request, http_1_1);
+  must(held_bytes() <= before + 64 * head.size() + 4096, "a head costs memory in proportion to its bytes");
+  if (refusal) return check_refusal(*refusal);
+  check_head(request, http_1_1);
+
+  if (const auto wrong_host = check_host(request, http_1_1, options, loopback)) return check_refusal(*wrong_host);
+  if (loopback && options.allowed_hosts.empty() && count_headers(request, "Host") != 0) {
+    const std::string_view host = host_of(request.header("Host"));
+    must(equal_ignoring_case(host, "localhost") || host == "[::1]" || begins(host, "127."),
+         "no page of elsewhere gets in");
+  }
+  if (!asks_for_upgrade(request)) {
+    HttpResponse response;
+    response.headers = request.headers;
+    response.headers.emplace_back("X-Raw", std::string(input));
+    response.body = request.path;
+    return check_answer(response, request.method == "HEAD");
+  }
+  if (const auto no_upgrade = check_upgrade(request, http_1_1)) return check_refusal(*no_upgrade);
+  check_deflate(request);
+  if (const auto wrong_origin = check_origin(request, options)) return check_refusal(*wrong_origin);
+  check_upgrade_of(request, options);
+}
+
+std::vector<std::string> seeds() {
+  const std::string upgrade =
+      "Host: localhost:8080\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+      "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+  const auto seed = [](char choice, const std::string& head) { return choice + head + "\r\n"; };
+  return {
+      seed(0, "GET /ws HTTP/1.1\r\n" + upgrade),
+      seed(0x20, "GET /ws HTTP/1.1\r\n" + upgrade + "Origin: http://localhost:3000\r\n"),
+      seed(0x03, "GET /ws?a=1&token=s%65cret&b HTTP/1.1\r\n" + upgrade +
+                     "Origin: http://localhost\r\nCookie: a=b; sid=\"secret\"\r\n"),
+      seed(0x02, "GET /ws?token=secret HTTP/1.1\r\n" + upgrade),
+      seed(0, "GET /ws HTTP/1.1\r\n" + upgrade + "Authorization: Bearer secret\r\n"),
+      seed(0, "GET /ws HTTP/1.1\r\n" + upgrade + "Sec-WebSocket-Protocol: muster.v1.json, bearer, secret\r\n"),
+      seed(0, "GET /ws HTTP/1.1\r\n" + upgrade +
+                  "Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=10; client_max_window_bits, "
+                  "permessage-deflate; server_no_context_takeover; client_no_context_takeover\r\n"),
+      seed(0x0c, "GET /ws HTTP/1.1\r\nHost: app.example\r\n" + upgrade.substr(upgrade.find("Upgrade")) +
+                     "Origin: https://app.example:8443\r\n"),
+      seed(0x10, "GET http://localhost/ws?x#y HTTP/1.1\r\n" + upgrade + "Origin: null\r\n"),
+      seed(0x20, "GET /healthz HTTP/1.0\r\nHost: 127.0.0.1\r\nAccept: */*\r\n"),
+      seed(0, "\r\n\r\nHEAD / HTTP/1.1\r\nHost: [::1]:80\r\nX-Tab:\ta\tb \r\n"),
+      seed(0, "GET /ws HTTP/1.1\r\n" + upgrade + "Content-Length: 0\r\nTransfer-Encoding: chunked\r\n"),
+  };
+}
+
+}  // namespace muster::fuzz
