@@ -25,7 +25,7 @@ for target in "${targets[@]}"; do
 done
 
 export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
-export ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1
+export ASAN_OPTIONS=malloc_context_size=12 UBSAN_OPTIONS=print_stacktrace=1
 cmake/install-deps.sh --tests
 mkdir -p "$build"
 quietly "configuring fuzz" "$build/configure.log" cmake --preset fuzz

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "fuzz/frame_script.hpp"
 #include "fuzz/session_world.hpp"
 #include "websocketpp/deflating.hpp"
 #include "websocketpp/raw_client.hpp"
@@ -17,7 +18,7 @@ enum class Act : unsigned char {
   connect,      // client
   upgrade,      // client, how
   raw,          // client, some bytes
-  frame,        // client, first byte, how, some bytes
+  frame,        // client, then as frame_script.hpp says
   large,        // client, first byte, size, fill
   compressed,   // client, size, fill: so many of it, compressed
   blocks,       // client, how, some bytes: RSV1 and whatever
@@ -40,11 +41,6 @@ enum class Act : unsigned char {
   stop,         // the listener's end
   count
 };
-
-/// 0 to 15, then in steps of a sixteenth up to half a megabyte.
-inline std::size_t size_of(unsigned choice) {
-  return choice < 16 ? choice : static_cast<std::size_t>(16 + (choice & 15U)) << ((choice >> 4U) - 1);
-}
 
 inline std::string room_of(unsigned choice) { return (choice % 8 == 7 ? "x" : "r") + std::to_string(choice % 4); }
 inline std::string user_of(unsigned choice) { return choice % 2 != 0 ? "ann" : "bob"; }
@@ -123,19 +119,6 @@ inline std::string command_of(const Client& client, unsigned which, unsigned roo
   }
 }
 
-/// What a frame claims to be long, and whether it is masked.
-inline std::string frame_of(unsigned first, unsigned how, std::string_view payload, Choices& choices) {
-  std::string frame = test::masked_frame(static_cast<std::uint8_t>(first), payload, 0x01000000U * how);
-  if (how % 8 == 1) frame[1] = static_cast<char>(frame[1] & 0x7f);  // not masked
-  if (how % 8 == 2) {
-    std::string lying{static_cast<char>(first), static_cast<char>(0xff)};
-    const std::uint64_t length = choices.number(8);
-    for (int shift = 56; shift >= 0; shift -= 8) lying.push_back(static_cast<char>((length >> shift) & 0xffU));
-    return lying + std::string(4, '\0') + std::string(payload);
-  }
-  return frame;
-}
-
 inline void act_of_client(World& world, Act what, Client& client, Choices& choices) {
   switch (what) {
     case Act::connect:
@@ -145,12 +128,8 @@ inline void act_of_client(World& world, Act what, Client& client, Choices& choic
       return world.say(client, upgrade_of(choices.byte()));
     case Act::raw:
       return world.say(client, choices.some());
-    case Act::frame: {
-      const unsigned first = choices.byte();
-      const unsigned how = choices.byte();
-      const std::string_view payload = choices.some();
-      return world.say(client, frame_of(first, how, payload, choices));
-    }
+    case Act::frame:
+      return world.say(client, next_frame(choices));
     case Act::large: {
       const unsigned first = choices.byte();
       const std::size_t size = size_of(choices.byte());
@@ -304,14 +283,15 @@ class Script {
                       .then(Act::advance, 3));
   seeds.push_back(two_members(0, 0)
                       .then(Act::drain, 120)
-                      .then(Act::large, 0, 0x81, 180, 'x')
+                      .then(Act::large, 0, 0x81, 0xb0, 'x')
                       .then(Act::large, 0, 0x81, 60, 'x')
                       .then(Act::advance, 4));
   seeds.push_back(two_members(0, 0)
-                      .then(Act::frame, 0, 0x81, 0)
+                      .then(Act::frame, 0, 4, 0x81)
                       .some("{\"type\":\"ping\"}")
-                      .then(Act::frame, 0, 0x01, 2)
+                      .then(Act::frame, 0, 1, 0x01)
                       .some("abc")
+                      .add(6)
                       .add(0x7f));
   seeds.push_back(two_members(3, 32)
                       .then(Act::stall, 1, 1)
