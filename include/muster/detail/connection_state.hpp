@@ -1,6 +1,7 @@
 // ConnectionState: everything about one connection. Touched only on its executor, except for what never changes.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -50,6 +51,11 @@ struct Membership {
 
   [[nodiscard]] MemberSlot& slot() const { return part->slots[index]; }
 };
+
+/// So many bytes more; a count that is full stays so.
+inline void add_bytes(std::uint32_t& count, std::size_t bytes) noexcept {
+  count += static_cast<std::uint32_t>(std::min<std::size_t>(bytes, UINT32_MAX - count));
+}
 
 /// What keeps us from reading.
 enum class Pause : std::uint8_t { commands = 1, rate = 2 };
@@ -149,8 +155,8 @@ class ConnectionState final : public Connection, public std::enable_shared_from_
   std::uint32_t pre_auth_messages = 0;
   std::uint32_t invalid_in_row = 0;
   std::uint32_t refused_in_row = 0;
-  std::size_t pre_auth_bytes = 0;
-  std::size_t part_bytes = 0;  ///< of the message that is not whole yet, as it came in
+  std::uint32_t pre_auth_bytes = 0;
+  std::uint32_t part_bytes = 0;  ///< of the message that is not whole yet, as it came in
   std::unique_ptr<Pace> pace;  ///< while it is beyond a rate, and until it has been well below
   TokenBucket message_budget;
   TokenBucket byte_budget;
@@ -175,11 +181,11 @@ class ConnectionState final : public Connection, public std::enable_shared_from_
   TimePoint ping_sent_at{};
   TimePoint last_pong{};
   bool awaiting_pong = false;
+  bool reauth_told = false;
   Timer beat_timer;
   Timer answer_timer;
   Timer guard_timer;  ///< authentication, then the age of the oldest unsent byte
   Timer expiry_timer;  ///< of the credentials
-  bool reauth_told = false;
 
   // Ending.
   Reservation reservation;

@@ -36,6 +36,8 @@ class TokenBucket {
     fill(rate, now);
     tokens_ -= amount;
   }
+  /// Whether anything was owed when it was last asked for or charged.
+  [[nodiscard]] bool owes() const noexcept { return tokens_ < 0; }
   /// How long until nothing is owed (0: now).
   [[nodiscard]] std::chrono::milliseconds debt(std::size_t rate, TimePoint now) { return until(rate, 0, now); }
 

@@ -13,7 +13,7 @@ MUSTER_INLINE void ConnectionManager::arrived(Connection& from, std::size_t byte
   if (connection.ended() || connection.doomed) return;
   const ConnectionPtr keep = connection.shared_from_this();
   const TimePoint now_here = connection.loop->executor->now();
-  connection.part_bytes += bytes;
+  detail::add_bytes(connection.part_bytes, bytes);
   if (charge_bytes(connection, bytes, now_here)) keep_pace(connection, now_here);
 }
 
@@ -22,7 +22,7 @@ MUSTER_INLINE bool ConnectionManager::charge_bytes(ConnectionState& connection, 
   connection.last_inbound = now_here;
   connection.byte_budget.charge(options_.byte_rate, static_cast<double>(bytes), now_here);
   if (connection.live()) return true;
-  connection.pre_auth_bytes += bytes;
+  detail::add_bytes(connection.pre_auth_bytes, bytes);
   if (connection.pre_auth_bytes <= options_.pre_auth_bytes) return true;
   disconnect(connection, CloseReason::policy, "Too much before authentication");
   return false;
@@ -35,9 +35,9 @@ MUSTER_INLINE void ConnectionManager::received(Connection& from, FrameKind kind,
   const ConnectionPtr keep = connection.shared_from_this();
   Loop& loop = *connection.loop;
   const TimePoint now_here = loop.executor->now();
-  if (kind == FrameKind::continuation) connection.part_bytes += wire_bytes;
+  if (kind == FrameKind::continuation) detail::add_bytes(connection.part_bytes, wire_bytes);
   const bool whole = kind == FrameKind::text || kind == FrameKind::binary;
-  const std::size_t paid = whole ? std::exchange(connection.part_bytes, 0) : 0;
+  const std::size_t paid = whole ? std::exchange(connection.part_bytes, 0U) : 0;
   const std::size_t cost = std::max(paid + wire_bytes, bytes.size());
   const bool many_bytes =
       connection.byte_budget.until(options_.byte_rate, static_cast<double>(cost), now_here, static_cast<double>(paid)).count() != 0;

@@ -84,6 +84,8 @@ MUSTER_INLINE bool ConnectionManager::exceeds_for_long(ConnectionState& connecti
 }
 
 MUSTER_INLINE void ConnectionManager::keep_pace(ConnectionState& connection, TimePoint now_here) {
+  const bool owes = connection.message_budget.owes() || connection.byte_budget.owes() || connection.frame_budget.owes();
+  if (!owes && !connection.pace) return;
   const auto wait = debt(connection, now_here);
   if (wait.count() != 0) {
     (void)exceeds_for_long(connection, now_here);
