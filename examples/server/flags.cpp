@@ -126,6 +126,9 @@ void add_server_flags(FlagSet& flags, Settings& settings, std::string& auth) {
   flags.value("tls-cert", "FILE", "certificate chain (PEM); with --tls-key: https and wss", "",
               non_empty(server.tls_certificate_file));
   flags.value("tls-key", "FILE", "its private key (PEM)", "", non_empty(server.tls_key_file));
+  flags.value("unsent-low-water-bytes", "SIZE", "what the system keeps unsent for a slow peer; 0: its own, megabytes",
+              show_size(server.unsent_low_water_bytes),
+              [&server](const std::string& text) { return read_size(text, server.unsent_low_water_bytes); });
   flags.switch_on("deflate", "compress messages (permessage-deflate) for clients that offer it", server.deflate);
   flags.value("deflate-min-bytes", "SIZE", "messages of fewer bytes are sent as they are",
               show_size(server.deflate_min_bytes),

@@ -44,7 +44,8 @@ class Connection {
   [[nodiscard]] virtual const Identity& identity() const noexcept = 0;
   [[nodiscard]] virtual const RemoteAddress& remote_address() const noexcept = 0;
   [[nodiscard]] virtual std::vector<std::string> rooms() const = 0;
-  /// Messages and bytes received, bytes written and bytes waiting to be written.
+  /// Messages and bytes received, bytes written and bytes waiting to be written; while the pipe is full, those that the
+  /// system holds are among them, where the transport tells.
   struct Counters {
     std::uint64_t messages_in = 0;
     std::uint64_t bytes_in = 0;

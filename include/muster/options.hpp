@@ -113,10 +113,12 @@ struct Options {
   /// Whether clients may `send` to users; off: a client could write to anyone whose name it guesses.
   bool allow_send = false;
 
-  // Slow peers: unsent bytes of one connection.
+  // Slow peers: unsent bytes of one connection. What the system holds counts as well, while a write is pending, where the
+  // transport tells.
   /// Beyond it a member is fed from history by its cursor instead of by copies.
   std::size_t unsent_soft_bytes = 64 * 1024;
-  /// Beyond it, or when the oldest unsent byte is older than `unsent_age`: close slow_consumer.
+  /// Beyond it, or when the oldest unsent byte is older than `unsent_age` and the peer took nothing for as long: close
+  /// slow_consumer.
   std::size_t unsent_hard_bytes = 1024 * 1024;
   std::chrono::milliseconds unsent_age = std::chrono::seconds(10);
 

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 #include "muster/config.hpp"
@@ -31,6 +32,11 @@ class Transport {
   /// `pending` the core does not write again before `writable`. The bytes belong to the core and stay valid until
   /// this answers done, until `writable`, or until `closed`.
   [[nodiscard]] virtual WriteResult write(const Span* spans, std::size_t count) = 0;
+
+  /// Bytes on their way that the peer has not got: of the batch that is pending, and what the system keeps beyond it. They
+  /// count against the marks of unsent bytes. None: not known, and the whole batch counts until it is through. Asked only
+  /// while a batch is pending, and not for every write.
+  [[nodiscard]] virtual std::optional<std::size_t> unsent() const { return std::nullopt; }
 
   /// Starts a graceful end: the batch in flight, then a close frame with this code and text (at most 123 bytes; RFC
   /// 6455, 5.5.1), then waits for the peer's, for at most its own close timeout, and releases the socket. Then

@@ -236,6 +236,8 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   [[nodiscard]] std::string& reply_bytes(Loop& loop);
   void seal_replies(Loop& loop);
   void append_reply(ConnectionState& connection, std::size_t begin);
+  /// Closes who has more to come than the hard mark allows.
+  void hold_to_hard_mark(ConnectionState& connection);
   void mark_dirty(ConnectionState& connection);
   void write_dirty(Loop& loop);
   /// Feeds and writes what can be written now.

@@ -65,7 +65,7 @@ class Outbox {
         unsent_ -= size;
         control_.reset();
       } else {
-        keep(result, {queued_since(), size, std::move(control_), {}});
+        keep(result, transport, {queued_since(), size, size, size, std::move(control_), {}});
         batch_->pieces.assign(std::make_move_iterator(queue_.begin()), std::make_move_iterator(end));
       }
       queue_.erase(queue_.begin(), end);
@@ -84,7 +84,7 @@ class Outbox {
       return result;
     }
     unsent_ = size;
-    keep(result, {now, size, nullptr, {}});
+    keep(result, transport, {now, size, size, size, nullptr, {}});
     batch_->pieces.push_back({block, 0, static_cast<std::uint32_t>(size), now});
     return result;
   }
@@ -92,10 +92,23 @@ class Outbox {
   /// The batch in flight is through. Returns its bytes.
   std::size_t batch_done() {
     const std::size_t size = batch_ ? batch_->bytes : 0;
+    if (batch_) unsent_ -= batch_->unsent;
     batch_.reset();
-    unsent_ -= size;
     in_flight_ = false;
     return size;
+  }
+
+  /// Asks the pipe again what of the batch in flight the peer has not got.
+  void recount(const Transport& transport) {
+    if (!in_flight_) return;
+    const std::size_t now_unsent = transport.unsent().value_or(batch_->bytes);
+    unsent_ += now_unsent - batch_->unsent;
+    batch_->unsent = now_unsent;
+  }
+  /// Whether the peer took anything of the batch in flight since this was last asked.
+  [[nodiscard]] bool progressed(const Transport& transport) {
+    recount(transport);
+    return in_flight_ && batch_->unsent < std::exchange(batch_->unsent_before, batch_->unsent);
   }
 
   /// Drops what is queued; what is in flight stays valid until the socket is gone.
@@ -103,13 +116,13 @@ class Outbox {
     queue_.clear();
     queue_.shrink_to_fit();
     control_.reset();
-    unsent_ = batch_ ? batch_->bytes : 0;
+    unsent_ = batch_ ? batch_->unsent : 0;
   }
 
   [[nodiscard]] bool in_flight() const noexcept { return in_flight_; }
   [[nodiscard]] bool has_queued() const noexcept { return !queue_.empty() || control_; }
   [[nodiscard]] bool idle() const noexcept { return !in_flight_ && !has_queued(); }
-  /// Bytes queued or in flight.
+  /// Bytes queued or in flight; while a batch is in flight, what the system holds as well, if the pipe tells.
   [[nodiscard]] std::size_t unsent() const noexcept { return unsent_; }
   [[nodiscard]] std::size_t control_bytes() const noexcept { return control_ ? control_->frames.size() : 0; }
   /// Since when the oldest unsent byte waits; only when there is one.
@@ -132,14 +145,18 @@ class Outbox {
   struct Batch {
     TimePoint since;
     std::size_t bytes = 0;
+    std::size_t unsent = 0;         ///< what counts of it
+    std::size_t unsent_before = 0;  ///< when it was last looked at for progress
     std::unique_ptr<Control> control;
     std::vector<Piece> pieces;
   };
 
   /// What the pipe did not take at once: it is in flight, or broke with it.
-  void keep(WriteResult result, Batch batch) {
+  void keep(WriteResult result, const Transport& transport, Batch batch) {
     in_flight_ = result == WriteResult::pending;
     batch_ = std::make_unique<Batch>(std::move(batch));
+    recount(transport);
+    batch_->unsent_before = batch_->unsent;
   }
   [[nodiscard]] Control& control(TimePoint now) {
     if (!control_) control_ = std::make_unique<Control>(Control{now, {}, {}});

@@ -266,6 +266,7 @@ MUSTER_INLINE void ConnectionManager::explain(ConnectionId id, Function<void(std
       story.info.remote_address = connection->address.text;
     }
     story.info.status = connection->status_;
+    if (connection->transport) connection->outbox.recount(*connection->transport);
     story.counters = connection->counters();
     story.protocol = std::string(connection->loop->formats[connection->format].protocol->name());
     story.waiting_commands = connection->waiting.size();

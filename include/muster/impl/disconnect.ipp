@@ -261,10 +261,13 @@ MUSTER_INLINE void ConnectionManager::on_guard(ConnectionState& connection) {
   }
   if (!connection.outbox.in_flight()) return;
   const TimePoint limit = connection.outbox.waiting_since() + options_.unsent_age;
-  if (limit <= connection.loop->executor->now()) {
-    disconnect(connection, CloseReason::slow_consumer, {});
-  } else {
+  const TimePoint now_here = connection.loop->executor->now();
+  if (limit > now_here) {
     arm(*connection.loop, connection.guard_timer, limit);
+  } else if (connection.outbox.progressed(*connection.transport)) {
+    arm(*connection.loop, connection.guard_timer, now_here + options_.unsent_age);
+  } else {
+    disconnect(connection, CloseReason::slow_consumer, {});
   }
 }
 

@@ -76,6 +76,11 @@ MUSTER_INLINE void ConnectionManager::run_slice(const RoomPtr& room, RoomPart& p
   (void)post(part.loop, [room = room, at = &part](ConnectionManager& manager) { manager.flush_part(room, *at); }, gathers ? 12 : 0);
 }
 
+/// Whether who is behind in it can be fed with more than state.
+[[nodiscard]] inline bool keeps_history(const detail::RoomState& room) noexcept {
+  return room.options.history_messages != 0 && room.options.history_bytes != 0;
+}
+
 MUSTER_INLINE void ConnectionManager::deliver(RoomPart& part, detail::MemberSlot& slot, const RoomState& room,
                                               TimePoint now_here) {
   detail::Batch& batch = part.batch;
@@ -83,7 +88,9 @@ MUSTER_INLINE void ConnectionManager::deliver(RoomPart& part, detail::MemberSlot
   slot.last_batch = batch.number;
   ConnectionState& connection = *slot.connection;
   if (connection.doomed) return;
-  if (connection.behind || (batch.first_seq != 0 && slot.next_seq < batch.first_seq)) {
+  // State alone does not queue behind a full pipe, where it would only grow old: the newest is told when there is room.
+  const bool state_waits = batch.last_seq == 0 && connection.outbox.in_flight() && keeps_history(room);
+  if (connection.behind || state_waits || (batch.first_seq != 0 && slot.next_seq < batch.first_seq)) {
     connection.behind = true;
     note_missed(part, connection, room, 0);
     mark_dirty(connection);
@@ -213,8 +220,13 @@ MUSTER_INLINE void ConnectionManager::append_reply(ConnectionState& connection, 
   if (end == begin) return;
   connection.outbox.append(loop.replies, begin, end, loop.executor->now());
   mark_dirty(connection);
+  hold_to_hard_mark(connection);
+}
+
+MUSTER_INLINE void ConnectionManager::hold_to_hard_mark(ConnectionState& connection) {
   if (connection.outbox.unsent() <= options_.unsent_hard_bytes) return;
   if (!connection.outbox.in_flight()) (void)write(connection);
+  connection.outbox.recount(*connection.transport);
   if (connection.outbox.unsent() > options_.unsent_hard_bytes) doom(connection, CloseReason::slow_consumer);
 }
 
@@ -277,9 +289,7 @@ MUSTER_INLINE void ConnectionManager::broadcast(const LoopPtr& loop, const std::
     if (block->bytes.empty()) continue;
     connection->outbox.append(block, 0, block->bytes.size(), now_here);
     mark_dirty(*connection);
-    if (connection->outbox.unsent() <= options_.unsent_hard_bytes) continue;
-    if (!connection->outbox.in_flight()) (void)write(*connection);
-    if (connection->outbox.unsent() > options_.unsent_hard_bytes) doom(*connection, CloseReason::slow_consumer);
+    hold_to_hard_mark(*connection);
   }
 }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -154,6 +155,10 @@ class AttachedTransport final : public Attached,
     }
     pending_ = handed_over_ + early_.size() > site_->handed_over_bytes;
     return pending_ ? WriteResult::pending : WriteResult::done;
+  }
+
+  [[nodiscard]] std::optional<std::size_t> unsent() const override {
+    return handed_over_ + early_.size() + (pipe_ ? pipe_->unsent_in_system() : 0);
   }
 
   void close(std::uint16_t code, std::string_view text) override {

@@ -146,6 +146,11 @@ class MemoryTransport final : public Transport, public std::enable_shared_from_t
     const Lock lock(mutex_);
     return vanished_;
   }
+  /// From now on the pipe tells what is unsent, and that the system keeps so much beside the batch it holds.
+  void system_holds(std::size_t bytes) {
+    const Lock lock(mutex_);
+    system_holds_ = bytes;
+  }
   /// Whether a batch is held.
   [[nodiscard]] bool is_pending() const {
     const Lock lock(mutex_);
@@ -204,6 +209,14 @@ class MemoryTransport final : public Transport, public std::enable_shared_from_t
     if (fails) end(CloseReason::lost);
     if (pumps) post_pump();
     return result;
+  }
+
+  [[nodiscard]] std::optional<std::size_t> unsent() const override {
+    const Lock lock(mutex_);
+    if (!system_holds_) return std::nullopt;
+    std::size_t bytes = *system_holds_;
+    for (const Span& span : held_) bytes += span.size;
+    return bytes - held_from_;
   }
 
   void close(std::uint16_t code, std::string_view text) override {
@@ -381,6 +394,7 @@ class MemoryTransport final : public Transport, public std::enable_shared_from_t
   std::size_t violations_ = 0;
   std::optional<Closing> closing_;
   std::optional<Answer> answer_;
+  std::optional<std::size_t> system_holds_;
   bool stalled_ = false;
   bool paused_ = false;
   bool vanished_ = false;

@@ -69,6 +69,10 @@ struct ListenerOptions {
   bool deflate = false;
   /// Messages of fewer bytes are sent as they are: they would hardly become smaller.
   std::size_t deflate_min_bytes = 256;
+  /// What the system keeps unsent for a peer that takes no more, beyond which a write waits (TCP_NOTSENT_LOWAT): the rest
+  /// is where the marks of unsent bytes, conflation and gaps see it. Smaller: a slow peer's state is fresher, and it costs
+  /// less memory; larger: fewer wake-ups for it. 0: the system's own, which is megabytes.
+  std::size_t unsent_low_water_bytes = 16 * 1024;
   /// None: a request that is not an upgrade is answered 426.
   HttpHandler http;
   /// Sockets that hold no place among Options::max_connections and may be open at once: those refused one, which are

@@ -40,6 +40,8 @@ struct AttachOptions {
   std::function<bool(::websocketpp::connection_hdl)> other_paths;
   /// A client is written to without waiting until this much is on its way; beyond it the core keeps what follows.
   std::size_t handed_over_bytes = 64 * 1024;
+  /// As ListenerOptions::unsent_low_water_bytes.
+  std::size_t unsent_low_water_bytes = ListenerOptions().unsent_low_water_bytes;
   /// The subprotocol of a 101 that goes out before the authenticator has answered, if the client offers it: which one
   /// the core would choose is not known then.
   std::string early_subprotocol = "muster.v1.json";
@@ -56,6 +58,8 @@ class StockPipe {
   virtual void send(std::string frames, Function<void()> through) = 0;
   virtual void close(std::uint16_t code, const std::string& text) = 0;
   virtual void abort() = 0;
+  /// What the system holds of what was handed over.
+  [[nodiscard]] virtual std::size_t unsent_in_system() = 0;
   /// Only while a message is being received: then no read is under way, and websocketpp starts no other.
   virtual void stop_reading() = 0;
   /// Only when no message is being received, and reading was stopped: a second read would use the buffer of the first.
@@ -77,6 +81,10 @@ class Attached {
   virtual void received(FrameKind kind, const std::string& payload) = 0;
   virtual void ended(CloseReason cause) = 0;
 };
+
+/// As in stream.ipp.
+void set_unsent_low_water(int descriptor, std::size_t bytes) noexcept;
+[[nodiscard]] std::size_t unsent_in_system(int descriptor) noexcept;
 
 class AttachSite;
 [[nodiscard]] std::shared_ptr<AttachSite> make_attach_site(asio::io_context& io, std::shared_ptr<IConnectionManager> manager,
@@ -127,6 +135,11 @@ class StockPipeOf final : public StockPipe {
     socket.close(ignored);
     // Nothing may be under way that would notice.
     asio::post(io_, [connection] { connection->terminate(::websocketpp::error::make_error_code(::websocketpp::error::general)); });
+  }
+
+  [[nodiscard]] std::size_t unsent_in_system() override {
+    const Pointer connection = connection_.lock();
+    return connection ? detail::unsent_in_system(connection->get_raw_socket().lowest_layer().native_handle()) : 0;
   }
 
   void stop_reading() override {
@@ -209,6 +222,7 @@ void attach(Server& endpoint, std::shared_ptr<IConnectionManager> manager, Attac
   asio::io_context& io = endpoint.get_io_service();
   const auto site = detail::make_attach_site(io, manager, options);
   endpoint.set_validate_handler([&endpoint, &io, site, timeout = manager->options().close_timeout, path = options.path,
+                                 low_water = options.unsent_low_water_bytes,
                                  other_paths = options.other_paths](::websocketpp::connection_hdl handle) {
     using Connection = typename Server::connection_type;
     const std::shared_ptr<Connection> connection = endpoint.get_con_from_hdl(handle);
@@ -238,6 +252,7 @@ void attach(Server& endpoint, std::shared_ptr<IConnectionManager> manager, Attac
 
     asio::error_code error;
     auto& socket = connection->get_raw_socket().lowest_layer();
+    detail::set_unsent_low_water(socket.native_handle(), low_water);
     const asio::ip::tcp::endpoint peer = socket.remote_endpoint(error);
     const asio::ip::tcp::endpoint local = socket.local_endpoint(error);
     const bool http_1_1 = connection->get_request().get_version() == "HTTP/1.1";

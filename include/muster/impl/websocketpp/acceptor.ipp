@@ -99,6 +99,7 @@ class Acceptor : public std::enable_shared_from_this<Acceptor> {
       acceptor_.set_option(asio::ip::v6_only(false), error);
     }
     if (!error) acceptor_.set_option(tcp::no_delay(true), error);  // accepted sockets inherit it
+    if (!error) set_unsent_low_water(acceptor_.native_handle(), options.unsent_low_water_bytes);  // they inherit that too
     if (!error) acceptor_.bind(endpoint, error);
     if (!error) acceptor_.listen(tcp::acceptor::max_listen_connections, error);
     if (!error) acceptor_.non_blocking(true, error);

@@ -67,6 +67,7 @@ class Session final : public Transport, public LoopMember, public std::enable_sh
 
   // Transport.
   [[nodiscard]] WriteResult write(const Span* spans, std::size_t count) override;
+  [[nodiscard]] std::optional<std::size_t> unsent() const override;
   void close(std::uint16_t code, std::string_view text) override;
   void abort() override;
   void pause_reading(bool pause) override;

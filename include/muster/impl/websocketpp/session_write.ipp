@@ -18,6 +18,13 @@ MUSTER_INLINE WriteResult Session::write(const Span* spans, std::size_t count) {
   return phase_ == Phase::upgrading ? write_first(spans, count) : WriteResult::closed;
 }
 
+MUSTER_INLINE std::optional<std::size_t> Session::unsent() const {
+  if (!outgoing_ || phase_ == Phase::gone) return 0;
+  std::size_t bytes = unsent_in_system(stream_->descriptor());
+  for (const Outgoing& waiting : *outgoing_) bytes += waiting.cursor.left();
+  return bytes;
+}
+
 /// The 101 goes with the core's first batch, in one call and one packet.
 MUSTER_INLINE WriteResult Session::write_first(const Span* spans, std::size_t count) {
   if (opening_->answer.empty()) return send(Outgoing::Kind::batch, spans, count);  // it is on its way

@@ -5,6 +5,9 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -29,6 +32,24 @@ namespace detail {
 
 enum class IoStatus : std::uint8_t { done, read_again, write_again, end, failed };
 
+/// How much the system keeps unsent of what is written to a socket, or to those that a listening one accepts; 0: as it
+/// does. A system that has no such bound goes without.
+MUSTER_INLINE void set_unsent_low_water(int descriptor, std::size_t bytes) noexcept {
+#if defined(TCP_NOTSENT_LOWAT)
+  const int value = static_cast<int>(std::min<std::size_t>(bytes, 1U << 30U));
+  if (value != 0) (void)::setsockopt(descriptor, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &value, sizeof value);
+#else
+  (void)descriptor;
+  (void)bytes;
+#endif
+}
+
+/// What the system holds for a socket's peer: not sent, or not acknowledged.
+MUSTER_INLINE std::size_t unsent_in_system(int descriptor) noexcept {
+  int bytes = 0;
+  return ::ioctl(descriptor, TIOCOUTQ, &bytes) == 0 && bytes > 0 ? static_cast<std::size_t>(bytes) : 0;
+}
+
 /// A place in a list of spans that is being written.
 struct Cursor {
   const Span* spans = nullptr;
@@ -44,6 +65,11 @@ struct Cursor {
       --count;
     }
     offset = bytes;
+  }
+  [[nodiscard]] std::size_t left() const {
+    std::size_t bytes = 0;
+    for (std::size_t i = 0; i < count; ++i) bytes += spans[i].size;
+    return bytes - offset;
   }
 };
 
@@ -132,6 +158,7 @@ class Stream {
   Stream(asio::ip::tcp::socket socket, TlsContext::Tls tls) : socket_(std::move(socket)), tls_(std::move(tls)) {}
 
   [[nodiscard]] asio::ip::tcp::socket& socket() noexcept { return socket_; }
+  [[nodiscard]] int descriptor() const { return const_cast<asio::ip::tcp::socket&>(socket_).native_handle(); }
   [[nodiscard]] bool is_tls() const noexcept { return tls_ != nullptr; }
 
   /// One step of the TLS handshake.
