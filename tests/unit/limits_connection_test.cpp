@@ -289,18 +289,21 @@ TEST_CASE("a line that stood still does not make a flooder of who sends less tha
     ann.say("ping", "{}", 60);
     sim.advance(1s);
   }
-  const auto before = ann.count("pong");
-  const int sent = 60 * frozen;
-  ann.say("ping", "{}", sent);
-  sim.advance(1ms);
-  CHECK(ann.count("pong") <= before + 202);  // no faster than its burst
-  for (int second = 0; second < 2 * frozen; ++second) {
-    ann.say("ping", "{}", 60);
-    sim.advance(1s);
+  for (int again = 0; again < 2; ++again) {
+    const auto before = ann.count("pong");
+    const int sent = 60 * frozen;
+    ann.say("ping", "{}", sent);
+    sim.advance(1ms);
+    CHECK(ann.count("pong") <= before + 202);  // no faster than its burst
+    for (int second = 0; second < 2 * frozen; ++second) {
+      ann.say("ping", "{}", 60);
+      sim.advance(1s);
+    }
+    CHECK(ann.is_open());
+    CHECK(ann.count("error") == 0);
+    CHECK(ann.count("pong") >= before + static_cast<std::size_t>(sent + 60 * 2 * frozen) - 101);
+    sim.live(40s);
   }
-  CHECK(ann.is_open());
-  CHECK(ann.count("error") == 0);
-  CHECK(ann.count("pong") >= before + static_cast<std::size_t>(sent + 60 * 2 * frozen) - 101);
 }
 
 TEST_CASE("who goes on beyond a rate is read from at that rate, refused after rate_patience, and may resume", "[limits]") {
