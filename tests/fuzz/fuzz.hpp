@@ -40,6 +40,12 @@ inline void must(bool holds, std::string_view promise) {
   std::abort();
 }
 
+/// The same for an amount, which a report then names.
+inline void at_most(std::size_t amount, std::size_t bound, std::string_view promise) {
+  if (amount > bound) std::fprintf(stderr, "%zu, and at most %zu were promised\n", amount, bound);
+  must(amount <= bound, promise);
+}
+
 /// Bytes on the heap now.
 [[nodiscard]] inline std::size_t held_bytes() {
 #if defined(MUSTER_FUZZ_ASAN)

@@ -78,7 +78,9 @@ std::string message_from(Choices& choices) {
   std::string message;
   for (unsigned runs = choices.below(8); runs > 0 && message.size() < 200'000; --runs) {
     const std::string_view piece = choices.some();
-    const std::size_t end = message.size() + choices.number(2);
+    // What ends just where a buffer does is not left to luck.
+    const std::size_t round = piece.size() % 4 == 3 ? 4096 : 1;
+    const std::size_t end = (message.size() + choices.number(2)) / round * round;
     while (!piece.empty() && message.size() < end) message.append(piece);
     message.resize(std::min(message.size(), end));
   }
@@ -112,7 +114,7 @@ void run(std::string_view input) {
   } else {
     check_ours(message_from(choices), 9 + static_cast<int>(how % 7), how >> 3U);
   }
-  must(held_bytes() <= before + 2 * limit + 128 * 1024, "an inflater holds no more than a message may have");
+  at_most(held_bytes(), before + 2 * limit + 128 * 1024, "an inflater holds no more than a message may have");
 }
 
 std::vector<std::string> seeds() {

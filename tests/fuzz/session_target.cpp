@@ -53,6 +53,7 @@ WorldOptions options_of(Choices& choices) {
     case 6:  // little patience
       core.waiting_commands = 2;
       core.message_rate = 4;
+      core.rate_patience = 0ms;
       core.rate_limited_max = 3;
       core.invalid_messages_max = 3;
       core.presence_grace = 0ms;
