@@ -238,6 +238,55 @@ TEST_CASE("a fault that websocketpp finds ends the connection, and is told", "[a
   CHECK(f.manager->reserved() == 0);
 }
 
+TEST_CASE("a pause that ends behind a fault does not read on", "[attach]") {
+  Options core;
+  core.close_timeout = std::chrono::minutes(1);
+  StockFixture f(core);
+  RawClient& client = f.open();
+  // What it does not take holds the close frame back, and so the end.
+  client.stall(true);
+  std::string much;
+  WebSocketFormat{}.append(FrameKind::binary, std::string(16 * 1024 * 1024, 'x'), much);
+  REQUIRE(f.manager->write(0, std::move(much)) == WriteResult::pending);
+  f.seen()->transport->pause_reading(true);
+  const std::string reserved_opcode = test::masked_frame(0x83, "");
+  client.send(test::text_frame("before") + reserved_opcode + test::text_frame("behind"));
+  std::string ping;
+  WebSocketFormat{}.append(FrameKind::ping, {}, ping);
+  REQUIRE(f.until([&] { return f.manager->write(0, ping) == WriteResult::closed; }));
+  client.send(test::text_frame("later"));
+  f.seen()->transport->pause_reading(false);
+  f.settle();
+  CHECK(f.manager->messages() == 1);
+  CHECK(f.manager->closings().empty());
+  client.stall(false);
+  CHECK(f.until([&] { return !f.manager->closings().empty(); }));
+  CHECK(f.manager->closings() == std::vector<CloseReason>{CloseReason::protocol_error});
+  CHECK(f.manager->messages() == 1);
+}
+
+TEST_CASE("a close of the core's ends a pause, so that the answer is read", "[attach]") {
+  Options core;
+  core.close_timeout = std::chrono::minutes(1);
+  StockFixture f(core);
+  RawClient& client = f.open();
+  f.seen()->transport->pause_reading(true);
+  client.send(test::text_frame("one"));
+  f.settle();
+  f.seen()->transport->close(1000, "enough");
+  CHECK(f.frame(client)->code() == 1000);
+  client.send(test::close_frame(1000));
+  CHECK(f.until([&] { return client.ended(); }));
+  CHECK(f.until([&] { return f.manager->closings() == std::vector<CloseReason>{CloseReason::normal}; }));
+}
+
+TEST_CASE("a close frame without a code is a goodbye", "[attach]") {
+  StockFixture f;
+  f.open().send(test::masked_frame(0x88, ""));
+  CHECK(f.until([&] { return !f.manager->closings().empty(); }));
+  CHECK(f.manager->closings() == std::vector<CloseReason>{CloseReason::normal});
+}
+
 TEST_CASE("a text in fragments that ends inside a character is a fault", "[attach]") {
   StockFixture f;
   RawClient& client = f.open();

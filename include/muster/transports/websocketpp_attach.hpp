@@ -123,12 +123,14 @@ class StockPipeOf final : public StockPipe {
     if (!connection) return;
     std::error_code error;
     connection->close(code, text, error);
+    closing_ = !error;
     if (error && is_open()) abort();
   }
 
   void abort() override {
     const Pointer connection = connection_.lock();
     if (!connection) return;
+    over_ = true;
     asio::error_code ignored;
     auto& socket = connection->get_raw_socket().lowest_layer();
     socket.set_option(asio::socket_base::linger(true, 0), ignored);
@@ -150,11 +152,18 @@ class StockPipeOf final : public StockPipe {
     kept_.expires_at(asio::steady_timer::time_point::max());
     kept_.async_wait([connection](const asio::error_code&) {});
   }
+  /// websocketpp reads no more once it has found a fault, and closes by itself: what parses its frames is then in no
+  /// state to be fed. So a close that is not ours ends reading for good.
   void go_on_reading() override {
-    if (const Pointer connection = connection_.lock()) connection->handle_resume_reading();
+    namespace state = ::websocketpp::session::state;
+    if (const Pointer connection = connection_.lock(); connection && !over_) {
+      const auto now = connection->get_state();
+      if (now == state::open || (now == state::closing && closing_)) connection->handle_resume_reading();
+    }
     kept_.cancel();
   }
   void close_descriptor() override {
+    over_ = true;
     asio::error_code ignored;
     if (const Pointer connection = connection_.lock()) connection->get_raw_socket().lowest_layer().close(ignored);
     kept_.cancel();
@@ -164,6 +173,8 @@ class StockPipeOf final : public StockPipe {
   asio::io_context& io_;
   std::weak_ptr<Connection> connection_;  // its handlers own us
   asio::steady_timer kept_;
+  bool closing_ = false;  // with a close of ours
+  bool over_ = false;     // its socket is shut
 };
 
 /// Why it ended, as far as a stock connection tells.
@@ -179,7 +190,8 @@ template <class Connection>
     if (ours == status::protocol_error) return CloseReason::protocol_error;
   }
   if (theirs == status::abnormal_close) return CloseReason::lost;
-  return theirs == status::normal ? CloseReason::normal : CloseReason::going_away;
+  // A close frame that names no code is a goodbye as well.
+  return theirs == status::normal || theirs == status::no_status ? CloseReason::normal : CloseReason::going_away;
 }
 
 template <class Connection>
@@ -215,6 +227,12 @@ template <class Connection>
 /// - Linger after a fault: what websocketpp finds wrong with a peer (too big, not UTF-8) is told to both, but its socket is
 ///   shut right behind the close frame, and what the peer is still sending may cost it that frame.
 /// - Be compiled as C++20 by g++: websocketpp 0.8.2 is C++17 there.
+/// - Bound what a stranger costs before its message is whole. Only whole messages come from websocketpp, and their headers
+///   are not seen: the lengths of a message's fragments are checked by a sum of websocketpp's own; the length that a
+///   message claims may be reserved at once; fragments do not count against `frame_rate`, and an unfinished message counts
+///   neither against `pre_auth_bytes` nor against `byte_rate`; of compressed messages only the inflated size is known.
+///
+/// So servers that are open to strangers use muster's Listener, or its Server.
 ///
 /// Throws std::invalid_argument without a manager, and for `handed_over_bytes` of 0.
 template <class Server>
