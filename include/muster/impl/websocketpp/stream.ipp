@@ -163,6 +163,7 @@ class Stream {
 
   /// One step of the TLS handshake.
   IoStatus handshake() {
+    if (broken_) return IoStatus::failed;
     ERR_clear_error();
     const int result = SSL_accept(tls_.get());
     return result == 1 ? IoStatus::done : tls_status(result);
@@ -183,8 +184,8 @@ class Stream {
       if (n == 0) return IoStatus::end;
       return errno == EAGAIN || errno == EWOULDBLOCK ? IoStatus::read_again : IoStatus::failed;
     }
-    IoStatus status = IoStatus::done;
-    while (got < size) {
+    IoStatus status = broken_ ? IoStatus::failed : IoStatus::done;
+    while (got < size && !broken_) {
       ERR_clear_error();
       std::size_t n = 0;
       const int result = SSL_read_ex(tls_.get(), to + got, size - got, &n);
@@ -212,7 +213,7 @@ class Stream {
 
   /// Nothing more will be written; the peer sees the end once it has read all.
   void shutdown_write() {
-    if (tls_ && SSL_is_init_finished(tls_.get()) != 0) {
+    if (tls_ && !broken_ && SSL_is_init_finished(tls_.get()) != 0) {
       ERR_clear_error();
       (void)SSL_shutdown(tls_.get());
     }
@@ -266,6 +267,7 @@ class Stream {
   }
 
   IoStatus write_tls(Cursor& cursor, char* scratch) {
+    if (broken_) return IoStatus::failed;
     cursor.advance(0);
     while (cursor.count != 0) {
       std::size_t size = 0;
@@ -285,7 +287,8 @@ class Stream {
     return IoStatus::done;
   }
 
-  IoStatus tls_status(int result) const {
+  /// Behind SSL_ERROR_SSL and SSL_ERROR_SYSCALL nothing more may be asked of OpenSSL: SSL_get_error(3).
+  IoStatus tls_status(int result) {
     switch (SSL_get_error(tls_.get(), result)) {
       case SSL_ERROR_WANT_READ:
         return IoStatus::read_again;
@@ -294,6 +297,7 @@ class Stream {
       case SSL_ERROR_ZERO_RETURN:
         return IoStatus::end;
       default:
+        broken_ = true;
         ERR_clear_error();
         return IoStatus::failed;
     }
@@ -302,6 +306,7 @@ class Stream {
   asio::ip::tcp::socket socket_;
   TlsContext::Tls tls_;
   bool unfinished_ = false;
+  bool broken_ = false;  // TLS has failed
 };
 
 }  // namespace detail
