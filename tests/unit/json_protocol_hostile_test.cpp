@@ -202,6 +202,37 @@ TEST_CASE("a message beyond what offsets can name is refused before it is read",
   CHECK(problem(std::string_view(&byte, 0x80000000U)) == "The message is too large");
 }
 
+TEST_CASE("nothing of a hostile message is left for the next one", "[json][hostile]") {
+  const std::string good =
+      R"({"type":"publish","id":"i","payload":{"room":"r\u006f","data":{"a":[1,"x"]},"delivery":{"latest":"k"}}})";
+  const JsonProtocol used;
+  std::vector<Command> commands;
+  for (const std::string& hostile :
+       {std::string("{\"type\":\"publish\",\"id\":7,\"payload\":{\"room\":\"a"), publish("[[["), publish("1}"),
+        publish(std::string(1000, '[')), publish("\"\\ud800\""), publish("\"\xe2\x82"), join("\xf0\x9f"),
+        join("\\ud83d"), std::string("{\"type\":\"ping\",\"type\":"), std::string(40, '['), std::string("\0", 1),
+        std::string()}) {
+    INFO(hostile);
+    commands.clear();
+    CHECK_FALSE(used.decode(FrameKind::text, hostile, {}, commands).has_value());
+    REQUIRE(commands.size() == 1);
+    CHECK(std::holds_alternative<command::Invalid>(commands[0].body));
+    CHECK(used.decode(FrameKind::binary, hostile, {}, commands) == CloseReason::unsupported_data);
+    const Command next = read(good, used);
+    CHECK(next.correlation.id == R"("i")");
+    REQUIRE(std::holds_alternative<command::Publish>(next.body));
+    const auto& said = std::get<command::Publish>(next.body);
+    const auto fresh = read_as<command::Publish>(good);
+    CHECK(said.room == "ro");
+    CHECK(said.data.view() == R"({"a":[1,"x"]})");
+    CHECK(said.room == fresh.room);
+    CHECK(said.data.view() == fresh.data.view());
+    CHECK(said.delivery.kind() == fresh.delivery.kind());
+    CHECK(said.delivery.key() == fresh.delivery.key());
+    CHECK(said.echo == fresh.echo);
+  }
+}
+
 TEST_CASE("20,000 changed messages are judged as a second reader judges them", "[json][hostile]") {
   const std::vector<std::string> good{
       R"({"type":"publish","id":12,"payload":{"room":"r","data":{"a":[1,-2.5e3,true,null],"b":"\u00e9\ud83d\ude00é😀"}}})",

@@ -111,6 +111,37 @@ TEST_CASE("requests that are not for us do not reach the hook", "[websocketpp][h
   CHECK(called);
 }
 
+TEST_CASE("behind a head that was refused nothing is read", "[websocketpp][http]") {
+  Fixture f;
+  const std::string good = RawClient::upgrade_request();
+  struct Case {
+    std::string head;
+    int status;
+  };
+  const Case cases[] = {
+      {"GET /ws HTTP/1.1\r\nno header\r\n\r\n", 400},
+      {"GET /ws\r\n\r\n", 400},
+      {RawClient::upgrade_request({}, "/ws", "Sec-WebSocket-Key"), 400},
+      {RawClient::upgrade_request("Origin: http://evil.example\r\n"), 403},
+      {get("/ws"), 426},
+      {"GET /" + std::string(100'000, 'a'), 431},
+  };
+  for (const Case& bad : cases) {
+    INFO(bad.status << " for " << bad.head.substr(0, 100));
+    RawClient& client = f.connect();
+    client.send(bad.head + good);
+    CHECK(f.status(client) == bad.status);
+    client.send(good);
+    for (const char byte : good) client.send({&byte, 1});
+    f.settle();
+    CHECK(client.all_sent());
+    CHECK(client.in.find("HTTP/1.1") == std::string::npos);
+    client.cut();
+    CHECK(f.until([&] { return f.manager->reserved() == 0; }));
+  }
+  CHECK(f.manager->count() == 0);
+}
+
 TEST_CASE("a large answer arrives whole at a slow reader", "[websocketpp][http]") {
   std::string large(5'000'000, ' ');
   for (std::size_t i = 0; i < large.size(); ++i) large[i] = static_cast<char>('a' + i % 26);
