@@ -81,7 +81,7 @@ void Clients::start(std::size_t index) {
   if (client.descriptor < 0) fail("socket");
   set_option(client.descriptor, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
   set_option(client.descriptor, IPPROTO_TCP, TCP_NODELAY, 1);
-  if (client.stuck) {
+  if (client.stuck || (client.subscriber && options_.line > 0)) {
     set_option(client.descriptor, SOL_SOCKET, SO_RCVBUF, 4096);
     // As over a network: with the segments of the loopback the system alone would hold megabytes for it.
     set_option(client.descriptor, IPPROTO_TCP, TCP_MAXSEG, 1400);
@@ -147,12 +147,20 @@ void Clients::handle(std::size_t index, std::uint32_t events) {
 void Clients::read(std::size_t index) {
   Client& client = clients_[index];
   if (client.state == Client::State::closed) return;
-  const ssize_t count = ::recv(client.descriptor, buffer_.data(), buffer_.size(), 0);
+  std::size_t most = buffer_.size();
+  if (client.subscriber && options_.line > 0) {
+    const double came = options_.line * std::chrono::duration<double>(Clock::now() - began_).count();
+    client.line_bytes = std::max(client.line_bytes, came - options_.line / 10);  // an idle line saves nothing up
+    if (came - client.line_bytes < 1) return;
+    most = std::min(most, static_cast<std::size_t>(came - client.line_bytes));
+  }
+  const ssize_t count = ::recv(client.descriptor, buffer_.data(), most, 0);
   if (count < 0 && (errno == EAGAIN || errno == EINTR)) return;
   if (count <= 0) {
     end(index);
     return;
   }
+  client.line_bytes += static_cast<double>(count);
   read_at_ = nanoseconds_now();
   std::string_view bytes(buffer_.data(), static_cast<std::size_t>(count));
   const bool continued = !client.unread.empty();
@@ -231,6 +239,17 @@ void Clients::flush(std::size_t index) {
   }
   if (count > 0) client.unsent.erase(0, static_cast<std::size_t>(count));
   if (!client.unsent.empty()) watch(EPOLL_CTL_MOD, index);
+}
+
+std::set<unsigned> Clients::stuck_ports() const {
+  std::set<unsigned> ports;
+  for (const Client& client : clients_) {
+    sockaddr_in own{};
+    socklen_t size = sizeof own;
+    if (!client.stuck || client.descriptor < 0) continue;
+    if (::getsockname(client.descriptor, reinterpret_cast<sockaddr*>(&own), &size) == 0) ports.insert(ntohs(own.sin_port));
+  }
+  return ports;
 }
 
 void Clients::close_all() {

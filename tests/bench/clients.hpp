@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -27,6 +28,7 @@ struct Client {
   std::size_t room = 0;
   bool subscriber = false;
   bool stuck = false;
+  double line_bytes = 0;  ///< read so far of what its line lets through
   std::string unread;
   std::string unsent;
   std::uint64_t deliveries = 0;
@@ -68,6 +70,10 @@ class Clients {
   /// Ended since they were ready, whoever ended them; stuck ones are not counted.
   [[nodiscard]] std::size_t closed() const { return closed_; }
   [[nodiscard]] std::size_t stuck_closed() const { return stuck_closed_; }
+  /// The ports of those that are stuck.
+  [[nodiscard]] std::set<unsigned> stuck_ports() const;
+  /// Latency counts from now on.
+  void forget_latency() { received_.latency = {}; }
 
  private:
   void start(std::size_t index);
@@ -84,6 +90,7 @@ class Clients {
   int epoll_;
   std::vector<Client> clients_;
   std::vector<std::size_t> to_flush_;
+  const Clock::time_point began_ = Clock::now();
   std::vector<char> buffer_ = std::vector<char>(256 * 1024);
   std::uint64_t read_at_ = 0;
   Received received_;

@@ -1,10 +1,12 @@
 // The load client: connects to a server on this machine, publishes to it or holds its connections, and prints what that
 // took as one JSON object.
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -83,7 +85,11 @@ class Load {
   bool publish() {
     Workload workload(options_, clients_);
     const std::uint64_t cpu_before = server_.cpu_ns();
-    workload.run();
+    const std::set<unsigned> stuck = clients_.stuck_ports();
+    std::int64_t in_kernel = 0;
+    workload.run([&] {
+      if (!stuck.empty()) in_kernel = std::max(in_kernel, unsent_in_kernel(options_.port, stuck));
+    });
     const auto cpu_ns = static_cast<double>(server_.cpu_ns() - cpu_before);
 
     const Received& received = clients_.received();
@@ -102,6 +108,7 @@ class Load {
     report_.add("latency_p99_9_us", received.latency.quantile(0.999));
     report_.add("latency_max_us", received.latency.max());
     report_.add("rss_growth_bytes", server_.peak_resident_bytes() - memory_connected_);
+    report_.add("stuck_kernel_peak_bytes", in_kernel);
     report_.add("closed", clients_.closed());
     report_.add("stuck_closed", clients_.stuck_closed());
     report_.add("lost", workload.lost());

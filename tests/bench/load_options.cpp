@@ -20,6 +20,7 @@ LoadOptions read_load_options(int argc, char** argv) {
   app.add_option("--rooms", options.rooms, "how many")->check(CLI::PositiveNumber);
   app.add_option("--connecting", options.connecting, "connections on their way at once")->check(CLI::PositiveNumber);
   app.add_option("--stuck", options.stuck, "subscribers that stop reading once all are connected");
+  app.add_option("--line", options.line, "bytes a second that each subscriber reads; 0: as they come");
   app.add_option("--memory-at", options.memory_at, "numbers of connections at which to read the server's memory")
       ->delimiter(',');
   app.add_option("--size", options.size, "bytes of a payload");
@@ -30,6 +31,7 @@ LoadOptions read_load_options(int argc, char** argv) {
   app.add_option("--rate", options.rate, "messages a second, from all publishers together");
   app.add_option("--burst", options.burst_seconds, "seconds for which to send at that rate, then to pause as long");
   app.add_flag("--conflated", options.conflated, "newer messages may replace older ones on the way: nothing has to arrive");
+  app.add_option("--last", options.last_seconds, "latency of the last so many seconds of sending only");
   app.add_option("--hold", options.hold_seconds, "seconds to hold the connections, then to close them; sends nothing");
   app.add_flag("--spin", options.spin, "never sleep: whoever sends to a sleeping process pays for waking it");
   app.add_option("--deadline", options.deadline_seconds, "seconds without any progress after which to give up");

@@ -26,6 +26,7 @@ struct LoadOptions {
   std::size_t rooms = 1;
   std::size_t connecting = 16;
   std::size_t stuck = 0;
+  double line = 0;
   std::vector<std::size_t> memory_at;
 
   std::size_t size = 128;
@@ -35,6 +36,7 @@ struct LoadOptions {
   double rate = 0;
   double burst_seconds = 0;
   bool conflated = false;
+  double last_seconds = 0;
   double hold_seconds = 0;
   bool spin = false;
   double deadline_seconds = 10;

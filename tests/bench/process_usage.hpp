@@ -4,8 +4,10 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <cstdio>
 #include <ctime>
 #include <fstream>
+#include <set>
 #include <string>
 
 #include "sockets.hpp"
@@ -42,5 +44,19 @@ class ProcessUsage {
   pid_t process_;
   clockid_t clock_{};
 };
+
+/// What the system holds, unsent or not acknowledged, in the sockets of this port for peers at those ports, in bytes.
+[[nodiscard]] inline std::int64_t unsent_in_kernel(unsigned port, const std::set<unsigned>& peers) {
+  std::ifstream table("/proc/net/tcp");
+  std::string line;
+  std::getline(table, line);  // its head
+  std::int64_t bytes = 0;
+  while (std::getline(table, line)) {
+    unsigned own = 0, peer = 0, queued = 0;
+    if (std::sscanf(line.c_str(), " %*u: %*8x:%x %*8x:%x %*x %x:", &own, &peer, &queued) != 3) continue;
+    if (own == port && peers.count(peer) != 0) bytes += queued;
+  }
+  return bytes;
+}
 
 }  // namespace muster::bench

@@ -47,14 +47,15 @@ export function servers(build, tokensFile) {
   const join_ = '{"type":"join","id":1,"payload":{"room":"r%r"}}';
   // echo: whoever publishes gets it too, as from the other two.
   const publish = '{"type":"publish","payload":{"room":"r%r","data":"%d","echo":true}}';
+  const state = '{"type":"publish","payload":{"room":"r%r","data":"%d","delivery":{"latest":"cursor"}}}';
   const aware = '{"type":"awareness_update","payload":{"room":"r%r","client":"c%i","clock":%n,"state":{"at":"%d"}}}';
   return {
     muster: {
       executable: join(build, 'examples/server/muster_server'),
       flags: ({ heartbeat = '0', awarenessInterval = '50ms' }) => ['--auth', `tokens:${tokensFile}`, '--port', 0, '--heartbeat', heartbeat,
         '--awareness-interval', awarenessInterval, ...MUSTER_FLAGS.split(' ')],
-      client: ({ awarenessInterval }) => ['--path', '/ws', '--header', 'Sec-WebSocket-Protocol: muster.v1.json', '--header', 'Authorization: Bearer token-%i',
-        '--hello', join_, '--publish', awarenessInterval ? aware : publish],
+      client: ({ awarenessInterval, latest }) => ['--path', '/ws', '--header', 'Sec-WebSocket-Protocol: muster.v1.json', '--header', 'Authorization: Bearer token-%i',
+        '--hello', join_, '--publish', awarenessInterval ? aware : latest ? state : publish],
     },
     floor: { executable: join(build, 'tests/bench/muster_bench_floor_server'), flags: () => [], client: () => ['--path', '/r%r'] },
     plain: { executable: join(build, 'tests/bench/muster_bench_plain_server'), flags: () => [], client: () => [] },

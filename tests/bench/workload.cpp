@@ -20,10 +20,12 @@ Workload::Workload(const LoadOptions& options, Clients& clients)
   }
 }
 
-void Workload::run() {
+void Workload::run(const std::function<void()>& look) {
   const auto started = Clock::now();
   const auto elapsed = [started] { return std::chrono::duration<double>(Clock::now() - started).count(); };
   double last_progress = 0;
+  double looked = 0;
+  bool measuring = options_.last_seconds == 0;
   bool sending = true;
   // Each client its own: one that got a message twice does not stand for one that still waits.
   const auto all_arrived = [this] { return (clients_.received().deliveries >= expected_ && lost() == 0) || options_.conflated; };
@@ -32,6 +34,14 @@ void Workload::run() {
     if (sending) send_due(elapsed());
     const std::uint64_t before = clients_.received().deliveries;
     clients_.poll(1);
+    if (elapsed() - looked > 0.25) {
+      looked = elapsed();
+      look();
+    }
+    if (!measuring && elapsed() > options_.seconds - options_.last_seconds) {
+      measuring = true;
+      clients_.forget_latency();
+    }
     if (clients_.received().deliveries > before || all_arrived()) {
       last_progress = elapsed();
     } else if (elapsed() - last_progress > options_.deadline_seconds) {

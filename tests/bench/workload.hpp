@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -17,8 +18,8 @@ class Workload {
   Workload(const LoadOptions& options, Clients& clients);
 
   /// Returns once all that was sent was delivered, or nothing more has come in the time of the deadline. Conflated
-  /// messages are waited for no longer than they are sent.
-  void run();
+  /// messages are waited for no longer than they are sent. `look` is called a few times a second.
+  void run(const std::function<void()>& look);
 
   [[nodiscard]] std::uint64_t messages() const { return messages_; }
   /// From the first message sent to the last one delivered.
