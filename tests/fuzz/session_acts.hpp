@@ -21,7 +21,7 @@ enum class Act : unsigned char {
   frame,        // client, then as frame_script.hpp says
   large,        // client, first byte, size, fill
   compressed,   // client, size, fill: so many of it, compressed
-  blocks,       // client, how, some bytes: RSV1 and whatever
+  blocks,       // client, how many, how often, some bytes: a message behind empty blocks; or compressed, it says
   command,      // client, which, which room
   json,         // client, some bytes: one text message
   piece,        // client, bytes at a time
@@ -143,12 +143,15 @@ inline void act_of_client(World& world, Act what, Client& client, Choices& choic
     }
     case Act::blocks: {
       const unsigned how = choices.byte();
-      std::string bytes(choices.some());
+      const unsigned more = choices.below(32);
+      const std::string_view raw = choices.some();
+      if (how % 4 == 0) return world.say(client, test::masked_frame(0xc1, raw));
       // Empty blocks, which make nothing of much.
-      if (how % 4 != 0) bytes.clear();
-      for (std::size_t i = how % 4 != 0 ? size_of(how) : 0; i > 0 && bytes.size() < 64 * 1024; --i)
-        bytes.append("\0\0\0\xff\xff", 5);
-      return world.say(client, test::masked_frame(0xc1, bytes));
+      std::string bytes;
+      for (std::size_t i = size_of(how); i > 0 && bytes.size() < 64 * 1024; --i) bytes.append("\0\0\0\xff\xff", 5);
+      const std::string frame = test::masked_frame(0xc1, bytes + test::deflated(R"({"type":"ping"})"));
+      for (unsigned i = 0; i <= more; ++i) world.say(client, frame);
+      return;
     }
     case Act::command: {
       const unsigned which = choices.byte();
@@ -276,14 +279,20 @@ class Script {
                         .then(Act::large, 0, first, 100, 'a')
                         .then(Act::large, 0, 0x80, 90, 'b'));
   }
+  seeds.push_back(Script(1)
+                      .then(Act::upgrade, 0, 0x04)
+                      .then(Act::piece, 0, 0x90)
+                      .then(Act::large, 0, 0x01, 0xa8, 'a')
+                      .then(Act::large, 0, 0x00, 0xa8, 'a')
+                      .then(Act::large, 0, 0x00, 0xa8, 'a'));
   seeds.push_back(two_members(2, 1)
-                      .then(Act::blocks, 0, 33, 0)
-                      .then(Act::blocks, 0, 49, 0)
+                      .then(Act::blocks, 0, 0x55, 20, 0)
+                      .then(Act::blocks, 1, 0x31, 3, 0)
                       .then(Act::compressed, 1, 120, 'z')
                       .then(Act::advance, 3));
   seeds.push_back(two_members(0, 0)
                       .then(Act::drain, 120)
-                      .then(Act::large, 0, 0x81, 0xb0, 'x')
+                      .then(Act::large, 0, 0x81, 0xd1, 'x')
                       .then(Act::large, 0, 0x81, 60, 'x')
                       .then(Act::advance, 4));
   seeds.push_back(two_members(0, 0)

@@ -123,8 +123,8 @@ struct WorldOptions {
 class World {
  public:
   static constexpr std::size_t most_out = 1024 * 1024;
-  /// What one read may take, and what the kernel keeps on the way, at most.
-  static constexpr std::size_t one_read = websocketpp::detail::Loop::read_size;
+  /// What a socket holds on the way, and so what one read brings, at most.
+  static constexpr std::size_t one_read = 32 * 1024;
 
   explicit World(WorldOptions options) : options_(std::move(options)), descriptors_(open_descriptors()) {
     reset_clock();
@@ -321,9 +321,16 @@ class World {
   /// Who has not said who it is, is held little for: the head, `pre_auth_bytes`, what one read brought; and a loop's own.
   void check_strangers(const Metrics& now) const {
     const Options& core = options_.core;
-    if (core.pre_auth_bytes == 0 || now.connections_total != 0) return;
+    if (now.connections_total != 0) return;
     std::size_t sockets = 0;
-    for (const Client& client : clients_) sockets += client.held() ? 1 : 0;
+    for (const Client& client : clients_) {
+      if (!client.held()) continue;
+      ++sockets;
+      if (goes_on(client)) {
+        at_most(client.taken(), core.handshake_bytes + core.pre_auth_bytes + one_read,
+                "strangers are charged as it comes in");
+      }
+    }
     const std::size_t each = core.handshake_bytes * 8 + core.pre_auth_bytes + one_read + 16 * 1024;
     // Its buffers, and a deflater for each window that clients may ask for.
     const std::size_t loops = 192 * 1024 + (options_.listener.deflate ? 7 * 300 * 1024 : 0);
@@ -333,14 +340,16 @@ class World {
   /// Whoever was never refused has sent no more than its rate lets pass: on the wire, compressed or not.
   void check_rate(const Client& client, const Metrics& now) const {
     const Options& core = options_.core;
-    if (core.byte_rate == 0 || core.frame_rate == 0 || core.max_message_bytes == 0 || now.rate_limited != 0) return;
-    if (!client.held() || client.in.status() != 101 || client.in.closed()) return;
+    if (core.byte_rate == 0 || now.rate_limited != 0 || !client.held() || !goes_on(client)) return;
     const auto seconds = std::chrono::duration<double>(loop_->executor->now() - client.began).count();
-    const double frames = 16 * static_cast<double>(core.frame_rate) * (2 + seconds);
-    const double bound = static_cast<double>(core.byte_rate) * (2 + seconds) + frames +
-                         static_cast<double>(core.handshake_bytes) + static_cast<double>(one_read) +
-                         2 * static_cast<double>(core.max_message_bytes);
-    at_most(client.taken(), static_cast<std::size_t>(bound), "bytes are charged as they come in");
+    const auto rate = static_cast<std::size_t>(static_cast<double>(core.byte_rate) * (2 + seconds));
+    at_most(client.taken(), rate + core.handshake_bytes + one_read + core.max_message_bytes,
+            "bytes are charged as they come in");
+  }
+
+  /// Whether its connection is open, as far as it knows, and it would know.
+  [[nodiscard]] static bool goes_on(const Client& client) {
+    return client.in.status() == 101 && !client.in.closed() && !client.stalled && !client.ended;
   }
 
   const WorldOptions options_;
