@@ -134,5 +134,18 @@ TEST_CASE("a peer that takes something within unsent_age is slow, one that takes
   CHECK(ann.close_code() == 4008);
 }
 
+TEST_CASE("what was on its way when the pipe was full is no progress", "[slow]") {
+  CheckedSim sim(tight());
+  const auto ann = sim.connect("ann");
+  ann.pipe().system_holds(5000);
+  (void)fill(sim, ann);
+  sim.advance(1s);
+  ann.pipe().system_holds(4000);
+  sim.advance(8900ms);
+  CHECK(ann.close_code() == 0);
+  sim.advance(200ms);
+  CHECK(ann.close_code() == 4008);
+}
+
 }  // namespace
 }  // namespace muster::test

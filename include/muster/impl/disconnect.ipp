@@ -263,6 +263,8 @@ MUSTER_INLINE void ConnectionManager::on_guard(ConnectionState& connection) {
   const TimePoint limit = connection.outbox.waiting_since() + options_.unsent_age;
   const TimePoint now_here = connection.loop->executor->now();
   if (limit > now_here) {
+    // What was on its way when the pipe was full has arrived by now: from here on less is progress.
+    (void)connection.outbox.progressed(*connection.transport);
     arm(*connection.loop, connection.guard_timer, limit);
   } else if (connection.outbox.progressed(*connection.transport)) {
     arm(*connection.loop, connection.guard_timer, now_here + options_.unsent_age);

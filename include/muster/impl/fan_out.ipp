@@ -352,7 +352,7 @@ MUSTER_INLINE bool ConnectionManager::wrote(ConnectionState& connection, WriteRe
     return false;
   }
   if (result == WriteResult::pending && connection.live()) {
-    arm(loop, connection.guard_timer, connection.outbox.waiting_since() + options_.unsent_age);
+    arm(loop, connection.guard_timer, connection.outbox.waiting_since() + options_.unsent_age / 8);
   }
   return true;
 }
