@@ -19,7 +19,8 @@
 #define MUSTER_FUZZ_ASAN
 #endif
 #if defined(MUSTER_FUZZ_ASAN)
-#include <sanitizer/allocator_interface.h>
+// As <sanitizer/allocator_interface.h> has it, which not every g++ brings.
+extern "C" std::size_t __sanitizer_get_current_allocated_bytes();
 #else
 #include <malloc.h>
 #endif
