@@ -28,7 +28,8 @@ const FAN_OUT = [
 const LATENCY = atRate('1000 at 50 msg/s', { subscribers: 1000, rate: 50 }, ['muster', 'floor', 'plain']);
 const NOBODY_STUCK = { id: 'stuck 0 of 1000', options: slow, servers: ['muster', 'floor'] };
 const ONE_STUCK = { id: 'stuck 1 of 1000', options: { ...slow, stuck: 1 }, servers: ['muster', 'floor'] };
-const MANY_STUCK = { id: 'stuck 100 of 1000', options: { ...slow, stuck: 100 }, servers: ['muster'] };
+/** Its sockets are cut close_timeout after their connections were closed. */
+const MANY_STUCK = { id: 'stuck 100 of 1000', options: { ...slow, stuck: 100, seconds: 20 }, servers: ['muster'] };
 /** State that is published five times as fast as the line takes it. */
 const SLOW_LINE = {
   id: 'slow line',
