@@ -76,7 +76,7 @@ TEST_CASE("a NUL is not the end of a message", "[json][hostile]") {
 
 TEST_CASE("numbers are checked by the grammar, and of any size", "[json][hostile]") {
   for (const char* number : {"0", "-0", "1", "-1", "10", "0.0", "0.5e-0", "1e5", "1E+5", "1e400", "-1e400", "1e-400",
-                             "1e99999999999999999999", "0.0000000001e-2147483639", "0.0000000001e-2147483639999",
+                             "1e99999999999999999999", "1e-99999999999999999999",
                              "18446744073709551616", "1.7976931348623157e309"}) {
     INFO(number);
     CHECK(read_as<command::Publish>(publish(number)).data.view() == number);
@@ -104,8 +104,8 @@ TEST_CASE("numbers are checked by the grammar, and of any size", "[json][hostile
                              "0x10",
                              "1_000",
                              "1,",
-                             "0.0000000001e-2147483639.",
-                             "0e-2147483639e",
+                             "1e-5.",
+                             "0e-5e",
                              "1a",
                              "1-"}) {
     INFO(number);

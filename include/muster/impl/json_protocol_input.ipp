@@ -45,7 +45,7 @@ namespace rapid = RAPIDJSON_NAMESPACE;
 /// RapidJSON's input stream, over bytes that need no terminator.
 ///
 /// Numbers are checked here, and RapidJSON is shown a 0 for each. Its own arithmetic (1.1) refuses what a double cannot
-/// hold, and for `0.0000000001e-2147483639` overflows an int that then indexes a table.
+/// hold, and overflows an int, which then indexes a table, for some small exponents.
 class Input {
  public:
   using Ch = char;
