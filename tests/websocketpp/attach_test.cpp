@@ -227,6 +227,26 @@ TEST_CASE("what is handed over to a client that does not read is bounded", "[att
   CHECK(f.until([&] { return client.in.size() == 2 * frame_of(6'000).size(); }));
 }
 
+TEST_CASE("the system keeps little for a client that does not read, and it is told", "[attach]") {
+  StockFixture f;
+  const bool bounded = GENERATE(true, false);
+  if (!bounded) f.options.unsent_low_water_bytes = 0;
+  RawClient& client = f.open();
+  client.stall(true);
+  std::string frame;
+  WebSocketFormat{}.append(FrameKind::binary, std::string(16'000, 'x'), frame);
+  std::size_t taken = 0;
+  for (std::size_t pending = 0; taken < 16'000'000; taken += frame.size()) {
+    if (f.manager->write(0, frame) != WriteResult::pending) continue;
+    ++pending;
+    f.settle();
+    if (f.seen()->writables != pending) break;
+  }
+  CHECK((taken < 1'000'000) == bounded);
+  CHECK((f.seen()->transport->unsent() < 1'000'000U) == bounded);
+  CHECK(f.seen()->transport->unsent() > f.options.handed_over_bytes);
+}
+
 TEST_CASE("a fault that websocketpp finds ends the connection, and is told", "[attach]") {
   StockFixture f;
   f.server.set_max_message_size(100);

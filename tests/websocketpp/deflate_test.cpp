@@ -116,6 +116,10 @@ TEST_CASE("what ends within a block is damaged, whatever has come of it", "[defl
     const std::string whole = deflated(words(size));
     for (const std::size_t cut : {std::size_t{1}, whole.size() / 2}) {
       CHECK(inflater.inflate(tailed(std::string_view(whole).substr(0, whole.size() - cut)), 65'536).result == Inflater::Result::damaged);
+      // And the next message finds nothing of it.
+      const auto next = inflater.inflate(tailed(deflated("fine")), 65'536);
+      CHECK(next.result == Inflater::Result::done);
+      CHECK(next.message == "fine");
     }
   }
 }

@@ -64,8 +64,9 @@ struct ListenerOptions {
   std::string tls_certificate_file;
   std::string tls_key_file;
   /// Agrees to permessage-deflate (RFC 7692) with clients that offer it, without context takeover in either direction.
-  /// A message is compressed once for all who get it, and no connection holds a compressor: each loop has one, some 300 KiB
-  /// with what inflates. Costs the CPU of zlib's default level, some 20 us for a message of 1 KiB of JSON, and once for all.
+  /// A message is compressed once for all who get it, and no connection holds a compressor: each loop has one for each
+  /// window that its clients ask for, at most seven of up to 270 KiB, and one that inflates. Costs the CPU of zlib's default
+  /// level, some 20 us for a message of 1 KiB of JSON, and once for all.
   bool deflate = false;
   /// Messages of fewer bytes are sent as they are: they would hardly become smaller.
   std::size_t deflate_min_bytes = 256;
