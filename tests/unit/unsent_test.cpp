@@ -134,6 +134,35 @@ TEST_CASE("a peer that takes something within unsent_age is slow, one that takes
   CHECK(ann.close_code() == 4008);
 }
 
+TEST_CASE("a peer that takes what is sent is alive, however long a ping waits behind it", "[slow]") {
+  Options options = tight();
+  options.heartbeat = 5s;
+  options.pong_timeout = 2s;
+  options.unsent_age = 1h;
+  CheckedSim sim(options);
+  const auto ann = sim.connect("ann");
+  ann.pipe().system_holds(50'000);
+  (void)fill(sim, ann);
+  std::size_t held = 50'000;
+  for (int second = 0; second < 30; ++second) {
+    sim.advance(1s);
+    ann.pipe().system_holds(held -= 1000);
+  }
+  CHECK(ann.is_open());
+  const bool room = GENERATE(false, true);
+  if (room) {  // the pipe has room at last, and only now the ping gets through
+    ann.resume();
+    sim.advance(1900ms);
+    CHECK(ann.is_open());
+    ann.pong();
+    sim.advance(2s);
+    CHECK(ann.is_open());
+  }
+  sim.advance(10s);
+  CHECK_FALSE(ann.is_open());
+  CHECK(sim.manager().metrics().closed[static_cast<std::size_t>(CloseReason::heartbeat_timeout)] == 1);
+}
+
 TEST_CASE("what was on its way when the pipe was full is no progress", "[slow]") {
   CheckedSim sim(tight());
   const auto ann = sim.connect("ann");

@@ -65,7 +65,7 @@ class Outbox {
         unsent_ -= size;
         control_.reset();
       } else {
-        keep(result, transport, {queued_since(), size, size, size, std::move(control_), {}});
+        keep(result, transport, {queued_since(), size, size, size, size, std::move(control_), {}});
         batch_->pieces.assign(std::make_move_iterator(queue_.begin()), std::make_move_iterator(end));
       }
       queue_.erase(queue_.begin(), end);
@@ -84,7 +84,7 @@ class Outbox {
       return result;
     }
     unsent_ = size;
-    keep(result, transport, {now, size, size, size, nullptr, {}});
+    keep(result, transport, {now, size, size, size, size, nullptr, {}});
     batch_->pieces.push_back({block, 0, static_cast<std::uint32_t>(size), now});
     return result;
   }
@@ -106,10 +106,9 @@ class Outbox {
     batch_->unsent = now_unsent;
   }
   /// Whether the peer took anything of the batch in flight since this was last asked.
-  [[nodiscard]] bool progressed(const Transport& transport) {
-    recount(transport);
-    return in_flight_ && batch_->unsent < std::exchange(batch_->unsent_before, batch_->unsent);
-  }
+  [[nodiscard]] bool progressed(const Transport& transport) { return progressed(transport, &Batch::unsent_before); }
+  /// The same for whoever waits for an answer behind it.
+  [[nodiscard]] bool progressed_for_ping(const Transport& transport) { return progressed(transport, &Batch::unsent_at_ping); }
 
   /// Drops what is queued; what is in flight stays valid until the socket is gone.
   void discard() {
@@ -146,7 +145,8 @@ class Outbox {
     TimePoint since;
     std::size_t bytes = 0;
     std::size_t unsent = 0;         ///< what counts of it
-    std::size_t unsent_before = 0;  ///< when it was last looked at for progress
+    std::size_t unsent_before = 0;   ///< when it was last looked at for progress
+    std::size_t unsent_at_ping = 0;  ///< and by the heartbeat
     std::unique_ptr<Control> control;
     std::vector<Piece> pieces;
   };
@@ -156,7 +156,11 @@ class Outbox {
     in_flight_ = result == WriteResult::pending;
     batch_ = std::make_unique<Batch>(std::move(batch));
     recount(transport);
-    batch_->unsent_before = batch_->unsent;
+    batch_->unsent_before = batch_->unsent_at_ping = batch_->unsent;
+  }
+  [[nodiscard]] bool progressed(const Transport& transport, std::size_t Batch::*before) {
+    recount(transport);
+    return in_flight_ && batch_->unsent < std::exchange((*batch_).*before, batch_->unsent);
   }
   [[nodiscard]] Control& control(TimePoint now) {
     if (!control_) control_ = std::make_unique<Control>(Control{now, {}, {}});

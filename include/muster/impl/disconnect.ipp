@@ -218,8 +218,12 @@ MUSTER_INLINE void ConnectionManager::beat(ConnectionState& connection) {
   Loop& loop = *connection.loop;
   const TimePoint now_here = loop.executor->now();
   if (connection.awaiting_pong && connection.last_inbound < connection.ping_sent_at) {
-    if (connection.pauses != 0) {  // what it says is not read
-      arm(loop, connection.beat_timer, now_here + options_.pong_timeout);
+    // Nobody is silent whose words are not read, or who has not been asked yet because the pipe is full and being emptied.
+    const bool takes = connection.outbox.progressed_for_ping(*connection.transport);
+    const TimePoint due = connection.pauses != 0 || takes ? now_here + options_.pong_timeout
+                                                          : connection.ping_sent_at + options_.pong_timeout;
+    if (due > now_here) {
+      arm(loop, connection.beat_timer, due);
       return;
     }
     disconnect(connection, CloseReason::heartbeat_timeout, {});
@@ -239,6 +243,7 @@ MUSTER_INLINE void ConnectionManager::beat(ConnectionState& connection) {
     connection.outbox.append_control(std::move(ping), now_here);
     mark_dirty(connection);
   }
+  (void)connection.outbox.progressed_for_ping(*connection.transport);  // from here on
   connection.awaiting_pong = true;
   connection.ping_sent_at = now_here;
   arm(loop, connection.beat_timer, now_here + options_.pong_timeout);

@@ -365,6 +365,7 @@ MUSTER_INLINE void ConnectionManager::writable(Connection& from) {
   connection.loop->counters.bytes_out.add(written);
   if (connection.ended()) return;
   if (connection.live()) connection.guard_timer.cancel();
+  if (connection.awaiting_pong) connection.ping_sent_at = connection.loop->executor->now();  // it goes out now
   flush_connection(connection);
 }
 
