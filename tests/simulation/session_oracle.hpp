@@ -146,7 +146,7 @@ class SessionOracle {
       bool given_up = false;
       for (const Peer& peer : peers) {
         given_up = given_up || (has_resumed(peer) && member_of(peer) == to_string(kept.member) &&
-                                peer.asks_for.count(kept.room.name) == 0);
+                                (peer.asks_for.count(kept.room.name) == 0 || was_denied(peer, kept.room.name)));
       }
       if (given_up) continue;
       bool keeps_awareness = sim_.manager().options().awareness_ttl == 0s;
@@ -166,6 +166,15 @@ class SessionOracle {
         }
       }
     }
+  }
+  /// Whether a resume may not enter the room again: its place there is given up.
+  [[nodiscard]] static bool was_denied(const Peer& peer, const std::string& room) {
+    for (const Told& resumed : peer.client.all("resumed")) {
+      const auto rooms = resumed.payload().FindMember("rooms");
+      if (rooms == resumed.payload().MemberEnd() || !rooms->value.IsObject()) continue;
+      if (Told::text(rooms->value, room.c_str()) == "denied") return true;
+    }
+    return false;
   }
   /// At any moment.
   void check_speakers() {
