@@ -15,10 +15,13 @@ int allocations_left = -1;
 
 }  // namespace
 
-void* operator new(std::size_t size) {
-  if (allocations_left == 0) throw std::bad_alloc();
+void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+  if (allocations_left == 0) return nullptr;
   if (allocations_left > 0) --allocations_left;
-  if (void* const at = std::malloc(size == 0 ? 1 : size)) return at;
+  return std::malloc(size == 0 ? 1 : size);
+}
+void* operator new(std::size_t size) {
+  if (void* const at = operator new(size, std::nothrow)) return at;
   throw std::bad_alloc();
 }
 void operator delete(void* at) noexcept { std::free(at); }
