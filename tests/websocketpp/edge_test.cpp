@@ -25,8 +25,8 @@ Options patient() {
   return options;
 }
 
-websocketpp::ListenerOptions listener(const Edge& edge, const test::Certificate& certificate) {
-  websocketpp::ListenerOptions options;
+muster::websocketpp::ListenerOptions listener(const Edge& edge, const test::Certificate& certificate) {
+  muster::websocketpp::ListenerOptions options;
   options.deflate = edge.deflate;
   if (edge.tls) {
     options.tls_certificate_file = certificate.certificate_file;
@@ -90,9 +90,9 @@ TEST_CASE("an upload that still arrives when the server drains harms nobody", "[
   Options core = patient();
   core.max_message_bytes = 64 * 1024;
   Fixture f(core);
-  websocketpp::ServerOptions options;
+  muster::websocketpp::ServerOptions options;
   options.threads = loops;
-  websocketpp::Server server(f.manager, options);
+  muster::websocketpp::Server server(f.manager, options);
   server.start();
   std::vector<std::unique_ptr<RawClient>> clients;
   const std::string upload = masked_frame(0x82, std::string(60'000, 'x'));
@@ -128,7 +128,7 @@ TEST_CASE("an upload that still arrives when the server drains harms nobody", "[
 
 TEST_CASE("bytes are told as they come in, once", "[websocketpp][edge]") {
   const bool deflate = GENERATE(false, true);
-  websocketpp::ListenerOptions settings;
+  muster::websocketpp::ListenerOptions settings;
   settings.deflate = deflate;
   Fixture f({}, settings);
   RawClient& client = f.open(deflate ? "Sec-WebSocket-Extensions: permessage-deflate\r\n" : "");

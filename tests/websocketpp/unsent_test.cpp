@@ -11,7 +11,7 @@ namespace {
 
 /// A peer that reads nothing, and has been written to until that waits; how much that took.
 struct Stalled {
-  explicit Stalled(websocketpp::ListenerOptions options, bool tls = false) : f({}, std::move(options)), client(f.open({}, tls, 4096)) {
+  explicit Stalled(muster::websocketpp::ListenerOptions options, bool tls = false) : f({}, std::move(options)), client(f.open({}, tls, 4096)) {
     client.stall(true);
     WriteResult result = WriteResult::done;
     while (result == WriteResult::done && taken < 16'000'000) {
@@ -33,7 +33,7 @@ struct Stalled {
 TEST_CASE("the system keeps little for a peer that does not read, and it is told", "[websocketpp][unsent]") {
   const test::Certificate certificate;
   const bool tls = GENERATE(false, true);
-  websocketpp::ListenerOptions options;
+  muster::websocketpp::ListenerOptions options;
   if (tls) {
     options.tls_certificate_file = certificate.certificate_file;
     options.tls_key_file = certificate.key_file;
@@ -51,7 +51,7 @@ TEST_CASE("the system keeps little for a peer that does not read, and it is told
 }
 
 TEST_CASE("without a low water mark the system keeps what it likes", "[websocketpp][unsent]") {
-  websocketpp::ListenerOptions options;
+  muster::websocketpp::ListenerOptions options;
   options.unsent_low_water_bytes = 0;
   Stalled stalled(options);
   CHECK(stalled.taken > 200'000);
