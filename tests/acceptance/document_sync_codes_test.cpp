@@ -33,8 +33,8 @@ std::uint16_t plain_code(CloseReason reason, std::uint16_t usual) {
   }
 }
 
-struct Scene {
-  explicit Scene(Options options = {}) : sim(setup(std::move(options))) {
+struct Coded {
+  explicit Coded(Options options = {}) : sim(setup(std::move(options))) {
     sim.manager().on("goodbye", [](Connection& who, const Payload&) { who.close(CloseReason::normal); });
     sim.manager().on("break", [](Connection&, const Payload&) { throw std::runtime_error("a bug of the embedder"); });
     sim.authorizer->decide = [](const Access& access) {
@@ -64,7 +64,7 @@ struct Scene {
 
 TEST_CASE("1000: a handler ends the connection as the client wished, or the server removes it",
           "[acceptance][document_sync]") {
-  Scene scene;
+  Coded scene;
   const auto ann = scene.sim.connect("ann");
   const auto bob = scene.sim.connect("bob");
   ann.subscribe("doc:1").say("goodbye", "{}");
@@ -75,7 +75,7 @@ TEST_CASE("1000: a handler ends the connection as the client wished, or the serv
 }
 
 TEST_CASE("1001: close_all, drain and shutdown", "[acceptance][document_sync]") {
-  Scene scene;
+  Coded scene;
   const auto ann = scene.sim.connect("ann");
   SECTION("close_all") { scene.sim.manager().close_all(CloseReason::going_away, "", nullptr); }
   SECTION("drain") { scene.sim.manager().drain(1s, 1s, nullptr); }
@@ -88,7 +88,7 @@ TEST_CASE("1008: too many invalid messages, too many frames, too much before aut
           "[acceptance][document_sync]") {
   Options options;
   options.rate_patience = 0ms;
-  Scene scene(options);
+  Coded scene(options);
   const auto ann = scene.sim.connect("ann");
   for (int i = 0; i < 10; ++i) ann.raw("{");
   const auto bob = scene.sim.connect("bob");
@@ -100,7 +100,7 @@ TEST_CASE("1008: too many invalid messages, too many frames, too much before aut
 }
 
 TEST_CASE("1011: the embedder's handler or hook throws", "[acceptance][document_sync]") {
-  Scene scene;
+  Coded scene;
   const auto ann = scene.sim.connect("ann");
   const auto bob = scene.sim.connect("bob");
   const auto cat = scene.sim.connect("cat");
@@ -117,7 +117,7 @@ TEST_CASE("1011: the embedder's handler or hook throws", "[acceptance][document_
 
 TEST_CASE("4001: no authentication in time, none at all, or none again when the credentials end",
           "[acceptance][document_sync]") {
-  Scene scene;
+  Coded scene;
   const auto silent = scene.sim.connect("silent", Dial().silent());
   const auto rash = scene.sim.connect("rash", Dial().silent());
   const auto expiring = scene.sim.connect("ann", Dial().with("ann 60"));
@@ -136,7 +136,7 @@ TEST_CASE("4001: no authentication in time, none at all, or none again when the 
 }
 
 TEST_CASE("4002: a bad token, at first or again, and another user's", "[acceptance][document_sync]") {
-  Scene scene;
+  Coded scene;
   const auto eve = scene.sim.connect("eve", Dial().silent());
   const auto ann = scene.sim.connect("ann");
   const auto bob = scene.sim.connect("bob");
@@ -152,7 +152,7 @@ TEST_CASE("4002: a bad token, at first or again, and another user's", "[acceptan
 }
 
 TEST_CASE("4003: a refused document, where that closes, and revoked credentials", "[acceptance][document_sync]") {
-  Scene scene;
+  Coded scene;
   const auto ann = scene.sim.connect("ann");
   const auto bob = scene.sim.connect("bob");
   ann.subscribe("doc:1").subscribe("doc:secret");
@@ -166,7 +166,7 @@ TEST_CASE("4003: a refused document, where that closes, and revoked credentials"
 TEST_CASE("an upgrade is refused 401 and 503 before there is anything to close", "[acceptance][document_sync]") {
   Options options;
   options.max_connections = 1;
-  Scene scene(options);
+  Coded scene(options);
   const auto bad = scene.sim.connect("bad");
   const auto ann = scene.sim.connect("ann");
   const auto late = scene.sim.connect("bob");
@@ -182,7 +182,7 @@ TEST_CASE("a protocol's own map sends 1008 for what is refused, and the default 
           "[acceptance][document_sync]") {
   const bool plain = GENERATE(true, false);
   const auto code = [plain](std::uint16_t usual, std::uint16_t mapped) { return plain ? mapped : usual; };
-  Scene scene;
+  Coded scene;
   auto& sim = scene.sim;
   const auto connect = [&](const std::string& name, Dial how = {}) {
     const auto client = sim.connect(name, plain ? how.speaking("documents.v1.json") : how);
@@ -224,7 +224,7 @@ TEST_CASE("a protocol's own map sends 1008 for what is refused, and the default 
 }
 
 TEST_CASE("what the embedder hears is the reason, whatever the code", "[acceptance][document_sync]") {
-  Scene scene;
+  Coded scene;
   const auto ann = scene.sim.connect("ann", Dial().speaking("documents.v1.json"));
   const auto bob = scene.sim.connect("bob");
   for (const auto& client : {ann, bob}) client.subscribe("doc:1");

@@ -175,11 +175,11 @@ TEST_CASE("unsent bytes: up to the hard mark a connection stays, beyond it is cl
   CheckedSim sim(options);
   const auto ann = sim.connect("ann");
   ann.stall();
-  const Payload kilobyte = json(quoted(std::string(1000, 'x')));
-  for (int i = 0; i < 9; ++i) (void)sim.manager().send(ann.id(), kilobyte);
+  const Payload thousand = json(quoted(std::string(1000, 'x')));
+  for (int i = 0; i < 9; ++i) (void)sim.manager().send(ann.id(), thousand);
   sim.run();
   CHECK(ann.close_code() == 0);
-  for (int i = 0; i < 2; ++i) (void)sim.manager().send(ann.id(), kilobyte);
+  for (int i = 0; i < 2; ++i) (void)sim.manager().send(ann.id(), thousand);
   sim.run();
   CHECK(ann.close_code() == 4008);
 }

@@ -4,7 +4,7 @@
 namespace muster::test {
 namespace {
 
-Options tight() {
+Options small_marks() {
   Options options;
   options.unsent_soft_bytes = 1000;
   options.unsent_hard_bytes = 20'000;
@@ -29,7 +29,7 @@ std::size_t fill(Sim& sim, const Client& client) {
 }
 
 TEST_CASE("what the system holds is told, and counts once", "[slow]") {
-  CheckedSim sim(tight());
+  CheckedSim sim(small_marks());
   const auto ann = sim.connect("ann");
   CHECK(unsent(sim, ann) == 0);
   const std::size_t batch = fill(sim, ann);
@@ -47,7 +47,7 @@ TEST_CASE("what the system holds is told, and counts once", "[slow]") {
 }
 
 TEST_CASE("what the system holds counts against the soft mark", "[slow]") {
-  CheckedSim sim(tight());
+  CheckedSim sim(small_marks());
   const auto ann = sim.member("ann", "r");
   const auto bob = sim.member("bob", "r");
   const bool held = GENERATE(false, true);
@@ -67,7 +67,7 @@ TEST_CASE("what the system holds counts against the soft mark", "[slow]") {
 }
 
 TEST_CASE("what the system holds counts against the hard mark, as it is then", "[slow]") {
-  CheckedSim sim(tight());
+  CheckedSim sim(small_marks());
   const auto ann = sim.connect("ann");
   ann.pipe().system_holds(19'900);
   ann.stall();
@@ -82,7 +82,7 @@ TEST_CASE("what the system holds counts against the hard mark, as it is then", "
 }
 
 TEST_CASE("state does not queue behind a full pipe: the newest is told when there is room", "[slow]") {
-  CheckedSim sim(tight());
+  CheckedSim sim(small_marks());
   const auto ann = sim.member("ann", "r");
   const auto bob = sim.member("bob", "r");
   bob.stall();
@@ -99,7 +99,7 @@ TEST_CASE("state does not queue behind a full pipe: the newest is told when ther
 }
 
 TEST_CASE("messages that a room without history could not tell again queue behind state", "[slow]") {
-  Options options = tight();
+  Options options = small_marks();
   options.room.history_messages = 0;
   CheckedSim sim(options);
   const auto ann = sim.member("ann", "r");
@@ -118,7 +118,7 @@ TEST_CASE("messages that a room without history could not tell again queue behin
 }
 
 TEST_CASE("a peer that takes something within unsent_age is slow, one that takes nothing is closed", "[slow]") {
-  Options options = tight();
+  Options options = small_marks();
   options.unsent_age = 10s;
   CheckedSim sim(options);
   const auto ann = sim.connect("ann");
@@ -135,7 +135,7 @@ TEST_CASE("a peer that takes something within unsent_age is slow, one that takes
 }
 
 TEST_CASE("a peer that takes what is sent is alive, however long a ping waits behind it", "[slow]") {
-  Options options = tight();
+  Options options = small_marks();
   options.heartbeat = 5s;
   options.pong_timeout = 2s;
   options.unsent_age = 1h;
@@ -164,7 +164,7 @@ TEST_CASE("a peer that takes what is sent is alive, however long a ping waits be
 }
 
 TEST_CASE("what was on its way when the pipe was full is no progress", "[slow]") {
-  CheckedSim sim(tight());
+  CheckedSim sim(small_marks());
   const auto ann = sim.connect("ann");
   ann.pipe().system_holds(5000);
   (void)fill(sim, ann);

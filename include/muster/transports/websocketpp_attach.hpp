@@ -84,7 +84,7 @@ class Attached {
 
 /// As in stream.ipp.
 void set_unsent_low_water(int descriptor, std::size_t bytes) noexcept;
-[[nodiscard]] std::size_t unsent_in_system(int descriptor) noexcept;
+std::size_t unsent_in_system(int descriptor) noexcept;
 
 class AttachSite;
 [[nodiscard]] std::shared_ptr<AttachSite> make_attach_site(asio::io_context& io, std::shared_ptr<IConnectionManager> manager,
