@@ -8,7 +8,7 @@
 // | TypingStarted, TypingStopped  | `typing {to, typing}`               | latest of each typist, in the recipient's inbox |
 // | PaymentReceived               | `pay {to, amount}` (no bank here)   | queued                                          |
 // | PostLiked                     | `like {author, post}`               | queued                                          |
-// | user_online, user_offline     | first device, last device           | PresenceScope::all                              |
+// | users_online, users_offline   | first device, last device           | PresenceScope::all                              |
 // | Error                         | a command that cannot be understood | the command's reply                             |
 //
 // `to` is a user or a list of users. Queued events come as `direct` with a `queue_id`; `ack {queue_id}` takes them out of

@@ -34,7 +34,7 @@
  * Other events: joined {room, rejoined, resumed}, left {room, error?}, message, gap, presence {room, joined, left,
  * memberCount}, awareness {room, changes: [{client, user, state | null}]} (others only), reauth {expiresAt?, error?} (what
  * became of new credentials, which `token` is asked for before the old ones end), latency {ms}, error (MusterError: what no
- * pending command was waiting for), and every other server message under its own type (draining, kicked, user_online, ...).
+ * pending command was waiting for), and every other server message under its own type (draining, kicked, users_online, ...).
  *
  * What it does not do: queue what is published offline (it is refused), fetch what a `gap` names, share one connection among
  * tabs. A command cut off by a loss rejects with `disconnected`: whether it arrived is unknown; with `retryPublish` a
@@ -236,7 +236,7 @@ export class Client {
     },
     awareness_state: (payload) => {
       this.#aware(payload);
-      this.#announce(this.#rooms.get(payload.room));   // only now is the clock known under which the server has our state
+      if (!payload.more) this.#announce(this.#rooms.get(payload.room));   // only now is the clock known under which the server has our state
     },
     awareness_update: (payload) => this.#aware(payload),
     draining: (payload) => {

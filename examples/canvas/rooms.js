@@ -58,6 +58,7 @@ export class Room {
   own; clock = 0;                                // what this client is doing here, and how often it said so
   wished = deferred();                           // settled when the wish to join is
   #stated;                                       // as which the server knows it
+  #list = [];                                    // of members, as far as it has come
   #unconfirmed;                                  // awareness from before a loss, not heard of since
 
   constructor(name) { this.name = name; }
@@ -69,6 +70,7 @@ export class Room {
     Object.assign(this, { joined: true, members: new Map(members.map((member) => [member.connection, member])), memberCount });
     this.#unconfirmed = new Set(this.awareness.keys());
     this.#stated = undefined;
+    this.#list = [];
     return { rejoined, lost };
   }
 
@@ -82,8 +84,15 @@ export class Room {
 
   get unsaid() { return JSON.stringify(this.own) !== this.#stated; }
 
-  /** Returns {joined, left, memberCount}, without what was known. */
-  presence({ joined = [], left = [], member_count: memberCount }) {
+  /** Returns {joined, left, memberCount}, without what was known; nothing while more of a whole list is to come. */
+  presence({ joined = [], left = [], members, more, member_count: memberCount }) {
+    if (members) {
+      this.#list.push(...members);
+      if (more) return undefined;
+      const there = new Set(this.#list.map(({ connection }) => connection));
+      [joined, left] = [this.#list, [...this.members.values()].filter(({ connection }) => !there.has(connection))];
+      this.#list = [];
+    }
     const come = joined.filter((member) => !this.members.has(member.connection));
     const gone = left.map(({ connection }) => this.members.get(connection)).filter(Boolean);
     come.forEach((member) => this.members.set(member.connection, member));

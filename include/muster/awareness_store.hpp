@@ -68,11 +68,14 @@ class AwarenessStore {
 
   /// Sets a client's state, for the connection that owns it, whose clock must be above the stored one; or for a newer
   /// connection of the same user, which takes the entry over at max(clock, stored + 1). An older connection of the
-  /// user, and every other user, is not_owner. A client id nobody holds goes to the first who sets it.
+  /// user, and every other user, is not_owner. A client id nobody holds goes to the first who sets it: while it is
+  /// remembered that the entry was removed, at max(clock, removal's clock + 1), so that others, who know the removal,
+  /// take it; what the same connection said before the removal is stale.
   [[nodiscard]] virtual AwarenessUpdate set(const RoomKey& room, AwarenessEntry entry, AwarenessLimits limits) = 0;
 
   /// Removes a client's state; who may is decided as in `set`. `accepted` carries the clock to tell others:
-  /// max(clock, stored + 1), so a removal is never stale. An entry that does not exist is `stale`.
+  /// max(clock, stored + 1), so a removal is never stale. An entry that does not exist is `stale`, at the clock it was
+  /// removed with if that is remembered.
   [[nodiscard]] virtual AwarenessUpdate remove(const RoomKey& room, std::string_view client,
                                                const AwarenessOwner& owner, std::uint64_t clock) = 0;
 

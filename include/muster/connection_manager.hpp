@@ -299,6 +299,10 @@ struct Components {
   std::shared_ptr<Observer> observer = nullptr;
   /// Fixes every random choice (ids, epochs, the first heartbeat), for tests; none: from the system.
   std::optional<std::uint64_t> random_seed = std::nullopt;
+  /// The time until the first connection, whose executor's clock counts from then on: of messages queued and published
+  /// before. None: std::chrono::steady_clock, which is also the clock of the executors that come with muster, but for
+  /// ManualExecutor. Called on any thread.
+  std::function<TimePoint()> clock = nullptr;
 };
 
 /// Makes a manager. Who may connect and who may do what are always said: there is no default that lets anyone in.

@@ -155,6 +155,10 @@ struct Ack {
   const Payload* payload = nullptr;
   /// The room of a join or leave, for protocols that answer these with an ack.
   std::string_view room;
+  /// The clock at which an awareness entry stands now, where it is not the one that was sent; `stale`: what was sent is
+  /// older, and was not taken.
+  std::optional<std::uint64_t> clock = std::nullopt;
+  bool stale = false;
 };
 struct Subscriptions {
   const std::vector<std::string>* rooms = nullptr;
@@ -181,11 +185,13 @@ struct Gap {
   std::uint64_t from = 0;
   std::uint64_t to = 0;
 };
-/// A room's awareness as it is now, or a chunk of it.
+/// A room's awareness as it is now, or a chunk of it. An answer's correlation comes with the last.
 struct AwarenessState {
   std::string_view room;
   const AwarenessEntry* entries = nullptr;
   std::size_t count = 0;
+  /// Another chunk follows.
+  bool more = false;
 };
 /// What changed. An entry with an empty state was removed.
 struct AwarenessChanged {
@@ -202,18 +208,23 @@ struct UserPresence {
 struct PresenceState {
   const std::vector<UserPresence>* users = nullptr;
 };
-/// Null lists: only the count is told.
+/// Who came and went. With `members` instead: all who are there, or a chunk of them, in place of what was told before:
+/// the room was larger than presence_list_max, and is no longer. Null lists: only the count is told.
 struct PresenceChanged {
   std::string_view room;
   const std::vector<Member>* joined = nullptr;
   const std::vector<Member>* left = nullptr;
+  const Member* members = nullptr;
+  std::size_t count = 0;  ///< of this chunk
+  bool more = false;      ///< another chunk follows
   std::size_t member_count = 0;
 };
-struct UserOnline {
-  std::string_view user;
+/// Users whose first connection came, or whose last one went.
+struct UsersOnline {
+  const std::vector<std::string>* users = nullptr;
 };
-struct UserOffline {
-  std::string_view user;
+struct UsersOffline {
+  const std::vector<std::string>* users = nullptr;
 };
 struct ReauthRequired {
   WallTime expires_at;
@@ -244,8 +255,8 @@ struct Failure {
 using Event =
     std::variant<event::ConnectionAck, event::Resumed, event::AuthResult, event::RoomJoined, event::RoomLeft, event::Ack,
                  event::Subscriptions, event::RoomMessage, event::DirectMessage, event::Gap, event::AwarenessState,
-                 event::AwarenessChanged, event::PresenceState, event::PresenceChanged, event::UserOnline,
-                 event::UserOffline, event::ReauthRequired, event::Draining, event::Kicked, event::SessionState,
+                 event::AwarenessChanged, event::PresenceState, event::PresenceChanged, event::UsersOnline,
+                 event::UsersOffline, event::ReauthRequired, event::Draining, event::Kicked, event::SessionState,
                  event::Pong, event::Failure>;
 
 /// The limits a decoder applies while it reads.

@@ -178,7 +178,7 @@ TEST_CASE("a client that lost its connection is back before anybody noticed", "[
   sim.advance(15s);
   CHECK(again.resumed("inbox:ann") == "recovered");
   CHECK(said(again) == Texts{"meanwhile"});
-  CHECK(told_users(bob, "user_offline").empty());
+  CHECK(told_users(bob, "users_offline").empty());
 }
 
 TEST_CASE("a half-open connection is gone within heartbeat and pong timeout", "[acceptance]") {
@@ -192,7 +192,7 @@ TEST_CASE("a half-open connection is gone within heartbeat and pong timeout", "[
   }
   sim.advance(100ms);
   CHECK_FALSE(sim.manager().contains(ann.id()));
-  CHECK(told_users(bob, "user_offline") == Texts{"ann"});
+  CHECK(told_users(bob, "users_offline") == Texts{"ann"});
 }
 
 TEST_CASE("what is stale and said nothing is cleaned up within 60 s", "[acceptance]") {
@@ -210,7 +210,7 @@ TEST_CASE("what is stale and said nothing is cleaned up within 60 s", "[acceptan
   CHECK_FALSE(sim.manager().is_online({"", "ann"}));
   CHECK(sim.manager().metrics().reserved == 1);
   CHECK(sim.manager().room_count() == 1);
-  CHECK(told_users(bob, "user_offline") == Texts{"ann"});
+  CHECK(told_users(bob, "users_offline") == Texts{"ann"});
 }
 
 TEST_CASE("the clean-up leaves who is well alone", "[acceptance]") {

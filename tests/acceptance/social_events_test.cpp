@@ -163,11 +163,11 @@ TEST_CASE("a user comes online with the first device, and everyone is told", "[a
   sim.advance(1s);
   sim.enter("ann");
   sim.advance(1s);
-  CHECK(told_users(bob, "user_online") == Texts{"cat", "ann"});
-  CHECK(told_users(elsewhere, "user_online") == Texts{"ann"});
+  CHECK(told_users(bob, "users_online") == Texts{"cat", "ann"});
+  CHECK(told_users(elsewhere, "users_online") == Texts{"ann"});
   sim.enter("ann", Dial().on(1));  // one more device is no news
   sim.advance(1s);
-  CHECK(told_users(bob, "user_online") == Texts{"cat", "ann"});
+  CHECK(told_users(bob, "users_online") == Texts{"cat", "ann"});
 }
 
 TEST_CASE("a user goes offline with the last device, at once on logout", "[acceptance]") {
@@ -178,10 +178,10 @@ TEST_CASE("a user goes offline with the last device, at once on logout", "[accep
   sim.advance(1s);
   phone.hang_up();
   sim.advance(30s);
-  CHECK(told_users(bob, "user_offline").empty());
+  CHECK(told_users(bob, "users_offline").empty());
   laptop.hang_up();
   sim.advance(100ms);
-  CHECK(told_users(bob, "user_offline") == Texts{"ann"});
+  CHECK(told_users(bob, "users_offline") == Texts{"ann"});
   CHECK_FALSE(sim.manager().is_online({"", "ann"}));
 }
 
@@ -192,10 +192,10 @@ TEST_CASE("a user whose connection is lost goes offline after the grace", "[acce
   sim.advance(1s);
   ann.hang_up(CloseReason::lost);
   sim.advance(9900ms);
-  CHECK(told_users(bob, "user_offline").empty());
+  CHECK(told_users(bob, "users_offline").empty());
   CHECK(sim.manager().is_online({"", "ann"}));
   sim.advance(200ms);
-  CHECK(told_users(bob, "user_offline") == Texts{"ann"});
+  CHECK(told_users(bob, "users_offline") == Texts{"ann"});
   CHECK_FALSE(sim.manager().is_online({"", "ann"}));
 }
 
@@ -210,8 +210,8 @@ TEST_CASE("a user who is back within the grace never went", "[acceptance]") {
   const auto again = sim.connect("ann");
   if (resumes) again.resume_session(ann, {"inbox:ann"});
   sim.advance(30s);
-  CHECK(told_users(bob, "user_offline").empty());
-  CHECK(told_users(bob, "user_online") == Texts{"ann"});
+  CHECK(told_users(bob, "users_offline").empty());
+  CHECK(told_users(bob, "users_online") == Texts{"ann"});
   if (resumes) CHECK(again.resumed("inbox:ann") == "recovered");
 }
 

@@ -50,7 +50,9 @@ class SocialSim : public CheckedSim {
 [[nodiscard]] inline Texts told_users(const Client& client, std::string_view type) {
   Texts users;
   for (const Told& told : client.all(type)) {
-    if (told.text("user") != client.name()) users.push_back(told.text("user"));
+    for (const std::string& user : told.texts("users")) {
+      if (user != client.name()) users.push_back(user);
+    }
   }
   return users;
 }

@@ -7,6 +7,7 @@
 #include <map>
 #include <random>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -26,7 +27,16 @@ class NaiveAwarenessStore final : public AwarenessStore {
       if (one.owner.connection == entry.owner.connection) ++of_connection;
       if (key == std::pair(room, entry.client)) stored = &one;
     }
+    const auto removed = removals_.find({room, entry.client});
     if (stored == nullptr) {
+      if (removed != removals_.end()) {
+        const auto& [owner, clock, said] = removed->second;
+        if (owner.user == entry.owner.user && owner.connection == entry.owner.connection && owner.order == entry.owner.order &&
+            entry.clock <= said) {
+          return {AwarenessResult::stale, clock};
+        }
+        entry.clock = std::max(entry.clock, clock + 1);
+      }
       if (limits.per_room != 0 && in_room + 1 > limits.per_room) return {AwarenessResult::too_many, 0};
       if (limits.per_connection != 0 && of_connection + 1 > limits.per_connection) {
         return {AwarenessResult::too_many, 0};
@@ -46,18 +56,24 @@ class NaiveAwarenessStore final : public AwarenessStore {
     const std::uint64_t clock = entry.clock;
     const std::string client = entry.client;
     entries_[{room, client}] = std::move(entry);
+    removals_.erase({room, client});
     return {AwarenessResult::accepted, clock};
   }
   [[nodiscard]] AwarenessUpdate remove(const RoomKey& room, std::string_view client, const AwarenessOwner& owner,
                                        std::uint64_t clock) override {
     const auto at = entries_.find({room, std::string(client)});
-    if (at == entries_.end()) return {AwarenessResult::stale, 0};
+    if (at == entries_.end()) {
+      const auto removed = removals_.find({room, std::string(client)});
+      return {AwarenessResult::stale, removed == removals_.end() ? 0 : std::get<1>(removed->second)};
+    }
     const AwarenessEntry stored = at->second;
     const bool may = stored.owner.user == owner.user &&
                      (stored.owner.connection == owner.connection || owner.order > stored.owner.order);
     if (!may) return {AwarenessResult::not_owner, stored.clock};
     entries_.erase(at);
-    return {AwarenessResult::accepted, std::max(clock, stored.clock + 1)};
+    const std::uint64_t told = std::max(clock, stored.clock + 1);
+    removals_.insert_or_assign({room, stored.client}, Removed{stored.owner, told, std::max(clock, stored.clock)});
+    return {AwarenessResult::accepted, told};
   }
   [[nodiscard]] std::vector<AwarenessRemoval> remove_all_for_connection(ConnectionId owner,
                                                                         const RoomKey& room) override {
@@ -91,6 +107,7 @@ class NaiveAwarenessStore final : public AwarenessStore {
     for (auto at = entries_.begin(); at != entries_.end();) {
       if (condition(*at)) {
         removals.push_back({at->first.first, at->first.second, at->second.clock + 1, at->second.owner});
+        removals_.insert_or_assign(at->first, Removed{at->second.owner, at->second.clock + 1, at->second.clock});
         at = entries_.erase(at);
       } else {
         ++at;
@@ -99,6 +116,8 @@ class NaiveAwarenessStore final : public AwarenessStore {
     return removals;
   }
   Entries entries_;
+  using Removed = std::tuple<AwarenessOwner, std::uint64_t, std::uint64_t>;  ///< whose, told at, last changed by it at
+  std::map<std::pair<RoomKey, std::string>, Removed> removals_;
 };
 
 /// Random operations on a few rooms, clients and connections: every answer is the naive store's.

@@ -24,7 +24,7 @@ TEST_CASE("MemoryAwarenessStore is exact when threads race", "[contract][awarene
 
 TEST_CASE("MemoryAwarenessStore keeps nothing of empty rooms and of connections that own nothing",
           "[contract][awareness]") {
-  MemoryAwarenessStore store;
+  MemoryAwarenessStore store(100);
   const auto fill_and_empty = [&store](std::uint64_t from) {
     for (std::uint64_t i = from; i < from + 1000; ++i) {
       const RoomKey room{"acme", "a room with a long name, number " + std::to_string(i)};
@@ -40,6 +40,42 @@ TEST_CASE("MemoryAwarenessStore keeps nothing of empty rooms and of connections 
   const auto before = test::live_allocations.load();
   fill_and_empty(5000);
   CHECK(test::live_allocations < before + 50);  // the test's own records
+}
+
+TEST_CASE("MemoryAwarenessStore remembers removals: who comes back is newer than what others know", "[contract][awareness]") {
+  using namespace test::awareness;
+  using Result = AwarenessResult;
+  MemoryAwarenessStore store(2);
+  const AwarenessOwner ann = owner("ann", 1, 10);
+  REQUIRE(store.set(room, entry("c", ann, 7), {}).result == Result::accepted);
+  SECTION("its connection went, and another of the user's comes with an older clock") {
+    REQUIRE(store.remove_all_for_connection(ConnectionId(1)).size() == 1);  // told at 8
+    CHECK(is(store.set(room, entry("c", owner("ann", 2, 20), 3), {}), Result::accepted, 9));
+  }
+  SECTION("another user takes the id") {
+    REQUIRE(store.remove_all_for_connection(ConnectionId(1)).size() == 1);
+    CHECK(is(store.set(room, entry("c", owner("bob", 3, 30), 1), {}), Result::accepted, 9));
+  }
+  SECTION("the same connection goes on after its entry expired") {
+    REQUIRE(store.expire(at(1000)).size() == 1);
+    CHECK(is(store.set(room, entry("c", ann, 7), {}), Result::stale, 8));
+    CHECK(is(store.set(room, entry("c", ann, 8), {}), Result::accepted, 9));
+  }
+  SECTION("what it said before it removed the entry itself is stale") {
+    REQUIRE(is(store.remove(room, "c", ann, 9), Result::accepted, 9));
+    CHECK(is(store.set(room, entry("c", ann, 9), {}), Result::stale, 9));
+    CHECK(is(store.remove(room, "c", ann, 10), Result::stale, 9));
+    CHECK(is(store.set(room, entry("c", ann, 10), {}), Result::accepted, 10));
+  }
+  SECTION("only so many") {
+    REQUIRE(is(store.remove(room, "c", ann, 9), Result::accepted, 9));
+    for (const char* client : {"d", "e"}) {
+      REQUIRE(is(store.set(room, entry(client, ann, 1), {}), Result::accepted, 1));
+      REQUIRE(is(store.remove(room, client, ann, 2), Result::accepted, 2));
+    }
+    CHECK(is(store.set(room, entry("c", ann, 1), {}), Result::accepted, 1));
+    CHECK(is(store.set(room, entry("e", ann, 1), {}), Result::stale, 2));
+  }
 }
 
 TEST_CASE("The naive awareness store is one too, so the model is right", "[contract][awareness]") {

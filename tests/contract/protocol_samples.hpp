@@ -107,6 +107,7 @@ class EventSamples {
     events_.emplace_back(event::Ack{position, {}, {}, nullptr, {}});
     events_.emplace_back(event::Ack{{}, std::size_t{3}, true, nullptr, {}});
     events_.emplace_back(event::Ack{position, std::size_t{0}, false, nullptr, name_});
+    events_.emplace_back(event::Ack{{}, {}, {}, nullptr, {}, 12, true});
     events_.emplace_back(event::Subscriptions{&strings_});
     events_.emplace_back(event::Subscriptions{});
     for (const Payload& payload : payloads_) {
@@ -121,16 +122,18 @@ class EventSamples {
     events_.emplace_back(event::Pong{});
     events_.emplace_back(event::Gap{name_, 1, ~std::uint64_t{0}});
     events_.emplace_back(event::AwarenessState{name_, entries_.data(), entries_.size()});
+    events_.emplace_back(event::AwarenessState{name_, entries_.data(), entries_.size(), true});
     events_.emplace_back(event::AwarenessState{name_, nullptr, 0});
     events_.emplace_back(event::AwarenessChanged{name_, entries_.data(), entries_.size()});
     events_.emplace_back(event::AwarenessChanged{name_, nullptr, 0});
     events_.emplace_back(event::PresenceState{&users_});
     events_.emplace_back(event::PresenceState{});
-    events_.emplace_back(event::PresenceChanged{name_, &members_, &members_, 3});
-    events_.emplace_back(event::PresenceChanged{name_, nullptr, &no_members_, 0});
-    events_.emplace_back(event::PresenceChanged{name_, nullptr, nullptr, 300});
-    events_.emplace_back(event::UserOnline{name_});
-    events_.emplace_back(event::UserOffline{name_});
+    events_.emplace_back(event::PresenceChanged{name_, &members_, &members_, nullptr, 0, false, 3});
+    events_.emplace_back(event::PresenceChanged{name_, nullptr, &no_members_, nullptr, 0, false, 0});
+    events_.emplace_back(event::PresenceChanged{name_, nullptr, nullptr, nullptr, 0, false, 300});
+    events_.emplace_back(event::PresenceChanged{name_, nullptr, nullptr, members_.data(), members_.size(), true, 3});
+    events_.emplace_back(event::UsersOnline{&strings_});
+    events_.emplace_back(event::UsersOffline{&strings_});
     events_.emplace_back(event::ReauthRequired{time_, milliseconds(30000)});
     events_.emplace_back(event::Draining{milliseconds(4321)});
     events_.emplace_back(event::Kicked{name_, true});

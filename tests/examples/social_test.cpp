@@ -49,7 +49,7 @@ TEST_CASE("social tells its events, and keeps them for who is away", "[social]")
     Client bob(port, token("bob"));
     CHECK_THAT(bob.receive("MessageSent"), ContainsSubstring(R"("text":"hello")"));
     CHECK_THAT(bob.receive("PaymentReceived"), ContainsSubstring(R"("queue_id":)"));
-    CHECK_THAT(ann.receive("user_online"), ContainsSubstring(R"("user":")"));
+    CHECK_THAT(ann.receive("users_online"), ContainsSubstring(R"("users":[")"));
     bob.send(all_acknowledged);
     bob.send(inbox("bob"));
     bob.receive("room_joined");

@@ -261,7 +261,9 @@ class Oracle : public SessionOracle {
     if (view.member_count != members.size()) {
       fail(who + " counts " + std::to_string(view.member_count) + " members of " + std::to_string(members.size()));
     }
-    if (sim_.manager().options().room_options(room).presence_list_max < 10) return;  // then only counts are told
+    const std::size_t most = sim_.manager().options().room_options(room).presence_list_max;
+    if (view.lossy && members.size() > most - most / 5) return;  // counts are told, until the room is well below the bound
+    if (members.size() > most && !view.lossy) fail(who + " is told names in a room that is too large");
     std::map<std::string, std::string> truth;
     for (const Member& member : members) truth[to_string(member.connection)] = member.user;
     if (view.members != truth) fail(who + " does not see who is there");

@@ -97,6 +97,13 @@ class Told {
     return values;
   }
 
+  /// The same of strings.
+  [[nodiscard]] std::vector<std::string> texts(const char* name) const {
+    std::vector<std::string> values;
+    for (const rapidjson::Value* value : list(name)) values.emplace_back(value->GetString(), value->GetStringLength());
+    return values;
+  }
+
   [[nodiscard]] static std::string text(const rapidjson::Value& object, const char* name) {
     const auto found = object.FindMember(name);
     if (found == object.MemberEnd() || !found->value.IsString()) return {};

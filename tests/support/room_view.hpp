@@ -49,6 +49,7 @@ struct RoomView {
   std::vector<Stay> stays;
   std::map<std::string, std::string> members;  ///< connection -> user
   std::uint64_t member_count = 0;
+  bool lossy = false;  ///< told counts only, since the last whole list
   std::map<std::string, State> awareness;
   /// The clock of the last null of each client id.
   std::map<std::string, std::uint64_t> nulls;
@@ -77,6 +78,8 @@ struct RoomView {
   }
 
  private:
+  std::map<std::string, std::string> list_;  ///< of members, as far as it has come
+
   void complain(std::string what) { wrong.push_back(std::move(what)); }
 
   void begin(Stay stay) {
@@ -93,6 +96,8 @@ struct RoomView {
       members[Told::text(*member, "connection")] = Told::text(*member, "user");
     }
     member_count = told.number("member_count");
+    lossy = !told.payload().HasMember("members");
+    list_.clear();
     if (joined) return;  // a second join changes nothing
     Stay stay;
     stay.epoch = epoch;
@@ -143,6 +148,21 @@ struct RoomView {
     stay.gaps.push_back(gap);
   }
   void on_presence(const Told& told) {
+    member_count = told.number("member_count");
+    const auto has = [&](const char* name) { return told.payload().HasMember(name); };
+    if (has("members")) {
+      for (const auto* member : told.list("members")) {
+        list_[Told::text(*member, "connection")] = Told::text(*member, "user");
+      }
+      if (has("more")) return;
+      for (const auto& [id, user] : members) {
+        if (list_.count(id) == 0) ++lefts[id];
+      }
+      members = std::exchange(list_, {});
+      lossy = false;
+      return;
+    }
+    lossy = lossy || !has("joined");
     for (const auto* member : told.list("left")) {
       members.erase(Told::text(*member, "connection"));
       ++lefts[Told::text(*member, "connection")];
@@ -150,7 +170,6 @@ struct RoomView {
     for (const auto* member : told.list("joined")) {
       members[Told::text(*member, "connection")] = Told::text(*member, "user");
     }
-    member_count = told.number("member_count");
   }
   void on_awareness(const Told& told, bool change) {
     for (const auto* entry : told.list("states")) {

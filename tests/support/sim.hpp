@@ -89,6 +89,7 @@ class Sim {
       components.broker = broker;
       components.session_store = sessions;
       components.random_seed = setup.seed + node;
+      components.clock = [this] { return schedule.now(); };
       managers_.push_back(make_connection_manager(setup.options, authenticator, authorizer, std::move(components)));
       listen(*managers_.back());
     }

@@ -162,6 +162,96 @@ TEST_CASE("a newer connection of the same user takes a client id over, the old o
   CHECK(room.bob.view("r").nulls_told == 0);
 }
 
+TEST_CASE("a stale update is answered to its sender alone, with the clock that stands", "[awareness]") {
+  Pair room;
+  room.ann.aware("r", R"({"x":1})", 9, "a");
+  const auto again = room.sim.connect("ann");
+  again.join("r").aware("r", R"({"x":2})", 1, "a");
+  room.sim.advance(1s);
+  CHECK(again.reply()->number("clock") == 10);  // it took the id over
+  CHECK_FALSE(again.reply()->has("stale"));
+  std::size_t asked = 0;
+  room.sim.authorizer->decide = [&](const Access& access) {
+    if (access.action == Action::awareness) ++asked;
+    return Permission::allow();
+  };
+  const auto told = room.bob.log().size();
+  again.aware("r", R"({"x":3})", 2, "a");
+  room.sim.advance(1s);
+  CHECK(again.reply()->value("stale") == "true");
+  CHECK(again.reply()->number("clock") == 10);
+  CHECK(asked == 0);
+  CHECK(room.bob.log().size() == told);
+  again.aware("r", R"({"x":3})", 11, "a");
+  room.sim.advance(1s);
+  CHECK(asked == 1);
+  CHECK(again.reply()->value("clock").empty());
+  CHECK(room.bob.awareness("r") == States{{"a", R"({"x":3})"}});
+  room.bob.aware("r", "{}", 50, "a");
+  room.sim.run();
+  CHECK(room.bob.error() == "not_owner");
+  CHECK(asked == 1);
+}
+
+TEST_CASE("who updates without an id, and with an old clock, is told what stands", "[awareness]") {
+  Pair room;
+  const std::string own = to_string(room.ann.id());
+  room.ann.aware("r", R"({"x":1})", 9);
+  room.sim.advance(1s);
+  const auto updates = room.ann.count("awareness_update");
+  const auto others = room.bob.log().size();
+  room.ann.raw(R"({"type":"awareness_update","payload":{"room":"r","state":{"x":2},"clock":3}})");
+  room.sim.advance(1s);
+  REQUIRE(room.ann.count("awareness_update") == updates + 1);
+  const auto told = room.ann.last("awareness_update");
+  REQUIRE(told->list("states").size() == 1);
+  CHECK(Told::text(*told->list("states")[0], "client") == own);
+  CHECK(Told::number(*told->list("states")[0], "clock") == 9);
+  CHECK(room.bob.log().size() == others);
+}
+
+TEST_CASE("a client that comes back after its entry went says what it says now, and others take it", "[awareness]") {
+  Pair room;
+  room.ann.aware("r", R"({"x":1})", 9, "a");
+  room.sim.advance(1s);
+  room.ann.hang_up();
+  room.sim.advance(1s);
+  CHECK(room.bob.view("r").nulls.at("a") == 10);
+  const auto again = room.sim.connect("ann");
+  again.join("r").aware("r", R"({"x":2})", 1, "a");  // it has forgotten how far its clock was
+  room.sim.advance(1s);
+  CHECK(again.reply()->number("clock") == 11);
+  CHECK(room.bob.awareness("r") == States{{"a", R"({"x":2})"}});
+  CHECK(room.bob.view("r").awareness.at("a").clock == 11);
+}
+
+TEST_CASE("of several chunks of a state only the last is the answer, and without more", "[awareness]") {
+  Options options;
+  options.awareness_per_connection = 0;
+  options.unsent_soft_bytes = GENERATE(std::size_t{64} * 1024, std::size_t{20} * 1024);
+  const bool all_at_once = options.unsent_soft_bytes > 60'000;
+  options.unsent_age = 1h;
+  Pair room(options);
+  const std::string big = R"({"x":")" + std::string(3000, 'x') + "\"}";
+  for (int i = 0; i < 15; ++i) room.ann.aware("r", big, 1, "client" + std::to_string(i));
+  room.sim.advance(1s);
+  if (!all_at_once) room.bob.stall();
+  const auto before = room.bob.count("awareness_state");
+  room.bob.say("awareness_query", R"({"room":"r"})");
+  room.sim.run();
+  room.bob.resume();
+  room.sim.advance(1s);
+  const auto all = room.bob.all("awareness_state");
+  REQUIRE(all.size() >= before + 2);
+  for (std::size_t i = before; i < all.size(); ++i) {
+    const bool last = i + 1 == all.size();
+    CHECK(all[i].text("room") == "r");
+    CHECK(all[i].has("more") == !last);
+    CHECK(all[i].reply_to() == (last ? room.bob.last_id() : ""));
+  }
+  CHECK(room.bob.awareness("r").size() == 15);
+}
+
 TEST_CASE("limits: size of a state, entries of a connection, entries of a room", "[awareness]") {
   Options options;
   options.awareness_state_bytes = 100;

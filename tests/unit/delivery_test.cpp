@@ -195,6 +195,23 @@ TEST_CASE("of latest messages with one key only the newest need arrive, and none
   CHECK(sim.manager().metrics().conflated == 4);
 }
 
+TEST_CASE("who joins while latest messages wait is owed those from after its join only", "[delivery]") {
+  CheckedSim sim;
+  const auto ann = sim.member("ann", "r");
+  const auto bob = sim.connect("bob");
+  const auto tell = [&](const char* data, const char* key) {
+    sim.manager().publish({"", "r"}, json(data), Delivery::latest(key), {}, nullptr);
+  };
+  bob.join("r");
+  tell("1", "a");
+  tell("2", "b");
+  while (sim.manager().room({"", "r"})->size() < 2) REQUIRE(sim.schedule.executors[0]->loop().run_one());
+  tell("3", "a");  // takes the place of 1, which is not bob's, before the flush; 2 is not his either
+  sim.run();
+  CHECK(bob.messages("r") == Texts{"3"});
+  CHECK(ann.messages("r") == Texts{"2", "3"});
+}
+
 TEST_CASE("room_joined comes before the room's first message, and room_left after its last", "[delivery]") {
   CheckedSim sim({}, 2);
   const auto ann = sim.connect("ann", Dial().on(0));

@@ -40,6 +40,26 @@ TEST_CASE("reauth_required comes reauth_lead before the expiry, the close reauth
   CHECK(ann.count("reauth_required") == 1);
 }
 
+TEST_CASE("a session whose credentials ended may be resumed with new ones", "[identity]") {
+  CheckedSim sim(no_heartbeat());
+  expiring(sim);
+  const auto bob = sim.member("bob", "r");
+  const auto ann = sim.connect("ann", Dial().with("ann 60"));
+  ann.join("r");
+  sim.advance(1s);
+  sim.advance(90s);  // the token service is away for that long
+  REQUIRE(ann.close_code() == 4001);
+  CHECK(bob.members("r") == Texts{"bob"});  // it is no member meanwhile
+  bob.publish("r", "1");
+  sim.run();
+  const auto again = sim.connect("ann", Dial().with("ann 60"));
+  again.resume_session(ann, {"r"});
+  sim.run();
+  CHECK(again.resumed("r") == "recovered");
+  CHECK(again.messages("r") == Texts{"1"});
+  CHECK(again.last("resumed")->text("connection") == to_string(ann.id()));
+}
+
 TEST_CASE("a token shorter than the lead is warned about at once", "[identity]") {
   CheckedSim sim(no_heartbeat());
   expiring(sim);

@@ -125,6 +125,8 @@ TEST_CASE("awareness is told", "[json][encode]") {
   CHECK(tell(event::AwarenessState{"r", entries.data(), 1}) ==
         message_of("awareness_state",
                    R"({"room":"r","states":[{"client":"c","user":"ann","state":{ "x":1 },"clock":7}]})"));
+  CHECK(tell(event::AwarenessState{"r", nullptr, 0, true}) ==
+        message_of("awareness_state", R"({"room":"r","states":[],"more":true})"));
   CHECK(tell(event::AwarenessState{"r", nullptr, 0}) == message_of("awareness_state", R"({"room":"r","states":[]})"));
   CHECK(tell(event::AwarenessChanged{"r", entries.data(), 2}) ==
         message_of("awareness_update", R"({"room":"r","states":[{"client":"c","state":{ "x":1 },"clock":7},)"
@@ -139,13 +141,17 @@ TEST_CASE("presence is told", "[json][encode]") {
   CHECK(tell(event::PresenceState{&users}) == message_of("presence_state",
                                                          R"({"users":[{"user":"ann","online":true,"connections":2},)"
                                                          R"({"user":"bob","online":false,"connections":0}]})"));
-  CHECK(tell(event::PresenceChanged{"r", &both, &nobody, 2}) ==
+  CHECK(tell(event::PresenceChanged{"r", &both, &nobody, nullptr, 0, false, 2}) ==
         message_of("presence", R"({"room":"r","joined":[{"connection":"00000000000000a1","user":"ann"},)"
                                R"({"connection":"ffffffffffffffff","user":"bob"}],"left":[],"member_count":2})"));
-  CHECK(tell(event::PresenceChanged{"r", nullptr, nullptr, 300}) ==
+  CHECK(tell(event::PresenceChanged{"r", nullptr, nullptr, nullptr, 0, false, 300}) ==
         message_of("presence", R"({"room":"r","member_count":300})"));
-  CHECK(tell(event::UserOnline{"ann"}) == message_of("user_online", R"({"user":"ann"})"));
-  CHECK(tell(event::UserOffline{"ann"}) == message_of("user_offline", R"({"user":"ann"})"));
+  CHECK(tell(event::PresenceChanged{"r", nullptr, nullptr, both.data(), 1, true, 2}) ==
+        message_of("presence", R"({"room":"r","members":[{"connection":"00000000000000a1","user":"ann"}],"more":true,)"
+                               R"("member_count":2})"));
+  const std::vector<std::string> names{"ann", "bob"};
+  CHECK(tell(event::UsersOnline{&names}) == message_of("users_online", R"({"users":["ann","bob"]})"));
+  CHECK(tell(event::UsersOffline{&names}) == message_of("users_offline", R"({"users":["ann","bob"]})"));
 }
 
 TEST_CASE("the other events are told", "[json][encode]") {
@@ -193,8 +199,13 @@ TEST_CASE("each kind of payload has its form", "[json][encode]") {
 }
 
 TEST_CASE("text that is not UTF-8 is mended, not sent", "[json][encode]") {
-  const auto user = [](const std::string& name) { return tell(event::UserOnline{name}); };
-  const auto becomes = [](const std::string& name) { return message_of("user_online", "{\"user\":\"" + name + "\"}"); };
+  const auto user = [](const std::string& name) {
+    const std::vector<std::string> names{name};
+    return tell(event::UsersOnline{&names});
+  };
+  const auto becomes = [](const std::string& name) {
+    return message_of("users_online", "{\"users\":[\"" + name + "\"]}");
+  };
   CHECK(user("a\xff"
              "b") == becomes("a\xef\xbf\xbd"
                              "b"));

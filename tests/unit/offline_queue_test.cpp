@@ -28,6 +28,15 @@ TEST_CASE("queued stores first, and who is online gets it at once", "[offline]")
   CHECK(sim.sessions->behind.queued_count() == 0);
 }
 
+TEST_CASE("what was queued before the first connection lasts as long as any other", "[offline]") {
+  CheckedSim sim;
+  sim.advance(48h);  // a host that has been up for longer than offline_age
+  sim.manager().send_to_user({"", "ann"}, json("1"), Delivery::queued(), nullptr);
+  sim.advance(23h);
+  const auto ann = sim.connect("ann");
+  CHECK(ann.count("direct") == 1);
+}
+
 TEST_CASE("a new connection gets its queue first, in order, right after connection_ack", "[offline]") {
   CheckedSim sim;
   for (int i = 1; i <= 3; ++i) (void)sim.manager().send_to_user(ann_key, json(std::to_string(i)), Delivery::queued());
@@ -36,7 +45,7 @@ TEST_CASE("a new connection gets its queue first, in order, right after connecti
   ann.join("r");
   sim.advance(5s);
   CHECK(ann.types() == Texts{"connection_ack", "direct", "direct", "direct", "room_joined", "awareness_state",
-                             "presence", "user_online"});
+                             "presence", "users_online"});
   CHECK(queued(ann) == Texts{"1#1", "2#2", "3#3"});
 }
 

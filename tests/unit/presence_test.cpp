@@ -115,14 +115,14 @@ TEST_CASE("scope shared_rooms: a user's coming and going is told in its rooms", 
   const auto ann = sim.connect("ann");
   ann.join("r");
   sim.advance(1s);
-  REQUIRE(bob.last("user_online"));
-  CHECK(bob.last("user_online")->text("user") == "ann");
-  for (const auto& told : cat.all("user_online")) CHECK(told.text("user") == "cat");
+  REQUIRE(bob.last("users_online"));
+  CHECK(bob.last("users_online")->texts("users") == Texts{"ann"});
+  for (const auto& told : cat.all("users_online")) CHECK(told.texts("users") == Texts{"cat"});
   ann.hang_up();
   sim.advance(1s);
-  REQUIRE(bob.last("user_offline"));
-  CHECK(bob.last("user_offline")->text("user") == "ann");
-  CHECK(cat.count("user_offline") == 0);
+  REQUIRE(bob.last("users_offline"));
+  CHECK(bob.last("users_offline")->texts("users") == Texts{"ann"});
+  CHECK(cat.count("users_offline") == 0);
 }
 
 TEST_CASE("scope tenant: everyone of the tenant is told, and nobody else", "[presence]") {
@@ -131,13 +131,13 @@ TEST_CASE("scope tenant: everyone of the tenant is told, and nobody else", "[pre
   const auto cat = sim.connect("cat", Dial().of("ajax"));
   const auto ann = sim.connect("ann", Dial().of("acme"));
   sim.advance(1s);
-  CHECK(bob.last("user_online"));
-  CHECK(cat.count("user_online") <= 1);  // itself, at most
+  CHECK(bob.last("users_online"));
+  CHECK(cat.count("users_online") <= 1);  // itself, at most
   ann.hang_up();
   sim.advance(1s);
-  REQUIRE(bob.last("user_offline"));
-  CHECK(bob.last("user_offline")->text("user") == "ann");
-  CHECK(cat.count("user_offline") == 0);
+  REQUIRE(bob.last("users_offline"));
+  CHECK(bob.last("users_offline")->texts("users") == Texts{"ann"});
+  CHECK(cat.count("users_offline") == 0);
 }
 
 TEST_CASE("scope none: nobody is told about anybody", "[presence]") {
@@ -150,8 +150,8 @@ TEST_CASE("scope none: nobody is told about anybody", "[presence]") {
   sim.advance(1s);
   ann.hang_up();
   sim.advance(1s);
-  CHECK(bob.count("user_online") == 0);
-  CHECK(bob.count("user_offline") == 0);
+  CHECK(bob.count("users_online") == 0);
+  CHECK(bob.count("users_offline") == 0);
   CHECK(bob.count("presence") == 0);
 }
 

@@ -274,15 +274,44 @@ TEST_CASE("a room without history goes with its last member", "[rooms]") {
   CHECK(sim.manager().room_count() == 0);
 }
 
-TEST_CASE("a server publish into a room without members makes no room", "[rooms]") {
-  CheckedSim sim;
+Published publish_now(Sim& sim, const std::string& room, const std::string& data, Delivery how = Delivery::reliable()) {
   std::optional<Published> done;
-  sim.manager().publish({"", "nobody"}, json("1"), Delivery::reliable(), {}, [&done](Result<Published> published) {
-    if (published) done = published.value();
-  });
+  sim.manager().publish({"", room}, json(data), std::move(how), {},
+                        [&done](Result<Published> published) { done = published.value(); });
   sim.run();
-  REQUIRE(done);
-  CHECK(done->reached == 0);
+  return done.value();
+}
+
+TEST_CASE("a server publish into a room without members begins its history, and the epoch that lasts as long",
+          "[rooms]") {
+  Options options;
+  options.room.history_age = 5min;
+  CheckedSim sim(options);
+  const Published first = publish_now(sim, "r", "1");
+  CHECK(first.reached == 0);
+  CHECK(first.position.seq == 1);
+  CHECK(sim.manager().room_count() == 1);
+  sim.advance(4min);
+  const auto ann = sim.member("ann", "r");
+  CHECK(ann.last("room_joined")->number("epoch") == first.position.epoch);
+  CHECK(ann.last("room_joined")->number("seq") == 1);
+  ann.leave("r");
+  sim.run();
+  CHECK(publish_now(sim, "r", "2").position == Position{first.position.epoch, 2});
+  sim.advance(7min);  // what it kept is too old, and nobody is there
+  CHECK(sim.manager().room_count() == 0);
+  CHECK(publish_now(sim, "r", "3").position.epoch != first.position.epoch);
+}
+
+TEST_CASE("a server publish makes no room of what nothing would be kept of", "[rooms]") {
+  Options options;
+  options.rooms_by_prefix["none:"].history_messages = 0;
+  options.rooms_by_prefix["at once:"].history_age = 0s;
+  CheckedSim sim(options);
+  CHECK(publish_now(sim, "none:", "1").position == Position{});
+  CHECK(publish_now(sim, "at once:", "1").position == Position{});
+  CHECK(publish_now(sim, "r", "1", Delivery::latest("k")).position == Position{});
+  CHECK(sim.manager().room_count() == 0);
 }
 
 TEST_CASE("a publish says whom it goes to: neither the excluded nor who is away", "[rooms]") {

@@ -5,6 +5,7 @@
 #include <array>
 #include <cstddef>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -20,6 +21,7 @@ inline namespace MUSTER_ABI {
 namespace detail {
 
 class ConnectionState;
+struct RoomState;
 using ConnectionPtr = std::shared_ptr<ConnectionState>;
 using InfoPtr = std::shared_ptr<const ConnectionInfo>;
 
@@ -106,66 +108,102 @@ class ConnectionTable {
   std::array<Shard, 64> shards_;
 };
 
-/// The connections of each user of each tenant. A user is in it while it has one, or a session in its grace.
+/// The connections of each user of each tenant. A user is online while it has one, or a session in its grace.
 class UserTable {
  public:
-  enum class Added : std::uint8_t { first, more, refused };
-
-  /// Adds one, unless `limit` (0 = none) are there already; `oldest` then gets the first of them.
-  [[nodiscard]] Added add(const UserKey& key, const ConnectionPtr& connection, std::size_t limit,
-                          ConnectionPtr& oldest) {
+  /// Adds one, unless `limit` (0 = none) are there already. Then `oldest` gets the first of them, and the new one takes
+  /// its place if it `may_replace`; the oldest counts no longer, and is to be closed. False: it was not added.
+  [[nodiscard]] bool add(const UserKey& key, const ConnectionPtr& connection, std::size_t limit, bool may_replace,
+                         ConnectionPtr& oldest) {
     Shard& shard = shard_of(key);
     Lock lock(shard.mutex);
     User& user = shard.tenants[key.tenant][key.user];
-    if (limit != 0 && user.connections.size() >= limit) {
-      oldest = user.connections.front();
-      return Added::refused;
+    if (limit != 0 && user.connections.size() - user.leaving >= limit) {
+      if (!may_replace) return false;
+      oldest = user.connections[user.leaving++];
     }
-    const bool first = user.gone();
+    if (!user.online()) ++shard.users;
     user.connections.push_back(connection);
-    if (first) ++shard.users;
-    return first ? Added::first : Added::more;
+    return true;
   }
-  /// True: it was the last.
-  bool remove(const UserKey& key, const ConnectionPtr& connection) {
-    return change(key, [&](User& user) {
+  void remove(const UserKey& key, const ConnectionPtr& connection) {
+    change(key, [&](User& user) {
       const auto at = std::find(user.connections.begin(), user.connections.end(), connection);
-      if (at == user.connections.end()) return false;
+      if (at == user.connections.end()) return;
+      if (at - user.connections.begin() < static_cast<std::ptrdiff_t>(user.leaving)) --user.leaving;
       user.connections.erase(at);
-      return true;
     });
   }
-  /// Keeps a user with a connection present also when that one ends, for a session in its grace.
+  /// Keeps a user with a connection online also when that one ends, for a session in its grace.
   void hold(const UserKey& key) {
-    (void)change(key, [](User& user) {
-      ++user.held;
-      return true;
-    });
+    change(key, [](User& user) { ++user.held; });
   }
-  /// True: nothing of the user is left.
-  bool release(const UserKey& key) {
-    return change(key, [](User& user) {
-      --user.held;
-      return true;
-    });
+  void release(const UserKey& key) {
+    change(key, [](User& user) { --user.held; });
+  }
+
+  /// Rooms that know a user to be online, and that it has left.
+  void left_room(const UserKey& key, const std::shared_ptr<RoomState>& room) {
+    Shard& shard = shard_of(key);
+    Lock lock(shard.mutex);
+    shard.left_rooms[key].insert(room);
+  }
+  void forget_left_room(const UserKey& key, const std::shared_ptr<RoomState>& room) {
+    Shard& shard = shard_of(key);
+    Lock lock(shard.mutex);
+    const auto at = shard.left_rooms.find(key);
+    if (at == shard.left_rooms.end()) return;
+    at->second.erase(room);
+    if (at->second.empty()) shard.left_rooms.erase(at);
+  }
+  using Rooms = std::set<std::weak_ptr<RoomState>, std::owner_less<std::weak_ptr<RoomState>>>;
+  [[nodiscard]] Rooms take_left_rooms(const UserKey& key) {
+    Shard& shard = shard_of(key);
+    Lock lock(shard.mutex);
+    const auto at = shard.left_rooms.find(key);
+    if (at == shard.left_rooms.end()) return {};
+    Rooms rooms = std::move(at->second);
+    shard.left_rooms.erase(at);
+    return rooms;
+  }
+
+  enum class Edge : std::uint8_t { none, online, offline };
+  /// What is to be told of a user who came or went: the truth as it is now, if it is not what was told last. One caller
+  /// at a time tells; `again`: it has told what it got, and asks for more. Others that come meanwhile get `none`.
+  [[nodiscard]] Edge next_edge(const UserKey& key, bool again) {
+    Shard& shard = shard_of(key);
+    Lock lock(shard.mutex);
+    const auto tenant = shard.tenants.find(key.tenant);
+    if (tenant == shard.tenants.end()) return Edge::none;
+    const auto at = tenant->second.find(key.user);
+    if (at == tenant->second.end() || (at->second.telling && !again)) return Edge::none;
+    User& user = at->second;
+    user.telling = user.told != user.online();
+    if (user.telling) {
+      user.told = !user.told;
+      return user.told ? Edge::online : Edge::offline;
+    }
+    forget_if_gone(shard, tenant, at);
+    return Edge::none;
   }
   [[nodiscard]] std::vector<ConnectionPtr> of(const UserKey& key) const {
     const Shard& shard = shard_of(key);
     Lock lock(shard.mutex);
-    const auto* connections = find(shard, key);
-    return connections == nullptr ? std::vector<ConnectionPtr>() : *connections;
+    const User* user = find(shard, key);
+    return user == nullptr ? std::vector<ConnectionPtr>() : user->connections;
   }
   [[nodiscard]] std::size_t count(const UserKey& key) const {
     const Shard& shard = shard_of(key);
     Lock lock(shard.mutex);
-    const auto* connections = find(shard, key);
-    return connections == nullptr ? 0 : connections->size();
+    const User* user = find(shard, key);
+    return user == nullptr ? 0 : user->connections.size();
   }
   /// With a connection, or in the grace of a session.
   [[nodiscard]] bool contains(const UserKey& key) const {
     const Shard& shard = shard_of(key);
     Lock lock(shard.mutex);
-    return find(shard, key) != nullptr;
+    const User* user = find(shard, key);
+    return user != nullptr && user->online();
   }
   [[nodiscard]] std::vector<std::string> users_of(std::string_view tenant) const {
     std::vector<std::string> found;
@@ -173,7 +211,9 @@ class UserTable {
       Lock lock(shard.mutex);
       const auto at = shard.tenants.find(std::string(tenant));
       if (at == shard.tenants.end()) continue;
-      for (const auto& entry : at->second) found.push_back(entry.first);
+      for (const auto& entry : at->second) {
+        if (entry.second.online()) found.push_back(entry.first);
+      }
     }
     std::sort(found.begin(), found.end());
     return found;
@@ -199,34 +239,45 @@ class UserTable {
 
  private:
   struct User {
-    std::vector<ConnectionPtr> connections;
-    std::size_t held = 0;
-    [[nodiscard]] bool gone() const { return connections.empty() && held == 0; }
+    std::vector<ConnectionPtr> connections;  ///< the oldest first
+    std::uint32_t held = 0;
+    std::uint16_t leaving = 0;  ///< the first of `connections`: replaced by newer ones, and being closed
+    bool told = false;          ///< the last edge that was told is that it came online
+    bool telling = false;
+    [[nodiscard]] bool online() const { return !connections.empty() || held != 0; }
   };
   using Users = std::unordered_map<std::string, User>;
   struct Shard {
     mutable Mutex mutex;
     std::unordered_map<std::string, Users> tenants;
-    std::size_t users = 0;
+    std::size_t users = 0;  ///< online
+    std::unordered_map<UserKey, Rooms> left_rooms;
   };
-  static const std::vector<ConnectionPtr>* find(const Shard& shard, const UserKey& key) {
+  static const User* find(const Shard& shard, const UserKey& key) {
     const auto tenant = shard.tenants.find(key.tenant);
     if (tenant == shard.tenants.end()) return nullptr;
     const auto user = tenant->second.find(key.user);
-    return user == tenant->second.end() ? nullptr : &user->second.connections;
+    return user == tenant->second.end() ? nullptr : &user->second;
   }
   template <class Change>
-  bool change(const UserKey& key, Change apply) {
+  void change(const UserKey& key, Change apply) {
     Shard& shard = shard_of(key);
     Lock lock(shard.mutex);
     const auto tenant = shard.tenants.find(key.tenant);
-    if (tenant == shard.tenants.end()) return false;
+    if (tenant == shard.tenants.end()) return;
     const auto user = tenant->second.find(key.user);
-    if (user == tenant->second.end() || !apply(user->second) || !user->second.gone()) return false;
+    if (user == tenant->second.end()) return;
+    const bool was_online = user->second.online();
+    apply(user->second);
+    if (was_online && !user->second.online()) --shard.users;
+    forget_if_gone(shard, tenant, user);
+  }
+  /// An entry stays until it was told that its user has gone.
+  template <class Tenant, class At>
+  static void forget_if_gone(Shard& shard, Tenant tenant, At user) {
+    if (user->second.online() || user->second.told || user->second.telling) return;
     tenant->second.erase(user);
     if (tenant->second.empty()) shard.tenants.erase(tenant);
-    --shard.users;
-    return true;
   }
   [[nodiscard]] Shard& shard_of(const UserKey& key) { return shards_[std::hash<UserKey>{}(key) % shards_.size()]; }
   [[nodiscard]] const Shard& shard_of(const UserKey& key) const {

@@ -26,11 +26,13 @@ struct Notice {
   std::vector<std::string> offline;
   /// Members so many that only their count is told.
   bool counts_only = false;
+  /// `joined` is the list of all members, and takes the place of what was told before.
+  bool whole = false;
   std::size_t member_count = 0;
   /// Without a state: removed at this clock.
   std::vector<AwarenessEntry> awareness;
 
-  [[nodiscard]] bool presence() const { return counts_only || !joined.empty() || !left.empty(); }
+  [[nodiscard]] bool presence() const { return counts_only || whole || !joined.empty() || !left.empty(); }
 };
 
 /// Awareness travels in frames of about so many bytes.
@@ -47,6 +49,9 @@ inline constexpr std::size_t chunk_bytes = 16 * 1024;
   }
   return count;
 }
+
+/// Lists of members travel in frames of about so many.
+inline constexpr std::size_t members_per_frame = 256;
 
 /// One thing on its way to the members of a room. Immutable once published, and shared by the room's executors.
 struct Entry {
@@ -66,6 +71,11 @@ struct Entry {
   [[nodiscard]] std::size_t bytes() const { return sizeof(Entry) + data.view().size() + from_user.size(); }
 };
 using EntryPtr = std::shared_ptr<const Entry>;
+
+/// Whether a room of these options has a past that who is behind, or comes later, can be fed with.
+[[nodiscard]] inline bool keeps_history(const RoomOptions& options) noexcept {
+  return options.history_messages != 0 && options.history_bytes != 0 && options.history_age.count() > 0;
+}
 
 /// The last messages of a room: bounded by count, bytes and age. Entries are contiguous in `seq`.
 class History {

@@ -15,6 +15,7 @@
 
 #include "muster/connection_manager.hpp"
 #include "muster/detail/byte_budget.hpp"
+#include "muster/detail/cipher.hpp"
 #include "muster/detail/connection_state.hpp"
 #include "muster/detail/connection_table.hpp"
 #include "muster/detail/loop.hpp"
@@ -121,8 +122,8 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   void answer_open(ConnectionState& connection, Authentication answer);
   void refuse_open(ConnectionState& connection, CloseReason reason, Error error);
   void accept_open(ConnectionState& connection);
-  [[nodiscard]] std::optional<Error> establish(ConnectionState& connection, Identity identity, bool& first_of_user);
-  void welcome(ConnectionState& connection, bool first_of_user, Function<void(ConnectionState&)> then);
+  [[nodiscard]] std::optional<Error> establish(ConnectionState& connection, Identity identity);
+  void welcome(ConnectionState& connection, Function<void(ConnectionState&)> then);
   void forget(ConnectionState& connection);
   void publish_info(ConnectionState& connection);
 
@@ -263,6 +264,9 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   void resolve_awareness(const RoomKey& key, const std::string& client, std::uint64_t removed_at,
                          std::vector<AwarenessEntry>& changes) const;
   void tell_awareness(ConnectionState& connection, const Correlation* correlation, const RoomKey& key);
+  void refuse_awareness(ConnectionState& connection, const Correlation& correlation);
+  void tell_stale(ConnectionState& connection, const Correlation& correlation, const RoomKey& room,
+                  const std::string& client, bool its_own, std::uint64_t clock);
   void announce(Loop& loop, const UserKey& user, bool online);
   void flush_announcements(Loop& loop);
 
@@ -271,7 +275,10 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   /// Disconnects after the work at hand, for causes found while writing or iterating.
   void doom(ConnectionState& connection, CloseReason reason, std::string text = {});
   void gone(ConnectionState& connection);
-  void went_offline(Loop& loop, const UserKey& user, const std::vector<RoomPtr>& former);
+  /// Tells hooks and clients that a user came online or went offline, if that is so and they were told otherwise.
+  /// False: a hook threw.
+  bool tell_edges(Loop& loop, const UserKey& user);
+  void tell_offline(Loop& loop, const UserKey& user);
   void drain_next(Loop& loop);
   void beat(ConnectionState& connection);
   void on_answer_late(ConnectionState& connection);
@@ -354,8 +361,10 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   const std::shared_ptr<Broker> broker_;
   const std::shared_ptr<Observer> observer_;
   const std::shared_ptr<const WireFormat> plain_format_ = std::make_shared<WebSocketFormat>();
-  std::uint64_t seed_;
+  std::uint64_t seed_;  ///< of what may be guessed
   std::string secret_;  ///< that resume tokens come from
+  detail::Cipher ids_{{}};
+  detail::Cipher epochs_{{}};
   std::atomic<std::uint64_t> next_token_{1};
   std::atomic<std::uint64_t> next_id_{1};
   std::atomic<std::uint64_t> next_order_{1};
@@ -384,6 +393,7 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   mutable detail::Mutex loops_mutex_;
   std::vector<LoopPtr> loops_;
   std::atomic<Executor*> clock_{nullptr};
+  const std::function<TimePoint()> first_clock_;  ///< until there is an executor
 
   detail::Mutex announcements_mutex_;
   std::map<UserKey, bool> announcements_;

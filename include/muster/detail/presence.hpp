@@ -24,8 +24,9 @@ class PresenceBatch {
  public:
   void joined(ConnectionId id, const std::string& user) { change(id, user, true); }
   void left(ConnectionId id, const std::string& user) { change(id, user, false); }
-  void online(const std::string& user) { users_[user] = true; }
-  void offline(const std::string& user) { users_[user] = false; }
+  /// Each after the other, as all edges of a user are told.
+  void online(const std::string& user) { users_.try_emplace(user, UserChange{false, true}).first->second.online = true; }
+  void offline(const std::string& user) { users_.try_emplace(user, UserChange{true, false}).first->second.online = false; }
 
   /// A newcomer is about to be told the member list as it is now.
   void list_told() {
@@ -34,18 +35,22 @@ class PresenceBatch {
 
   [[nodiscard]] bool empty() const noexcept { return changes_.empty() && users_.empty(); }
 
-  void flush(Notice& notice, bool counts_only, std::size_t member_count) {
-    notice.counts_only = counts_only && !changes_.empty();
-    notice.member_count = member_count;
-    if (!notice.counts_only) {
-      for (auto& [id, change] : changes_) {
-        if (change.member && (!change.was_member || change.missed)) notice.joined.push_back({id, change.user});
-        if (!change.member && (change.was_member || change.seen)) notice.left.push_back({id, change.user});
-      }
+  void flush(Notice& notice) {
+    for (auto& [id, change] : changes_) {
+      if (change.member && (!change.was_member || change.missed)) notice.joined.push_back({id, change.user});
+      if (!change.member && (change.was_member || change.seen)) notice.left.push_back({id, change.user});
     }
-    for (auto& [user, online] : users_) (online ? notice.online : notice.offline).push_back(user);
+    for (auto& [user, change] : users_) {
+      if (change.online != change.was_online) (change.online ? notice.online : notice.offline).push_back(user);
+    }
+    (void)drop();
+  }
+  /// Whether members came or went.
+  bool drop() {
+    const bool members = !changes_.empty();
     changes_.clear();
     users_.clear();
+    return members;
   }
 
  private:
@@ -62,8 +67,12 @@ class PresenceBatch {
     at->second.user = user;
     at->second.member = member;
   }
+  struct UserChange {
+    bool was_online = false;
+    bool online = false;
+  };
   std::map<ConnectionId, Change> changes_;
-  std::map<std::string, bool> users_;
+  std::map<std::string, UserChange> users_;
 };
 
 /// What a member could not be told because it was behind: newest per key, told when it has caught up. What it costs is
@@ -92,9 +101,14 @@ class Missed {
       return;
     }
     const Notice& notice = *entry->notice;
+    counts_ = counts_ || notice.counts_only;
+    if (notice.whole) {
+      forget_presence();
+      whole_ = true;
+      return;
+    }
     for (const Member& member : notice.joined) note_member(member);
     for (const Member& member : notice.left) note_member(member);
-    counts_ = counts_ || notice.counts_only;
     for (const std::string& user : notice.online) note_user(user, true);
     for (const std::string& user : notice.offline) note_user(user, false);
     for (const AwarenessEntry& changed : notice.awareness) {
@@ -109,19 +123,20 @@ class Missed {
   }
 
   [[nodiscard]] bool empty() const noexcept {
-    return presence_.empty() && users_.empty() && awareness_.empty() && latest_.empty() && !counts_;
+    return presence_.empty() && users_.empty() && awareness_.empty() && latest_.empty() && !counts_ && !whole_;
   }
   /// Who came or went, and which users: as they are by now is the caller's to find out.
   struct Presence {
     std::map<ConnectionId, std::string> members;
     std::map<std::string, bool> users;
     bool counts = false;
-    [[nodiscard]] bool empty() const noexcept { return members.empty() && users.empty() && !counts; }
+    bool whole = false;  ///< the whole list, whatever it knew before
+    [[nodiscard]] bool empty() const noexcept { return members.empty() && users.empty() && !counts && !whole; }
   };
   [[nodiscard]] Presence take_presence() {
-    for (const auto& [id, user] : presence_) shrink(key_bytes(user));
-    for (const auto& [user, online] : users_) shrink(key_bytes(user));
-    return {std::exchange(presence_, {}), std::exchange(users_, {}), std::exchange(counts_, false)};
+    Presence presence{presence_, users_, std::exchange(counts_, false), std::exchange(whole_, false)};
+    forget_presence();
+    return presence;
   }
   /// Calls `tell` with each client id and its mark, which are forgotten then, until that answers false.
   template <class Tell>
@@ -152,6 +167,12 @@ class Missed {
     bytes_ -= size;
     sum_ -= size;
   }
+  void forget_presence() {
+    for (const auto& [id, user] : presence_) shrink(key_bytes(user));
+    for (const auto& [user, online] : users_) shrink(key_bytes(user));
+    presence_.clear();
+    users_.clear();
+  }
   void note_member(const Member& member) {
     if (presence_.insert_or_assign(member.connection, member.user).second) grow(key_bytes(member.user));
   }
@@ -164,6 +185,7 @@ class Missed {
   std::map<std::string, std::uint64_t> awareness_;
   std::map<std::string, EntryPtr> latest_;
   bool counts_ = false;
+  bool whole_ = false;
   std::size_t bytes_ = 0;
   std::size_t& sum_;
 };

@@ -1,10 +1,12 @@
 // RoomState: one room's truth under its lock, and its part on each executor.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -105,10 +107,14 @@ struct RoomState : ByteHolder {
   std::unordered_map<ConnectionId, MemberEntry> members;
   /// Members of each user, for capacity and for user presence.
   std::unordered_map<std::string, std::size_t> users;
+  /// Users whom its members know to be online, but who are in other rooms by now.
+  std::set<std::string> elsewhere;
   /// Members at other nodes of a broker.
   std::map<ConnectionId, std::string> remote_members;
   std::vector<std::unique_ptr<RoomPart>> parts;
   PresenceBatch presence;
+  /// There were too many members to tell each name: until the whole list is told again, only counts are.
+  bool lossy = false;
   /// Client ids that changed, with the clock of a removal or 0.
   std::map<std::string, std::uint64_t> awareness;
   bool state_flush_due = false;
@@ -133,6 +139,40 @@ struct RoomState : ByteHolder {
     oldest = (history.empty() ? TimePoint::max() : history.oldest()).time_since_epoch().count();  // keys go last
   }
   [[nodiscard]] std::size_t member_count() const { return members.size() + remote_members.size(); }
+  /// Who is there, in the order of ids. Under the lock.
+  [[nodiscard]] std::vector<Member> list() const {
+    std::vector<Member> all;
+    all.reserve(member_count());
+    for (const auto& [id, member] : members) all.push_back({id, member.user});
+    for (const auto& [id, user] : remote_members) all.push_back({id, user});
+    std::sort(all.begin(), all.end(), [](const Member& a, const Member& b) { return a.connection < b.connection; });
+    return all;
+  }
+  /// The list that a newcomer is told, and is kept informed of. False: it is told the count. Under the lock.
+  [[nodiscard]] bool list_for_newcomer(std::vector<Member>& told) {
+    lossy = lossy || member_count() > options.presence_list_max;
+    if (lossy) return false;
+    told = list();
+    presence.list_told();
+    return true;
+  }
+  /// What changed since the last time, as all members are told it. A phase of counts ends with the whole list, not
+  /// before the room is well below the bound again. Under the lock.
+  void flush_presence(Notice& notice) {
+    notice.member_count = member_count();
+    const std::size_t below = options.presence_list_max - options.presence_list_max / 5;
+    const bool ends = lossy && notice.member_count <= below;
+    lossy = !ends && (lossy || notice.member_count > options.presence_list_max);
+    if (ends) {
+      presence.drop();
+      notice.whole = true;
+      notice.joined = list();
+    } else if (lossy) {
+      notice.counts_only = presence.drop();
+    } else {
+      presence.flush(notice);
+    }
+  }
   /// Members of this process whom a publish that excludes `exclude` goes to: those with a connection. Under the lock.
   [[nodiscard]] std::size_t reach(ConnectionId exclude) const {
     std::size_t count = 0;
@@ -150,20 +190,18 @@ inline void append_pending(RoomState& room, const EntryPtr& entry, std::vector<R
                            std::uint64_t& conflated) {
   for (const auto& part : room.parts) {
     if (part->members == 0) continue;
-    bool replaced = false;
     if (entry->latest) {  // of two unsent states with one key only the newer is of use
-      constexpr std::size_t look_back = 32;
-      const std::size_t size = part->pending.size();
-      for (std::size_t i = size; i > 0 && i + look_back > size && !replaced; --i) {
-        EntryPtr& other = part->pending[i - 1];
-        if (other->latest && other->latest_key == entry->latest_key && other->exclude == entry->exclude) {
-          other = entry;
-          replaced = true;
-          ++conflated;
-        }
+      constexpr std::ptrdiff_t look_back = 32;
+      const auto end = part->pending.end();
+      const auto old = std::find_if(end - std::min(look_back, end - part->pending.begin()), end, [&](const EntryPtr& other) {
+        return other->latest && other->latest_key == entry->latest_key && other->exclude == entry->exclude;
+      });
+      if (old != end) {
+        part->pending.erase(old);
+        ++conflated;
       }
     }
-    if (!replaced) part->pending.push_back(entry);
+    part->pending.push_back(entry);  // by serial: who joined in between is owed what is behind its own
     if (!part->flush_posted) {
       part->flush_posted = true;
       flushes.push_back(part.get());

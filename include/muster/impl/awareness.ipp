@@ -57,9 +57,8 @@ MUSTER_INLINE void ConnectionManager::flush_state(Loop& loop, const RoomPtr& roo
     bool again = false;
     {
       detail::Lock lock(room->mutex);
-      const std::size_t count = room->member_count();
-      room->presence.flush(*notice, count > room->options.presence_list_max, count);
       std::vector<AwarenessEntry> awareness = std::exchange(notice->awareness, {});
+      room->flush_presence(*notice);
       const auto append = [&] {
         const auto entry = std::make_shared<detail::Entry>();
         entry->serial = ++room->last_serial;
@@ -131,12 +130,17 @@ MUSTER_INLINE void ConnectionManager::tell_awareness(ConnectionState& connection
     state.room = key.name;
     state.entries = entries.data() + i;
     state.count = count;
-    tell_asked(connection, state, i == 0 ? correlation : nullptr);
     i += count;
-    if (i >= entries.size() || connection.outbox.unsent() <= options_.unsent_soft_bytes) continue;
+    state.more = i < entries.size();
+    tell_asked(connection, state, state.more ? nullptr : correlation);
+    if (!state.more || connection.outbox.unsent() <= options_.unsent_soft_bytes) continue;
     if (!connection.outbox.in_flight()) (void)write(connection);
     if (connection.doomed) return;
     if (connection.outbox.unsent() <= options_.unsent_soft_bytes) continue;
+    state.entries = nullptr;
+    state.count = 0;
+    state.more = false;
+    tell_asked(connection, state, correlation);
     Membership* membership = connection.membership(key.name);  // the rest as updates, once it has taken this
     if (!membership->missed) membership->missed = std::make_unique<detail::Missed>(connection.missed_bytes);
     for (; i < entries.size(); ++i) {
@@ -169,17 +173,18 @@ MUSTER_INLINE void ConnectionManager::flush_announcements(Loop&) {
     announcements_due_ = false;
   }
   const bool everywhere = options_.presence_scope == PresenceScope::all;
+  std::map<std::optional<std::string>, std::pair<std::vector<std::string>, std::vector<std::string>>> changes;
   for (const auto& [user, was_online] : dirty) {
     const bool online = users_.contains(user);
     if (online == was_online) continue;
+    auto& of_tenant = changes[everywhere ? std::nullopt : std::optional<std::string>(user.tenant)];
+    (online ? of_tenant.first : of_tenant.second).push_back(user.user);
+  }
+  for (const auto& [tenant, users] : changes) {
     for (const LoopPtr& loop : loops()) {
-      (void)post(loop, [loop, user = user, online, everywhere](ConnectionManager& manager) {
-        const auto tenant = everywhere ? std::nullopt : std::optional<std::string>(user.tenant);
-        if (online) {
-          manager.broadcast(loop, tenant, event::UserOnline{user.user});
-        } else {
-          manager.broadcast(loop, tenant, event::UserOffline{user.user});
-        }
+      (void)post(loop, [loop, tenant = tenant, users = users](ConnectionManager& manager) {
+        if (!users.first.empty()) manager.broadcast(loop, tenant, event::UsersOnline{&users.first});
+        if (!users.second.empty()) manager.broadcast(loop, tenant, event::UsersOffline{&users.second});
       });
     }
   }

@@ -93,21 +93,26 @@ MUSTER_INLINE bool ConnectionManager::tell_missed(ConnectionState& connection, M
     detail::Lock lock(room.mutex);
     epoch = room.epoch;
     notice.member_count = room.member_count();
-    notice.counts_only = presence.counts && presence.members.empty();
-    for (const auto& [id, user] : presence.members) {
-      const bool member = room.members.count(id) != 0 || room.remote_members.count(id) != 0;
-      (member ? notice.joined : notice.left).push_back({id, user});
+    notice.counts_only = room.lossy;
+    notice.whole = presence.whole && !room.lossy;
+    if (notice.whole) notice.joined = room.list();
+    if (!room.lossy) {
+      for (const auto& [id, user] : presence.members) {
+        if (notice.whole) break;
+        const bool member = room.members.count(id) != 0 || room.remote_members.count(id) != 0;
+        (member ? notice.joined : notice.left).push_back({id, user});
+      }
+      for (const auto& [user, online] : presence.users) (online ? notice.online : notice.offline).push_back(user);
+      // It is told what the others are told in their next batch only: whoever changes back until then must be named.
+      if (notice.whole || !presence.members.empty()) room.presence.list_told();
     }
-    // It is told what the others are told in their next batch only: whoever changes back until then must be named.
-    if (!presence.members.empty()) room.presence.list_told();
   }
-  for (const auto& [user, online] : presence.users) (online ? notice.online : notice.offline).push_back(user);
   const auto tell_notice = [&] {
     detail::Entry told;
     told.notice = std::make_unique<const detail::Notice>(std::exchange(notice, {}));
     tell_entry(connection, room, epoch, told);
   };
-  if (!presence.empty()) tell_notice();
+  if (!presence.empty() && (notice.presence() || !notice.online.empty() || !notice.offline.empty())) tell_notice();
   std::size_t size = 0;
   missed.take_awareness([&](const std::string& client, std::uint64_t removed_at) {
     resolve_awareness(room.key, client, removed_at, notice.awareness);

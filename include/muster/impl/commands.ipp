@@ -174,6 +174,19 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
                 {}});
     return;
   }
+  // Who may not, or says nothing new, is told before the authorizer is asked.
+  if (setting.state) {
+    AwarenessEntry standing;
+    const std::string client = setting.client.empty() ? to_string(connection.member) : setting.client;
+    if (awareness_->get(membership->room->key, client, standing)) {
+      const bool its_own = standing.owner.user == connection.identity_->user;
+      const bool same = its_own && standing.owner.connection == connection.member && standing.owner.order == connection.order;
+      if (!its_own || standing.owner.order > connection.order) return refuse_awareness(connection, correlation);
+      if (same && setting.clock <= standing.clock) {
+        return tell_stale(connection, correlation, membership->room->key, client, setting.client.empty(), standing.clock);
+      }
+    }
+  }
   std::string about = setting.room;  // here, as for publish
   authorize(
       connection, Action::awareness, std::move(about), correlation,
@@ -185,7 +198,9 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
         }
         const RoomPtr room = member->room;
         const AwarenessOwner owner{allowed.identity_->user, allowed.member, allowed.order};
-        if (setting.client.empty()) setting.client = to_string(allowed.member);
+        const bool its_own = setting.client.empty();
+        if (its_own) setting.client = to_string(allowed.member);
+        const std::uint64_t sent = setting.clock;
         AwarenessUpdate update;
         if (setting.state) {
           AwarenessEntry entry{setting.client, owner, setting.clock, std::move(*setting.state), now()};
@@ -200,16 +215,46 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
             replicate_awareness(room->key, setting.client, owner, setting.state ? 0 : update.clock);
             break;
           case AwarenessResult::stale:
+            if (setting.state) return tell_stale(allowed, correlation, room->key, setting.client, its_own, update.clock);
             break;
           case AwarenessResult::not_owner:
-            tell_error(allowed, &correlation, {errc::not_owner, "client belongs to another session", {}});
-            return;
+            return refuse_awareness(allowed, correlation);
           case AwarenessResult::too_many:
             tell_error(allowed, &correlation, {errc::too_many, "Too many awareness entries", {}});
             return;
         }
-        if (correlation.reply) tell(allowed, event::Ack{}, &correlation);
+        if (!correlation.reply) return;
+        event::Ack ack;
+        if (setting.state && update.clock != sent) ack.clock = update.clock;
+        tell(allowed, ack, &correlation);
       });
+}
+
+MUSTER_INLINE void ConnectionManager::refuse_awareness(ConnectionState& connection, const Correlation& correlation) {
+  tell_error(connection, &correlation, {errc::not_owner, "client belongs to another session", {}});
+}
+
+/// Nothing is lost in silence: who said something old learns the clock that stands, and what stands under its own id.
+MUSTER_INLINE void ConnectionManager::tell_stale(ConnectionState& connection, const Correlation& correlation,
+                                                 const RoomKey& room, const std::string& client, bool its_own,
+                                                 std::uint64_t clock) {
+  if (correlation.reply) {
+    event::Ack ack;
+    ack.clock = clock;
+    ack.stale = true;
+    tell(connection, ack, &correlation);
+  }
+  if (!its_own && correlation.reply) return;
+  AwarenessEntry standing;
+  if (!awareness_->get(room, client, standing)) {
+    standing.client = client;
+    standing.clock = clock;
+  }
+  event::AwarenessChanged changed;
+  changed.room = room.name;
+  changed.entries = &standing;
+  changed.count = 1;
+  tell_asked(connection, changed);
 }
 
 MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Correlation& correlation,

@@ -48,15 +48,22 @@ MUSTER_INLINE ConnectionManager::ConnectionManager(Options options, std::shared_
                                                MemorySessionLimits{100'000, options_.total_bytes,
                                                                    options_.tenant_bytes})),
       broker_(std::move(components.broker)),
-      observer_(std::move(components.observer)) {
+      observer_(std::move(components.observer)),
+      first_clock_(std::move(components.clock)) {
   if (components.random_seed) {
     seed_ = *components.random_seed;
     secret_ = std::to_string(seed_) + "/";
+    const auto low = static_cast<std::uint32_t>(seed_);
+    const auto high = static_cast<std::uint32_t>(seed_ >> 32U);
+    ids_ = detail::Cipher({low, high, 1, 0});
+    epochs_ = detail::Cipher({low, high, 2, 0});
   } else {
     std::random_device device;
     seed_ = (std::uint64_t{device()} << 32U) ^ device();
     // 256 bits, so short that a token takes one block of SHA-256.
     for (int i = 0; i < 32; ++i) secret_.push_back(static_cast<char>(device()));
+    ids_ = detail::Cipher({device(), device(), device(), device()});
+    epochs_ = detail::Cipher({device(), device(), device(), device()});
   }
 }
 
@@ -75,8 +82,7 @@ MUSTER_INLINE ConnectionManager::~ConnectionManager() {
 
 namespace detail {
 
-/// A bijection of 64 bits that leaves no pattern (the finalizer of SplitMix64): counted numbers become unguessable
-/// ones that never repeat.
+/// A bijection of 64 bits that leaves no pattern (the finalizer of SplitMix64): for what may be spread, and guessed.
 [[nodiscard]] inline std::uint64_t scatter(std::uint64_t z) noexcept {
   z = (z ^ (z >> 30U)) * 0xbf58476d1ce4e5b9ULL;
   z = (z ^ (z >> 27U)) * 0x94d049bb133111ebULL;
@@ -87,13 +93,13 @@ namespace detail {
 
 MUSTER_INLINE ConnectionId ConnectionManager::make_id() {
   std::uint64_t value = 0;
-  while (value == 0) value = detail::scatter(seed_ + next_id_++ * 0x9e3779b97f4a7c15ULL);
+  while (value == 0) value = ids_(next_id_++);
   return ConnectionId(value);
 }
 
 MUSTER_INLINE std::uint64_t ConnectionManager::make_epoch() {
   constexpr std::uint64_t below_2_to_53 = (std::uint64_t{1} << 53U) - 1;
-  return (detail::scatter(~seed_ + next_epoch_++ * 0x9e3779b97f4a7c15ULL) & below_2_to_53) | 1U;
+  return (epochs_(next_epoch_++) & below_2_to_53) | 1U;
 }
 
 MUSTER_INLINE std::chrono::milliseconds ConnectionManager::draw(std::chrono::milliseconds window) {

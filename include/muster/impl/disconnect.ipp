@@ -62,7 +62,7 @@ MUSTER_INLINE void ConnectionManager::disconnect(ConnectionState& connection, Cl
   // 2. Leave every room. Where the session may come back, its places wait for it, and so does what is told to others.
   const bool waits = was_live && session_waits(connection, reason, socket_gone);
   if (waits) users_.hold(user);
-  std::vector<RoomPtr> former;
+  std::vector<RoomPtr> former;  ///< of its session, if that waits
   while (!connection.memberships.empty() && !detail::mutant(detail::Mutant::skip_leave)) {
     former.push_back(connection.memberships.back().room);
     leave(connection, connection.memberships.size() - 1, reason,
@@ -89,29 +89,41 @@ MUSTER_INLINE void ConnectionManager::disconnect(ConnectionState& connection, Cl
   }
   connections_.erase(connection.id_);
   kept_sessions_.part(connection.member, &connection);
-  const bool last_of_user = was_live && users_.remove(user, keep);
+  if (was_live) users_.remove(user, keep);
   ++counters_.closed[static_cast<std::size_t>(reason)];
   if (was_live && !detail::mutant(detail::Mutant::disconnected_before_left)) {
     for (const auto& hook : disconnected_hooks_) {
       contain(connection, "on_disconnected", [&] { hook(connection, reason); });
     }
   }
-  if (last_of_user) went_offline(loop, user, former);
+  if (was_live) (void)tell_edges(loop, user);
   connection.status_ = was_live || socket_gone ? ConnectionStatus::disconnected : ConnectionStatus::rejected;
   if (socket_gone) gone(connection);
 }
 
-/// Nothing of a user is left; `former` are the rooms it left last.
-MUSTER_INLINE void ConnectionManager::went_offline(Loop& loop, const UserKey& user,
-                                                   const std::vector<RoomPtr>& former) {
-  for (const auto& hook : offline_hooks_) contain(loop, {}, "on_user_offline", [&] { hook(user); });
-  announce(loop, user, false);
-  if (options_.presence_scope != PresenceScope::shared_rooms) return;
-  for (const RoomPtr& room : former) {
+MUSTER_INLINE bool ConnectionManager::tell_edges(Loop& loop, const UserKey& user) {
+  using Edge = detail::UserTable::Edge;
+  bool well = true;
+  for (Edge edge = users_.next_edge(user, false); edge != Edge::none; edge = users_.next_edge(user, true)) {
+    const bool online = edge == Edge::online;
+    for (const auto& hook : online ? online_hooks_ : offline_hooks_) {
+      well = contain(loop, {}, online ? "on_user_online" : "on_user_offline", [&] { hook(user); }) && well;
+    }
+    announce(loop, user, online);
+    if (!online) tell_offline(loop, user);
+  }
+  return well;
+}
+
+/// Scope shared_rooms: tells the rooms that the user was in, and that were told that it is online.
+MUSTER_INLINE void ConnectionManager::tell_offline(Loop& loop, const UserKey& user) {
+  for (const auto& weak : users_.take_left_rooms(user)) {
+    const RoomPtr room = weak.lock();
+    if (!room) continue;
     bool schedule = false;
     {
       detail::Lock lock(room->mutex);
-      if (room->users.count(user.user) != 0) continue;
+      if (room->elsewhere.erase(user.user) == 0) continue;
       room->presence.offline(user.user);
       schedule = !std::exchange(room->state_flush_due, true);
     }

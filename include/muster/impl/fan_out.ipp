@@ -76,11 +76,6 @@ MUSTER_INLINE void ConnectionManager::run_slice(const RoomPtr& room, RoomPart& p
   (void)post(part.loop, [room = room, at = &part](ConnectionManager& manager) { manager.flush_part(room, *at); }, gathers ? 12 : 0);
 }
 
-/// Whether who is behind in it can be fed with more than state.
-[[nodiscard]] inline bool keeps_history(const detail::RoomState& room) noexcept {
-  return room.options.history_messages != 0 && room.options.history_bytes != 0;
-}
-
 MUSTER_INLINE void ConnectionManager::deliver(RoomPart& part, detail::MemberSlot& slot, const RoomState& room,
                                               TimePoint now_here) {
   detail::Batch& batch = part.batch;
@@ -89,7 +84,7 @@ MUSTER_INLINE void ConnectionManager::deliver(RoomPart& part, detail::MemberSlot
   ConnectionState& connection = *slot.connection;
   if (connection.doomed) return;
   // State alone does not queue behind a full pipe, where it would only grow old: the newest is told when there is room.
-  const bool state_waits = batch.last_seq == 0 && connection.outbox.in_flight() && keeps_history(room);
+  const bool state_waits = batch.last_seq == 0 && connection.outbox.in_flight() && detail::keeps_history(room.options);
   if (connection.behind || state_waits || (batch.first_seq != 0 && slot.next_seq < batch.first_seq)) {
     connection.behind = true;
     note_missed(part, connection, room, 0);
@@ -194,14 +189,23 @@ MUSTER_INLINE void ConnectionManager::encode_entry(Loop& loop, const detail::For
     event::PresenceChanged presence;
     presence.room = room;
     presence.member_count = notice.member_count;
-    if (!notice.counts_only) {
+    if (!notice.counts_only && !notice.whole) {
       presence.joined = &notice.joined;
       presence.left = &notice.left;
     }
-    add(presence);
+    std::size_t told = 0;
+    do {
+      if (notice.whole) {
+        presence.members = notice.joined.data() + told;
+        presence.count = std::min(detail::members_per_frame, notice.joined.size() - told);
+        told += presence.count;
+        presence.more = told < notice.joined.size();
+      }
+      add(presence);
+    } while (presence.more);
   }
-  for (const std::string& user : notice.online) add(event::UserOnline{user});
-  for (const std::string& user : notice.offline) add(event::UserOffline{user});
+  if (!notice.online.empty()) add(event::UsersOnline{&notice.online});
+  if (!notice.offline.empty()) add(event::UsersOffline{&notice.offline});
   for (std::size_t i = 0; i < notice.awareness.size();) {
     const std::size_t count = detail::chunk_length(notice.awareness, i);
     event::AwarenessChanged changed;

@@ -59,8 +59,7 @@ MUSTER_INLINE void ConnectionManager::authenticate_first(ConnectionState& connec
       refuse(answer.error(), late ? CloseReason::over_capacity : CloseReason::auth_failed);
       return;
     }
-    bool first = false;
-    if (const auto error = establish(asker, std::move(answer.value()), first)) {
+    if (const auto error = establish(asker, std::move(answer.value()))) {
       refuse(*error, error->code == errc::too_many ? CloseReason::policy : CloseReason::auth_failed);
       return;
     }
@@ -70,7 +69,7 @@ MUSTER_INLINE void ConnectionManager::authenticate_first(ConnectionState& connec
       result.identity = identity.get();
       tell(asker, result, &correlation);
     }
-    welcome(asker, first, std::move(then));
+    welcome(asker, std::move(then));
   });
 }
 

@@ -226,6 +226,8 @@ class EventWriter {
     }
     if (e.delivered) next(R"("delivered":)").number(*e.delivered);
     if (e.queued) next(R"("queued":)").boolean(*e.queued);
+    if (e.clock) next(R"("clock":)").number(*e.clock);
+    if (e.stale) next(R"("stale":true)");
     if (*separator == '{') out_ << separator;
     end();
   }
@@ -278,6 +280,7 @@ class EventWriter {
       (out_ << R"(,"state":)").payload(&entry.state);
       (out_ << R"(,"clock":)").number(entry.clock) << "}";
     });
+    more(e.more);
     end();
   }
 
@@ -307,12 +310,14 @@ class EventWriter {
     (out_ << R"({"room":)").string(e.room);
     members(R"(,"joined":)", e.joined);
     members(R"(,"left":)", e.left);
+    if (e.members != nullptr) members(R"(,"members":)", e.members, e.count);
+    more(e.more);
     (out_ << R"(,"member_count":)").number(e.member_count);
     end();
   }
 
-  void operator()(const event::UserOnline& e) { user("user_online", e.user); }
-  void operator()(const event::UserOffline& e) { user("user_offline", e.user); }
+  void operator()(const event::UsersOnline& e) { users("users_online", e.users); }
+  void operator()(const event::UsersOffline& e) { users("users_offline", e.users); }
 
   void operator()(const event::ReauthRequired& e) {
     begin("reauth_required");
@@ -407,10 +412,14 @@ class EventWriter {
     (out_ << R"(,"user":)").string(from_user) << "}";
   }
 
-  void user(std::string_view type, std::string_view name) {
+  void users(std::string_view type, const std::vector<std::string>* names) {
     begin(type);
-    (out_ << R"({"user":)").string(name);
+    strings(R"({"users":)", names);
     end();
+  }
+  /// Of a chunk that is not the last.
+  void more(bool follows) {
+    if (follows) out_ << R"(,"more":true)";
   }
 
   template <class Item, class Write>
@@ -431,8 +440,10 @@ class EventWriter {
   }
   /// Null: the list is not told.
   void members(std::string_view name, const std::vector<muster::Member>* list) {
-    if (list == nullptr) return;
-    each(name, list, [this](const muster::Member& member) {
+    if (list != nullptr) members(name, list->data(), list->size());
+  }
+  void members(std::string_view name, const muster::Member* list, std::size_t count) {
+    each(name, list, count, [this](const muster::Member& member) {
       (out_ << R"({"connection":)").connection(member.connection);
       (out_ << R"(,"user":)").string(member.user) << "}";
     });

@@ -45,7 +45,7 @@ MUSTER_INLINE LoopPtr ConnectionManager::loop_for(const std::shared_ptr<Executor
     }
   }
   // Only this executor's own thread opens connections on it, so nobody else makes this loop meanwhile.
-  loop = std::make_shared<Loop>(*this, executor, detail::scatter(seed_ + next_id_++ * 0x9e3779b97f4a7c15ULL));
+  loop = std::make_shared<Loop>(*this, executor, detail::scatter(seed_ + next_draw_++ * 0x9e3779b97f4a7c15ULL));
   {
     detail::Lock lock(loops_mutex_);
     loops_.push_back(loop);
@@ -63,7 +63,8 @@ MUSTER_INLINE std::vector<LoopPtr> ConnectionManager::loops() const {
 
 MUSTER_INLINE TimePoint ConnectionManager::now() const {
   const Executor* clock = clock_.load();
-  return clock != nullptr ? clock->now() : TimePoint{};
+  if (clock != nullptr) return clock->now();
+  return first_clock_ ? first_clock_() : std::chrono::steady_clock::now();
 }
 
 MUSTER_INLINE void ConnectionManager::arm(Loop& loop, detail::Timer& timer, TimePoint deadline) {

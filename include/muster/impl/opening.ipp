@@ -164,14 +164,13 @@ MUSTER_INLINE void ConnectionManager::answer_open(ConnectionState& connection, A
     refuse_open(connection, late ? CloseReason::over_capacity : CloseReason::auth_failed, answer.error());
     return;
   }
-  bool first = false;
-  if (auto error = establish(connection, std::move(answer.value()), first)) {
+  if (auto error = establish(connection, std::move(answer.value()))) {
     const bool limit = error->code == errc::too_many;
     refuse_open(connection, limit ? CloseReason::policy : CloseReason::auth_failed, std::move(*error));
     return;
   }
   accept_open(connection);
-  welcome(connection, first, nullptr);
+  welcome(connection, nullptr);
 }
 
 MUSTER_INLINE void ConnectionManager::refuse_open(ConnectionState& connection, CloseReason reason, Error error) {
@@ -204,8 +203,7 @@ MUSTER_INLINE void ConnectionManager::accept_open(ConnectionState& connection) {
 }
 
 /// Puts an authenticated connection into the tables.
-MUSTER_INLINE std::optional<Error> ConnectionManager::establish(ConnectionState& connection, Identity identity,
-                                                                bool& first_of_user) {
+MUSTER_INLINE std::optional<Error> ConnectionManager::establish(ConnectionState& connection, Identity identity) {
   const WallTime wall = connection.loop->executor->wall_now();
   if (identity.user.empty()) {
     log(LogLevel::error, "The authenticator accepted a connection without naming a user");
@@ -215,19 +213,12 @@ MUSTER_INLINE std::optional<Error> ConnectionManager::establish(ConnectionState&
     return Error{errc::auth_failed, "The token has expired", {}};
   }
   const UserKey key{identity.tenant, identity.user};
-  const ConnectionPtr shared = connection.shared_from_this();
-  std::size_t limit = options_.max_connections_per_user;
-  for (;;) {
-    ConnectionPtr oldest;
-    const auto added = users_.add(key, shared, limit, oldest);
-    first_of_user = added == detail::UserTable::Added::first;
-    if (added != detail::UserTable::Added::refused) break;
-    if (options_.user_limit_policy == UserLimitPolicy::reject_new) {
-      return Error{errc::too_many, "This user has too many connections", draw(options_.reconnect_window)};
-    }
-    (void)remove(oldest->id_, CloseReason::replaced, {});
-    limit = 0;
+  ConnectionPtr oldest;
+  if (!users_.add(key, connection.shared_from_this(), options_.max_connections_per_user,
+                  options_.user_limit_policy == UserLimitPolicy::close_oldest, oldest)) {
+    return Error{errc::too_many, "This user has too many connections", draw(options_.reconnect_window)};
   }
+  if (oldest) (void)remove(oldest->id_, CloseReason::replaced, {});
   connection.guard_timer.cancel();
   connection.identity_ = std::make_shared<const Identity>(std::move(identity));
   connection.status_ = ConnectionStatus::connected;
@@ -238,8 +229,7 @@ MUSTER_INLINE std::optional<Error> ConnectionManager::establish(ConnectionState&
   return std::nullopt;
 }
 
-MUSTER_INLINE void ConnectionManager::welcome(ConnectionState& connection, bool first_of_user,
-                                              Function<void(ConnectionState&)> then) {
+MUSTER_INLINE void ConnectionManager::welcome(ConnectionState& connection, Function<void(ConnectionState&)> then) {
   const Identity& identity = *connection.identity_;
   event::ConnectionAck ack;
   ack.connection = connection.id_;
@@ -261,12 +251,7 @@ MUSTER_INLINE void ConnectionManager::welcome(ConnectionState& connection, bool 
   for (const auto& hook : connected_hooks_) {
     well = contain(connection, "on_connected", [&] { hook(connection); }) && well;
   }
-  if (first_of_user) {
-    for (const auto& hook : online_hooks_) {
-      well = contain(connection, "on_user_online", [&] { hook(user); }) && well;
-    }
-    announce(loop, user, true);
-  }
+  well = tell_edges(loop, user) && well;
   if (!well) doom(connection, CloseReason::internal_error);
   deliver_queue(connection, std::move(then));
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <set>
 
 #include "muster/detail/manager_calls.hpp"
 
@@ -17,12 +18,7 @@ MUSTER_INLINE void ConnectionManager::enter(ConnectionState& connection, const C
       detail::Lock lock(room->mutex);
       again.position = {room->epoch, room->last_seq};
       again.member_count = room->member_count();
-      again.list = again.member_count <= room->options.presence_list_max;
-      if (again.list) {
-        for (const auto& [id, member] : room->members) again.members.push_back({id, member.user});
-        for (const auto& [id, user] : room->remote_members) again.members.push_back({id, user});
-        room->presence.list_told();
-      }
+      again.list = room->list_for_newcomer(again.members);
     }
     tell_joined(connection, &correlation, room, again);
     return;
@@ -140,7 +136,10 @@ MUSTER_INLINE ConnectionManager::Entered ConnectionManager::admit(ConnectionStat
   } else {
     room.members[connection.member] = {user, &part};
     if (tells) room.presence.joined(connection.member, user);
-    if (++room.users[user] == 1 && options_.presence_scope == PresenceScope::shared_rooms) room.presence.online(user);
+    if (++room.users[user] == 1 && options_.presence_scope == PresenceScope::shared_rooms &&
+        room.elsewhere.erase(user) == 0) {
+      room.presence.online(user);
+    }
   }
   ++part.members;
   entered.part = &part;
@@ -159,25 +158,17 @@ MUSTER_INLINE ConnectionManager::Entered ConnectionManager::admit(ConnectionStat
   }
   entered.serial = room.last_serial;
   entered.member_count = room.member_count();
-  entered.list = entered.member_count <= room.options.presence_list_max;
-  if (entered.list) {
-    for (const auto& [id, member] : room.members) entered.members.push_back({id, member.user});
-    for (const auto& [id, remote] : room.remote_members) entered.members.push_back({id, remote});
-    room.presence.list_told();
-  }
+  entered.list = room.list_for_newcomer(entered.members);
   entered.flush_state = !entered.kept && tells && !std::exchange(room.state_flush_due, true);
   return entered;
 }
 
 MUSTER_INLINE void ConnectionManager::tell_joined(ConnectionState& connection, const Correlation* correlation,
                                                   const RoomPtr& room, const Entered& entered) {
-  std::vector<Member> members = entered.members;
-  std::sort(members.begin(), members.end(),
-            [](const Member& a, const Member& b) { return a.connection < b.connection; });
   event::RoomJoined joined;
   joined.room = room->key.name;
   joined.position = entered.position;
-  joined.members = entered.list ? &members : nullptr;
+  joined.members = entered.list ? &entered.members : nullptr;
   joined.member_count = entered.member_count;
   joined.recovered = entered.recovered;
   tell_asked(connection, joined, correlation);
@@ -236,6 +227,7 @@ MUSTER_INLINE void ConnectionManager::leave(ConnectionState& connection, std::si
 /// Takes a member out that no connection speaks for, and tells the others.
 MUSTER_INLINE void ConnectionManager::give_up_place(Loop& loop, const RoomPtr& room, ConnectionId member) {
   bool flush_state = false;
+  bool left = false;
   std::string user;
   {
     detail::Lock lock(room->mutex);
@@ -244,12 +236,16 @@ MUSTER_INLINE void ConnectionManager::give_up_place(Loop& loop, const RoomPtr& r
     user = std::move(place->second.user);
     room->members.erase(place);
     const auto of_user = room->users.find(user);
-    if (--of_user->second == 0) room->users.erase(of_user);
+    if (--of_user->second == 0) {
+      room->users.erase(of_user);
+      left = options_.presence_scope == PresenceScope::shared_rooms && room->elsewhere.insert(user).second;
+    }
     if (options_.presence_scope != PresenceScope::none) {  // what nobody is told would never be flushed
       if (!detail::mutant(detail::Mutant::skip_presence_left)) room->presence.left(member, user);
       flush_state = !std::exchange(room->state_flush_due, true);
     }
   }
+  if (left) users_.left_room({room->key.tenant, user}, room);
   replicate_member(member, user, room->key, false);
   if (flush_state) schedule_state_flush(loop, room);
 }
@@ -257,6 +253,7 @@ MUSTER_INLINE void ConnectionManager::give_up_place(Loop& loop, const RoomPtr& r
 MUSTER_INLINE void ConnectionManager::retire_if_empty(const RoomPtr& room) {
   const TimePoint now_here = now();
   bool unsubscribe = false;
+  std::set<std::string> elsewhere;
   {
     detail::Lock lock(room->mutex);
     room->history.expire(now_here, room->options);
@@ -266,8 +263,10 @@ MUSTER_INLINE void ConnectionManager::retire_if_empty(const RoomPtr& room) {
     unsubscribe = std::exchange(room->subscribed, false);
     if (!room->history.empty() && !broker_) return;
     room->retired = true;
+    elsewhere.swap(room->elsewhere);
   }
   rooms_.erase(room);
+  for (const std::string& user : elsewhere) users_.forget_left_room({room->key.tenant, user}, room);
   if (!unsubscribe) return;
   broker_->unsubscribe(node_, room->key);
   for (const AwarenessEntry& entry : awareness_->get_all(room->key)) {  // what other nodes' clients left here
@@ -327,7 +326,9 @@ MUSTER_INLINE Published ConnectionManager::publish_here(const RoomKey& key, Draf
   RoomPtr room;
   for (;;) {
     room = rooms_.find(key);
-    if (!room) return published;
+    const bool kept = !entry->latest && detail::keeps_history(options_.room_options(key.name));
+    if (!room && !kept) return published;
+    if (!room) room = find_or_make(key);
     std::uint64_t conflated = 0;
     bool retired = false;
     {
@@ -336,7 +337,7 @@ MUSTER_INLINE Published ConnectionManager::publish_here(const RoomKey& key, Draf
       if (!retired) {
         room->history.expire(entry->at, room->options);
         room->settle();
-        if (room->members.empty() && room->history.empty()) return published;
+        if (room->members.empty() && room->history.empty() && !kept) return published;
         if (!draft.idempotency_key.empty()) {
           if (const auto* first = room->keys.find(entry->from_user, draft.idempotency_key, room->epoch, entry->at,
                                                   options_.idempotency_age)) {

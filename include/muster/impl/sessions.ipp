@@ -13,7 +13,8 @@ namespace detail {
 /// Whether a client whose connection ended like this may come back to its session.
 [[nodiscard]] constexpr bool may_resume(CloseReason reason) noexcept {
   return reason == CloseReason::lost || reason == CloseReason::going_away || reason == CloseReason::heartbeat_timeout ||
-         reason == CloseReason::slow_consumer || reason == CloseReason::internal_error || reason == CloseReason::rate_limited;
+         reason == CloseReason::slow_consumer || reason == CloseReason::internal_error ||
+         reason == CloseReason::rate_limited || reason == CloseReason::auth_required;
 }
 
 [[nodiscard]] inline std::string token_hash(std::string_view token) { return to_hex(sha256(token)); }
@@ -89,6 +90,7 @@ MUSTER_INLINE bool ConnectionManager::session_waits(const ConnectionState& conne
   if (connection.session_generation == 0 || !ready_ || connection.loop->stopped) return false;
   if (connection.handing_over) return kept_sessions_.reserve(0);
   if (reason == CloseReason::going_away && !socket_gone) return false;  // this server goes, and its rooms with it
+  if (reason == CloseReason::auth_required) return false;               // it may come back, but is no member meanwhile
   return options_.presence_grace > std::chrono::milliseconds(0) && detail::may_resume(reason) &&
          kept_sessions_.reserve(options_.max_connections);
 }
@@ -143,7 +145,8 @@ MUSTER_INLINE void ConnectionManager::end_grace(Loop& loop, const detail::Grace&
   if (!rooms) return;
   for (const RoomPtr& room : *rooms) give_up_place(loop, room, grace.member);
   mark_removed(loop, awareness_->remove_all_for_connection(grace.member));
-  if (users_.release(grace.user)) went_offline(loop, grace.user, *rooms);
+  users_.release(grace.user);
+  (void)tell_edges(loop, grace.user);
   for (const RoomPtr& room : *rooms) retire_if_empty(room);
 }
 
@@ -277,7 +280,9 @@ MUSTER_INLINE void ConnectionManager::adopt_session(ConnectionState& connection,
   connection.session_generation = resuming->session.generation;
   connection.resumed = true;
   connection.previous_token_hash = resuming->token_hash;  // until it is known that `resumed` has arrived
-  if (was_held && !detail::mutant(detail::Mutant::keep_user_hold)) (void)users_.release({connection.identity_->tenant, connection.identity_->user});
+  if (was_held && !detail::mutant(detail::Mutant::keep_user_hold)) {
+    users_.release({connection.identity_->tenant, connection.identity_->user});
+  }
   publish_info(connection);
   save_session(connection, connection.token_hash, {}, TimePoint::max());
   save_session(connection, connection.previous_token_hash, {}, TimePoint::max());

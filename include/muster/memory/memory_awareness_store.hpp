@@ -4,12 +4,14 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <iterator>
 #include <limits>
 #include <list>
 #include <map>
 #include <memory>
+#include <new>
 #include <set>
 #include <string>
 #include <string_view>
@@ -33,6 +35,9 @@ inline namespace MUSTER_ABI {
 /// are immutable and copied outside, and the entries of one age are neighbours, so nothing searches the whole store.
 class MemoryAwarenessStore final : public AwarenessStore {
  public:
+  /// `tombstones`: how many removals are remembered, the newest of all rooms; about 250 bytes each.
+  explicit MemoryAwarenessStore(std::size_t tombstones = 10'000) : most_tombstones_(tombstones) {}
+
   [[nodiscard]] AwarenessUpdate set(const RoomKey& room, AwarenessEntry entry, AwarenessLimits limits) override {
     const auto next = std::make_shared<AwarenessEntry>(std::move(entry));
     Shared before;  // destroyed after the section
@@ -42,6 +47,16 @@ class MemoryAwarenessStore final : public AwarenessStore {
       if (const auto at = in->second.find(next->client); at != in->second.end()) {
         return replace(at->second, next, limits, before);
       }
+    }
+    const auto tombstone = tombstones_.find({room, next->client});
+    if (tombstone != tombstones_.end()) {
+      const Tombstone& removed = tombstone->second;
+      if (is_owner(removed.owner, next->owner) && next->clock <= removed.said) {
+        return {AwarenessResult::stale, removed.clock};
+      }
+      next->clock = std::max(next->clock, after(removed.clock));
+    }
+    if (in != rooms_.end()) {
       if (reached(in->second.size(), limits.per_room)) return {AwarenessResult::too_many, 0};
     }
     if (reached(owned_by(next->owner.connection), limits.per_connection)) return {AwarenessResult::too_many, 0};
@@ -49,6 +64,7 @@ class MemoryAwarenessStore final : public AwarenessStore {
     rooms_[room].emplace(next->client, place);
     owners_[next->owner.connection].insert(&*place);
     sort_by_age(place);
+    if (tombstone != tombstones_.end()) tombstones_.erase(tombstone);
     return {AwarenessResult::accepted, next->clock};
   }
 
@@ -57,15 +73,21 @@ class MemoryAwarenessStore final : public AwarenessStore {
     Aged removed;
     const detail::Lock lock(mutex_);
     const auto in = rooms_.find(room);
-    if (in == rooms_.end()) return {AwarenessResult::stale, 0};
+    const auto absent = [&]() -> AwarenessUpdate {
+      const auto tombstone = tombstones_.find({room, std::string(client)});
+      return {AwarenessResult::stale, tombstone == tombstones_.end() ? 0 : tombstone->second.clock};
+    };
+    if (in == rooms_.end()) return absent();
     const auto at = in->second.find(client);
-    if (at == in->second.end()) return {AwarenessResult::stale, 0};
+    if (at == in->second.end()) return absent();
     const AwarenessEntry& stored = *at->second->entry;
     if (!is_owner(stored.owner, owner) && !takes_over(stored.owner, owner)) {
       return {AwarenessResult::not_owner, stored.clock};
     }
     const std::uint64_t told = std::max(clock, after(stored.clock));
+    const std::uint64_t said = std::max(clock, stored.clock);
     take(at->second, removed);
+    bury(removed.front(), told, said);
     return {AwarenessResult::accepted, told};
   }
 
@@ -112,6 +134,7 @@ class MemoryAwarenessStore final : public AwarenessStore {
       const detail::Lock lock(mutex_);
       while (!by_age_.empty() && by_age_.front().entry->refreshed_at <= refreshed_before) {
         take(by_age_.begin(), expired);
+        bury(expired.back());
       }
     }
     expired.sort(ByKey{});
@@ -214,10 +237,30 @@ class MemoryAwarenessStore final : public AwarenessStore {
           places.push_back(rooms_.find(stored->room)->second.find(stored->entry->client)->second);
         }
       }
-      for (const Place place : places) take(place, taken);
+      for (const Place place : places) {
+        take(place, taken);
+        bury(taken.back());
+      }
     }
     return removals(taken);
   }
+
+  /// Remembers a removal at `clock`, of what its owner last changed at `said`.
+  void bury(const Stored& stored, std::uint64_t clock, std::uint64_t said) noexcept {
+    if (most_tombstones_ == 0) return;
+    try {
+      const std::pair<RoomKey, std::string> key{stored.room, stored.entry->client};
+      buried_.emplace_back(++burials_, key);
+      tombstones_.insert_or_assign(key, Tombstone{stored.entry->owner, clock, said, burials_});
+    } catch (const std::bad_alloc&) {  // then it is not remembered
+    }
+    while (buried_.size() > most_tombstones_) {
+      const auto oldest = tombstones_.find(buried_.front().second);
+      if (oldest != tombstones_.end() && oldest->second.number == buried_.front().first) tombstones_.erase(oldest);
+      buried_.pop_front();
+    }
+  }
+  void bury(const Stored& stored) noexcept { bury(stored, after(stored.entry->clock), stored.entry->clock); }
 
   static std::vector<AwarenessRemoval> removals(const Aged& taken) {
     std::vector<AwarenessRemoval> told;
@@ -228,7 +271,18 @@ class MemoryAwarenessStore final : public AwarenessStore {
     return told;
   }
 
+  struct Tombstone {
+    AwarenessOwner owner;
+    std::uint64_t clock;
+    std::uint64_t said;
+    std::uint64_t number;  ///< in `buried_`
+  };
+
+  const std::size_t most_tombstones_;
   mutable detail::Mutex mutex_;
+  std::map<std::pair<RoomKey, std::string>, Tombstone> tombstones_;
+  std::deque<std::pair<std::uint64_t, std::pair<RoomKey, std::string>>> buried_;  ///< the oldest first
+  std::uint64_t burials_ = 0;
   Aged by_age_;
   std::unordered_map<RoomKey, std::map<std::string, Place, std::less<>>> rooms_;
   std::unordered_map<ConnectionId, std::set<const Stored*, ByKey>> owners_;
