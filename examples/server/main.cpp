@@ -12,6 +12,7 @@
 #include <muster/muster.hpp>
 #include <muster/protocols/json_protocol.hpp>
 #include <muster/transports/websocketpp.hpp>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <utility>
@@ -142,8 +143,11 @@ int main(std::vector<std::string> arguments) {
   std::unique_ptr<Program> program;
   try {
     program = std::make_unique<Program>(settings);
-  } catch (const std::exception& error) {
+  } catch (const std::invalid_argument& error) {  // of options, by the names of their fields
     std::fprintf(stderr, "muster_server: %s\n", by_flag(error.what()).c_str());
+    return exit_usage;
+  } catch (const std::exception& error) {  // of files and addresses, by theirs
+    std::fprintf(stderr, "muster_server: %s\n", error.what());
     return exit_usage;
   }
   std::printf("listening on %s\n", url(settings, program->port()).c_str());
