@@ -43,8 +43,6 @@ std::shared_ptr<muster::Authenticator> make_jwt_authenticator(const Settings&) {
 }
 #endif
 
-}  // namespace
-
 std::shared_ptr<muster::Authenticator> make_authenticator(const Settings& settings) {
   if (settings.anonymous()) return std::make_shared<muster::AllowAnonymous>();
   if (!settings.jwt_keys.empty()) return make_jwt_authenticator(settings);
@@ -60,21 +58,8 @@ std::shared_ptr<muster::Authorizer> make_authorizer(const Settings& settings) {
   return std::make_shared<muster::RoleAuthorizer>(std::get<Rules>(rules));
 }
 
-std::optional<std::string> reload_keys(const Settings& settings, muster::Authenticator& authenticator) {
-#if defined(MUSTER_SERVER_JWT)
-  if (auto* jwt = dynamic_cast<muster::JwtAuthenticator*>(&authenticator); jwt != nullptr) {
-    try {
-      const auto error = jwt->set_keys(read_keys(settings));
-      return error ? std::optional("--jwt-key: " + error->message) : std::nullopt;
-    } catch (const std::runtime_error& error) {
-      return error.what();
-    }
-  }
-#else
-  static_cast<void>(settings);
-  static_cast<void>(authenticator);
-#endif
-  return "there are no keys to read again";
-}
+}  // namespace
+
+Access read_access(const Settings& settings) { return {make_authenticator(settings), make_authorizer(settings)}; }
 
 }  // namespace muster_server

@@ -24,7 +24,8 @@ constexpr const char* footer =
     "all but user may be left out; MS counts from 1970-01-01.\n"
     "The roles file is a JSON array of rules: [{\"role\": \"editor\", \"actions\": [\"join\", \"publish\"], "
     "\"pattern\": \"canvas:*\"}];\n"
-    "what no rule allows is refused. SIGHUP reads the files of --jwt-key again.";
+    "what no rule allows is refused.\n"
+    "SIGHUP reads the files of --auth, --jwt-key, --roles and --tls-cert again, all of them or, if one is bad, none.";
 
 constexpr Names<muster::LogLevel, 4> log_levels{{{"debug", muster::LogLevel::debug},
                                                  {"info", muster::LogLevel::info},

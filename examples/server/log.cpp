@@ -1,10 +1,15 @@
 #include "log.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <chrono>
-#include <cstdio>
+#include <csignal>
 #include <ctime>
+#include <system_error>
+#include <thread>
 #include <utility>
 
 namespace muster_server {
@@ -34,49 +39,68 @@ std::string stamped(muster::LogLevel level, std::string_view message) {
   return line + "\n";
 }
 
+/// By the descriptor: a lock of the C library's stream, held in a write that does not return, would stop exit().
+void write_all(std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t written = ::write(STDERR_FILENO, text.data(), text.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) return;  // nobody is there to read it, or ever will be
+    text.remove_prefix(static_cast<std::size_t>(written));
+  }
+}
+
 }  // namespace
 
 StderrLog::StderrLog(muster::LogLevel least) : least_(least) {}
 
 StderrLog::~StderrLog() {
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    ending_ = true;
-  }
-  changed_.notify_one();
-  if (writer_.joinable()) writer_.join();
+  std::unique_lock<std::mutex> lock(lines_->mutex);
+  lines_->ending = true;
+  lines_->changed.notify_all();
+  lines_->changed.wait_for(lock, last_words, [this] { return !lines_->writing; });
 }
 
 void StderrLog::log(muster::LogLevel level, std::string_view message) {
   if (level < least_) return;
   std::string line = stamped(level, message);
   {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    if (waiting_.size() >= most_waiting) {
-      ++dropped_;
+    const std::lock_guard<std::mutex> lock(lines_->mutex);
+    try {
+      if (!lines_->writing) std::thread([lines = lines_] { write(*lines); }).detach();
+      lines_->writing = true;
+    } catch (const std::system_error&) {
+      // No thread can be had now. The line waits for one.
+    }
+    if (lines_->waiting.size() >= most_waiting) {
+      ++lines_->dropped;
       return;
     }
-    if (!writer_.joinable()) writer_ = std::thread([this] { write_lines(); });
-    waiting_.push_back(std::move(line));
+    lines_->waiting.push_back(std::move(line));
   }
-  changed_.notify_one();
+  lines_->changed.notify_all();
 }
 
-void StderrLog::write_lines() {
-  std::unique_lock<std::mutex> lock(mutex_);
+void StderrLog::write(Lines& lines) {
+  // Signals are the program's other threads' to take.
+  sigset_t all;
+  sigfillset(&all);
+  pthread_sigmask(SIG_BLOCK, &all, nullptr);
+  std::unique_lock<std::mutex> lock(lines.mutex);
   for (;;) {
-    changed_.wait(lock, [this] { return ending_ || !waiting_.empty(); });
-    if (waiting_.empty()) return;
-    std::deque<std::string> lines;
-    lines.swap(waiting_);
-    const std::uint64_t dropped = std::exchange(dropped_, 0);
+    lines.changed.wait(lock, [&lines] { return lines.ending || !lines.waiting.empty(); });
+    if (lines.waiting.empty()) break;
+    std::deque<std::string> taken;
+    taken.swap(lines.waiting);
+    const std::uint64_t dropped = std::exchange(lines.dropped, 0);
     lock.unlock();
     if (dropped != 0) {
-      lines.push_back(stamped(muster::LogLevel::warning, std::to_string(dropped) + " lines were dropped here"));
+      taken.push_back(stamped(muster::LogLevel::warning, std::to_string(dropped) + " lines were dropped here"));
     }
-    for (const std::string& line : lines) std::fputs(line.c_str(), stderr);
+    for (const std::string& line : taken) write_all(line);
     lock.lock();
   }
+  lines.writing = false;
+  lines.changed.notify_all();
 }
 
 }  // namespace muster_server

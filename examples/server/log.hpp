@@ -2,15 +2,16 @@
 // The thread begins with the first line.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <muster/observer.hpp>
 #include <mutex>
 #include <string>
 #include <string_view>
-#include <thread>
 
 namespace muster_server {
 
@@ -21,23 +22,28 @@ class StderrLog final : public muster::Observer {
   explicit StderrLog(muster::LogLevel least);
   StderrLog(const StderrLog&) = delete;
   StderrLog& operator=(const StderrLog&) = delete;
-  /// Writes what waits.
+  /// Writes what waits, as far as standard error takes it within `last_words`: an end does not wait for a reader.
   ~StderrLog() override;
 
   void log(muster::LogLevel level, std::string_view message) override;
 
   static constexpr std::size_t most_waiting = 1000;
+  static constexpr std::chrono::seconds last_words{1};
 
  private:
-  void write_lines();
+  /// Shared with the writer, which may be left behind in a write that does not return.
+  struct Lines {
+    std::mutex mutex;
+    std::condition_variable changed;
+    std::deque<std::string> waiting;
+    std::uint64_t dropped = 0;
+    bool writing = false;  ///< the thread is there
+    bool ending = false;
+  };
+  static void write(Lines& lines);
 
   const muster::LogLevel least_;
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<std::string> waiting_;
-  std::uint64_t dropped_ = 0;
-  bool ending_ = false;
-  std::thread writer_;
+  const std::shared_ptr<Lines> lines_ = std::make_shared<Lines>();
 };
 
 }  // namespace muster_server

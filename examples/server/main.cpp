@@ -12,6 +12,7 @@
 #include <muster/muster.hpp>
 #include <muster/protocols/json_protocol.hpp>
 #include <muster/transports/websocketpp.hpp>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <utility>
@@ -54,7 +55,7 @@ class Program {
   explicit Program(const Settings& settings)
       : settings_(settings),
         log_(std::make_shared<StderrLog>(settings.log_level)),
-        authenticator_(make_authenticator(settings)),
+        access_(std::make_shared<CurrentAccess>(read_access(settings))),
         manager_(make_manager(settings)),
         server_(manager_, server_options(settings)) {
     raise_file_limit(settings, *log_);
@@ -63,7 +64,6 @@ class Program {
       log_->log(muster::LogLevel::warning,
                 "--auth anonymous: whoever reaches " + settings.server.address + " is let in");
     }
-    if (!settings.jwt_keys.empty()) signals_.add(SIGHUP);
     wait_for_signal();
     start_bots(manager_, muster::websocketpp::AsioExecutor::of(server_.context()), log_, settings.bot_room, settings.bots);
   }
@@ -74,6 +74,11 @@ class Program {
   void run() {
     server_.run();
     if (stopper_.joinable()) stopper_.join();
+    // Once nobody waits for it any more, it would end us with another code.
+    sigset_t hangup;
+    sigemptyset(&hangup);
+    sigaddset(&hangup, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &hangup, nullptr);
   }
 
  private:
@@ -81,8 +86,7 @@ class Program {
     muster::Components components;
     components.protocols = {std::make_shared<muster::JsonProtocol>()};
     components.observer = log_;
-    return muster::make_connection_manager(settings.options, authenticator_, make_authorizer(settings),
-                                           std::move(components));
+    return muster::make_connection_manager(settings.options, access_, access_, std::move(components));
   }
 
   muster::websocketpp::ServerOptions server_options(const Settings& settings) {
@@ -97,9 +101,7 @@ class Program {
     signals_.async_wait([this](const asio::error_code& error, int number) {
       if (error) return;
       if (number == SIGHUP) {
-        const auto problem = reload_keys(settings_, *authenticator_);
-        log_->log(problem ? muster::LogLevel::error : muster::LogLevel::info,
-                  problem ? "the keys are as they were: " + *problem : "the keys were read again");
+        reload();
         wait_for_signal();
         return;
       }
@@ -111,6 +113,20 @@ class Program {
       });
       wait_for_signal();
     });
+  }
+
+  /// All of them or none: tokens for which there are no roles yet would let in who may do nothing.
+  void reload() {
+    try {
+      Access access = read_access(settings_);
+      if (!settings_.server.tls_key_file.empty()) {
+        if (const auto error = server_.reload_certificate()) throw std::runtime_error(error->message);
+      }
+      access_->exchange(std::move(access));
+      log_->log(muster::LogLevel::info, "SIGHUP: tokens, keys, roles and certificate were read again; who is connected stays");
+    } catch (const std::exception& error) {
+      log_->log(muster::LogLevel::error, std::string("SIGHUP: everything is as it was, because of ") + error.what());
+    }
   }
 
   void drain() {
@@ -125,10 +141,10 @@ class Program {
 
   const Settings& settings_;
   std::shared_ptr<StderrLog> log_;
-  std::shared_ptr<muster::Authenticator> authenticator_;
+  std::shared_ptr<CurrentAccess> access_;
   std::shared_ptr<muster::IConnectionManager> manager_;
   muster::websocketpp::Server server_;
-  asio::signal_set signals_{server_.context(), SIGINT, SIGTERM};
+  asio::signal_set signals_{server_.context(), SIGINT, SIGTERM, SIGHUP};
   std::thread stopper_;
 };
 
@@ -142,8 +158,11 @@ int main(std::vector<std::string> arguments) {
   std::unique_ptr<Program> program;
   try {
     program = std::make_unique<Program>(settings);
-  } catch (const std::exception& error) {
+  } catch (const std::invalid_argument& error) {  // of options, by the names of their fields
     std::fprintf(stderr, "muster_server: %s\n", by_flag(error.what()).c_str());
+    return exit_usage;
+  } catch (const std::exception& error) {  // of files and addresses, by theirs
+    std::fprintf(stderr, "muster_server: %s\n", error.what());
     return exit_usage;
   }
   std::printf("listening on %s\n", url(settings, program->port()).c_str());
@@ -157,5 +176,6 @@ int main(std::vector<std::string> arguments) {
 
 int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);  // whoever reads our output may go before us
+  std::signal(SIGHUP, SIG_IGN);   // what it reads again is being read already
   return muster_server::main({argv + 1, argv + argc});
 }

@@ -1,7 +1,6 @@
 #include "option_flags.hpp"
 
 #include <algorithm>
-#include <cctype>
 #include <chrono>
 #include <cstddef>
 #include <map>
@@ -231,15 +230,17 @@ std::string by_flag(std::string_view sentence) {
     for (const auto& flag : room_flags()) add(flag.name, flag.name);
     return flags;
   }();
-  const auto in_word = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_'; };
   std::string line;
+  bool is_quoted = false;
   while (!sentence.empty()) {
-    const auto end = std::find_if_not(sentence.begin(), sentence.end(), in_word);
-    const std::size_t size = std::max<std::size_t>(1, static_cast<std::size_t>(end - sentence.begin()));
-    const std::string word(sentence.substr(0, size));
-    const auto flag = flags_by_field.find(word);
-    line += flag == flags_by_field.end() ? word : flag->second;
-    sentence.remove_prefix(size);
+    if (sentence.front() == '"') is_quoted = !is_quoted;
+    const bool is_between = is_quoted || sentence.front() == ' ' || sentence.front() == '"' || sentence.front() == '(';
+    const std::string_view word = sentence.substr(0, is_between ? 1 : sentence.find_first_of(" \""));
+    // What stands with a slash, a dot or a dash in it is a path, however much of it is called as a field is.
+    const std::size_t size = word.find_last_not_of(".,:;)") + 1;
+    const auto flag = flags_by_field.find(std::string(word.substr(0, size)));
+    line.append(flag == flags_by_field.end() ? word.substr(0, size) : flag->second).append(word.substr(size));
+    sentence.remove_prefix(word.size());
   }
   return line;
 }

@@ -39,7 +39,7 @@ struct FlagGroup {
 [[nodiscard]] Problem read_rooms_by_prefix(muster::Options& options, std::string_view text);
 
 /// The sentence with the names of fields turned into their flags: the library speaks of `auth_timeout`, its user gave
-/// `--auth-timeout`.
+/// `--auth-timeout`. Only whole words are fields: paths, and what is in double quotes, stay as somebody wrote them.
 [[nodiscard]] std::string by_flag(std::string_view sentence);
 
 }  // namespace muster_server

@@ -65,8 +65,12 @@ class TokensHandler : public rapidjson::BaseReaderHandler<rapidjson::UTF8<>, Tok
     const auto [end, error] = std::from_chars(text, text + size, value);
     if (end != text + size) return wrong_value();
     // The year 9999; a file in microseconds by mistake is beyond it.
-    if (error != std::errc() || value > 253402300799999) {
+    if (error != std::errc() || value > 253'402'300'799'999) {
       return fail("\"expires_at\" must be in milliseconds since 1970-01-01");
+    }
+    // Until 1973; a file in seconds by mistake is before it until the year 5138, and its tokens would never be good.
+    if (value < 100'000'000'000) {
+      return fail("\"expires_at\" must be in milliseconds since 1970-01-01, and this looks like seconds");
     }
     // Beyond 2255 it is 2255: as good as forever, and arithmetic with it does not overflow.
     constexpr std::uint64_t most = 9'000'000'000'000;

@@ -13,7 +13,8 @@
 namespace muster {
 inline namespace MUSTER_ABI {
 
-/// Where a token was found.
+/// Where a token was found. At an upgrade header, subprotocol, query and cookie are looked at, in this order: what was
+/// given on purpose outranks what a browser sends by itself.
 enum class TokenSource : std::uint8_t { none, authorization_header, subprotocol, cookie, query, message };
 
 /// What a connection offers to prove who it is. The token is a secret: do not log it.

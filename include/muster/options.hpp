@@ -73,7 +73,7 @@ struct Options {
   std::chrono::milliseconds auth_timeout = std::chrono::seconds(5);
   /// How long an authenticator, authorizer or store may take before the command is answered `unavailable`.
   std::chrono::milliseconds answer_timeout = std::chrono::seconds(5);
-  /// The cookie that carries a token; empty: none.
+  /// The cookie that carries a token; empty: none. Looked at where no other source has one, and taken with an Origin only.
   std::string auth_cookie;
   /// Accept a `token` query parameter. Off: addresses end up in logs.
   bool auth_query = false;

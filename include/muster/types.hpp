@@ -96,7 +96,7 @@ struct Member {
 };
 
 /// Where a peer connects from. `bytes` is the IPv6 address in network order, IPv4 as v4-mapped (RFC 4291, 2.5.5.2);
-/// `text` is for people. All zero: unknown, to which no per-address limit applies.
+/// `text` is for people. With neither it is unknown, and no per-address limit applies.
 struct RemoteAddress {
   std::array<std::uint8_t, 16> bytes{};
   std::string text;
@@ -107,6 +107,8 @@ struct RemoteAddress {
     address.text = std::to_string(a) + "." + std::to_string(b) + "." + std::to_string(c) + "." + std::to_string(d);
     return address;
   }
+  /// False for one that nothing was said of: no limit of addresses holds for it.
+  [[nodiscard]] bool is_known() const noexcept { return !text.empty() || bytes != std::array<std::uint8_t, 16>{}; }
 };
 
 /// A connection's states. `in_room`: in at least one. Final: `disconnected`, `rejected` (refused before authenticated).

@@ -205,6 +205,16 @@ TEST_CASE("options that contradict each other are named by their flags, each in 
   refused_with("--http-timeout", "0");
 }
 
+TEST_CASE("what somebody wrote is repeated as it was written", "[flags]") {
+  using muster_server::by_flag;
+  CHECK(by_flag("auth_timeout must be above 0; (total_bytes, trusted_proxies: heartbeat).") ==
+        "--auth-timeout must be above 0; (--total-bytes, --trusted-proxy: --heartbeat).");
+  for (const char* path : {"/etc/heartbeat/total_bytes", "total_bytes.json", "./heartbeat", "my-heartbeat", "heartbeat/"}) {
+    CHECK(by_flag(std::string("file ") + path + ": No such file") == std::string("file ") + path + ": No such file");
+  }
+  CHECK(by_flag(R"(trusted_proxies: "heartbeat" and "a heartbeat b")") == R"(--trusted-proxy: "heartbeat" and "a heartbeat b")");
+}
+
 TEST_CASE("who may connect is always said", "[flags]") {
   CHECK_THAT(refused({}), ContainsSubstring("--auth is required"));
   for (const char* auth : {"", "tokens", "tokens:", "Anonymous", "anyone"}) {

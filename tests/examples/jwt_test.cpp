@@ -124,8 +124,8 @@ TEST_CASE("SIGHUP reads the keys again, and keeps them when one cannot be read",
   server.signal(SIGTERM);
   const auto ended = server.wait();
   CHECK(ended.exit_code == 0);
-  CHECK_THAT(ended.err, ContainsSubstring("the keys were read again"));
-  CHECK_THAT(ended.err, ContainsSubstring("the keys are as they were: --jwt-key: key file " + file.path() +
+  CHECK_THAT(ended.err, ContainsSubstring("SIGHUP: tokens, keys, roles and certificate were read again"));
+  CHECK_THAT(ended.err, ContainsSubstring("SIGHUP: everything is as it was, because of --jwt-key: key file " + file.path() +
                                           ": the ES256 key is not a public key in PEM"));
 }
 

@@ -88,6 +88,13 @@ std::uint16_t Process::port() {
   }
 }
 
+void Process::says(std::string_view text) {
+  while (err_.find(text) == std::string::npos) {
+    if (err_end_ < 0) fail("the process never said \"" + std::string(text) + "\"; it said: " + err_);
+    read_some(deadline_ms);
+  }
+}
+
 void Process::signal(int number) const { kill(pid_, number); }
 
 Ended Process::wait() {

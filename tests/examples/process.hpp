@@ -30,6 +30,8 @@ class Process {
   [[nodiscard]] std::uint16_t port();
   /// Everything on standard output so far.
   [[nodiscard]] const std::string& out() const { return out_; }
+  /// Waits until standard error has said this. Throws when it does not in time, or the process ends before.
+  void says(std::string_view text);
   void signal(int number) const;
   /// Waits for its end.
   Ended wait();

@@ -103,7 +103,7 @@ TEST_CASE("it serves the files of a folder, and nothing beside it", "[server]") 
 TEST_CASE("tokens let in whom the file names", "[server]") {
   const Folder folder;
   const std::string file = folder.write(
-      "tokens.json", R"({"s3cret": {"user": "ann", "tenant": "acme"}, "old": {"user": "bob", "expires_at": 1}})");
+      "tokens.json", R"({"s3cret": {"user": "ann", "tenant": "acme"}, "old": {"user": "bob", "expires_at": 1000000000000}})");
   Process server(command({"--auth", "tokens:" + file, "--port", "0"}));
   const std::uint16_t port = server.port();
   Client ann(port, "Authorization: Bearer s3cret\r\n");

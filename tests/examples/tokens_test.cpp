@@ -64,6 +64,10 @@ TEST_CASE("what is wrong is named with its line", "[tokens]") {
     CHECK_THAT(problem(std::string("{\"t\": {\"user\": \"a\", \"expires_at\": ") + time + "}}"),
                ContainsSubstring("line 1: \"expires_at\" must be"));
   }
+  for (const char* seconds : {"0", "1790000000", "99999999999"}) {
+    CHECK(problem(std::string("{\"t\": {\"user\": \"a\", \"expires_at\": ") + seconds + "}}") ==
+          "line 1: \"expires_at\" must be in milliseconds since 1970-01-01, and this looks like seconds");
+  }
   for (const char* value : {"\"ann\"", "[]", "null", "7"}) {
     CHECK(problem(std::string("{\"t\": ") + value + "}") ==
           "line 1: a token's value must be an object such as {\"user\": \"ann\"}");
@@ -97,7 +101,7 @@ TEST_CASE("no number goes wrong on its way", "[tokens]") {
     REQUIRE(std::holds_alternative<Tokens>(parsed));
     return std::get<Tokens>(parsed).at("t").expires_at.value().time_since_epoch();
   };
-  CHECK(expiry("0") == std::chrono::milliseconds(0));
+  CHECK(expiry("100000000000") == std::chrono::milliseconds(100'000'000'000));
   // The year 9999 is beyond what a clock in nanoseconds can tell, and must not come out as the past.
   CHECK(expiry("253402300799999") > std::chrono::hours(24 * 365 * 280));
   for (const char* number : {"1e-999999999999", "18446744073709551616", "1e3", "1E999"}) {

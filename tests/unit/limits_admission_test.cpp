@@ -69,6 +69,25 @@ TEST_CASE("max_connections_per_ip: as many as the limit, the next 429, and again
   CHECK(sim.manager().metrics().refused_per_ip == 1);
 }
 
+TEST_CASE("an address that begins with zeros is an address, and none is none", "[limits][admission]") {
+  Options options;
+  options.max_connections_per_ip = 2;
+  options.connect_rate_per_ip = 3;
+  CheckedSim sim(options);
+  const auto loopback = v6({0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1});  // ::1
+  std::vector<Client> in;
+  for (int i = 0; i < 5; ++i) in.push_back(sim.connect("here" + std::to_string(i), Dial().from(loopback)));
+  CHECK(std::count_if(in.begin(), in.end(), [](const Client& one) { return one.is_open(); }) == 2);
+  CHECK(refused(in.back(), 429));
+  in.front().hang_up();
+  sim.run();
+  CHECK(sim.connect("third", Dial().from(loopback)).is_open());
+  in[1].hang_up();
+  sim.run();
+  CHECK(refused(sim.connect("fourth", Dial().from(loopback)), 429));  // by the rate
+  for (int i = 0; i < 5; ++i) CHECK(sim.connect("nowhere" + std::to_string(i)).is_open());
+}
+
 TEST_CASE("connects per IP: 2 per 60 s, the third refused 429 with Retry-After, allowed again after expiry",
           "[limits][admission]") {
   Options options;

@@ -16,13 +16,13 @@ namespace muster::test {
 
 class Certificate {
  public:
-  Certificate() {
+  explicit Certificate(long serial = 1) {
     if (::mkdtemp(directory_.data()) == nullptr) throw std::runtime_error("mkdtemp");
     certificate_file = directory_ + "/certificate.pem";
     key_file = directory_ + "/key.pem";
     EVP_PKEY* key = EVP_EC_gen("P-256");
     X509* certificate = X509_new();
-    ASN1_INTEGER_set(X509_get_serialNumber(certificate), 1);
+    ASN1_INTEGER_set(X509_get_serialNumber(certificate), serial);
     X509_gmtime_adj(X509_getm_notBefore(certificate), -3600);
     X509_gmtime_adj(X509_getm_notAfter(certificate), 24 * 3600);
     X509_set_pubkey(certificate, key);
@@ -41,6 +41,13 @@ class Certificate {
     std::remove(certificate_file.c_str());
     std::remove(key_file.c_str());
     ::rmdir(directory_.c_str());
+  }
+
+  /// Becomes this one, in its own files.
+  void become(const Certificate& other) const {
+    const auto over = std::filesystem::copy_options::overwrite_existing;
+    std::filesystem::copy_file(other.certificate_file, certificate_file, over);
+    std::filesystem::copy_file(other.key_file, key_file, over);
   }
 
   std::string certificate_file;

@@ -77,6 +77,20 @@ TEST_CASE("a request that is no proper upgrade never reaches the core", "[websoc
       {"a zero byte", request(std::string("X-A: \0\r\n", 8)), 400},
       {"no HTTP at all", "\x16\x03\x01\x02 hello\r\n\r\n", 400},
       {"two words", "GET /\r\n\r\n", 400},
+      {"an empty target", replaced(request(), "GET /ws", "GET "), 400},
+      {"a target that is no path", replaced(request(), "GET /ws", "GET ws"), 400},
+      {"a star", replaced(request(), "GET /ws", "GET *"), 400},
+      {"a fragment", request({}, "/ws#x"), 400},
+      {"an absolute target of another host", request({}, "http://other.example/ws"), 400},
+      {"an absolute target of another port", request({}, "http://localhost:81/ws"), 400},
+      {"an absolute target with user-info", request({}, "http://localhost:x@localhost/ws"), 400},
+      {"an absolute target of another scheme", request({}, "ftp://localhost/ws"), 400},
+      {"an absolute target without a host", request({}, "http:///ws"), 400},
+      {"two lengths", request("Content-Length: 0\r\nContent-Length: 0\r\n"), 400},
+      {"two lengths in one", request("Content-Length: 0, 0\r\n"), 400},
+      {"a length that is no number", request("Content-Length: -0\r\n"), 400},
+      {"no length", request("Content-Length:\r\n"), 400},
+      {"a length and chunks", request("Content-Length: 0\r\nTransfer-Encoding: chunked\r\n"), 400},
       {"a malformed subprotocol", request("Sec-WebSocket-Protocol: a b\r\n"), 400},
   };
   Fixture f;
@@ -103,6 +117,9 @@ TEST_CASE("what differs only in form is the same upgrade", "[websocketpp][handsh
   CHECK(f.ask(request({}, "http://localhost/ws?a=b")) == 101);
   CHECK(f.request(3).path == "/ws");
   CHECK(f.request(3).query == "a=b");
+  CHECK(f.ask(replaced(request({}, "HTTPS://LOCALHOST:8443?a=b"), "Host: localhost", "Host: localhost:8443")) == 101);
+  CHECK(f.request(4).path == "/");
+  CHECK(f.request(4).query == "a=b");
   CHECK(f.ask(request("Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n")) == 101);
   CHECK(f.header("Sec-WebSocket-Extensions").empty());
 }
@@ -175,6 +192,11 @@ TEST_CASE("Host must be this server's", "[websocketpp][handshake]") {
       INFO(bad);
       CHECK(f.ask(host(bad)) == 403);
     }
+    for (const char* wrong : {"localhost:x@evil.example", "x@localhost", "localhost:", "localhost:80:80", "localhost:http",
+                              "[::1]evil", "[::1", "[localhost]", "localhost, evil", "localhost/x", ":80"}) {
+      INFO(wrong);
+      CHECK(f.ask(host(wrong)) == (std::string(wrong) == "localhost:" ? 101 : 400));  // RFC 3986, 3.2.3: an empty port
+    }
   }
   SECTION("on loopback: what is listed as well") {
     Options options;
@@ -213,7 +235,13 @@ TEST_CASE("a page may connect to its own host, or where it is listed", "[websock
     CHECK(f.ask(origin("http://localhost.evil.example")) == 403);
     CHECK(f.ask(origin("null")) == 403);
     CHECK(f.ask(origin("localhost")) == 403);
+    for (const char* wrong : {"http://localhost:x@evil.example", "http://localhost@localhost", "http://localhost:80/@evil",
+                              "http://localhost:evil.example", "http://localhost, http://localhost"}) {
+      INFO(wrong);
+      CHECK(f.ask(origin(wrong)) == 403);
+    }
     CHECK(f.manager->count() == 2);
+    CHECK(f.ask(origin("http://localhost:3000/")) == 101);
   }
   SECTION("listed ones") {
     Options options;
@@ -258,20 +286,34 @@ TEST_CASE("the token is found where it may be, in order, and nowhere else", "[we
   CHECK(second.token_source == TokenSource::subprotocol);
   CHECK(second.query.empty());
 
-  const OpenRequest& third = ask("Origin: http://localhost\r\nCookie: session=\"from-cookie\"\r\n", "/ws?token=from-query");
-  CHECK(third.token == "from-cookie");
-  CHECK(third.token_source == TokenSource::cookie);
+  const std::string cookie = "Cookie: a=b; session=\"from-cookie\"\r\n";
+  const OpenRequest& third = ask("Origin: http://localhost\r\n" + cookie, "/ws?token=from%2Dquery");
+  CHECK(third.token == "from-query");
+  CHECK(third.token_source == TokenSource::query);
 
-  const OpenRequest& fourth = ask("", "/ws?token=from%2Dquery");
-  CHECK(fourth.token == "from-query");
-  CHECK(fourth.token_source == TokenSource::query);
+  const OpenRequest& fourth = ask("Origin: http://localhost\r\n" + cookie);
+  CHECK(fourth.token == "from-cookie");
+  CHECK(fourth.token_source == TokenSource::cookie);
 
   const OpenRequest& none = ask("Authorization: Basic dTpw\r\nSec-WebSocket-Protocol: bearer\r\n");
   CHECK(none.token.empty());
   CHECK(none.token_source == TokenSource::none);
   CHECK(none.subprotocols == std::vector<std::string>{"bearer"});
 
-  CHECK(f.ask(request("Cookie: session=from-cookie\r\n")) == 403);
+  // Without an Origin a cookie proves nothing; where something else does, nobody asks it to.
+  CHECK(f.ask(request(cookie)) == 403);
+  CHECK(ask(cookie, "/ws?token=from-query").token == "from-query");
+  CHECK(ask("Sec-WebSocket-Protocol: bearer, from-protocol\r\n" + cookie).token == "from-protocol");
+  CHECK(ask("Authorization: Bearer from-header\r\n" + cookie).token == "from-header");
+}
+
+TEST_CASE("where only a message proves anything a cookie is no reason for a refusal", "[websocketpp][handshake]") {
+  Options options;
+  options.auth_cookie = "session";
+  options.auth_mode = AuthMode::message_only;
+  Fixture f(options);
+  CHECK(f.ask(request("Cookie: session=from-cookie\r\n")) == 101);
+  CHECK(f.request().token.empty());
 }
 
 TEST_CASE("cookies and queries carry no token unless they are switched on", "[websocketpp][handshake]") {

@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/ssl.h>
+#include <openssl/x509.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -133,6 +134,11 @@ class RawClient {
   std::string in;
   [[nodiscard]] bool ended() const { return ended_; }
   [[nodiscard]] bool was_reset() const { return reset_; }
+  /// The serial number of the certificate that TLS was shown; 0: none yet.
+  [[nodiscard]] long serial() const {
+    X509* const shown = tls_ ? SSL_get0_peer_certificate(tls_.get()) : nullptr;
+    return shown != nullptr ? ASN1_INTEGER_get(X509_get0_serialNumber(shown)) : 0;
+  }
   [[nodiscard]] bool all_sent() const { return out_.empty() && wire_out_.empty(); }
 
   /// What has arrived the moment that anything has, without taking it; empty after ten seconds. Spins, to be the first.

@@ -166,3 +166,28 @@ TEST_CASE("a certificate or key that cannot be used is named", "[websocketpp][tl
   options.tls_key_file.clear();
   CHECK(message(options).find("tls_key_file") != std::string::npos);
 }
+
+TEST_CASE("a certificate is read again, and stays when the new one is bad", "[websocketpp][tls]") {
+  const test::Certificate certificate(7);
+  const test::Certificate renewed(8);
+  Fixture f({}, with(certificate));
+  RawClient& before = f.open({}, true);
+  CHECK(before.serial() == 7);
+
+  certificate.become(renewed);
+  CHECK_FALSE(f.listener->reload_certificate());
+  CHECK(f.open({}, true).serial() == 8);
+  before.send(test::text_frame("still here"));
+  CHECK(f.until([&] { return f.manager->messages() == 1; }));
+
+  std::filesystem::remove(certificate.key_file);
+  const auto error = f.listener->reload_certificate();
+  REQUIRE(error);
+  CHECK(error->message.find("TLS key " + certificate.key_file) == 0);
+  CHECK(f.open({}, true).serial() == 8);
+
+  Fixture plain;
+  plain.listen();
+  REQUIRE(plain.listener->reload_certificate());
+  CHECK(plain.listener->reload_certificate()->code == errc::not_supported);
+}

@@ -76,6 +76,7 @@ struct JwtOptions {
 /// from its claims; it ends at `exp` plus the leeway. A token without a kid is tried only when there is one key.
 /// Unsigned tokens are refused, headers with `crit` (RFC 7515, 4.1.11), and a `typ` that is not JWT: a token made for
 /// another purpose is no token here (RFC 8725, 3.11), and RFC 9068's at+jwt is not supported. `iat` says nothing here.
+/// A time beyond the year 9999 is refused: it was counted in milliseconds. Each token has one spelling.
 ///
 /// What is wrong with a token is told to the client once its signature is good; until then it is just not valid.
 ///

@@ -33,19 +33,31 @@ MUSTER_INLINE std::string claims_of(const Token& token) {
   return json == nullptr ? std::string() : std::string(json.get());
 }
 
-/// The two dots of header.claims.signature, each part base64url without padding (RFC 7515, 3.1) and not empty. The
-/// library skips what is not base64, so that without this one signature would have many spellings.
-MUSTER_INLINE bool is_compact(std::string_view token) {
-  int parts = 1;
-  char before = '.';
-  for (const char c : token) {
-    const bool is_base64url =
-        (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
-    if (c == '.' ? before == '.' : !is_base64url) return false;
-    parts += c == '.' ? 1 : 0;
-    before = c;
+/// One spelling of some bytes in base64url without padding (RFC 4648, 3.5 and 5), and not empty: the bits of the last
+/// character that carry nothing are zero.
+MUSTER_INLINE bool is_base64url(std::string_view text) {
+  constexpr std::string_view digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+  if (text.empty() || text.find_first_not_of(digits) != std::string_view::npos) return false;
+  const std::size_t last = digits.find(text.back());
+  switch (text.size() % 4) {
+    case 1:
+      return false;
+    case 2:
+      return last % 16 == 0;
+    case 3:
+      return last % 4 == 0;
+    default:
+      return true;
   }
-  return parts == 3 && before != '.';
+}
+
+/// header.claims.signature, each in base64url (RFC 7515, 3.1). The library skips what is not base64, and bits that carry
+/// nothing, so that without this one signature would have many spellings.
+MUSTER_INLINE bool is_compact(std::string_view token) {
+  const std::size_t first = token.find('.');
+  const std::size_t last = token.rfind('.');
+  return first < last && is_base64url(token.substr(0, first)) &&
+         is_base64url(token.substr(first + 1, last - first - 1)) && is_base64url(token.substr(last + 1));
 }
 
 using Claims = rapidjson::Value;
@@ -74,6 +86,8 @@ MUSTER_INLINE std::optional<Header> header_of(const std::string& token) {
   if (!header.IsObject() || find(header, "crit") != nullptr) return std::nullopt;
   const Claims* algorithm = find(header, "alg");
   if (algorithm == nullptr || !algorithm->IsString()) return std::nullopt;
+  // The library compares a type that is a string, and takes any other for none.
+  if (const Claims* type = find(header, "typ"); type != nullptr && !type->IsString()) return std::nullopt;
   Header found{algorithm->GetString(), std::nullopt};
   if (const Claims* id = find(header, "kid"); id != nullptr) {
     if (!id->IsString()) return std::nullopt;
@@ -93,10 +107,15 @@ constexpr jwt_alg_t library_name(JwtAlgorithm algorithm) noexcept {
   return names[static_cast<std::size_t>(algorithm)];
 }
 
-/// A NumericDate (RFC 7519, 2), moved by `leeway`: seconds since 1970, which may have a fraction. None: it is something
-/// else. Beyond 2255 it is 2255: as good as forever, and arithmetic with it does not overflow.
-MUSTER_INLINE std::optional<WallTime> time_of(const Claims& claim, std::chrono::milliseconds leeway) {
-  if (!claim.IsNumber()) return std::nullopt;
+/// The claim `name`, a NumericDate (RFC 7519, 2), moved by `leeway`: seconds since 1970, which may have a fraction.
+/// Beyond 2255 it is 2255: as good as forever, and arithmetic with it does not overflow.
+MUSTER_INLINE Result<WallTime> time_of(const Claims& claim, const std::string& name, std::chrono::milliseconds leeway) {
+  const auto refuse = [&name](const char* what) {
+    return Error{errc::auth_failed, "The token's \"" + name + "\" " + what, {}};
+  };
+  if (!claim.IsNumber()) return refuse("is not a number");
+  // The year 9999; an issuer that counts milliseconds by mistake is beyond it, and its tokens would be good for ever.
+  if (claim.GetDouble() >= 253'402'300'800.0) return refuse("must be in seconds since 1970-01-01, not in milliseconds");
   constexpr double most = 9e9;
   const double seconds = std::clamp(claim.GetDouble() + static_cast<double>(leeway.count()) / 1000, 0.0, most);
   return WallTime(std::chrono::duration_cast<WallTime::duration>(
@@ -201,16 +220,17 @@ MUSTER_INLINE Authentication JwtAuthenticator::identify(std::string_view text) c
 
   Identity identity;
   if (const auto* expiry = jwt::find(claims, "exp")) {
-    identity.expires_at = jwt::time_of(*expiry, options_.leeway);
-    if (!identity.expires_at) return reject("The token's \"exp\" is not a number");
+    const auto ends_at = jwt::time_of(*expiry, "exp", options_.leeway);
+    if (!ends_at) return ends_at.error();
+    identity.expires_at = ends_at.value();
     if (now >= *identity.expires_at) return reject("The token has expired");
   } else if (!options_.allow_without_expiry) {
     return reject("The token has no \"exp\": it would never expire");
   }
   if (const auto* start = jwt::find(claims, "nbf")) {
-    const auto starts_at = jwt::time_of(*start, -options_.leeway);
-    if (!starts_at) return reject("The token's \"nbf\" is not a number");
-    if (now < *starts_at) return reject("The token is not valid yet");
+    const auto starts_at = jwt::time_of(*start, "nbf", -options_.leeway);
+    if (!starts_at) return starts_at.error();
+    if (now < starts_at.value()) return reject("The token is not valid yet");
   }
   if (!options_.issuer.empty() && !jwt::is_text(jwt::find(claims, "iss"), options_.issuer)) {
     return reject("The token is from another issuer");

@@ -35,7 +35,7 @@ MUSTER_INLINE Reservation ConnectionManager::reserve(const RemoteAddress& addres
   } while (!reserved_.compare_exchange_weak(taken, taken + 1));
 
   const auto key = detail::AddressTable::key_of(address);
-  const bool known = key != detail::AddressTable::Key{};
+  const bool known = address.is_known();
   if (known && !addresses_.take_place(key, options_, now_there)) {
     --reserved_;
     ++counters_.refused_per_ip;
@@ -90,7 +90,7 @@ MUSTER_INLINE std::uint64_t ConnectionManager::open(OpenRequest request, std::sh
     if (!request.reservation) return refuse(request.reservation.refusal(), request.reservation.error());
   }
   const auto address = detail::AddressTable::key_of(request.remote_address);
-  if (address != detail::AddressTable::Key{}) {
+  if (request.remote_address.is_known()) {
     const auto wait = addresses_.count_connect(address, options_, executor->now());
     if (wait.count() != 0) {
       ++counters_.refused_rate;

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -18,6 +19,7 @@
 
 #include "muster/config.hpp"
 #include "muster/connection_manager.hpp"
+#include "muster/error.hpp"
 #include "muster/executor.hpp"
 #include "muster/types.hpp"
 
@@ -138,6 +140,10 @@ class Listener {
   [[nodiscard]] std::uint16_t port() const noexcept;
   /// Accepts no more, and closes the port. Connections live on. Idempotent.
   void stop();
+  /// Reads the files of `tls_certificate_file` and `tls_key_file` again: connections from now on are shown the new
+  /// certificate, those that are there keep what they have. The error says what is wrong with which file, or that TLS is
+  /// off; then nothing has changed. Any thread.
+  [[nodiscard]] std::optional<Error> reload_certificate();
 
  private:
   struct State;
@@ -172,6 +178,8 @@ class Server {
   /// Options::close_timeout. Any thread; idempotent. Waits until that is done, unless it is called on one of the
   /// server's own loops: then it only begins it. Not from a signal handler: wait for signals in a thread.
   void stop();
+  /// As Listener::reload_certificate.
+  [[nodiscard]] std::optional<Error> reload_certificate();
 
  private:
   struct State;

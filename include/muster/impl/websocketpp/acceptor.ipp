@@ -12,7 +12,9 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <exception>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <system_error>
@@ -65,6 +67,17 @@ class Acceptor : public std::enable_shared_from_this<Acceptor> {
   }
 
   [[nodiscard]] std::uint16_t port() const noexcept { return port_; }
+
+  /// Any thread.
+  [[nodiscard]] std::optional<Error> reload_certificate() {
+    if (!site_->tls) return Error{errc::not_supported, "TLS is off: there is no certificate", {}};
+    try {
+      site_->tls->load(site_->options.tls_certificate_file, site_->options.tls_key_file);
+    } catch (const std::exception& error) {
+      return Error{errc::invalid_message, error.what(), {}};
+    }
+    return std::nullopt;
+  }
 
   /// Starts accepting.
   void start() {

@@ -95,12 +95,6 @@ class TrustedProxies {
   std::vector<Network> networks_;
 };
 
-/// The host of "host", "host:port", "[address]:port" or "[address]".
-[[nodiscard]] inline std::string_view host_of(std::string_view authority) noexcept {
-  if (!authority.empty() && authority.front() == '[') return authority.substr(0, std::min(authority.find(']'), authority.size()) + 1);
-  return authority.substr(0, authority.find(':'));
-}
-
 [[nodiscard]] inline bool is_loopback_name(std::string_view host) {
   if (equal_ignoring_case(host, "localhost") || host == "[::1]") return true;
   asio::error_code error;
@@ -119,6 +113,7 @@ class TrustedProxies {
   const std::string_view host = request.header("Host");
   if (count == 0 && !http_1_1) return std::nullopt;
   if (count != 1 || host.empty()) return Refusal{400, "Exactly one Host header is needed"};
+  if (!is_authority(host)) return Refusal{400, "The Host header is neither a host nor a host and its port"};
   const auto& allowed = options.allowed_hosts;
   const bool listed = std::any_of(allowed.begin(), allowed.end(), [&](const std::string& entry) {
     return entry == "*" || names_authority(entry, host);
@@ -132,7 +127,9 @@ class TrustedProxies {
   const std::string_view origin = request.header("Origin");
   if (origin.empty()) return std::nullopt;
   const std::size_t scheme = origin.find("://");
-  const std::string_view authority = scheme == std::string_view::npos ? std::string_view() : origin.substr(scheme + 3);
+  std::string_view authority = scheme == std::string_view::npos ? std::string_view() : origin.substr(scheme + 3);
+  if (!authority.empty() && authority.back() == '/') authority.remove_suffix(1);  // as some libraries write it
+  if (!is_authority(authority)) authority = {};
   if (!authority.empty() && equal_ignoring_case(host_of(authority), host_of(request.header("Host")))) return std::nullopt;
   for (std::string_view entry : options.allowed_origins) {
     if (entry == "*") return std::nullopt;
@@ -214,23 +211,6 @@ class TrustedProxies {
     return Refusal{400, "Sec-WebSocket-Protocol is malformed"};
   }
 
-  std::string cookie;
-  if (!options.auth_cookie.empty()) {
-    (void)any_header_element(request, "Cookie", ';', [&](std::string_view pair) {
-      const std::size_t equals = pair.find('=');
-      if (equals == std::string_view::npos || trim(pair.substr(0, equals)) != options.auth_cookie) return false;
-      std::string_view value = trim(pair.substr(equals + 1));
-      if (value.size() >= 2 && value.front() == '"' && value.back() == '"') value = value.substr(1, value.size() - 2);
-      cookie = value;
-      return true;
-    });
-  }
-  if (!cookie.empty() && open.token_source == TokenSource::none) {
-    // Without Origin nobody can tell that another site's page did not make the browser send the cookie.
-    if (open.origin.empty()) return Refusal{403, "A cookie is taken as proof only with an Origin", errc::permission_denied};
-    found(TokenSource::cookie, cookie);
-  }
-
   (void)any_element(request.query, '&', [&](std::string_view parameter) {
     if (parameter.substr(0, 6) == "token=") {
       if (options.auth_query) found(TokenSource::query, percent_decoded(parameter.substr(6)));
@@ -239,6 +219,22 @@ class TrustedProxies {
     }
     return false;
   });
+  // A browser sends a cookie whether its page means it or not: it is proof where nothing else was brought, and only with
+  // an Origin, without which nobody can tell that another site's page did not make the browser send it.
+  if (options.auth_cookie.empty() || options.auth_mode == AuthMode::message_only) return std::nullopt;
+  if (open.token_source != TokenSource::none) return std::nullopt;
+  std::string_view cookie;
+  (void)any_header_element(request, "Cookie", ';', [&](std::string_view pair) {
+    const std::size_t equals = pair.find('=');
+    if (equals == std::string_view::npos || trim(pair.substr(0, equals)) != options.auth_cookie) return false;
+    cookie = trim(pair.substr(equals + 1));
+    if (cookie.size() >= 2 && cookie.front() == '"' && cookie.back() == '"') cookie = cookie.substr(1, cookie.size() - 2);
+    return true;
+  });
+  if (!cookie.empty() && open.origin.empty()) {
+    return Refusal{403, "A cookie is taken as proof only with an Origin", errc::permission_denied};
+  }
+  found(TokenSource::cookie, std::string(cookie));
   return std::nullopt;
 }
 

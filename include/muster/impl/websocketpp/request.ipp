@@ -58,6 +58,66 @@ struct Refusal {
   });
 }
 
+[[nodiscard]] inline std::size_t count_headers(const HttpRequest& request, std::string_view name) {
+  return static_cast<std::size_t>(
+      std::count_if(request.headers.begin(), request.headers.end(),
+                    [&](const auto& header) { return equal_ignoring_case(header.first, name); }));
+}
+
+/// The host of "host", "host:port", "[address]:port" or "[address]".
+[[nodiscard]] inline std::string_view host_of(std::string_view authority) noexcept {
+  if (!authority.empty() && authority.front() == '[') return authority.substr(0, std::min(authority.find(']'), authority.size()) + 1);
+  return authority.substr(0, authority.find(':'));
+}
+
+/// Whether it is one of these and nothing more: no user-info above all (RFC 9110, 4.2.4), behind which a name stands that
+/// is no host ("http://localhost:x@evil.example").
+[[nodiscard]] inline bool is_authority(std::string_view text) noexcept {
+  std::string_view host = host_of(text);
+  std::string_view port = text.substr(host.size());
+  const auto digits = [](std::string_view of) { return of.find_first_not_of("0123456789") == std::string_view::npos; };
+  if (!port.empty() && (port.front() != ':' || port.size() > 6 || !digits(port.substr(1)))) return false;
+  if (host.size() > 2 && host.front() == '[' && host.back() == ']') {
+    host = host.substr(1, host.size() - 2);
+    return host.find_first_not_of("0123456789abcdefABCDEF:.") == std::string_view::npos;
+  }
+  return !host.empty() && host.find_first_of("@/\\?#[], \t\"<>") == std::string_view::npos;
+}
+
+/// What a request's body is, is said once (RFC 9112, 6.3).
+[[nodiscard]] inline bool has_clear_length(const HttpRequest& request, bool http_1_1) {
+  const std::size_t lengths = count_headers(request, "Content-Length");
+  if (count_headers(request, "Transfer-Encoding") != 0) return lengths == 0 && http_1_1;
+  const std::string_view length = request.header("Content-Length");
+  return lengths == 0 || (lengths == 1 && !length.empty() && length.find_first_not_of("0123456789") == std::string_view::npos);
+}
+
+/// Takes a request's target apart (RFC 9112, 3.2). `authority`: that of an absolute one, which must then be the Host's.
+/// Whether it is one.
+[[nodiscard]] inline bool read_target(std::string_view target, HttpRequest& request, std::string_view& authority) {
+  if (target.empty() || target.find('#') != std::string_view::npos) return false;
+  if (target.front() != '/') {
+    if (target == "*") {
+      request.path = target;
+      return request.method == "OPTIONS";
+    }
+    const std::size_t scheme = target.find("://");
+    if (scheme == std::string_view::npos || !(equal_ignoring_case(target.substr(0, scheme), "http") ||
+                                              equal_ignoring_case(target.substr(0, scheme), "https"))) {
+      return false;
+    }
+    target.remove_prefix(scheme + 3);
+    authority = target.substr(0, target.find_first_of("/?"));
+    target.remove_prefix(authority.size());
+    if (!is_authority(authority)) return false;
+  }
+  const std::size_t question = target.find('?');
+  request.path = target.substr(0, question);
+  if (request.path.empty()) request.path = "/";
+  if (question != std::string_view::npos) request.query = target.substr(question + 1);
+  return true;
+}
+
 /// Reads a request's head, which ends with the empty line. Strict where leniency lets two readers see two requests: line
 /// ends are CRLF, names are tokens right before their colon, and no line continues another (RFC 9112, 2.2, 5.1, 5.2).
 [[nodiscard]] inline std::optional<Refusal> parse_head(std::string_view head, HttpRequest& request, bool& http_1_1) {
@@ -82,16 +142,10 @@ struct Refusal {
   if (version != "HTTP/1.1" && version != "HTTP/1.0") return Refusal{505, "Only HTTP/1.1 is spoken here"};
   http_1_1 = version == "HTTP/1.1";
   request.method = start.substr(0, first);
-  std::string_view target = start.substr(first + 1, second - first - 1);
-  if (const std::size_t scheme = target.find("://"); scheme != std::string_view::npos && target.front() != '/') {
-    target.remove_prefix(scheme + 3);
-    target.remove_prefix(std::min(target.find('/'), target.size()));
+  std::string_view authority;
+  if (!read_target(start.substr(first + 1, second - first - 1), request, authority)) {
+    return Refusal{400, "The request's target is neither a path nor an address of this server"};
   }
-  target = target.substr(0, target.find('#'));
-  const std::size_t question = target.find('?');
-  request.path = target.substr(0, question);
-  if (question != std::string_view::npos) request.query = target.substr(question + 1);
-  if (request.path.empty()) request.path = "/";
 
   for (std::string_view line = next_line(); !line.empty(); line = next_line()) {
     const std::size_t colon = line.find(':');
@@ -100,13 +154,11 @@ struct Refusal {
     }
     request.headers.emplace_back(line.substr(0, colon), trim(line.substr(colon + 1)));
   }
+  if (!has_clear_length(request, http_1_1)) return Refusal{400, "The length of the request's body is not clear"};
+  if (!authority.empty() && !equal_ignoring_case(authority, request.header("Host"))) {
+    return Refusal{400, "The request's target is of another host than its Host header"};
+  }
   return std::nullopt;
-}
-
-[[nodiscard]] inline std::size_t count_headers(const HttpRequest& request, std::string_view name) {
-  return static_cast<std::size_t>(
-      std::count_if(request.headers.begin(), request.headers.end(),
-                    [&](const auto& header) { return equal_ignoring_case(header.first, name); }));
 }
 
 /// Whether an element of a list header, which may be spread over several lines, satisfies `use`.

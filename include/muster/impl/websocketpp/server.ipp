@@ -51,6 +51,8 @@ MUSTER_INLINE void Listener::stop() {
   if (state_) state_->acceptor->stop();
 }
 
+MUSTER_INLINE std::optional<Error> Listener::reload_certificate() { return state_->acceptor->reload_certificate(); }
+
 struct Server::State : std::enable_shared_from_this<Server::State> {
   /// One io_context, its thread, and what keeps it running.
   struct Thread {
@@ -203,6 +205,8 @@ MUSTER_INLINE void Server::stop() {
   state_->begin_stop();
   if (!state_->on_own_thread()) state_->join();
 }
+
+MUSTER_INLINE std::optional<Error> Server::reload_certificate() { return state_->acceptor->reload_certificate(); }
 
 }  // namespace websocketpp
 }  // namespace MUSTER_ABI

@@ -18,6 +18,7 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <mutex>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -79,26 +80,17 @@ struct Cursor {
 /// the whole program. Hence a BIO of ours.
 class TlsContext {
  public:
+  struct Free {
+    void operator()(SSL* ssl) const { SSL_free(ssl); }
+    void operator()(SSL_CTX* context) const { SSL_CTX_free(context); }
+    void operator()(BIO_METHOD* method) const { BIO_meth_free(method); }
+  };
+
+  /// Throws std::runtime_error that names the file.
   TlsContext(const std::string& certificate_file, const std::string& key_file)
-      : context_(SSL_CTX_new(TLS_server_method())), method_(BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "muster")) {
-    if (!context_ || !method_) throw std::bad_alloc();
-    SSL_CTX_set_min_proto_version(context_.get(), TLS1_2_VERSION);
-    SSL_CTX_set_options(context_.get(), SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE);
-    // An idle connection then holds no record buffers, which are 34 KiB; and a write resumes from wherever its bytes are.
-    SSL_CTX_set_mode(context_.get(), SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
-                                         SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-    SSL_CTX_set_session_cache_mode(context_.get(), SSL_SESS_CACHE_OFF);
-    ERR_clear_error();
-    if (SSL_CTX_use_certificate_chain_file(context_.get(), certificate_file.c_str()) != 1) {
-      fail("TLS certificate " + certificate_file);
-    }
-    if (SSL_CTX_use_PrivateKey_file(context_.get(), key_file.c_str(), SSL_FILETYPE_PEM) != 1 ||
-        SSL_CTX_check_private_key(context_.get()) != 1) {
-      // Of another kind than the certificate's, or of the same kind and not its own.
-      const int reason = ERR_GET_REASON(ERR_peek_error());
-      const bool strange = reason == X509_R_KEY_VALUES_MISMATCH || reason == X509_R_KEY_TYPE_MISMATCH;
-      fail("TLS key " + key_file + (strange ? " does not belong to certificate " + certificate_file : ""));
-    }
+      : method_(BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "muster")) {
+    if (!method_) throw std::bad_alloc();
+    load(certificate_file, key_file);
     BIO_meth_set_write(method_.get(), [](BIO* bio, const char* data, int size) {
       return transfer(bio, BIO_FLAGS_WRITE, [&](int descriptor) {
         return ::send(descriptor, data, static_cast<std::size_t>(size), MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -112,16 +104,41 @@ class TlsContext {
     BIO_meth_set_ctrl(method_.get(), [](BIO*, int command, long, void*) -> long { return command == BIO_CTRL_FLUSH ? 1 : 0; });
   }
 
-  struct Free {
-    void operator()(SSL* ssl) const { SSL_free(ssl); }
-    void operator()(SSL_CTX* context) const { SSL_CTX_free(context); }
-    void operator()(BIO_METHOD* method) const { BIO_meth_free(method); }
-  };
+  /// From now on this certificate; sockets that are wrapped keep theirs. Throws as above, and then has changed nothing.
+  /// Any thread.
+  void load(const std::string& certificate_file, const std::string& key_file) {
+    std::unique_ptr<SSL_CTX, Free> context(SSL_CTX_new(TLS_server_method()));
+    if (!context) throw std::bad_alloc();
+    SSL_CTX_set_min_proto_version(context.get(), TLS1_2_VERSION);
+    SSL_CTX_set_options(context.get(), SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE);
+    // An idle connection then holds no record buffers, which are 34 KiB; and a write resumes from wherever its bytes are.
+    SSL_CTX_set_mode(context.get(), SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
+                                         SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_CTX_set_session_cache_mode(context.get(), SSL_SESS_CACHE_OFF);
+    ERR_clear_error();
+    if (SSL_CTX_use_certificate_chain_file(context.get(), certificate_file.c_str()) != 1) {
+      fail("TLS certificate " + certificate_file);
+    }
+    if (SSL_CTX_use_PrivateKey_file(context.get(), key_file.c_str(), SSL_FILETYPE_PEM) != 1 ||
+        SSL_CTX_check_private_key(context.get()) != 1) {
+      // Of another kind than the certificate's, or of the same kind and not its own.
+      const int reason = ERR_GET_REASON(ERR_peek_error());
+      const bool strange = reason == X509_R_KEY_VALUES_MISMATCH || reason == X509_R_KEY_TYPE_MISMATCH;
+      fail("TLS key " + key_file + (strange ? " does not belong to certificate " + certificate_file : ""));
+    }
+    const std::lock_guard<std::mutex> lock(mutex_);
+    context_.swap(context);
+  }
+
   using Tls = std::unique_ptr<SSL, Free>;
 
   /// The TLS layer of one socket; none when memory is short.
   [[nodiscard]] Tls wrap(int descriptor) const {
-    Tls tls(SSL_new(context_.get()));
+    Tls tls;
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      tls.reset(SSL_new(context_.get()));
+    }
     BIO* bio = tls ? BIO_new(method_.get()) : nullptr;
     if (bio == nullptr) return nullptr;
     BIO_set_data(bio, reinterpret_cast<void*>(static_cast<std::intptr_t>(descriptor)));
@@ -148,8 +165,9 @@ class TlsContext {
     return static_cast<int>(n);
   }
 
-  std::unique_ptr<SSL_CTX, Free> context_;
-  std::unique_ptr<BIO_METHOD, Free> method_;
+  const std::unique_ptr<BIO_METHOD, Free> method_;  // sockets point to it
+  mutable std::mutex mutex_;
+  std::unique_ptr<SSL_CTX, Free> context_;  // sockets share it
 };
 
 /// The socket of one session. Waiting for readiness is the session's; here nothing waits.
