@@ -31,10 +31,10 @@ int main(int argc, char** argv) {
 
   // A message type of our own, and two hooks. A connection publishes to everyone in the room but itself.
   manager->on("say", [](muster::Connection& speaker, const muster::Payload& what) { speaker.publish("chat", what); });
-  manager->on_joined([](muster::Connection& who, const muster::RoomKey& room) {
+  manager->on_joined([](muster::Connection& who, const muster::RoomKey& room, const muster::Joining&) {
     who.publish(room.name, muster::json("{\"came\":\"" + who.identity().user + "\"}"));
   });
-  manager->on_left([](muster::Connection& who, const muster::RoomKey& room, auto) {
+  manager->on_left([](muster::Connection& who, const muster::RoomKey& room, const muster::Leaving&) {
     who.publish(room.name, muster::json("{\"went\":\"" + who.identity().user + "\"}"));
   });
 

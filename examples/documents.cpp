@@ -125,10 +125,12 @@ int main(int argc, char** argv) {
   auto manager = muster::make_connection_manager(options, authenticator, authorizer, components);
 
   Documents documents;
-  manager->on_joined([&](muster::Connection& who, const muster::RoomKey& document) {
+  manager->on_joined([&](muster::Connection& who, const muster::RoomKey& document, const muster::Joining&) {
     who.send(muster::json(documents.open(document.name)));
   });
-  manager->on_left([&](muster::Connection&, const muster::RoomKey& document, auto) { documents.close(document.name); });
+  manager->on_left([&](muster::Connection&, const muster::RoomKey& document, const muster::Leaving&) {
+    documents.close(document.name);
+  });
   manager->on("edit", [&](muster::Connection& author, const muster::Payload& edit) {
     const std::string document = document_of(edit.view());
     const auto open = author.rooms();

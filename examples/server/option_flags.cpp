@@ -22,6 +22,8 @@ constexpr Names<muster::CapacityCounts, 2> capacity_counts{
     {{"users", muster::CapacityCounts::users}, {"connections", muster::CapacityCounts::connections}}};
 constexpr Names<muster::UserLimitPolicy, 2> user_limit_policies{
     {{"reject_new", muster::UserLimitPolicy::reject_new}, {"close_oldest", muster::UserLimitPolicy::close_oldest}}};
+constexpr Names<muster::RoomNames, 2> room_names{
+    {{"ascii", muster::RoomNames::ascii}, {"unicode", muster::RoomNames::unicode}}};
 constexpr Names<muster::PresenceScope, 4> presence_scopes{{{"shared_rooms", muster::PresenceScope::shared_rooms},
                                                            {"tenant", muster::PresenceScope::tenant},
                                                            {"all", muster::PresenceScope::all},
@@ -138,6 +140,7 @@ const std::vector<FlagGroup<Options>>& option_flags() {
         count("awareness-per-connection", &Options::awareness_per_connection, "awareness entries"),
         size("awareness-state-bytes", &Options::awareness_state_bytes, "of one awareness state"),
         size("room-name-bytes", &Options::room_name_bytes, "of a room's name"),
+        choice("room-names", &Options::room_names, room_names, "which characters they may have"),
         count("json-nesting", &Options::json_nesting, "depth of a message"),
         count("waiting-commands", &Options::waiting_commands, "behind one that waits; beyond twice that: 1008"),
         toggle("allow-send", &Options::allow_send, "clients may send to users")}},

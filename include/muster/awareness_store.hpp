@@ -73,6 +73,10 @@ class AwarenessStore {
   /// take it; what the same connection said before the removal is stale.
   [[nodiscard]] virtual AwarenessUpdate set(const RoomKey& room, AwarenessEntry entry, AwarenessLimits limits) = 0;
 
+  /// What `set` would answer to this, limits aside; changes nothing.
+  [[nodiscard]] virtual AwarenessUpdate judge(const RoomKey& room, std::string_view client, const AwarenessOwner& owner,
+                                              std::uint64_t clock) const = 0;
+
   /// Removes a client's state; who may is decided as in `set`. `accepted` carries the clock to tell others:
   /// max(clock, stored + 1), so a removal is never stale. An entry that does not exist is `stale`, at the clock it was
   /// removed with if that is remembered.

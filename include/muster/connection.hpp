@@ -29,6 +29,8 @@ struct ConnectionInfo {
   WallTime connected_at{};
 };
 
+class IConnectionManager;
+
 /// One client link.
 ///
 /// Ownership: the manager's; adapters share it until the socket is gone. Embedders get a reference in handlers and
@@ -38,6 +40,8 @@ class Connection {
  public:
   virtual ~Connection() = default;
 
+  /// The manager it belongs to: handlers and hooks need not keep it, which would keep it for ever.
+  [[nodiscard]] virtual IConnectionManager& manager() noexcept = 0;
   [[nodiscard]] virtual ConnectionId id() const noexcept = 0;
   [[nodiscard]] virtual ConnectionStatus status() const noexcept = 0;
   /// Empty members until authenticated.

@@ -117,10 +117,21 @@ using OpenDone = Function<void(Decision)>;
 /// closed with internal_error.
 using MessageHandler = std::function<void(Connection&, const Payload&)>;
 using ConnectionHook = std::function<void(Connection&)>;
-using JoinHook = std::function<void(Connection&, const RoomKey&)>;
-using LeaveHook = std::function<void(Connection&, const RoomKey&, std::optional<CloseReason>)>;
+/// `returns`: its session had the place still, so that the others know nothing of a leave.
+struct Joining {
+  bool returns = false;
+};
+using JoinHook = std::function<void(Connection&, const RoomKey&, const Joining&)>;
+/// `reason`: of the disconnect that is the cause; none: the client left. `keeps_place`: its session may come back, and is
+/// a member until then: what is told to others, Room::size and the capacity of the room do not change yet.
+struct Leaving {
+  std::optional<CloseReason> reason;
+  bool keeps_place = false;
+};
+using LeaveHook = std::function<void(Connection&, const RoomKey&, const Leaving&)>;
 using DisconnectHook = std::function<void(Connection&, CloseReason)>;
 using UserHook = std::function<void(const UserKey&)>;
+using RoomHook = std::function<void(const RoomKey&)>;
 
 /// What became of a queued message: its id in the user's queue, and how many older ones had to go for it.
 using QueuedDone = Function<void(Result<Queued>)>;
@@ -199,18 +210,28 @@ class IConnectionManager {
   // Extending. Before the first `open`; later is std::logic_error.
 
   /// Serves a client command of this type, in place of an earlier handler; the authorizer is asked first
-  /// (Action::custom). Types that the protocol serves do not get here.
+  /// (Action::custom). Throws std::invalid_argument for an empty type or handler, and for a type that every protocol
+  /// serves itself. The same holds for empty hooks.
   virtual void on(std::string type, MessageHandler handler) = 0;
-  /// Hooks run on the connection's executor, exactly once each, after the tables changed: on_connected, on_user_online
-  /// (the user's first connection), on_joined; and every on_left before on_disconnected, then on_user_offline (its last).
-  /// on_left gets the reason when a disconnect is the cause. Several hooks of one kind are called in the order in which
-  /// they were given.
+  /// Hooks run on the connection's executor, exactly once each, after the tables changed: on_connected, on_joined; and
+  /// every on_left before on_disconnected. Several hooks of one kind are called in the order in which they were given.
+  ///
+  /// on_user_online and on_user_offline: the user's first connection came, the last place of its sessions is given up;
+  /// on_room_opened and on_room_emptied: a room of this process has its first member, or no member any more, kept places
+  /// included. Of one user or room they come in turns, never two at once; on the executor of whoever made the change, or
+  /// of another when two change it at the same time. on_room_opened comes before the on_joined that opens the room, and
+  /// on_room_emptied after the on_left that gives up its last place.
+  ///
+  /// Handlers and hooks are let go of when `shutdown` is done. One that holds the manager keeps it until then; what they
+  /// need of it is Connection::manager().
   virtual void on_connected(ConnectionHook hook) = 0;
   virtual void on_joined(JoinHook hook) = 0;
   virtual void on_left(LeaveHook hook) = 0;
   virtual void on_disconnected(DisconnectHook hook) = 0;
   virtual void on_user_online(UserHook hook) = 0;
   virtual void on_user_offline(UserHook hook) = 0;
+  virtual void on_room_opened(RoomHook hook) = 0;
+  virtual void on_room_emptied(RoomHook hook) = 0;
 
   // Lookups: authenticated connections only.
 

@@ -1,6 +1,7 @@
 // Every number of the library's behaviour: default, unit, why, and what it costs.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -20,6 +21,9 @@ enum class AuthMode : std::uint8_t { upgrade_or_message, upgrade_only, message_o
 enum class RefuseWith : std::uint8_t { http_status, close_code };
 /// What counts against a room's capacity.
 enum class CapacityCounts : std::uint8_t { users, connections };
+/// Which names rooms may have: letters, digits and `_ : . -` of ASCII; or any well-formed UTF-8 without control
+/// characters and line separators, compared byte by byte (two spellings of one character are two rooms).
+enum class RoomNames : std::uint8_t { ascii, unicode };
 /// What happens when a user has `max_connections_per_user` already.
 enum class UserLimitPolicy : std::uint8_t { reject_new, close_oldest };
 /// Who is told that a user came online or went offline.
@@ -44,13 +48,16 @@ struct RoomOptions {
   std::size_t presence_list_max = 256;
 };
 
+/// A duration beyond 50 years, as milliseconds::max() is, counts as 50 years: never.
 struct Options {
   // Admission.
   /// Connections of the whole manager, pending ones included (0 = no limit). Beyond: 503.
   std::size_t max_connections = 1000;
-  /// Connections from one IPv4 address or IPv6 /64 (0 = no limit). Beyond: 429.
+  /// Connections from one IPv4 address or IPv6 /64 (0 = no limit); from the /56 and the /48 around it 4 and 16 times as
+  /// many (RFC 6177). Beyond: 429.
   std::size_t max_connections_per_ip = 50;
-  /// New connections from one address per `connect_rate_window` (0 = no limit); refused ones are not counted.
+  /// New connections from one address per `connect_rate_window` (0 = no limit); counted for IPv6 as above. Refused ones
+  /// are not counted, nor who has resumed a session: an office behind one address may come back at once.
   std::size_t connect_rate_per_ip = 60;
   std::chrono::milliseconds connect_rate_window = std::chrono::seconds(60);
   /// Connections of one user (0 = no limit).
@@ -106,6 +113,7 @@ struct Options {
   std::size_t awareness_per_connection = 16;  ///< entries, in all its rooms
   std::size_t awareness_state_bytes = 4 * 1024;
   std::size_t room_name_bytes = 256;          ///< above 0
+  RoomNames room_names = RoomNames::ascii;
   std::size_t json_nesting = 32;              ///< above 0
   /// Commands behind one that waits for an answer; above 0. From the first on nothing is read; beyond twice as many,
   /// which were read before that: close policy.
@@ -187,39 +195,81 @@ struct Options {
   }
 };
 
-/// What is wrong with the options, one sentence each; empty: nothing.
+namespace detail {
+
+/// Longer than anything runs; sums of a few of these and a clock's time do not overflow.
+inline constexpr std::chrono::milliseconds forever = std::chrono::hours(24) * 365 * 50;
+
+/// Calls `visit` with the name of each duration, the duration, and what 0 means (null: nothing, it must be more).
+template <class SomeRoom, class Visit>
+void each_room_duration(SomeRoom& room, Visit visit) {
+  visit("history_age", room.history_age, "keeps nothing");
+  visit("awareness_interval", room.awareness_interval, "sends at once");
+}
+template <class SomeOptions, class Visit>
+void each_duration(SomeOptions& options, Visit visit) {
+  visit("connect_rate_window", options.connect_rate_window, options.connect_rate_per_ip == 0 ? "" : nullptr);
+  visit("handshake_timeout", options.handshake_timeout, "is the default");
+  visit("auth_timeout", options.auth_timeout, nullptr);
+  visit("answer_timeout", options.answer_timeout, nullptr);
+  visit("reauth_lead", options.reauth_lead, "gives no warning");
+  visit("reauth_grace", options.reauth_grace, "closes at the expiry");
+  visit("rate_patience", options.rate_patience, "refuses at once");
+  visit("unsent_age", options.unsent_age, nullptr);
+  visit("heartbeat", options.heartbeat, "switches it off");
+  visit("pong_timeout", options.pong_timeout, options.heartbeat.count() == 0 ? "" : nullptr);
+  visit("sweep_interval", options.sweep_interval, nullptr);
+  visit("close_timeout", options.close_timeout, nullptr);
+  visit("presence_grace", options.presence_grace, "tells at once");
+  visit("awareness_ttl", options.awareness_ttl, "switches it off");
+  visit("resume_window", options.resume_window, "switches sessions off");
+  visit("offline_age", options.offline_age, options.offline_messages == 0 ? "" : nullptr);
+  visit("idempotency_age", options.idempotency_age, options.idempotency_keys == 0 ? "" : nullptr);
+  visit("drain_deadline", options.drain_deadline, "closes all at once");
+  visit("reconnect_window", options.reconnect_window, "lets all come back at once");
+  each_room_duration(options.room, [&](const std::string& name, auto& value, const char* zero) {
+    visit("room." + name, value, zero);
+  });
+  for (auto& [prefix, room] : options.rooms_by_prefix) {
+    each_room_duration(room, [&, in = "rooms_by_prefix[\"" + prefix + "\"]."](const char* name, auto& value, const char* zero) {
+      visit(in + name, value, zero);
+    });
+  }
+}
+
+/// With durations that can be added to times: what is longer than `forever` is as long as that.
+[[nodiscard]] inline Options bounded(Options options) {
+  each_duration(options, [](const std::string&, std::chrono::milliseconds& value, const char*) {
+    value = std::min(value, forever);
+  });
+  return options;
+}
+
+}  // namespace detail
+
+/// What is wrong with the options, one sentence each, with what to do; empty: nothing.
 [[nodiscard]] inline std::vector<std::string> problems(const Options& options) {
+  using std::chrono::milliseconds;
   std::vector<std::string> found;
   const auto require = [&found](bool holds, const char* sentence) {
     if (!holds) found.emplace_back(sentence);
   };
-  using std::chrono::milliseconds;
-  require(options.auth_timeout > milliseconds(0), "auth_timeout must be above 0");
-  require(options.answer_timeout > milliseconds(0), "answer_timeout must be above 0");
-  require(options.close_timeout > milliseconds(0), "close_timeout must be above 0");
-  require(options.sweep_interval > milliseconds(0), "sweep_interval must be above 0");
-  require(options.heartbeat >= milliseconds(0), "heartbeat must not be negative (0 switches it off)");
-  require(options.heartbeat == milliseconds(0) || options.pong_timeout > milliseconds(0),
-          "pong_timeout must be above 0 when heartbeat is on");
+  detail::each_duration(options, [&](const std::string& name, const milliseconds& value, const char* zero) {
+    if (value.count() > 0 || (value.count() == 0 && zero != nullptr)) return;
+    found.push_back(name + (zero == nullptr ? " must be above 0" : " must not be negative"));
+    if (zero != nullptr && *zero != '\0') found.back() += std::string(" (0 ") + zero + ")";
+  });
+  require(options.heartbeat.count() <= 0 || options.pong_timeout <= options.heartbeat,
+          "pong_timeout must be at most heartbeat: a ping is answered before the next is due; lower it, or raise heartbeat");
+  require(options.resume_window.count() <= 0 || options.presence_grace <= options.resume_window,
+          "presence_grace must be at most resume_window: a place is kept for who may still come back; lower it, or raise "
+          "resume_window");
   require(options.unsent_soft_bytes > 0 && options.unsent_soft_bytes <= options.unsent_hard_bytes,
           "unsent_soft_bytes must be above 0 and at most unsent_hard_bytes");
-  require(options.unsent_age > milliseconds(0), "unsent_age must be above 0");
-  require(options.rate_patience >= milliseconds(0), "rate_patience must not be negative (0 refuses at once)");
   require(options.json_nesting > 0, "json_nesting must be above 0");
   require(options.room_name_bytes > 0, "room_name_bytes must be above 0");
   require(options.fan_out_slice > 0, "fan_out_slice must be above 0");
   require(options.waiting_commands > 0, "waiting_commands must be above 0");
-  require(options.connect_rate_per_ip == 0 || options.connect_rate_window > milliseconds(0),
-          "connect_rate_window must be above 0 when connect_rate_per_ip is set");
-  require(options.idempotency_keys == 0 || options.idempotency_age > milliseconds(0),
-          "idempotency_age must be above 0 when idempotency_keys is set");
-  require(options.awareness_ttl >= milliseconds(0), "awareness_ttl must not be negative (0 switches it off)");
-  const auto require_room = [&](const RoomOptions& room) {
-    require(room.awareness_interval >= milliseconds(0), "awareness_interval must not be negative (0 sends at once)");
-    require(room.history_age >= milliseconds(0), "history_age must not be negative");
-  };
-  require_room(options.room);
-  for (const auto& entry : options.rooms_by_prefix) require_room(entry.second);
   return found;
 }
 

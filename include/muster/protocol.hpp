@@ -276,6 +276,11 @@ class Protocol {
   [[nodiscard]] virtual std::string_view name() const noexcept = 0;
   /// The URL path it is served at. Several protocols may share one: the subprotocol decides, else the first registered.
   [[nodiscard]] virtual std::string_view path() const noexcept { return "/ws"; }
+  /// Whether it serves this type of message itself: such never become `command::Custom`.
+  [[nodiscard]] virtual bool serves(std::string_view type) const noexcept {
+    (void)type;
+    return false;
+  }
   /// The kind of frame that `encode` fills.
   [[nodiscard]] virtual FrameKind frame_kind() const noexcept = 0;
 

@@ -23,8 +23,11 @@ const Texts documents{"doc:a", "doc:b", "doc:c"};
 class Coordinator {
  public:
   void attach(IConnectionManager& manager) {
-    manager.on_joined([this](Connection& who, const RoomKey& document) { working_[document.name].insert(who.id()); });
-    manager.on_left([this](Connection& who, const RoomKey& document, std::optional<CloseReason> reason) {
+    manager.on_joined([this](Connection& who, const RoomKey& document, const Joining&) {
+      working_[document.name].insert(who.id());
+    });
+    manager.on_left([this](Connection& who, const RoomKey& document, const Leaving& leaving) {
+      const auto& reason = leaving.reason;
       working_[document.name].erase(who.id());
       told.push_back(document.name + " " + who.identity().user + (reason ? " " + std::string(to_string(*reason)) : ""));
     });

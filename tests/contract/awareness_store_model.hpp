@@ -59,6 +59,11 @@ class NaiveAwarenessStore final : public AwarenessStore {
     removals_.erase({room, client});
     return {AwarenessResult::accepted, clock};
   }
+  [[nodiscard]] AwarenessUpdate judge(const RoomKey& room, std::string_view client, const AwarenessOwner& owner,
+                                      std::uint64_t clock) const override {
+    NaiveAwarenessStore copy = *this;
+    return copy.set(room, {std::string(client), owner, clock, {}, {}}, {});
+  }
   [[nodiscard]] AwarenessUpdate remove(const RoomKey& room, std::string_view client, const AwarenessOwner& owner,
                                        std::uint64_t clock) override {
     const auto at = entries_.find({room, std::string(client)});
@@ -142,6 +147,10 @@ inline void awareness_store_against_model(const MakeAwarenessStore& make, std::u
     const AwarenessLimits limits{4 * upto(2), 3 * upto(2)};
     const auto when = at(i / 50 + static_cast<int>(upto(20)));
     bool right = true;
+    const std::uint64_t judged = upto(9);
+    const auto theirs = model.judge(where, client, who, judged);
+    const auto its = store->judge(where, client, who, judged);
+    REQUIRE((its.result == theirs.result && its.clock == theirs.clock));
     switch (upto(12)) {
       case 0:
         right = told(store->remove_all_for_connection(who.connection)) ==

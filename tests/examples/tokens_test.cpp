@@ -87,7 +87,8 @@ TEST_CASE("what is not JSON is named with its line", "[tokens]") {
 }
 
 TEST_CASE("a file is read to its end, and what it says is text", "[tokens]") {
-  CHECK_THAT(problem(std::string("{\"t\": {\"user\": \"a\"}}\n\0, \"s\": 1", 33)), StartsWith("line 2: "));
+  using namespace std::string_literals;
+  CHECK_THAT(problem("{\"t\": {\"user\": \"a\"}}\n\0, \"s\": 1"s), StartsWith("line 2: "));
   CHECK_THAT(problem(R"({"t": {"user": "\udc00"}})"), StartsWith("line 1: "));
   CHECK_THAT(problem("{\n\"\\ud83d\\ude00\\ude00\": {\"user\": \"a\"}}"), StartsWith("line 2: "));
   CHECK(problem(R"({"t": {"user": "\ud83d\ude00\\udc00"}})").empty());

@@ -34,7 +34,9 @@ void check_address(const RemoteAddress& address) {
   const auto again = asio::ip::make_address(address.text, error);
   must(!error && remote_address(again).bytes == address.bytes, "the text is the address");
   for (const char c : address.text) must(c > ' ' && c < 0x7f, "an address can be logged");
-  (void)detail::AddressTable::key_of(address);
+  detail::AddressTable table(4);
+  if (table.take_place(address.bytes, {})) table.release(address.bytes, {});
+  (void)table.count_connect(address.bytes, {}, TimePoint());
 }
 
 /// Who stands behind proxies that are believed cannot choose who it seems to be.

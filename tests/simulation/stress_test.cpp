@@ -68,11 +68,11 @@ struct Stress {
     manager = make_connection_manager(options, std::make_shared<StressAuthenticator>(elsewhere),
                                       std::make_shared<StressAuthorizer>(elsewhere), std::move(components));
     manager->on_connected([this](Connection&) { ++connected; });
-    manager->on_joined([this](Connection& connection, const RoomKey& room) {
+    manager->on_joined([this](Connection& connection, const RoomKey& room, const Joining&) {
       ++joined;
       connection.publish(room.name, json("0"));
     });
-    manager->on_left([this](Connection&, const RoomKey&, std::optional<CloseReason>) { ++left; });
+    manager->on_left([this](Connection&, const RoomKey&, const Leaving&) { ++left; });
     manager->on_disconnected([this](Connection&, CloseReason) { ++disconnected; });
     manager->on_user_online([this](const UserKey&) { ++online; });
     manager->on_user_offline([this](const UserKey&) { ++offline; });

@@ -18,7 +18,9 @@ namespace muster::test {
 /// A Connection that is nothing but an id.
 class BareConnection final : public Connection {
  public:
-  BareConnection(ConnectionId id, RemoteAddress address) : id_(id), address_(std::move(address)) {}
+  BareConnection(IConnectionManager& manager, ConnectionId id, RemoteAddress address)
+      : manager_(manager), id_(id), address_(std::move(address)) {}
+  [[nodiscard]] IConnectionManager& manager() noexcept override { return manager_; }
   [[nodiscard]] ConnectionId id() const noexcept override { return id_; }
   [[nodiscard]] ConnectionStatus status() const noexcept override { return ConnectionStatus::connected; }
   [[nodiscard]] const Identity& identity() const noexcept override { return identity_; }
@@ -31,6 +33,7 @@ class BareConnection final : public Connection {
   void close(CloseReason, std::string_view) override {}
 
  private:
+  IConnectionManager& manager_;
   const ConnectionId id_;
   const RemoteAddress address_;
   const Identity identity_;
@@ -48,6 +51,8 @@ class IdleManager : public IConnectionManager {
   void on_disconnected(DisconnectHook) override {}
   void on_user_online(UserHook) override {}
   void on_user_offline(UserHook) override {}
+  void on_room_opened(RoomHook) override {}
+  void on_room_emptied(RoomHook) override {}
   [[nodiscard]] std::optional<ConnectionInfo> find(ConnectionId) const override { return std::nullopt; }
   [[nodiscard]] bool contains(ConnectionId) const override { return false; }
   [[nodiscard]] std::vector<ConnectionInfo> connections(ConnectionId, std::size_t) const override { return {}; }

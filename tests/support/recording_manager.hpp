@@ -278,7 +278,7 @@ class RecordingManager final : public IdleManager, public std::enable_shared_fro
       decision.reservation = std::move(seen.request.reservation);
       return done(std::move(decision));
     }
-    seen.connection = std::make_shared<BareConnection>(ConnectionId(seen.opening), seen.request.remote_address);
+    seen.connection = std::make_shared<BareConnection>(*this, ConnectionId(seen.opening), seen.request.remote_address);
     decision.connection = seen.connection;
     with([&](auto&) {
       seen.watched = seen.connection;

@@ -192,10 +192,11 @@ class Sim {
  private:
   void listen(IConnectionManager& manager) {
     manager.on_connected([this](Connection& c) { tell("connected " + c.identity().user, &c); });
-    manager.on_joined([this](Connection& c, const RoomKey& room) {
+    manager.on_joined([this](Connection& c, const RoomKey& room, const Joining&) {
       tell("joined " + c.identity().user + " " + room.name, &c);
     });
-    manager.on_left([this](Connection& c, const RoomKey& room, std::optional<CloseReason> reason) {
+    manager.on_left([this](Connection& c, const RoomKey& room, const Leaving& leaving) {
+      const auto& reason = leaving.reason;
       tell("left " + c.identity().user + " " + room.name + (reason ? " " + std::string(to_string(*reason)) : ""), &c);
     });
     manager.on_disconnected([this](Connection& c, CloseReason reason) {

@@ -127,27 +127,101 @@ TEST_CASE("connects per IP: a v4-mapped address is the v4 one, an IPv6 host is i
   CHECK(sim.connect("e", Dial().from(v6({0x20, 1, 0xd, 0xb8, 0, 0, 0, 2, 1}))).is_open());
 }
 
+detail::AddressTable::Bytes numbered(std::uint32_t i) {
+  detail::AddressTable::Bytes made{0x20, 1};
+  for (std::size_t b = 0; b < 4; ++b) made[2 + b] = static_cast<std::uint8_t>(i >> (8 * b));
+  return made;
+}
+
 TEST_CASE("connects per IP: expired entries are pruned, and the table is bounded", "[limits][admission]") {
   Options options;
   options.connect_rate_window = 60s;
-  detail::AddressTable table;
-  const auto key = [](std::uint32_t i) {
-    detail::AddressTable::Key made{};
-    for (std::size_t b = 0; b < 4; ++b) made[4 + b] = static_cast<std::uint8_t>(i >> (8 * b));
-    made[0] = 0x20;
-    return made;
-  };
-  const TimePoint start{} ;
-  for (std::uint32_t i = 0; i < 65536; ++i) REQUIRE(table.count_connect(key(i), options, start + 1s) == 0ms);
-  CHECK(table.size() == 65536);
-  CHECK(table.count_connect(key(70'000), options, start + 2s) == 60s);  // full of young ones: wait
-  CHECK_FALSE(table.take_place(key(70'000), options, start + 2s));
-  CHECK(table.count_connect(key(5), options, start + 2s) == 0ms);  // known ones go on
-  CHECK(table.size() == 65536);
-  CHECK(table.count_connect(key(70'000), options, start + 61s) == 0ms);
-  CHECK(table.size() == 2);  // 5 and the new one
-  table.prune(options, start + 121s);
+  options.connect_rate_per_ip = 2;
+  detail::AddressTable table(3000);  // a thousand hosts of networks of their own
+  const TimePoint start{};
+  for (std::uint32_t i = 0; i < 50'000; ++i) REQUIRE(table.count_connect(numbered(i), options, start + 1s) == 0ms);
+  CHECK(table.size() == 3000);
+  // Whoever comes has not to wait for the others; who is remembered is counted on.
+  CHECK(table.count_connect(numbered(70'000), options, start + 2s) == 0ms);
+  CHECK(table.count_connect(numbered(49'999), options, start + 2s) == 0ms);
+  CHECK(table.count_connect(numbered(49'999), options, start + 2s) == 59s);
+  CHECK(table.size() == 3000);
+  table.prune(options, start + 62s);
+  table.prune(options, start + 62s);
+  table.prune(options, start + 62s);
   CHECK(table.size() == 0);
+}
+
+TEST_CASE("connects per IP: an address with a socket is not forgotten", "[limits][admission]") {
+  Options options;
+  options.max_connections_per_ip = 1;
+  detail::AddressTable table(3);
+  REQUIRE(table.take_place(numbered(1), options));
+  for (std::uint32_t i = 2; i < 100; ++i) REQUIRE(table.count_connect(numbered(i), options, TimePoint{} + 1s) == 0ms);
+  CHECK_FALSE(table.take_place(numbered(1), options));
+  table.release(numbered(1), options);
+  CHECK(table.take_place(numbered(1), options));
+  table.release(numbered(1), options);
+}
+
+TEST_CASE("connects per IP: what no limit counts is not remembered", "[limits][admission]") {
+  Options options;
+  options.max_connections_per_ip = options.connect_rate_per_ip = 0;
+  detail::AddressTable table;
+  REQUIRE(table.take_place(numbered(1), options));
+  REQUIRE(table.count_connect(numbered(1), options, TimePoint{} + 1s) == 0ms);
+  CHECK(table.size() == 0);
+  table.release(numbered(1), options);
+}
+
+TEST_CASE("connects per IP: a /56 may have 4 times, a /48 16 times what a /64 may", "[limits][admission]") {
+  Options options;
+  options.max_connections_per_ip = 2;
+  options.connect_rate_per_ip = 2;
+  detail::AddressTable table;
+  const auto host = [](std::uint8_t net56, std::uint8_t net64) {
+    return detail::AddressTable::Bytes{0x20, 1, 0xd, 0xb8, 0, 1, net56, net64};
+  };
+  std::size_t connects = 0;
+  std::size_t places = 0;
+  for (std::uint8_t net64 = 0; net64 < 20; ++net64) {
+    for (int i = 0; i < 3; ++i) {
+      connects += table.count_connect(host(0, net64), options, TimePoint{} + 1s) == 0ms ? 1 : 0;
+      places += table.take_place(host(0, net64), options) ? 1 : 0;
+    }
+  }
+  CHECK(connects == 8);
+  CHECK(places == 8);
+  for (std::uint8_t net56 = 1; net56 < 20; ++net56) {
+    for (std::uint8_t net64 = 0; net64 < 8; ++net64) {
+      connects += table.count_connect(host(net56, net64), options, TimePoint{} + 1s) == 0ms ? 1 : 0;
+      places += table.take_place(host(net56, net64), options) ? 1 : 0;
+    }
+  }
+  CHECK(connects == 32);
+  CHECK(places == 32);
+}
+
+TEST_CASE("connects per IP: who resumes is not counted, so that an office comes back at once", "[limits][admission]") {
+  Options options;
+  options.connect_rate_per_ip = 3;
+  options.connect_rate_window = 10min;
+  options.heartbeat = 0s;
+  CheckedSim sim(options);
+  const auto dial = Dial().from(RemoteAddress::v4(10, 0, 0, 1));
+  std::vector<Client> office;
+  for (int i = 0; i < 3; ++i) office.push_back(sim.connect("u" + std::to_string(i), dial));
+  sim.advance(11min);
+  for (int round = 0; round < 4; ++round) {  // twelve comebacks in a window for three
+    for (auto& one : office) {
+      one.hang_up(CloseReason::lost);
+      sim.run();
+      one = sim.resume_session(one, {}, dial);
+      REQUIRE(one.last("resumed"));
+    }
+  }
+  for (int i = 0; i < 3; ++i) CHECK(sim.connect("new" + std::to_string(i), dial).is_open());
+  CHECK(refused(sim.connect("more", dial), 429));
 }
 
 TEST_CASE("max_connections_per_user: as many as the limit, then reject_new", "[limits][admission]") {

@@ -136,7 +136,7 @@ TEST_CASE("room members are exact while users on several loops join at once", "[
   options.room.room_capacity = 5;
   Threads threads(options);
   std::atomic<std::size_t> joined{0};
-  threads.manager->on_joined([&](Connection&, const RoomKey&) { ++joined; });
+  threads.manager->on_joined([&](Connection&, const RoomKey&, const Joining&) { ++joined; });
   std::vector<std::shared_ptr<MemoryTransport>> pipes(30);
   Threads::at_once(30, [&](std::size_t i) {
     pipes[i] = threads.dial(i, "user" + std::to_string(i));
@@ -181,7 +181,7 @@ TEST_CASE("one idempotency_key said from several loops at once is one message", 
   Threads threads({});
   std::vector<std::shared_ptr<MemoryTransport>> pipes(12);
   std::atomic<std::size_t> joined{0};
-  threads.manager->on_joined([&](Connection&, const RoomKey&) { ++joined; });
+  threads.manager->on_joined([&](Connection&, const RoomKey&, const Joining&) { ++joined; });
   for (std::size_t i = 0; i < pipes.size(); ++i) {
     pipes[i] = threads.dial(i, "ann");
     pipes[i]->receive(R"({"type":"join","payload":{"room":"r"}})");

@@ -66,7 +66,15 @@ TEST_CASE("Every misconfiguration is named", "[options]") {
       {"idempotency_age", [](Options& o) { o.idempotency_age = milliseconds(0); }},
       {"awareness_ttl", [](Options& o) { o.awareness_ttl = milliseconds(-1); }},
       {"awareness_interval", [](Options& o) { o.room.awareness_interval = milliseconds(-1); }},
-      {"history_age", [](Options& o) { o.rooms_by_prefix["chat:"].history_age = milliseconds(-1); }},
+      {"handshake_timeout", [](Options& o) { o.handshake_timeout = milliseconds(-1); }},
+      {"reauth_lead", [](Options& o) { o.reauth_lead = milliseconds(-1); }},
+      {"reauth_grace", [](Options& o) { o.reauth_grace = milliseconds(-1); }},
+      {"presence_grace", [](Options& o) { o.presence_grace = milliseconds(-1); }},
+      {"resume_window", [](Options& o) { o.resume_window = milliseconds(-1); }},
+      {"offline_age", [](Options& o) { o.offline_age = milliseconds(0); }},
+      {"drain_deadline", [](Options& o) { o.drain_deadline = milliseconds(-1); }},
+      {"reconnect_window", [](Options& o) { o.reconnect_window = milliseconds(-1); }},
+      {"rooms_by_prefix[\"chat:\"].history_age", [](Options& o) { o.rooms_by_prefix["chat:"].history_age = milliseconds(-1); }},
   };
   Options all;
   for (const Mistake& mistake : mistakes) {
@@ -81,6 +89,22 @@ TEST_CASE("Every misconfiguration is named", "[options]") {
   all.heartbeat = std::chrono::seconds(30);
   all.pong_timeout = milliseconds(0);
   CHECK(problems(all).size() == std::size(mistakes) - 2);  // one field was wrong twice, one was put right
+}
+
+TEST_CASE("What cannot go together is named, with what to do", "[options]") {
+  using namespace std::chrono_literals;
+  Options options;
+  options.heartbeat = 5s;
+  options.pong_timeout = 6s;
+  options.presence_grace = 10min;
+  const auto found = problems(options);
+  REQUIRE(found.size() == 2);
+  CHECK(found[0].find("pong_timeout must be at most heartbeat") == 0);
+  CHECK(found[0].find("lower it, or raise heartbeat") != std::string::npos);
+  CHECK(found[1].find("presence_grace must be at most resume_window") == 0);
+  options.heartbeat = 0s;        // no pings, no pongs
+  options.resume_window = 0s;    // nobody comes back
+  CHECK(problems(options).empty());
 }
 
 TEST_CASE("A limit that is switched off needs nothing that belongs to it", "[options]") {

@@ -105,6 +105,16 @@ TEST_CASE("a large room is told no names: a count a change, and nothing of users
   CHECK(all[0].view("r").member_count == 61);
 }
 
+TEST_CASE("where nobody is told of anybody, a newcomer is told the list of a room that has shrunk", "[presence][scale]") {
+  Options options = up_to(5);
+  options.presence_scope = PresenceScope::none;
+  CheckedSim sim(options);
+  auto all = fill(sim, 6);
+  for (std::size_t i = 2; i < 6; ++i) all[i].leave("r");
+  sim.advance(1s);
+  CHECK(sim.member("late", "r").members("r") == Texts{"late", "u0", "u1"});
+}
+
 TEST_CASE("users who come and go in one interval are told in one frame", "[presence][scale]") {
   CheckedSim sim(up_to(100));
   const auto bob = sim.member("bob", "r");

@@ -15,6 +15,7 @@
 
 #include "muster/connection.hpp"
 #include "muster/connection_manager.hpp"
+#include "muster/detail/left_rooms.hpp"
 #include "muster/detail/loop.hpp"
 #include "muster/detail/outbox.hpp"
 #include "muster/detail/presence.hpp"
@@ -82,9 +83,10 @@ class Question {
 
 class ConnectionState final : public Connection, public std::enable_shared_from_this<ConnectionState> {
  public:
-  ConnectionState(ConnectionManager& owner, std::shared_ptr<Loop> on, ConnectionId connection_id,
+  ConnectionState(ConnectionManager& its_owner, std::shared_ptr<Loop> on, ConnectionId connection_id,
                   std::shared_ptr<Transport> pipe);
 
+  [[nodiscard]] IConnectionManager& manager() noexcept override;
   [[nodiscard]] ConnectionId id() const noexcept override { return id_; }
   [[nodiscard]] ConnectionStatus status() const noexcept override { return status_; }
   [[nodiscard]] const Identity& identity() const noexcept override { return *identity_; }
@@ -134,7 +136,7 @@ class ConnectionState final : public Connection, public std::enable_shared_from_
   std::vector<Membership> memberships;
   Counters counted;
 
-  ConnectionManager& manager;
+  ConnectionManager& owner;
   const ConnectionId id_;
   /// What others know it as: the id of its session's first connection.
   ConnectionId member;
@@ -162,6 +164,8 @@ class ConnectionState final : public Connection, public std::enable_shared_from_
   TokenBucket byte_budget;
   TokenBucket frame_budget;
   RateWindow rooms_created;
+
+  LeftRooms left_rooms;  ///< by itself: its user is online still
 
   // Its session; generation 0: it has none.
   std::uint64_t session_generation = 0;

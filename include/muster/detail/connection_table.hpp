@@ -5,7 +5,6 @@
 #include <array>
 #include <cstddef>
 #include <memory>
-#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -13,6 +12,7 @@
 #include <vector>
 
 #include "muster/connection.hpp"
+#include "muster/detail/left_rooms.hpp"
 #include "muster/detail/mutex.hpp"
 #include "muster/types.hpp"
 
@@ -21,7 +21,6 @@ inline namespace MUSTER_ABI {
 namespace detail {
 
 class ConnectionState;
-struct RoomState;
 using ConnectionPtr = std::shared_ptr<ConnectionState>;
 using InfoPtr = std::shared_ptr<const ConnectionInfo>;
 
@@ -111,6 +110,14 @@ class ConnectionTable {
 /// The connections of each user of each tenant. A user is online while it has one, or a session in its grace.
 class UserTable {
  public:
+  /// What is to be told of a user who came or went: the truth as it is, if it is not what was told last. One caller at a
+  /// time tells, until `next_edge` says `none`; others who change the user meanwhile get `none`.
+  struct Edge {
+    enum class Kind : std::uint8_t { none, online, offline };
+    Kind kind = Kind::none;
+    LeftRooms::List left;  ///< with `offline`
+  };
+
   /// Adds one, unless `limit` (0 = none) are there already. Then `oldest` gets the first of them, and the new one takes
   /// its place if it `may_replace`; the oldest counts no longer, and is to be closed. False: it was not added.
   [[nodiscard]] bool add(const UserKey& key, const ConnectionPtr& connection, std::size_t limit, bool may_replace,
@@ -126,8 +133,8 @@ class UserTable {
     user.connections.push_back(connection);
     return true;
   }
-  void remove(const UserKey& key, const ConnectionPtr& connection) {
-    change(key, [&](User& user) {
+  [[nodiscard]] Edge remove(const UserKey& key, const ConnectionPtr& connection) {
+    return change(key, [&](User& user) {
       const auto at = std::find(user.connections.begin(), user.connections.end(), connection);
       if (at == user.connections.end()) return;
       if (at - user.connections.begin() < static_cast<std::ptrdiff_t>(user.leaving)) --user.leaving;
@@ -136,55 +143,35 @@ class UserTable {
   }
   /// Keeps a user with a connection online also when that one ends, for a session in its grace.
   void hold(const UserKey& key) {
-    change(key, [](User& user) { ++user.held; });
+    Shard& shard = shard_of(key);
+    Lock lock(shard.mutex);
+    ++shard.tenants[key.tenant][key.user].held;
   }
-  void release(const UserKey& key) {
-    change(key, [](User& user) { --user.held; });
+  [[nodiscard]] Edge release(const UserKey& key) {
+    return change(key, [](User& user) { --user.held; });
   }
 
-  /// Rooms that know a user to be online, and that it has left.
-  void left_room(const UserKey& key, const std::shared_ptr<RoomState>& room) {
+  /// What a connection that has ended leaves to those of its user that go on.
+  void left_rooms(const UserKey& key, const LeftRooms::List& rooms) {
     Shard& shard = shard_of(key);
     Lock lock(shard.mutex);
-    shard.left_rooms[key].insert(room);
-  }
-  void forget_left_room(const UserKey& key, const std::shared_ptr<RoomState>& room) {
-    Shard& shard = shard_of(key);
-    Lock lock(shard.mutex);
-    const auto at = shard.left_rooms.find(key);
-    if (at == shard.left_rooms.end()) return;
-    at->second.erase(room);
-    if (at->second.empty()) shard.left_rooms.erase(at);
-  }
-  using Rooms = std::set<std::weak_ptr<RoomState>, std::owner_less<std::weak_ptr<RoomState>>>;
-  [[nodiscard]] Rooms take_left_rooms(const UserKey& key) {
-    Shard& shard = shard_of(key);
-    Lock lock(shard.mutex);
-    const auto at = shard.left_rooms.find(key);
-    if (at == shard.left_rooms.end()) return {};
-    Rooms rooms = std::move(at->second);
-    shard.left_rooms.erase(at);
-    return rooms;
-  }
-
-  enum class Edge : std::uint8_t { none, online, offline };
-  /// What is to be told of a user who came or went: the truth as it is now, if it is not what was told last. One caller
-  /// at a time tells; `again`: it has told what it got, and asks for more. Others that come meanwhile get `none`.
-  [[nodiscard]] Edge next_edge(const UserKey& key, bool again) {
-    Shard& shard = shard_of(key);
-    Lock lock(shard.mutex);
-    const auto tenant = shard.tenants.find(key.tenant);
-    if (tenant == shard.tenants.end()) return Edge::none;
-    const auto at = tenant->second.find(key.user);
-    if (at == tenant->second.end() || (at->second.telling && !again)) return Edge::none;
-    User& user = at->second;
-    user.telling = user.told != user.online();
-    if (user.telling) {
-      user.told = !user.told;
-      return user.told ? Edge::online : Edge::offline;
+    for (const auto& weak : rooms) {
+      if (const auto room = weak.lock()) shard.left[key].add(room);
     }
-    forget_if_gone(shard, tenant, at);
-    return Edge::none;
+  }
+  [[nodiscard]] LeftRooms::List take_left_rooms(const UserKey& key) {
+    Shard& shard = shard_of(key);
+    Lock lock(shard.mutex);
+    return take_left(shard, key);
+  }
+
+  /// The next edge of one whose change is to be told.
+  [[nodiscard]] Edge first_edge(const UserKey& key) {
+    return change(key, [](User&) {});
+  }
+  /// The next one, of who has told what it got.
+  [[nodiscard]] Edge next_edge(const UserKey& key) {
+    return change(key, [](User& user) { user.telling = false; });
   }
   [[nodiscard]] std::vector<ConnectionPtr> of(const UserKey& key) const {
     const Shard& shard = shard_of(key);
@@ -251,7 +238,7 @@ class UserTable {
     mutable Mutex mutex;
     std::unordered_map<std::string, Users> tenants;
     std::size_t users = 0;  ///< online
-    std::unordered_map<UserKey, Rooms> left_rooms;
+    std::unordered_map<UserKey, LeftRooms> left;
   };
   static const User* find(const Shard& shard, const UserKey& key) {
     const auto tenant = shard.tenants.find(key.tenant);
@@ -260,24 +247,36 @@ class UserTable {
     return user == tenant->second.end() ? nullptr : &user->second;
   }
   template <class Change>
-  void change(const UserKey& key, Change apply) {
+  [[nodiscard]] Edge change(const UserKey& key, Change apply) {
     Shard& shard = shard_of(key);
     Lock lock(shard.mutex);
     const auto tenant = shard.tenants.find(key.tenant);
-    if (tenant == shard.tenants.end()) return;
-    const auto user = tenant->second.find(key.user);
-    if (user == tenant->second.end()) return;
-    const bool was_online = user->second.online();
-    apply(user->second);
-    if (was_online && !user->second.online()) --shard.users;
-    forget_if_gone(shard, tenant, user);
+    if (tenant == shard.tenants.end()) return {};
+    const auto at = tenant->second.find(key.user);
+    if (at == tenant->second.end()) return {};
+    User& user = at->second;
+    const bool was_online = user.online();
+    apply(user);
+    if (was_online && !user.online()) --shard.users;
+    if (user.telling) return {};
+    user.telling = user.told != user.online();
+    if (!user.telling) {
+      if (user.online()) return {};
+      tenant->second.erase(at);  // not before it was told that its user has gone
+      if (tenant->second.empty()) shard.tenants.erase(tenant);
+      return {};
+    }
+    user.told = !user.told;
+    if (user.told) return {Edge::Kind::online, {}};
+    return {Edge::Kind::offline, take_left(shard, key)};
   }
-  /// An entry stays until it was told that its user has gone.
-  template <class Tenant, class At>
-  static void forget_if_gone(Shard& shard, Tenant tenant, At user) {
-    if (user->second.online() || user->second.told || user->second.telling) return;
-    tenant->second.erase(user);
-    if (tenant->second.empty()) shard.tenants.erase(tenant);
+  [[nodiscard]] static LeftRooms::List take_left(Shard& shard, const UserKey& key) {
+    if (shard.left.empty()) return {};
+    const auto at = shard.left.find(key);
+    if (at == shard.left.end()) return {};
+    auto rooms = at->second.take();
+    shard.left.erase(at);
+    return rooms;
   }
   [[nodiscard]] Shard& shard_of(const UserKey& key) { return shards_[std::hash<UserKey>{}(key) % shards_.size()]; }
   [[nodiscard]] const Shard& shard_of(const UserKey& key) const {

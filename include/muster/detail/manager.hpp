@@ -66,6 +66,8 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   void on_disconnected(DisconnectHook hook) override;
   void on_user_online(UserHook hook) override;
   void on_user_offline(UserHook hook) override;
+  void on_room_opened(RoomHook hook) override;
+  void on_room_emptied(RoomHook hook) override;
   [[nodiscard]] std::optional<ConnectionInfo> find(ConnectionId id) const override;
   [[nodiscard]] bool contains(ConnectionId id) const override;
   [[nodiscard]] std::vector<ConnectionInfo> connections(ConnectionId after, std::size_t limit) const override;
@@ -170,6 +172,7 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
     std::uint64_t serial = 0;
     bool flush_state = false;
     bool kept = false;       ///< its session had the place still
+    bool opens = false;      ///< it is the first member
     bool recovered = false;  ///< what was published since the position is there
     std::uint64_t next_seq = 0;
     std::vector<EntryPtr> replay;  ///< from `next_seq` on, as much as is told at once
@@ -186,7 +189,12 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   void leave(ConnectionState& connection, std::size_t index, std::optional<CloseReason> reason,
              bool keep_place = false);
   void give_up_place(Loop& loop, const RoomPtr& room, ConnectionId member);
-  void retire_if_empty(const RoomPtr& room);
+  /// True: somebody was told that it is open, and has to be told first that it is not.
+  bool retire_if_empty(const RoomPtr& room);
+  /// Tells hooks that a room opened or emptied, if that is so and they were told otherwise.
+  void tell_room_edges(Loop& loop, const RoomPtr& room);
+  /// A place was given up: what follows for the room.
+  void settle_room(Loop& loop, const RoomPtr& room);
   struct Draft {
     Payload data;
     Delivery delivery;
@@ -275,10 +283,13 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   /// Disconnects after the work at hand, for causes found while writing or iterating.
   void doom(ConnectionState& connection, CloseReason reason, std::string text = {});
   void gone(ConnectionState& connection);
+  void let_go(Function<void()> done);
   /// Tells hooks and clients that a user came online or went offline, if that is so and they were told otherwise.
   /// False: a hook threw.
-  bool tell_edges(Loop& loop, const UserKey& user);
-  void tell_offline(Loop& loop, const UserKey& user);
+  /// `former`, `left`: rooms that were told that it is online, and that the connection that ends is in no more.
+  bool tell_edges(Loop& loop, const UserKey& user, detail::UserTable::Edge edge, const std::vector<RoomPtr>& former = {},
+                  detail::LeftRooms::List left = {});
+  void tell_offline(Loop& loop, const UserKey& user, const RoomPtr& room);
   void drain_next(Loop& loop);
   void beat(ConnectionState& connection);
   void on_answer_late(ConnectionState& connection);
@@ -291,8 +302,9 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
                     TimePoint expires);
   void forget_session(const std::string& token_hash);
   [[nodiscard]] bool session_waits(const ConnectionState& connection, CloseReason reason, bool socket_gone);
-  void part_from_session(ConnectionState& connection, CloseReason reason, bool waits,
-                         const std::vector<RoomPtr>& rooms);
+  /// Returns rooms in which the session kept a place, and keeps none any more.
+  [[nodiscard]] std::vector<RoomPtr> part_from_session(ConnectionState& connection, CloseReason reason, bool waits,
+                                                       const std::vector<RoomPtr>& rooms);
   void run_graces(Loop& loop, TimePoint now);
   void end_grace(Loop& loop, const detail::Grace& grace);
   void end_graces(std::function<bool(const detail::Grace&)> chosen, bool for_good);
@@ -346,6 +358,7 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
 
  private:
   void must_be_closed_to_opening(const char* what) const;
+  void must_be_given(const std::string& what, bool given) const;
   [[nodiscard]] ConnectionId make_id();
   [[nodiscard]] std::uint64_t make_epoch();
   /// A time within the window: all who are told to come back later are not to come at once.
@@ -371,14 +384,18 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   std::atomic<std::uint64_t> next_epoch_{1};
   std::atomic<std::uint64_t> next_draw_{1};
 
-  // Read-only once `opened_`.
-  std::map<std::string, MessageHandler, std::less<>> handlers_;
-  std::vector<ConnectionHook> connected_hooks_;
-  std::vector<JoinHook> joined_hooks_;
-  std::vector<LeaveHook> left_hooks_;
-  std::vector<DisconnectHook> disconnected_hooks_;
-  std::vector<UserHook> online_hooks_;
-  std::vector<UserHook> offline_hooks_;
+  /// Read-only once `opened_`, and gone when `shutdown` is done.
+  struct Extensions {
+    std::map<std::string, MessageHandler, std::less<>> handlers;
+    std::vector<ConnectionHook> connected;
+    std::vector<JoinHook> joined;
+    std::vector<LeaveHook> left;
+    std::vector<DisconnectHook> disconnected;
+    std::vector<UserHook> online;
+    std::vector<UserHook> offline;
+    std::vector<RoomHook> room_opened;
+    std::vector<RoomHook> room_emptied;
+  } extensions_;
   std::atomic<bool> opened_{false};
   std::atomic<bool> ready_{true};
 

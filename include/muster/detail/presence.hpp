@@ -22,18 +22,20 @@ namespace detail {
 /// their own lists, so that a member who came and went within it is told as left to those who saw it, and not otherwise.
 class PresenceBatch {
  public:
+  /// There are too many members to tell each name: until the whole list is told again, only counts are.
+  [[nodiscard]] bool lossy() const noexcept { return lossy_; }
+  void set_lossy(bool lossy) noexcept { lossy_ = lossy; }
+
   void joined(ConnectionId id, const std::string& user) { change(id, user, true); }
   void left(ConnectionId id, const std::string& user) { change(id, user, false); }
   /// Each after the other, as all edges of a user are told.
-  void online(const std::string& user) { users_.try_emplace(user, UserChange{false, true}).first->second.online = true; }
-  void offline(const std::string& user) { users_.try_emplace(user, UserChange{true, false}).first->second.online = false; }
+  void online(const std::string& user) { change(user, true); }
+  void offline(const std::string& user) { change(user, false); }
 
   /// A newcomer is about to be told the member list as it is now.
   void list_told() {
     for (auto& [id, change] : changes_) (change.member ? change.seen : change.missed) = true;
   }
-
-  [[nodiscard]] bool empty() const noexcept { return changes_.empty() && users_.empty(); }
 
   void flush(Notice& notice) {
     for (auto& [id, change] : changes_) {
@@ -47,7 +49,8 @@ class PresenceBatch {
   }
   /// Whether members came or went.
   bool drop() {
-    const bool members = !changes_.empty();
+    const bool members = counts_ || !changes_.empty();
+    counts_ = false;
     changes_.clear();
     users_.clear();
     return members;
@@ -62,6 +65,10 @@ class PresenceBatch {
     bool missed = false;
   };
   void change(ConnectionId id, const std::string& user, bool member) {
+    if (lossy_) {
+      counts_ = true;
+      return;
+    }
     const auto [at, added] = changes_.try_emplace(id);
     if (added) at->second.was_member = !member;
     at->second.user = user;
@@ -71,8 +78,13 @@ class PresenceBatch {
     bool was_online = false;
     bool online = false;
   };
+  void change(const std::string& user, bool online) {
+    if (!lossy_) users_.try_emplace(user, UserChange{!online, online}).first->second.online = online;
+  }
   std::map<ConnectionId, Change> changes_;
   std::map<std::string, UserChange> users_;
+  bool lossy_ = false;
+  bool counts_ = false;  ///< of members, while it is lossy
 };
 
 /// What a member could not be told because it was behind: newest per key, told when it has caught up. What it costs is

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <list>
 #include <unordered_map>
 #include <vector>
 
@@ -78,56 +79,79 @@ class RateWindow {
   std::vector<TimePoint> times_;  // the oldest first
 };
 
-/// Sockets and connects of each address: IPv4 whole, IPv6 by /64, one host's usual share (RFC 6177).
+/// Sockets and connects of each address. IPv4 counts whole. IPv6 counts by /64, one host's usual share, and by the /56
+/// and the /48 around it, what one customer is given (RFC 6177): these may have 4 and 16 times as much, so that nobody
+/// has more limits by having more addresses.
+///
+/// A limited number of addresses without a socket is remembered: beyond it the one that connected the longest ago is
+/// forgotten, which costs nobody else anything.
 class AddressTable {
  public:
-  using Key = std::array<std::uint8_t, 16>;
+  /// As RemoteAddress holds it.
+  using Bytes = std::array<std::uint8_t, 16>;
 
-  [[nodiscard]] static Key key_of(const RemoteAddress& address) {
-    Key key = address.bytes;
-    const bool mapped = std::all_of(key.begin(), key.begin() + 10, [](std::uint8_t b) { return b == 0; }) &&
-                        key[10] == 0xff && key[11] == 0xff;
-    if (!mapped) std::fill(key.begin() + 8, key.end(), std::uint8_t{0});
-    return key;
-  }
+  explicit AddressTable(std::size_t remembered = 65536) : remembered_(remembered) {}
 
-  /// Takes a place for a socket. False: the address has as many as it may, or the table is full.
-  [[nodiscard]] bool take_place(const Key& key, const Options& options, TimePoint now) {
+  /// Takes a place for a socket. False: the address has as many as it may.
+  [[nodiscard]] bool take_place(const Bytes& address, const Options& options) {
+    if (options.max_connections_per_ip == 0) return true;
+    const Keys keys = keys_of(address);
     Lock lock(mutex_);
-    Entry* entry = find_or_add(key, options, now);
-    if (entry == nullptr) return false;
-    if (options.max_connections_per_ip != 0 && entry->connections >= options.max_connections_per_ip) return false;
-    ++entry->connections;
+    for (const Key& key : keys) {
+      const auto found = entries_.find(key);
+      if (found != entries_.end() && found->second.connections >= share(key, options.max_connections_per_ip)) return false;
+    }
+    for (const Key& key : keys) ++use(key).connections;
     return true;
+  }
+  /// Of one that was taken under the same options.
+  void release(const Bytes& address, const Options& options) {
+    if (options.max_connections_per_ip == 0) return;
+    Lock lock(mutex_);
+    for (const Key& key : keys_of(address)) {
+      const auto found = entries_.find(key);
+      --found->second.connections;
+      rest(found);
+    }
   }
 
   /// Counts a connect, or answers how long until one may come (0: counted); a refused one counts for nothing.
-  [[nodiscard]] std::chrono::milliseconds count_connect(const Key& key, const Options& options, TimePoint now) {
+  [[nodiscard]] std::chrono::milliseconds count_connect(const Bytes& address, const Options& options,
+                                                        TimePoint now) {
     if (options.connect_rate_per_ip == 0) return std::chrono::milliseconds(0);
+    const Keys keys = keys_of(address);
     Lock lock(mutex_);
-    Entry* entry = find_or_add(key, options, now);
-    if (entry == nullptr) return options.connect_rate_window;
-    forget_old(*entry, options, now);
-    if (entry->connects.size() >= options.connect_rate_per_ip) {
-      const auto wait =
-          std::chrono::ceil<std::chrono::milliseconds>(entry->connects.front() + options.connect_rate_window - now);
-      return std::max(wait, std::chrono::milliseconds(1));
+    for (const Key& key : keys) {
+      const auto found = entries_.find(key);
+      if (found == entries_.end()) continue;
+      auto& connects = found->second.connects;
+      while (!connects.empty() && connects.front() + options.connect_rate_window <= now) connects.pop_front();
+      if (connects.size() < share(key, options.connect_rate_per_ip)) continue;
+      const auto wait = connects.front() + options.connect_rate_window - now;
+      return std::max(std::chrono::ceil<std::chrono::milliseconds>(wait), std::chrono::milliseconds(1));
     }
-    entry->connects.push_back(now);
+    for (const Key& key : keys) use(key).connects.push_back(now);
+    for (const Key& key : keys) rest(entries_.find(key));
     return std::chrono::milliseconds(0);
   }
-
-  void release(const Key& key) {
+  /// The last connect of an address is not held against it.
+  void forgive_connect(const Bytes& address) {
     Lock lock(mutex_);
-    const auto found = entries_.find(key);
-    if (found == entries_.end()) return;
-    --found->second.connections;
-    if (found->second.connections == 0 && found->second.connects.empty()) entries_.erase(found);
+    for (const Key& key : keys_of(address)) {
+      const auto found = entries_.find(key);
+      if (found != entries_.end() && !found->second.connects.empty()) found->second.connects.pop_back();
+    }
   }
 
+  /// Forgets a few of those that time has made meaningless.
   void prune(const Options& options, TimePoint now) {
     Lock lock(mutex_);
-    prune_locked(options, now);
+    for (std::size_t looked = 0; looked < 1024 && !resting_.empty(); ++looked) {
+      const auto oldest = entries_.find(resting_.front());
+      const auto& connects = oldest->second.connects;
+      if (!connects.empty() && connects.back() + options.connect_rate_window > now) return;
+      forget(oldest);
+    }
   }
 
   [[nodiscard]] std::size_t size() const {
@@ -136,38 +160,78 @@ class AddressTable {
   }
 
  private:
-  static constexpr std::size_t bound = 65536;
-  struct Entry {
-    std::size_t connections = 0;
-    std::deque<TimePoint> connects;
+  /// A network: the bytes of its prefix, and how many bytes these are.
+  struct Key {
+    Bytes bytes{};
+    std::uint8_t length = 0;
+    friend bool operator==(const Key& a, const Key& b) { return a.bytes == b.bytes && a.length == b.length; }
+  };
+  struct Keys {
+    std::array<Key, 3> all;
+    std::size_t count = 0;
+    [[nodiscard]] const Key* begin() const { return all.data(); }
+    [[nodiscard]] const Key* end() const { return all.data() + count; }
   };
   struct Hash {
     std::size_t operator()(const Key& key) const noexcept {
-      std::uint64_t hash = 14695981039346656037ULL;  // FNV-1a
-      for (const std::uint8_t byte : key) hash = (hash ^ byte) * 1099511628211ULL;
+      std::uint64_t hash = 14695981039346656037ULL ^ key.length;  // FNV-1a
+      for (const std::uint8_t byte : key.bytes) hash = (hash ^ byte) * 1099511628211ULL;
       return static_cast<std::size_t>(hash);
     }
   };
-  /// Null: the table is full, and nothing in it is old.
-  Entry* find_or_add(const Key& key, const Options& options, TimePoint now) {
-    if (entries_.size() >= bound && entries_.find(key) == entries_.end()) prune_locked(options, now);
-    if (entries_.size() >= bound && entries_.find(key) == entries_.end()) return nullptr;
-    return &entries_[key];
-  }
-  static void forget_old(Entry& entry, const Options& options, TimePoint now) {
-    while (!entry.connects.empty() && entry.connects.front() + options.connect_rate_window <= now) {
-      entry.connects.pop_front();
+  struct Entry {
+    std::size_t connections = 0;
+    std::deque<TimePoint> connects;
+    bool rests = false;
+    std::list<Key>::iterator place;  ///< in `resting_`, if it rests
+  };
+  using Entries = std::unordered_map<Key, Entry, Hash>;
+
+  [[nodiscard]] static Keys keys_of(const Bytes& bytes) {
+    const bool mapped = std::all_of(bytes.begin(), bytes.begin() + 10, [](std::uint8_t b) { return b == 0; }) &&
+                        bytes[10] == 0xff && bytes[11] == 0xff;
+    Keys keys;
+    const auto add = [&](std::uint8_t length) {
+      Key& key = keys.all[keys.count++];
+      key.length = length;
+      std::copy_n(bytes.begin(), length, key.bytes.begin());
+    };
+    if (mapped) {
+      add(16);
+    } else {
+      for (const std::uint8_t length : {std::uint8_t{8}, std::uint8_t{7}, std::uint8_t{6}}) add(length);
     }
+    return keys;
   }
-  void prune_locked(const Options& options, TimePoint now) {
-    for (auto at = entries_.begin(); at != entries_.end();) {
-      forget_old(at->second, options, now);
-      at = at->second.connections == 0 && at->second.connects.empty() ? entries_.erase(at) : std::next(at);
-    }
+  [[nodiscard]] static std::size_t share(const Key& key, std::size_t limit) {
+    const std::size_t times = key.length == 7 ? 4 : key.length == 6 ? 16 : 1;
+    return limit > SIZE_MAX / times ? SIZE_MAX : limit * times;
   }
 
+  // All below: locked.
+
+  Entry& use(const Key& key) {
+    Entry& entry = entries_[key];
+    if (entry.rests) resting_.erase(entry.place);
+    entry.rests = false;
+    return entry;
+  }
+  void rest(Entries::iterator at) {
+    if (at->second.connections != 0) return;
+    at->second.place = resting_.insert(resting_.end(), at->first);
+    at->second.rests = true;
+    if (at->second.connects.empty()) return forget(at);
+    if (resting_.size() > remembered_) forget(entries_.find(resting_.front()));
+  }
+  void forget(Entries::iterator at) {
+    resting_.erase(at->second.place);
+    entries_.erase(at);
+  }
+
+  const std::size_t remembered_;
   mutable Mutex mutex_;
-  std::unordered_map<Key, Entry, Hash> entries_;
+  Entries entries_;
+  std::list<Key> resting_;  ///< addresses without a socket; the one that came the longest ago first
 };
 
 }  // namespace detail

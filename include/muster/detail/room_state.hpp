@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -105,22 +104,21 @@ struct RoomState : ByteHolder {
   };
   /// By what others know them as.
   std::unordered_map<ConnectionId, MemberEntry> members;
-  /// Members of each user, for capacity and for user presence.
+  /// Members of each user, for capacity and for user presence. 0: the others know it to be online, but it has left.
   std::unordered_map<std::string, std::size_t> users;
-  /// Users whom its members know to be online, but who are in other rooms by now.
-  std::set<std::string> elsewhere;
+  std::size_t present_users = 0;  ///< of those that have a member
   /// Members at other nodes of a broker.
   std::map<ConnectionId, std::string> remote_members;
   std::vector<std::unique_ptr<RoomPart>> parts;
   PresenceBatch presence;
-  /// There were too many members to tell each name: until the whole list is told again, only counts are.
-  bool lossy = false;
   /// Client ids that changed, with the clock of a removal or 0.
   std::map<std::string, std::uint64_t> awareness;
   bool state_flush_due = false;
   bool state_flush_running = false;
   bool state_flush_again = false;
   bool subscribed = false;
+  bool told_open = false;  ///< the last edge that hooks were told
+  bool telling = false;
   /// Out of the table: whoever still holds it looks again.
   bool retired = false;
 
@@ -148,10 +146,11 @@ struct RoomState : ByteHolder {
     std::sort(all.begin(), all.end(), [](const Member& a, const Member& b) { return a.connection < b.connection; });
     return all;
   }
-  /// The list that a newcomer is told, and is kept informed of. False: it is told the count. Under the lock.
-  [[nodiscard]] bool list_for_newcomer(std::vector<Member>& told) {
-    lossy = lossy || member_count() > options.presence_list_max;
-    if (lossy) return false;
+  /// The list that a newcomer is told, and is kept informed of if the room `tells` anybody anything. False: it is told
+  /// the count. Under the lock.
+  [[nodiscard]] bool list_for_newcomer(std::vector<Member>& told, bool tells) {
+    presence.set_lossy((tells && presence.lossy()) || member_count() > options.presence_list_max);
+    if (presence.lossy()) return false;
     told = list();
     presence.list_told();
     return true;
@@ -161,13 +160,14 @@ struct RoomState : ByteHolder {
   void flush_presence(Notice& notice) {
     notice.member_count = member_count();
     const std::size_t below = options.presence_list_max - options.presence_list_max / 5;
-    const bool ends = lossy && notice.member_count <= below;
-    lossy = !ends && (lossy || notice.member_count > options.presence_list_max);
-    if (ends) {
-      presence.drop();
+    const bool was_lossy = presence.lossy();
+    const bool is_lossy = notice.member_count > (was_lossy ? below : options.presence_list_max);
+    presence.set_lossy(is_lossy);
+    if (was_lossy && !is_lossy) {
+      (void)presence.drop();
       notice.whole = true;
       notice.joined = list();
-    } else if (lossy) {
+    } else if (is_lossy) {
       notice.counts_only = presence.drop();
     } else {
       presence.flush(notice);

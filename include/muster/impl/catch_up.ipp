@@ -93,10 +93,10 @@ MUSTER_INLINE bool ConnectionManager::tell_missed(ConnectionState& connection, M
     detail::Lock lock(room.mutex);
     epoch = room.epoch;
     notice.member_count = room.member_count();
-    notice.counts_only = room.lossy;
-    notice.whole = presence.whole && !room.lossy;
+    notice.counts_only = room.presence.lossy();
+    notice.whole = presence.whole && !room.presence.lossy();
     if (notice.whole) notice.joined = room.list();
-    if (!room.lossy) {
+    if (!room.presence.lossy()) {
       for (const auto& [id, user] : presence.members) {
         if (notice.whole) break;
         const bool member = room.members.count(id) != 0 || room.remote_members.count(id) != 0;

@@ -41,7 +41,7 @@ MUSTER_INLINE bool ConnectionManager::subscribe_first(ConnectionState& connectio
       [this, room, then = std::move(then)](ConnectionState& joining, Result<Position> position) mutable {
         if (!position) {
           Error error{errc::unavailable, position.error().message, std::chrono::seconds(1)};
-          retire_if_empty(room);
+          (void)retire_if_empty(room);
           then(joining, &error);
           return;
         }

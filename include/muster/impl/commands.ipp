@@ -4,20 +4,10 @@
 #include <algorithm>
 
 #include "muster/detail/manager_calls.hpp"
+#include "muster/detail/room_name.hpp"
 
 namespace muster {
 inline namespace MUSTER_ABI {
-namespace detail {
-
-/// 1 to `limit` of [A-Za-z0-9_:.-].
-inline bool valid_room_name(std::string_view name, std::size_t limit) {
-  return !name.empty() && name.size() <= limit && std::all_of(name.begin(), name.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == ':' ||
-           c == '.' || c == '-';
-  });
-}
-
-}  // namespace detail
 
 MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Correlation& correlation,
                                                  command::Invalid& invalid) {
@@ -29,10 +19,13 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
 
 MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Correlation& correlation,
                                                  command::Join& join) {
-  if (!detail::valid_room_name(join.room, options_.room_name_bytes)) {
+  if (!detail::valid_room_name(join.room, options_)) {
+    const bool ascii = options_.room_names == RoomNames::ascii;
     tell_error(connection, &correlation,
                {errc::invalid_room,
-                "room must have 1 to " + std::to_string(options_.room_name_bytes) + " of A-Z a-z 0-9 _ : . -",
+                "room must have 1 to " + std::to_string(options_.room_name_bytes) +
+                    (ascii ? " of A-Z a-z 0-9 _ : . - (the server's option room_names = unicode allows more)"
+                           : " bytes of UTF-8 without control characters and line separators"),
                 {}});
     return;
   }
@@ -161,6 +154,8 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
 
 MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Correlation& correlation,
                                                  command::AwarenessSet& setting) {
+  const bool its_own = setting.client.empty();
+  if (its_own) setting.client = to_string(connection.member);
   const Membership* membership = connection.membership(setting.room);
   if (membership == nullptr) {
     tell_error(connection, &correlation, {errc::not_in_room, "Join the room before setting awareness in it", {}});
@@ -176,21 +171,17 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
   }
   // Who may not, or says nothing new, is told before the authorizer is asked.
   if (setting.state) {
-    AwarenessEntry standing;
-    const std::string client = setting.client.empty() ? to_string(connection.member) : setting.client;
-    if (awareness_->get(membership->room->key, client, standing)) {
-      const bool its_own = standing.owner.user == connection.identity_->user;
-      const bool same = its_own && standing.owner.connection == connection.member && standing.owner.order == connection.order;
-      if (!its_own || standing.owner.order > connection.order) return refuse_awareness(connection, correlation);
-      if (same && setting.clock <= standing.clock) {
-        return tell_stale(connection, correlation, membership->room->key, client, setting.client.empty(), standing.clock);
-      }
+    const AwarenessUpdate now_so = awareness_->judge(
+        membership->room->key, setting.client, {connection.identity_->user, connection.member, connection.order}, setting.clock);
+    if (now_so.result == AwarenessResult::not_owner) return refuse_awareness(connection, correlation);
+    if (now_so.result == AwarenessResult::stale) {
+      return tell_stale(connection, correlation, membership->room->key, setting.client, its_own, now_so.clock);
     }
   }
   std::string about = setting.room;  // here, as for publish
   authorize(
       connection, Action::awareness, std::move(about), correlation,
-      [this, correlation, setting = std::move(setting)](ConnectionState& allowed) mutable {
+      [this, correlation, setting = std::move(setting), its_own](ConnectionState& allowed) mutable {
         const Membership* member = allowed.membership(setting.room);
         if (member == nullptr) {
           tell_error(allowed, &correlation, {errc::not_in_room, "Join the room before setting awareness in it", {}});
@@ -198,8 +189,6 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
         }
         const RoomPtr room = member->room;
         const AwarenessOwner owner{allowed.identity_->user, allowed.member, allowed.order};
-        const bool its_own = setting.client.empty();
-        if (its_own) setting.client = to_string(allowed.member);
         const std::uint64_t sent = setting.clock;
         AwarenessUpdate update;
         if (setting.state) {
@@ -303,7 +292,9 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
               {
                 detail::Lock lock(membership->room->mutex);
                 std::map<std::string, std::size_t> counts;
-                for (const auto& [user, count] : membership->room->users) counts[user] += count;
+                for (const auto& [user, count] : membership->room->users) {
+                  if (count != 0) counts[user] += count;
+                }
                 for (const auto& remote : membership->room->remote_members) ++counts[remote.second];
                 for (const auto& [user, count] : counts) users.push_back({user, count});
               }
@@ -355,8 +346,8 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
 
 MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Correlation& correlation,
                                                  command::Custom& custom) {
-  const auto handler = handlers_.find(custom.type);
-  if (handler == handlers_.end()) {
+  const auto handler = extensions_.handlers.find(custom.type);
+  if (handler == extensions_.handlers.end()) {
     tell_error(connection, &correlation, {errc::unknown_message, "Unknown type \"" + custom.type.substr(0, 64) + "\"", {}});
     return;
   }

@@ -7,30 +7,32 @@ namespace muster {
 inline namespace MUSTER_ABI {
 namespace detail {
 
-MUSTER_INLINE ConnectionState::ConnectionState(ConnectionManager& owner, LoopPtr on, ConnectionId connection_id,
+MUSTER_INLINE ConnectionState::ConnectionState(ConnectionManager& its_owner, LoopPtr on, ConnectionId connection_id,
                                                std::shared_ptr<Transport> pipe)
     : transport(std::move(pipe)),
       loop(std::move(on)),
-      manager(owner),
+      owner(its_owner),
       id_(connection_id),
       member(connection_id),
       identity_(std::make_shared<const Identity>()),
       beat_timer(this, [](void* self) {
         auto& connection = *static_cast<ConnectionState*>(self);
-        connection.manager.beat(connection);
+        connection.owner.beat(connection);
       }),
       answer_timer(this, [](void* self) {
         auto& connection = *static_cast<ConnectionState*>(self);
-        connection.manager.on_answer_late(connection);
+        connection.owner.on_answer_late(connection);
       }),
       guard_timer(this, [](void* self) {
         auto& connection = *static_cast<ConnectionState*>(self);
-        connection.manager.on_guard(connection);
+        connection.owner.on_guard(connection);
       }),
       expiry_timer(this, [](void* self) {
         auto& connection = *static_cast<ConnectionState*>(self);
-        connection.manager.on_expiry(connection);
+        connection.owner.on_expiry(connection);
       }) {}
+
+MUSTER_INLINE IConnectionManager& ConnectionState::manager() noexcept { return owner; }
 
 MUSTER_INLINE std::vector<std::string> ConnectionState::rooms() const {
   std::vector<std::string> names;
@@ -48,22 +50,22 @@ MUSTER_INLINE Connection::Counters ConnectionState::counters() const noexcept {
 MUSTER_INLINE void ConnectionState::send(const Payload& payload) {
   event::DirectMessage message;
   message.data = &payload;
-  manager.tell(*this, message);
+  owner.tell(*this, message);
 }
 
 MUSTER_INLINE void ConnectionState::publish(std::string_view room, const Payload& payload) {
-  manager.publish_draft({identity_->tenant, std::string(room)}, {payload, {}, member, member, identity_->user}, nullptr);
+  owner.publish_draft({identity_->tenant, std::string(room)}, {payload, {}, member, member, identity_->user}, nullptr);
 }
 
 MUSTER_INLINE void ConnectionState::reply(const Payload& payload) {
   if (handling == nullptr) return;
   event::Ack ack;
   ack.payload = &payload;
-  manager.tell_asked(*this, ack, std::exchange(handling, nullptr));
+  owner.tell_asked(*this, ack, std::exchange(handling, nullptr));
 }
 
 MUSTER_INLINE void ConnectionState::close(CloseReason reason, std::string_view text) {
-  manager.doom(*this, reason, std::string(text));
+  owner.doom(*this, reason, std::string(text));
 }
 
 }  // namespace detail

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <random>
+#include <set>
 #include <stdexcept>
 
 #include "muster/detail/manager_calls.hpp"
@@ -20,8 +21,14 @@ MUSTER_INLINE std::shared_ptr<IConnectionManager> make_connection_manager(Option
   if (!authenticator) found.emplace_back("an authenticator is needed (AllowAnonymous lets everybody in)");
   if (!authorizer) found.emplace_back("an authorizer is needed (AllowAll allows everything)");
   if (components.protocols.empty()) found.emplace_back("at least one protocol is needed");
+  std::set<std::pair<std::string_view, std::string_view>> served;
   for (const auto& protocol : components.protocols) {
-    if (!protocol) found.emplace_back("a protocol is null");
+    if (!protocol) {
+      found.emplace_back("a protocol is null");
+    } else if (!served.emplace(protocol->name(), protocol->path()).second) {
+      found.push_back("two protocols are called " + std::string(protocol->name()) + " at " + std::string(protocol->path()) +
+                      ": only the first would ever be chosen");
+    }
   }
   if (!found.empty()) {
     std::string message = "make_connection_manager:";
@@ -37,7 +44,7 @@ MUSTER_INLINE std::shared_ptr<IConnectionManager> make_connection_manager(Option
 
 MUSTER_INLINE ConnectionManager::ConnectionManager(Options options, std::shared_ptr<Authenticator> authenticator,
                                                    std::shared_ptr<Authorizer> authorizer, Components components)
-    : options_(std::move(options)),
+    : options_(detail::bounded(std::move(options))),
       authenticator_(std::move(authenticator)),
       authorizer_(std::move(authorizer)),
       protocols_(std::move(components.protocols)),
@@ -114,33 +121,61 @@ MUSTER_INLINE void ConnectionManager::log(LogLevel level, const std::string& mes
 MUSTER_INLINE void ConnectionManager::must_be_closed_to_opening(const char* what) const {
   if (opened_) throw std::logic_error(std::string(what) + " must be called before the first connection opens");
 }
+MUSTER_INLINE void ConnectionManager::must_be_given(const std::string& what, bool given) const {
+  if (!given) throw std::invalid_argument(what + ": the function is empty");
+}
 MUSTER_INLINE void ConnectionManager::on(std::string type, MessageHandler handler) {
   must_be_closed_to_opening("on");
-  handlers_[std::move(type)] = std::move(handler);
+  if (type.empty()) throw std::invalid_argument("on: the type of message is empty");
+  must_be_given("on(\"" + type + "\")", static_cast<bool>(handler));
+  const bool reaches = std::any_of(protocols_.begin(), protocols_.end(),
+                                   [&](const auto& protocol) { return !protocol->serves(type); });
+  if (!reaches) {
+    throw std::invalid_argument("on(\"" + type + "\"): " + std::string(protocols_.front()->name()) +
+                                " serves that type itself, so the handler would never be called; choose another");
+  }
+  extensions_.handlers[std::move(type)] = std::move(handler);
 }
 MUSTER_INLINE void ConnectionManager::on_connected(ConnectionHook hook) {
   must_be_closed_to_opening("on_connected");
-  connected_hooks_.push_back(std::move(hook));
+  must_be_given("on_connected", static_cast<bool>(hook));
+  extensions_.connected.push_back(std::move(hook));
 }
 MUSTER_INLINE void ConnectionManager::on_joined(JoinHook hook) {
   must_be_closed_to_opening("on_joined");
-  joined_hooks_.push_back(std::move(hook));
+  must_be_given("on_joined", static_cast<bool>(hook));
+  extensions_.joined.push_back(std::move(hook));
 }
 MUSTER_INLINE void ConnectionManager::on_left(LeaveHook hook) {
   must_be_closed_to_opening("on_left");
-  left_hooks_.push_back(std::move(hook));
+  must_be_given("on_left", static_cast<bool>(hook));
+  extensions_.left.push_back(std::move(hook));
 }
 MUSTER_INLINE void ConnectionManager::on_disconnected(DisconnectHook hook) {
   must_be_closed_to_opening("on_disconnected");
-  disconnected_hooks_.push_back(std::move(hook));
+  must_be_given("on_disconnected", static_cast<bool>(hook));
+  extensions_.disconnected.push_back(std::move(hook));
 }
 MUSTER_INLINE void ConnectionManager::on_user_online(UserHook hook) {
   must_be_closed_to_opening("on_user_online");
-  online_hooks_.push_back(std::move(hook));
+  must_be_given("on_user_online", static_cast<bool>(hook));
+  extensions_.online.push_back(std::move(hook));
 }
 MUSTER_INLINE void ConnectionManager::on_user_offline(UserHook hook) {
   must_be_closed_to_opening("on_user_offline");
-  offline_hooks_.push_back(std::move(hook));
+  must_be_given("on_user_offline", static_cast<bool>(hook));
+  extensions_.offline.push_back(std::move(hook));
+}
+
+MUSTER_INLINE void ConnectionManager::on_room_opened(RoomHook hook) {
+  must_be_closed_to_opening("on_room_opened");
+  must_be_given("on_room_opened", static_cast<bool>(hook));
+  extensions_.room_opened.push_back(std::move(hook));
+}
+MUSTER_INLINE void ConnectionManager::on_room_emptied(RoomHook hook) {
+  must_be_closed_to_opening("on_room_emptied");
+  must_be_given("on_room_emptied", static_cast<bool>(hook));
+  extensions_.room_emptied.push_back(std::move(hook));
 }
 
 /// By its own id, or by the one that others know it as.

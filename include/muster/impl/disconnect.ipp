@@ -27,6 +27,7 @@ MUSTER_INLINE void ConnectionManager::disconnect(ConnectionState& connection, Cl
     if (socket_gone) gone(connection);
     return;
   }
+  if (connection.open_done) return refuse_open(connection, reason, {errc::unavailable, std::string(text), {}});
   const ConnectionPtr keep = connection.shared_from_this();
   const bool was_live = connection.live();
   Loop& loop = *connection.loop;
@@ -56,19 +57,23 @@ MUSTER_INLINE void ConnectionManager::disconnect(ConnectionState& connection, Cl
   connection.waiting.clear();
 
   if (detail::mutant(detail::Mutant::disconnected_before_left) && was_live) {
-    for (const auto& hook : disconnected_hooks_) contain(connection, "on_disconnected", [&] { hook(connection, reason); });
+    for (const auto& hook : extensions_.disconnected) contain(connection, "on_disconnected", [&] { hook(connection, reason); });
   }
 
   // 2. Leave every room. Where the session may come back, its places wait for it, and so does what is told to others.
   const bool waits = was_live && session_waits(connection, reason, socket_gone);
   if (waits) users_.hold(user);
-  std::vector<RoomPtr> former;  ///< of its session, if that waits
+  std::vector<RoomPtr> former;  ///< in which it has no place any more
   while (!connection.memberships.empty() && !detail::mutant(detail::Mutant::skip_leave)) {
     former.push_back(connection.memberships.back().room);
     leave(connection, connection.memberships.size() - 1, reason,
           waits && !detail::mutant(detail::Mutant::give_up_kept_places));
   }
-  if (was_live) part_from_session(connection, reason, waits, former);
+  if (was_live) {
+    auto given_up = part_from_session(connection, reason, waits, former);
+    if (waits) former.clear();
+    former.insert(former.end(), given_up.begin(), given_up.end());
+  }
 
   // 3. Clear awareness, and 4. tell the others.
   const bool awareness_waits = waits && !detail::mutant(detail::Mutant::clear_kept_awareness);
@@ -89,46 +94,62 @@ MUSTER_INLINE void ConnectionManager::disconnect(ConnectionState& connection, Cl
   }
   connections_.erase(connection.id_);
   kept_sessions_.part(connection.member, &connection);
-  if (was_live) users_.remove(user, keep);
+  detail::UserTable::Edge edge;
+  if (was_live) edge = users_.remove(user, keep);
   ++counters_.closed[static_cast<std::size_t>(reason)];
   if (was_live && !detail::mutant(detail::Mutant::disconnected_before_left)) {
-    for (const auto& hook : disconnected_hooks_) {
+    for (const auto& hook : extensions_.disconnected) {
       contain(connection, "on_disconnected", [&] { hook(connection, reason); });
     }
   }
-  if (was_live) (void)tell_edges(loop, user);
+  if (was_live) {
+    (void)tell_edges(loop, user, std::move(edge), former, connection.left_rooms.take());
+  }
   connection.status_ = was_live || socket_gone ? ConnectionStatus::disconnected : ConnectionStatus::rejected;
   if (socket_gone) gone(connection);
 }
 
-MUSTER_INLINE bool ConnectionManager::tell_edges(Loop& loop, const UserKey& user) {
-  using Edge = detail::UserTable::Edge;
+MUSTER_INLINE bool ConnectionManager::tell_edges(Loop& loop, const UserKey& user, detail::UserTable::Edge edge,
+                                                 const std::vector<RoomPtr>& former, detail::LeftRooms::List left) {
+  using Kind = detail::UserTable::Edge::Kind;
   bool well = true;
-  for (Edge edge = users_.next_edge(user, false); edge != Edge::none; edge = users_.next_edge(user, true)) {
-    const bool online = edge == Edge::online;
-    for (const auto& hook : online ? online_hooks_ : offline_hooks_) {
+  bool told = false;
+  for (; edge.kind != Kind::none; edge = users_.next_edge(user)) {
+    const bool online = edge.kind == Kind::online;
+    for (const auto& hook : online ? extensions_.online : extensions_.offline) {
       well = contain(loop, {}, online ? "on_user_online" : "on_user_offline", [&] { hook(user); }) && well;
     }
     announce(loop, user, online);
-    if (!online) tell_offline(loop, user);
+    if (online) continue;
+    for (const RoomPtr& room : former) tell_offline(loop, user, room);
+    for (const auto* rooms : {&left, &edge.left}) {
+      for (const auto& weak : *rooms) tell_offline(loop, user, weak.lock());
+    }
+    told = true;
+  }
+  if (!told && !(former.empty() && left.empty())) {
+    left.insert(left.end(), former.begin(), former.end());
+    users_.left_rooms(user, left);
+    // Should it have gone meanwhile, whoever told that may not have seen these.
+    if (users_.contains(user)) return well;
+    for (const auto& weak : users_.take_left_rooms(user)) tell_offline(loop, user, weak.lock());
   }
   return well;
 }
 
-/// Scope shared_rooms: tells the rooms that the user was in, and that were told that it is online.
-MUSTER_INLINE void ConnectionManager::tell_offline(Loop& loop, const UserKey& user) {
-  for (const auto& weak : users_.take_left_rooms(user)) {
-    const RoomPtr room = weak.lock();
-    if (!room) continue;
-    bool schedule = false;
-    {
-      detail::Lock lock(room->mutex);
-      if (room->elsewhere.erase(user.user) == 0) continue;
-      room->presence.offline(user.user);
-      schedule = !std::exchange(room->state_flush_due, true);
-    }
-    if (schedule) schedule_state_flush(loop, room);
+/// Scope shared_rooms: tells a room that the user was in, if it was told that it is online.
+MUSTER_INLINE void ConnectionManager::tell_offline(Loop& loop, const UserKey& user, const RoomPtr& room) {
+  if (options_.presence_scope != PresenceScope::shared_rooms || !room) return;
+  bool schedule = false;
+  {
+    detail::Lock lock(room->mutex);
+    const auto of_user = room->users.find(user.user);
+    if (of_user == room->users.end() || of_user->second != 0) return;
+    room->users.erase(of_user);
+    room->presence.offline(user.user);
+    schedule = !std::exchange(room->state_flush_due, true);
   }
+  if (schedule) schedule_state_flush(loop, room);
 }
 
 MUSTER_INLINE void ConnectionManager::doom(ConnectionState& connection, CloseReason reason, std::string text) {
@@ -172,11 +193,7 @@ MUSTER_INLINE bool ConnectionManager::remove(ConnectionId id, CloseReason reason
   const ConnectionPtr connection = locate(id);
   if (!connection) return false;
   return post(connection->loop, [connection, reason, text = std::move(text)](ConnectionManager& manager) {
-    if (connection->open_done) {
-      manager.refuse_open(*connection, reason, {errc::unavailable, text, {}});
-    } else {
-      manager.disconnect(*connection, reason, text);
-    }
+    manager.disconnect(*connection, reason, text);
   });
 }
 
@@ -197,13 +214,9 @@ MUSTER_INLINE void ConnectionManager::close_all(CloseReason reason, std::string 
       const std::vector<ConnectionPtr> connections = loop->connections;
       for (const ConnectionPtr& connection : connections) {
         connection->gates.push_back(gate);
-        if (connection->open_done) {
-          gate->count();
-          manager.refuse_open(*connection, reason, {errc::unavailable, text, {}});
-        } else if (!connection->ended()) {
-          gate->count();
-          manager.disconnect(*connection, reason, text);
-        }
+        if (connection->ended()) continue;
+        gate->count();
+        manager.disconnect(*connection, reason, text);
       }
     });
     if (!posted) bury(loop);
@@ -213,9 +226,22 @@ MUSTER_INLINE void ConnectionManager::close_all(CloseReason reason, std::string 
 MUSTER_INLINE void ConnectionManager::shutdown(Function<void()> done) {
   ready_ = false;
   end_graces([](const detail::Grace&) { return true; }, false);
-  close_all(CloseReason::going_away, {}, [done = std::move(done)](std::size_t) mutable {
+  close_all(CloseReason::going_away, {}, [weak = weak_from_this(), done = std::move(done)](std::size_t) mutable {
+    if (const auto manager = weak.lock()) {
+      manager->let_go(std::move(done));
+    } else if (done) {
+      done();
+    }
+  });
+}
+
+/// Handlers and hooks go when no executor has anything left that would call them.
+MUSTER_INLINE void ConnectionManager::let_go(Function<void()> done) {
+  const auto all = std::make_shared<detail::Gate>([weak = weak_from_this(), done = std::move(done)](std::size_t) mutable {
+    if (const auto manager = weak.lock()) manager->extensions_ = {};
     if (done) done();
   });
+  for (const LoopPtr& loop : loops()) (void)post(loop, [all](ConnectionManager&) {});
 }
 
 MUSTER_INLINE void ConnectionManager::sweep_now(Function<void(std::size_t)> done) {

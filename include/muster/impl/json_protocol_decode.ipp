@@ -341,6 +341,11 @@ class CommandReader {
 }  // namespace json_protocol
 }  // namespace detail
 
+MUSTER_INLINE bool JsonProtocol::serves(std::string_view type) const noexcept {
+  const auto known = detail::json_protocol::type_of(type);
+  return known != detail::json_protocol::Type::custom && (disabled_ & detail::json_protocol::bit(known)) == 0;
+}
+
 MUSTER_INLINE std::optional<CloseReason> JsonProtocol::decode(FrameKind kind, std::string_view message,
                                                               const DecodeLimits& limits,
                                                               std::vector<Command>& commands) const {

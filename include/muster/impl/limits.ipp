@@ -54,7 +54,7 @@ MUSTER_INLINE void ConnectionManager::relieve(const RoomPtr& room) {
       over = victim->members.empty() && victim->history.empty();
     }
     counters_.history_dropped += dropped;
-    if (over) retire_if_empty(victim);  // it was there for its history only
+    if (over) (void)retire_if_empty(victim);  // it was there for its history only
   }
 }
 
@@ -75,8 +75,8 @@ MUSTER_INLINE bool ConnectionManager::exceeds_for_long(ConnectionState& connecti
     connection.pace = std::make_unique<detail::Pace>(&connection, [](void* self) {
       auto& paced = *static_cast<ConnectionState*>(self);
       const ConnectionPtr keep = paced.shared_from_this();
-      paced.manager.keep_pace(paced, paced.loop->executor->now());
-      paced.manager.resume_commands(paced);
+      paced.owner.keep_pace(paced, paced.loop->executor->now());
+      paced.owner.resume_commands(paced);
     });
     connection.pace->since = now_here;
   }

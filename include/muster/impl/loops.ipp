@@ -117,7 +117,7 @@ MUSTER_INLINE void ConnectionManager::sweep(Loop& loop, detail::Gate& findings) 
     const bool refuses = other.get() != &loop && !post(other, [](ConnectionManager&) {});
     if (refuses || other->stopped) bury(other);
   }
-  for (const RoomPtr& room : rooms_.all()) retire_if_empty(room);
+  for (const RoomPtr& room : rooms_.all()) settle_room(loop, room);
   addresses_.prune(options_, now_here);
   bytes_.prune();
   if (options_.awareness_ttl > std::chrono::milliseconds(0)) {

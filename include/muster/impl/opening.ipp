@@ -21,7 +21,7 @@ namespace detail {
 
 }  // namespace detail
 
-MUSTER_INLINE Reservation ConnectionManager::reserve(const RemoteAddress& address, TimePoint now_there) {
+MUSTER_INLINE Reservation ConnectionManager::reserve(const RemoteAddress& address, TimePoint) {
   const auto refused = [](CloseReason reason, const char* message, std::chrono::milliseconds retry_after) {
     return Reservation(reason, Error{errc::unavailable, message, retry_after});
   };
@@ -34,16 +34,15 @@ MUSTER_INLINE Reservation ConnectionManager::reserve(const RemoteAddress& addres
     }
   } while (!reserved_.compare_exchange_weak(taken, taken + 1));
 
-  const auto key = detail::AddressTable::key_of(address);
   const bool known = address.is_known();
-  if (known && !addresses_.take_place(key, options_, now_there)) {
+  if (known && !addresses_.take_place(address.bytes, options_)) {
     --reserved_;
     ++counters_.refused_per_ip;
     return refused(CloseReason::policy, "Too many connections from this address", std::chrono::seconds(1));
   }
-  return Reservation([weak = weak_from_this(), key, known] {
+  return Reservation([weak = weak_from_this(), bytes = address.bytes, known] {
     if (const auto manager = weak.lock()) {
-      if (known) manager->addresses_.release(key);
+      if (known) manager->addresses_.release(bytes, manager->options_);
       if (!detail::mutant(detail::Mutant::keep_reservation)) --manager->reserved_;
     }
   });
@@ -89,9 +88,8 @@ MUSTER_INLINE std::uint64_t ConnectionManager::open(OpenRequest request, std::sh
     request.reservation = reserve(request.remote_address, executor->now());
     if (!request.reservation) return refuse(request.reservation.refusal(), request.reservation.error());
   }
-  const auto address = detail::AddressTable::key_of(request.remote_address);
   if (request.remote_address.is_known()) {
-    const auto wait = addresses_.count_connect(address, options_, executor->now());
+    const auto wait = addresses_.count_connect(request.remote_address.bytes, options_, executor->now());
     if (wait.count() != 0) {
       ++counters_.refused_rate;
       return refuse(CloseReason::policy,
@@ -100,6 +98,10 @@ MUSTER_INLINE std::uint64_t ConnectionManager::open(OpenRequest request, std::sh
   }
 
   const LoopPtr loop = loop_for(executor);
+  if (!ready_) {  // a shutdown may have looked through the loops before this one was among them
+    return refuse(CloseReason::going_away,
+                  {errc::unavailable, "The server is shutting down", draw(options_.reconnect_window)});
+  }
   ConnectionPtr connection;
   do {
     const ConnectionId id = request.id ? request.id : make_id();
@@ -248,10 +250,10 @@ MUSTER_INLINE void ConnectionManager::welcome(ConnectionState& connection, Funct
   }
   const UserKey user{identity.tenant, identity.user};
   bool well = true;
-  for (const auto& hook : connected_hooks_) {
+  for (const auto& hook : extensions_.connected) {
     well = contain(connection, "on_connected", [&] { hook(connection); }) && well;
   }
-  well = tell_edges(loop, user) && well;
+  well = tell_edges(loop, user, users_.first_edge(user)) && well;
   if (!well) doom(connection, CloseReason::internal_error);
   deliver_queue(connection, std::move(then));
 }

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <set>
 
 #include "muster/detail/manager_calls.hpp"
 
@@ -18,7 +17,7 @@ MUSTER_INLINE void ConnectionManager::enter(ConnectionState& connection, const C
       detail::Lock lock(room->mutex);
       again.position = {room->epoch, room->last_seq};
       again.member_count = room->member_count();
-      again.list = room->list_for_newcomer(again.members);
+      again.list = room->list_for_newcomer(again.members, options_.presence_scope != PresenceScope::none);
     }
     tell_joined(connection, &correlation, room, again);
     return;
@@ -68,7 +67,7 @@ MUSTER_INLINE ConnectionManager::Entered ConnectionManager::take_place(Connectio
     return entered;
   }
   if (entered.error) {
-    retire_if_empty(room);
+    (void)retire_if_empty(room);
     return entered;
   }
   detail::MemberSlot slot;
@@ -78,6 +77,7 @@ MUSTER_INLINE ConnectionManager::Entered ConnectionManager::take_place(Connectio
   connection.memberships.push_back({room, entered.part, entered.part->slots.size(), nullptr});
   entered.part->slots.push_back(slot);
   connection.status_ = ConnectionStatus::in_room;
+  if (entered.opens) tell_room_edges(*connection.loop, room);
   if (!entered.kept) replicate_member(connection.member, connection.identity_->user, room->key, true);
   return entered;
 }
@@ -87,8 +87,8 @@ MUSTER_INLINE bool ConnectionManager::after_joined(ConnectionState& connection, 
                                                    const Entered& entered) {
   if (entered.flush_state) schedule_state_flush(*connection.loop, room);
   bool well = true;
-  for (const auto& hook : joined_hooks_) {
-    well = contain(connection, "on_joined", [&] { hook(connection, room->key); }) && well;
+  for (const auto& hook : extensions_.joined) {
+    well = contain(connection, "on_joined", [&] { hook(connection, room->key, {entered.kept}); }) && well;
   }
   return well;
 }
@@ -103,7 +103,9 @@ MUSTER_INLINE ConnectionManager::Entered ConnectionManager::admit(ConnectionStat
     const std::size_t capacity = room.options.room_capacity;
     if (capacity == 0) return false;
     if (room.options.capacity_counts == CapacityCounts::connections) return room.members.size() >= capacity;
-    return room.users.size() >= capacity && room.users.find(user) == room.users.end();
+    if (room.present_users < capacity) return false;
+    const auto of_user = room.users.find(user);
+    return of_user == room.users.end() || of_user->second == 0;
   };
   const TimePoint now_here = connection.loop->executor->now();
   bool known_full = false;
@@ -134,12 +136,12 @@ MUSTER_INLINE ConnectionManager::Entered ConnectionManager::admit(ConnectionStat
   if (entered.kept) {
     place->second.part = &part;
   } else {
+    entered.opens = room.members.empty();
     room.members[connection.member] = {user, &part};
     if (tells) room.presence.joined(connection.member, user);
-    if (++room.users[user] == 1 && options_.presence_scope == PresenceScope::shared_rooms &&
-        room.elsewhere.erase(user) == 0) {
-      room.presence.online(user);
-    }
+    const auto [of_user, news] = room.users.try_emplace(user, 0);
+    if (++of_user->second == 1) ++room.present_users;
+    if (news && options_.presence_scope == PresenceScope::shared_rooms) room.presence.online(user);
   }
   ++part.members;
   entered.part = &part;
@@ -158,7 +160,7 @@ MUSTER_INLINE ConnectionManager::Entered ConnectionManager::admit(ConnectionStat
   }
   entered.serial = room.last_serial;
   entered.member_count = room.member_count();
-  entered.list = room.list_for_newcomer(entered.members);
+  entered.list = room.list_for_newcomer(entered.members, tells);
   entered.flush_state = !entered.kept && tells && !std::exchange(room.state_flush_due, true);
   return entered;
 }
@@ -212,22 +214,22 @@ MUSTER_INLINE void ConnectionManager::leave(ConnectionState& connection, std::si
     mark_removed(*connection.loop, awareness_->remove_all_for_connection(connection.member, room->key));
   }
   if (!keep_place) give_up_place(*connection.loop, room, connection.member);
+  if (!reason) connection.left_rooms.add(room);
   if (connection.status_ == ConnectionStatus::in_room && connection.memberships.empty()) {
     connection.status_ = ConnectionStatus::connected;
   }
   if (!reason) publish_info(connection);
   bool well = true;
-  for (const auto& hook : left_hooks_) {
-    well = contain(connection, "on_left", [&] { hook(connection, room->key, reason); }) && well;
+  for (const auto& hook : extensions_.left) {
+    well = contain(connection, "on_left", [&] { hook(connection, room->key, {reason, keep_place}); }) && well;
   }
-  retire_if_empty(room);
+  settle_room(*connection.loop, room);
   if (!well && !connection.ended()) doom(connection, CloseReason::internal_error);
 }
 
 /// Takes a member out that no connection speaks for, and tells the others.
 MUSTER_INLINE void ConnectionManager::give_up_place(Loop& loop, const RoomPtr& room, ConnectionId member) {
   bool flush_state = false;
-  bool left = false;
   std::string user;
   {
     detail::Lock lock(room->mutex);
@@ -237,42 +239,63 @@ MUSTER_INLINE void ConnectionManager::give_up_place(Loop& loop, const RoomPtr& r
     room->members.erase(place);
     const auto of_user = room->users.find(user);
     if (--of_user->second == 0) {
-      room->users.erase(of_user);
-      left = options_.presence_scope == PresenceScope::shared_rooms && room->elsewhere.insert(user).second;
+      --room->present_users;
+      if (options_.presence_scope != PresenceScope::shared_rooms) room->users.erase(of_user);
     }
     if (options_.presence_scope != PresenceScope::none) {  // what nobody is told would never be flushed
       if (!detail::mutant(detail::Mutant::skip_presence_left)) room->presence.left(member, user);
       flush_state = !std::exchange(room->state_flush_due, true);
     }
   }
-  if (left) users_.left_room({room->key.tenant, user}, room);
   replicate_member(member, user, room->key, false);
   if (flush_state) schedule_state_flush(loop, room);
 }
 
-MUSTER_INLINE void ConnectionManager::retire_if_empty(const RoomPtr& room) {
+MUSTER_INLINE void ConnectionManager::tell_room_edges(Loop& loop, const RoomPtr& room) {
+  for (bool again = false;; again = true) {
+    bool open = false;
+    {
+      detail::Lock lock(room->mutex);
+      if (room->telling && !again) return;  // who tells now looks again
+      open = !room->members.empty();
+      room->telling = room->told_open != open;
+      if (!room->telling) return;
+      room->told_open = open;
+    }
+    for (const auto& hook : open ? extensions_.room_opened : extensions_.room_emptied) {
+      contain(loop, {}, open ? "on_room_opened" : "on_room_emptied", [&] { hook(room->key); });
+    }
+  }
+}
+
+MUSTER_INLINE void ConnectionManager::settle_room(Loop& loop, const RoomPtr& room) {
+  if (!retire_if_empty(room)) return;
+  tell_room_edges(loop, room);
+  (void)retire_if_empty(room);
+}
+
+MUSTER_INLINE bool ConnectionManager::retire_if_empty(const RoomPtr& room) {
   const TimePoint now_here = now();
   bool unsubscribe = false;
-  std::set<std::string> elsewhere;
   {
     detail::Lock lock(room->mutex);
     room->history.expire(now_here, room->options);
     room->keys.expire(now_here, options_.idempotency_age);
     room->settle();
-    if (!room->members.empty()) return;
+    if (!room->members.empty()) return false;
+    if (room->told_open || room->telling) return true;
     unsubscribe = std::exchange(room->subscribed, false);
-    if (!room->history.empty() && !broker_) return;
+    if (!room->history.empty() && !broker_) return false;
     room->retired = true;
-    elsewhere.swap(room->elsewhere);
   }
   rooms_.erase(room);
-  for (const std::string& user : elsewhere) users_.forget_left_room({room->key.tenant, user}, room);
-  if (!unsubscribe) return;
+  if (!unsubscribe) return false;
   broker_->unsubscribe(node_, room->key);
   for (const AwarenessEntry& entry : awareness_->get_all(room->key)) {  // what other nodes' clients left here
     if (locate(entry.owner.connection)) continue;                       // its disconnect is under way, and tells of it
     (void)awareness_->remove(room->key, entry.client, entry.owner, entry.clock);
   }
+  return false;
 }
 
 MUSTER_INLINE void ConnectionManager::publish_draft(const RoomKey& key, Draft draft, PublishDone done) {

@@ -95,9 +95,9 @@ MUSTER_INLINE bool ConnectionManager::session_waits(const ConnectionState& conne
          kept_sessions_.reserve(options_.max_connections);
 }
 
-MUSTER_INLINE void ConnectionManager::part_from_session(ConnectionState& connection, CloseReason reason, bool waits,
-                                                        const std::vector<RoomPtr>& rooms) {
-  if (connection.session_generation == 0) return;
+MUSTER_INLINE std::vector<RoomPtr> ConnectionManager::part_from_session(ConnectionState& connection, CloseReason reason,
+                                                                        bool waits, const std::vector<RoomPtr>& rooms) {
+  if (connection.session_generation == 0) return {};
   Loop& loop = *connection.loop;
   const TimePoint now_here = loop.executor->now();
   const auto grace = connection.handing_over ? options_.answer_timeout
@@ -113,11 +113,12 @@ MUSTER_INLINE void ConnectionManager::part_from_session(ConnectionState& connect
                                              connection.token_hash,
                                              connection.previous_token_hash});
     arm(loop, loop.grace_timer, loop.graces.begin()->first);
-  } else {
-    for (const RoomPtr& room : kept_sessions_.take_rooms(connection.member)) {
-      give_up_place(loop, room, connection.member);
-      retire_if_empty(room);
-    }
+  }
+  std::vector<RoomPtr> given_up;
+  if (!waits) given_up = kept_sessions_.take_rooms(connection.member);
+  for (const RoomPtr& room : given_up) {
+    give_up_place(loop, room, connection.member);
+    settle_room(loop, room);
   }
   for (const std::string* token : {&connection.token_hash, &connection.previous_token_hash}) {
     if (token->empty()) continue;
@@ -127,6 +128,7 @@ MUSTER_INLINE void ConnectionManager::part_from_session(ConnectionState& connect
       forget_session(*token);
     }
   }
+  return given_up;
 }
 
 MUSTER_INLINE void ConnectionManager::run_graces(Loop& loop, TimePoint now_here) {
@@ -145,9 +147,8 @@ MUSTER_INLINE void ConnectionManager::end_grace(Loop& loop, const detail::Grace&
   if (!rooms) return;
   for (const RoomPtr& room : *rooms) give_up_place(loop, room, grace.member);
   mark_removed(loop, awareness_->remove_all_for_connection(grace.member));
-  users_.release(grace.user);
-  (void)tell_edges(loop, grace.user);
-  for (const RoomPtr& room : *rooms) retire_if_empty(room);
+  (void)tell_edges(loop, grace.user, users_.release(grace.user), *rooms);
+  for (const RoomPtr& room : *rooms) settle_room(loop, room);
 }
 
 /// Ends the grace of those that `chosen` picks, on every executor; `for_good`: they cannot resume any more.
@@ -279,9 +280,10 @@ MUSTER_INLINE void ConnectionManager::adopt_session(ConnectionState& connection,
   connection.member = resuming->member;
   connection.session_generation = resuming->session.generation;
   connection.resumed = true;
+  if (connection.address.is_known()) addresses_.forgive_connect(connection.address.bytes);  // many may come back at once
   connection.previous_token_hash = resuming->token_hash;  // until it is known that `resumed` has arrived
   if (was_held && !detail::mutant(detail::Mutant::keep_user_hold)) {
-    users_.release({connection.identity_->tenant, connection.identity_->user});
+    (void)users_.release({connection.identity_->tenant, connection.identity_->user});  // its own connection is there
   }
   publish_info(connection);
   save_session(connection, connection.token_hash, {}, TimePoint::max());
@@ -368,7 +370,8 @@ MUSTER_INLINE void ConnectionManager::finish_resume(ConnectionState& connection,
     if (connection.membership(room->key.name) != nullptr) continue;
     mark_removed(loop, awareness_->remove_all_for_connection(connection.member, room->key));
     give_up_place(loop, room, connection.member);
-    retire_if_empty(room);
+    connection.left_rooms.add(room);
+    settle_room(loop, room);
   }
   ++counters_.resumes;
   publish_info(connection);

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <iterator>
 #include <limits>
@@ -35,59 +34,65 @@ inline namespace MUSTER_ABI {
 /// are immutable and copied outside, and the entries of one age are neighbours, so nothing searches the whole store.
 class MemoryAwarenessStore final : public AwarenessStore {
  public:
-  /// `tombstones`: how many removals are remembered, the newest of all rooms; about 250 bytes each.
-  explicit MemoryAwarenessStore(std::size_t tombstones = 10'000) : most_tombstones_(tombstones) {}
+  /// `remembered`: removals of which the clock is remembered, the newest of all rooms; at most about 500 bytes each.
+  explicit MemoryAwarenessStore(std::size_t remembered = 10'000) : remembered_(remembered) {}
 
   [[nodiscard]] AwarenessUpdate set(const RoomKey& room, AwarenessEntry entry, AwarenessLimits limits) override {
     const auto next = std::make_shared<AwarenessEntry>(std::move(entry));
     Shared before;  // destroyed after the section
     const detail::Lock lock(mutex_);
     const auto in = rooms_.find(room);
-    if (in != rooms_.end()) {
-      if (const auto at = in->second.find(next->client); at != in->second.end()) {
-        return replace(at->second, next, limits, before);
-      }
+    const Place* known = in == rooms_.end() ? nullptr : find(in->second, next->client);
+    if (known != nullptr) {
+      const AwarenessUpdate update = judge(**known, next->owner, next->clock);
+      if (update.result != AwarenessResult::accepted) return update;
+      next->clock = update.clock;
     }
-    const auto tombstone = tombstones_.find({room, next->client});
-    if (tombstone != tombstones_.end()) {
-      const Tombstone& removed = tombstone->second;
-      if (is_owner(removed.owner, next->owner) && next->clock <= removed.said) {
-        return {AwarenessResult::stale, removed.clock};
-      }
-      next->clock = std::max(next->clock, after(removed.clock));
+    const bool is_new = known == nullptr || (*known)->removed_at != 0;
+    if (is_new && in != rooms_.end() && reached(in->second.live, limits.per_room)) return {AwarenessResult::too_many, 0};
+    const bool changes_hands = is_new || (*known)->entry->owner.connection != next->owner.connection;
+    if (changes_hands && reached(owned_by(next->owner.connection), limits.per_connection)) {
+      return {AwarenessResult::too_many, is_new ? 0 : (*known)->entry->clock};
     }
-    if (in != rooms_.end()) {
-      if (reached(in->second.size(), limits.per_room)) return {AwarenessResult::too_many, 0};
+    Place place;
+    if (known == nullptr) {
+      place = by_age_.insert(by_age_.end(), Stored{room, next});
+      rooms_[room].places.emplace(next->client, place);
+    } else {
+      place = *known;
+      if (!is_new) disown(*place);
+      before = std::exchange(place->entry, next);
+      if (is_new) by_age_.splice(by_age_.end(), removed_, place);
+      place->removed_at = 0;
     }
-    if (reached(owned_by(next->owner.connection), limits.per_connection)) return {AwarenessResult::too_many, 0};
-    const Place place = by_age_.insert(by_age_.end(), Stored{room, next});
-    rooms_[room].emplace(next->client, place);
+    if (is_new) ++rooms_[room].live;
     owners_[next->owner.connection].insert(&*place);
     sort_by_age(place);
-    if (tombstone != tombstones_.end()) tombstones_.erase(tombstone);
     return {AwarenessResult::accepted, next->clock};
+  }
+
+  [[nodiscard]] AwarenessUpdate judge(const RoomKey& room, std::string_view client, const AwarenessOwner& owner,
+                                      std::uint64_t clock) const override {
+    const detail::Lock lock(mutex_);
+    const auto in = rooms_.find(room);
+    const Place* known = in == rooms_.end() ? nullptr : find(in->second, client);
+    return known == nullptr ? AwarenessUpdate{AwarenessResult::accepted, clock} : judge(**known, owner, clock);
   }
 
   [[nodiscard]] AwarenessUpdate remove(const RoomKey& room, std::string_view client, const AwarenessOwner& owner,
                                        std::uint64_t clock) override {
-    Aged removed;
+    Aged forgotten;
     const detail::Lock lock(mutex_);
     const auto in = rooms_.find(room);
-    const auto absent = [&]() -> AwarenessUpdate {
-      const auto tombstone = tombstones_.find({room, std::string(client)});
-      return {AwarenessResult::stale, tombstone == tombstones_.end() ? 0 : tombstone->second.clock};
-    };
-    if (in == rooms_.end()) return absent();
-    const auto at = in->second.find(client);
-    if (at == in->second.end()) return absent();
-    const AwarenessEntry& stored = *at->second->entry;
-    if (!is_owner(stored.owner, owner) && !takes_over(stored.owner, owner)) {
-      return {AwarenessResult::not_owner, stored.clock};
+    const Place* known = in == rooms_.end() ? nullptr : find(in->second, client);
+    if (known == nullptr) return {AwarenessResult::stale, 0};
+    Stored& stored = **known;
+    if (stored.removed_at != 0) return {AwarenessResult::stale, stored.removed_at};
+    if (!is_owner(stored.entry->owner, owner) && !takes_over(stored.entry->owner, owner)) {
+      return {AwarenessResult::not_owner, stored.entry->clock};
     }
-    const std::uint64_t told = std::max(clock, after(stored.clock));
-    const std::uint64_t said = std::max(clock, stored.clock);
-    take(at->second, removed);
-    bury(removed.front(), told, said);
+    const std::uint64_t told = std::max(clock, after(stored.entry->clock));
+    bury(*known, told, std::max(clock, stored.entry->clock), forgotten);
     return {AwarenessResult::accepted, told};
   }
 
@@ -104,10 +109,9 @@ class MemoryAwarenessStore final : public AwarenessStore {
     {
       const detail::Lock lock(mutex_);
       const auto in = rooms_.find(room);
-      if (in == rooms_.end()) return false;
-      const auto at = in->second.find(client);
-      if (at == in->second.end()) return false;
-      entry = at->second->entry;
+      const Place* known = in == rooms_.end() ? nullptr : find(in->second, client);
+      if (known == nullptr || (*known)->removed_at != 0) return false;
+      entry = (*known)->entry;
     }
     found = *entry;
     return true;
@@ -119,8 +123,10 @@ class MemoryAwarenessStore final : public AwarenessStore {
       const detail::Lock lock(mutex_);
       const auto in = rooms_.find(room);
       if (in == rooms_.end()) return {};
-      shared.reserve(in->second.size());
-      for (const auto& entry : in->second) shared.push_back(entry.second->entry);
+      shared.reserve(in->second.live);
+      for (const auto& [client, place] : in->second.places) {
+        if (place->removed_at == 0) shared.push_back(place->entry);
+      }
     }
     std::vector<AwarenessEntry> entries;
     entries.reserve(shared.size());
@@ -129,16 +135,18 @@ class MemoryAwarenessStore final : public AwarenessStore {
   }
 
   [[nodiscard]] std::vector<AwarenessRemoval> expire(TimePoint refreshed_before) override {
-    Aged expired;
+    Aged forgotten;
+    std::vector<AwarenessRemoval> expired;
     {
       const detail::Lock lock(mutex_);
       while (!by_age_.empty() && by_age_.front().entry->refreshed_at <= refreshed_before) {
-        take(by_age_.begin(), expired);
-        bury(expired.back());
+        expired.push_back(remove_now(by_age_.begin(), forgotten));
       }
     }
-    expired.sort(ByKey{});
-    return removals(expired);
+    std::sort(expired.begin(), expired.end(), [](const AwarenessRemoval& a, const AwarenessRemoval& b) {
+      return std::tie(a.room, a.client) < std::tie(b.room, b.client);
+    });
+    return expired;
   }
 
   [[nodiscard]] std::size_t size() const override {
@@ -148,19 +156,24 @@ class MemoryAwarenessStore final : public AwarenessStore {
 
  private:
   using Shared = std::shared_ptr<const AwarenessEntry>;
+  /// An entry, or what is remembered of one that was removed.
   struct Stored {
     RoomKey room;
     Shared entry;
+    std::uint64_t removed_at = 0;  ///< the clock that others were told; 0: it is there
+    std::uint64_t said = 0;        ///< if removed: the newest clock that its owner has used
   };
   struct ByKey {
-    bool operator()(const Stored& a, const Stored& b) const {
-      return std::tie(a.room, a.entry->client) < std::tie(b.room, b.entry->client);
+    bool operator()(const Stored* a, const Stored* b) const {
+      return std::tie(a->room, a->entry->client) < std::tie(b->room, b->entry->client);
     }
-    bool operator()(const Stored* a, const Stored* b) const { return (*this)(*a, *b); }
   };
-  /// From the least to the most recently refreshed.
   using Aged = std::list<Stored>;
   using Place = Aged::iterator;
+  struct InRoom {
+    std::map<std::string, Place, std::less<>> places;  ///< of removed ones, too
+    std::size_t live = 0;
+  };
 
   static bool reached(std::size_t count, std::size_t limit) { return limit != 0 && count >= limit; }
   static std::uint64_t after(std::uint64_t clock) {
@@ -172,32 +185,29 @@ class MemoryAwarenessStore final : public AwarenessStore {
   static bool takes_over(const AwarenessOwner& stored, const AwarenessOwner& owner) {
     return stored.user == owner.user && owner.order > stored.order;
   }
+  static const Place* find(const InRoom& in, std::string_view client) {
+    const auto at = in.places.find(client);
+    return at == in.places.end() ? nullptr : &at->second;
+  }
+  [[nodiscard]] static AwarenessUpdate judge(const Stored& stored, const AwarenessOwner& owner, std::uint64_t clock) {
+    const AwarenessEntry& entry = *stored.entry;
+    if (stored.removed_at != 0) {
+      if (is_owner(entry.owner, owner) && clock <= stored.said) return {AwarenessResult::stale, stored.removed_at};
+      return {AwarenessResult::accepted, std::max(clock, after(stored.removed_at))};
+    }
+    if (is_owner(entry.owner, owner)) {
+      if (clock <= entry.clock) return {AwarenessResult::stale, entry.clock};
+      return {AwarenessResult::accepted, clock};
+    }
+    if (!takes_over(entry.owner, owner)) return {AwarenessResult::not_owner, entry.clock};
+    return {AwarenessResult::accepted, std::max(clock, after(entry.clock))};
+  }
 
-  // All below: locked, but for `removals`.
+  // All below: locked.
 
   [[nodiscard]] std::size_t owned_by(ConnectionId owner) const {
     const auto owned = owners_.find(owner);
     return owned == owners_.end() ? 0 : owned->second.size();
-  }
-
-  [[nodiscard]] AwarenessUpdate replace(Place place, const std::shared_ptr<AwarenessEntry>& next,
-                                        AwarenessLimits limits, Shared& before) {
-    const AwarenessEntry& stored = *place->entry;
-    if (is_owner(stored.owner, next->owner)) {
-      if (next->clock <= stored.clock) return {AwarenessResult::stale, stored.clock};
-    } else if (!takes_over(stored.owner, next->owner)) {
-      return {AwarenessResult::not_owner, stored.clock};
-    } else if (stored.owner.connection != next->owner.connection &&
-               reached(owned_by(next->owner.connection), limits.per_connection)) {
-      return {AwarenessResult::too_many, stored.clock};
-    } else {
-      next->clock = std::max(next->clock, after(stored.clock));
-      disown(*place);
-      owners_[next->owner.connection].insert(&*place);
-    }
-    before = std::exchange(place->entry, next);
-    sort_by_age(place);
-    return {AwarenessResult::accepted, next->clock};
   }
 
   // Clocks of several executors differ by little, so the right neighbour is near the end.
@@ -217,74 +227,60 @@ class MemoryAwarenessStore final : public AwarenessStore {
     if (owned->second.empty()) owners_.erase(owned);
   }
 
-  void take(Place place, Aged& taken) {
+  /// Takes an entry out; its place remembers that. What is remembered no longer goes to `forgotten`.
+  void bury(Place place, std::uint64_t removed_at, std::uint64_t said, Aged& forgotten) {
     disown(*place);
-    const auto in = rooms_.find(place->room);
-    in->second.erase(place->entry->client);
-    if (in->second.empty()) rooms_.erase(in);
-    taken.splice(taken.end(), by_age_, place);
-  }
-
-  [[nodiscard]] std::vector<AwarenessRemoval> remove_owned(ConnectionId owner, const RoomKey* room) {
-    Aged taken;
-    {
-      const detail::Lock lock(mutex_);
-      const auto owned = owners_.find(owner);
-      if (owned == owners_.end()) return {};
-      std::vector<Place> places;
-      for (const Stored* stored : owned->second) {
-        if (room == nullptr || stored->room == *room) {
-          places.push_back(rooms_.find(stored->room)->second.find(stored->entry->client)->second);
-        }
-      }
-      for (const Place place : places) {
-        take(place, taken);
-        bury(taken.back());
-      }
+    --rooms_.find(place->room)->second.live;
+    place->removed_at = std::max<std::uint64_t>(removed_at, 1);
+    place->said = said;
+    removed_.splice(removed_.end(), by_age_, place);
+    if (place->entry->state.view().size() > small_state) strip(*place);
+    while (removed_.size() > remembered_) {
+      const auto in = rooms_.find(removed_.front().room);
+      in->second.places.erase(in->second.places.find(removed_.front().entry->client));
+      if (in->second.places.empty()) rooms_.erase(in);
+      forgotten.splice(forgotten.end(), removed_, removed_.begin());
     }
-    return removals(taken);
   }
-
-  /// Remembers a removal at `clock`, of what its owner last changed at `said`.
-  void bury(const Stored& stored, std::uint64_t clock, std::uint64_t said) noexcept {
-    if (most_tombstones_ == 0) return;
+  /// A state that nobody is told any more need not be kept.
+  static void strip(Stored& stored) {
     try {
-      const std::pair<RoomKey, std::string> key{stored.room, stored.entry->client};
-      buried_.emplace_back(++burials_, key);
-      tombstones_.insert_or_assign(key, Tombstone{stored.entry->owner, clock, said, burials_});
-    } catch (const std::bad_alloc&) {  // then it is not remembered
-    }
-    while (buried_.size() > most_tombstones_) {
-      const auto oldest = tombstones_.find(buried_.front().second);
-      if (oldest != tombstones_.end() && oldest->second.number == buried_.front().first) tombstones_.erase(oldest);
-      buried_.pop_front();
+      const AwarenessEntry& whole = *stored.entry;
+      stored.entry = std::make_shared<AwarenessEntry>(AwarenessEntry{whole.client, whole.owner, whole.clock, {}, {}});
+    } catch (const std::bad_alloc&) {  // it is kept then
     }
   }
-  void bury(const Stored& stored) noexcept { bury(stored, after(stored.entry->clock), stored.entry->clock); }
-
-  static std::vector<AwarenessRemoval> removals(const Aged& taken) {
-    std::vector<AwarenessRemoval> told;
-    told.reserve(taken.size());
-    for (const Stored& stored : taken) {
-      told.push_back({stored.room, stored.entry->client, after(stored.entry->clock), stored.entry->owner});
-    }
+  [[nodiscard]] AwarenessRemoval remove_now(Place place, Aged& forgotten) {
+    const AwarenessEntry& entry = *place->entry;
+    AwarenessRemoval told{place->room, entry.client, after(entry.clock), entry.owner};
+    bury(place, told.clock, entry.clock, forgotten);
     return told;
   }
 
-  struct Tombstone {
-    AwarenessOwner owner;
-    std::uint64_t clock;
-    std::uint64_t said;
-    std::uint64_t number;  ///< in `buried_`
-  };
+  [[nodiscard]] std::vector<AwarenessRemoval> remove_owned(ConnectionId owner, const RoomKey* room) {
+    Aged forgotten;
+    std::vector<AwarenessRemoval> removed;
+    const detail::Lock lock(mutex_);
+    const auto owned = owners_.find(owner);
+    if (owned == owners_.end()) return {};
+    std::vector<Place> places;
+    for (const Stored* stored : owned->second) {
+      if (room == nullptr || stored->room == *room) {
+        places.push_back(*find(rooms_.find(stored->room)->second, stored->entry->client));
+      }
+    }
+    removed.reserve(places.size());
+    for (const Place place : places) removed.push_back(remove_now(place, forgotten));
+    return removed;
+  }
 
-  const std::size_t most_tombstones_;
+  static constexpr std::size_t small_state = 256;
+
+  const std::size_t remembered_;
   mutable detail::Mutex mutex_;
-  std::map<std::pair<RoomKey, std::string>, Tombstone> tombstones_;
-  std::deque<std::pair<std::uint64_t, std::pair<RoomKey, std::string>>> buried_;  ///< the oldest first
-  std::uint64_t burials_ = 0;
-  Aged by_age_;
-  std::unordered_map<RoomKey, std::map<std::string, Place, std::less<>>> rooms_;
+  Aged by_age_;   ///< from the least to the most recently refreshed
+  Aged removed_;  ///< from the first to the last removed
+  std::unordered_map<RoomKey, InRoom> rooms_;
   std::unordered_map<ConnectionId, std::set<const Stored*, ByKey>> owners_;
 };
 

@@ -1,0 +1,55 @@
+// Rooms that know a user to be online, and that it has left.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "muster/config.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+namespace detail {
+
+struct RoomState;
+
+/// They are to be told when the user goes offline. Rooms that have ended are forgotten before the list would grow.
+class LeftRooms {
+ public:
+  using List = std::vector<std::weak_ptr<RoomState>>;
+
+  void add(const std::shared_ptr<RoomState>& room) {
+    if (first_.expired()) {
+      first_ = room;  // of most connections the only one: no allocation
+      return;
+    }
+    if (!more_) more_ = std::make_unique<List>();
+    if (more_->size() == more_->capacity()) compact();
+    more_->push_back(room);
+  }
+  /// All of them, some perhaps twice.
+  [[nodiscard]] List take() {
+    List all = more_ ? std::move(*more_) : List();
+    if (!first_.expired()) all.push_back(std::exchange(first_, {}));
+    more_.reset();
+    return all;
+  }
+
+ private:
+  void compact() {
+    const std::owner_less<std::weak_ptr<RoomState>> before;
+    std::sort(more_->begin(), more_->end(), before);
+    const auto end = std::unique(more_->begin(), more_->end(), [&](const auto& a, const auto& b) { return !before(a, b) && !before(b, a); });
+    more_->erase(std::remove_if(more_->begin(), end, [](const auto& room) { return room.expired(); }), more_->end());
+    more_->reserve(std::max<std::size_t>(2 * more_->size(), 8));
+  }
+
+  std::weak_ptr<RoomState> first_;
+  std::unique_ptr<List> more_;
+};
+
+}  // namespace detail
+}  // namespace MUSTER_ABI
+}  // namespace muster

@@ -1,0 +1,228 @@
+// What embedders hand over: refused where it could never work, called in order, and let go of in the end.
+#include <stdexcept>
+
+#include "muster/auth/allow_all.hpp"
+#include "muster/auth/allow_anonymous.hpp"
+#include "support/checked_sim.hpp"
+#include "support/recoded_protocol.hpp"
+
+namespace muster::test {
+namespace {
+
+using Catch::Matchers::Contains;
+
+/// What a room's hooks say, in order.
+struct Rooms {
+  explicit Rooms(Sim& sim) : sim_(sim) {
+    sim.manager().on_room_opened([this](const RoomKey& room) { tell("opened " + room.name); });
+    sim.manager().on_room_emptied([this](const RoomKey& room) { tell("emptied " + room.name); });
+    sim.manager().on_joined([this](Connection& who, const RoomKey& room, const Joining& joining) {
+      tell(who.identity().user + (joining.returns ? " returns to " : " joins ") + room.name);
+    });
+    sim.manager().on_left([this](Connection& who, const RoomKey& room, const Leaving& leaving) {
+      tell(who.identity().user + (leaving.keeps_place ? " may return to " : " leaves ") + room.name);
+    });
+  }
+  [[nodiscard]] Texts take() { return std::exchange(story_, {}); }
+  std::function<void(const std::string&)> then;
+
+ private:
+  void tell(const std::string& line) {
+    story_.push_back(line);
+    if (then) then(line);
+    CHECK(sim_.schedule.faults.empty());
+  }
+  Sim& sim_;
+  Texts story_;
+};
+
+TEST_CASE("a room opens with its first member and empties with its last place", "[extensions][rooms]") {
+  CheckedSim sim;
+  Rooms rooms(sim);
+  const auto ann = sim.member("ann", "r");
+  const auto bob = sim.member("bob", "r");
+  CHECK(rooms.take() == Texts{"opened r", "ann joins r", "bob joins r"});
+  ann.leave("r");
+  sim.run();
+  bob.leave("r");
+  sim.run();
+  CHECK(rooms.take() == Texts{"ann leaves r", "bob leaves r", "emptied r"});
+  bob.join("r");  // it has history still, and is the same room
+  sim.run();
+  CHECK(rooms.take() == Texts{"opened r", "bob joins r"});
+}
+
+TEST_CASE("a kept place keeps a room from emptying, until the grace ends or it is given up", "[extensions][rooms]") {
+  CheckedSim sim;
+  Rooms rooms(sim);
+  const auto ann = sim.member("ann", "r");
+  (void)rooms.take();
+  ann.hang_up(CloseReason::lost);
+  sim.run();
+  CHECK(rooms.take() == Texts{"ann may return to r"});
+  CHECK(sim.manager().room({"", "r"})->size() == 1);
+  SECTION("it comes back") {
+    const auto again = sim.resume_session(ann, {"r"});
+    CHECK(rooms.take() == Texts{"ann returns to r"});
+    again.hang_up();
+    sim.run();
+    CHECK(rooms.take() == Texts{"ann leaves r", "emptied r"});
+  }
+  SECTION("it comes back, but not to this room") {
+    (void)sim.resume_session(ann, {});
+    sim.run();
+    CHECK(rooms.take() == Texts{"emptied r"});
+  }
+  SECTION("the grace ends") {
+    sim.advance(11s);
+    CHECK(rooms.take() == Texts{"emptied r"});
+  }
+  SECTION("the user is revoked") {
+    (void)sim.manager().revoke(UserKey{"", "ann"});
+    sim.run();
+    CHECK(rooms.take() == Texts{"emptied r"});
+  }
+  SECTION("the server goes") {
+    sim.manager().shutdown(nullptr);
+    sim.run();
+    CHECK(rooms.take() == Texts{"emptied r"});
+  }
+  CHECK(sim.manager().room({"", "r"})->size() == 0);
+}
+
+TEST_CASE("opened and emptied come in turns, whoever changes the room meanwhile", "[extensions][rooms]") {
+  CheckedSim sim(without_sessions(), 2);
+  Rooms rooms(sim);
+  const auto ann = sim.member("ann", "r");
+  const auto bob = sim.connect("bob", Dial().on(1));
+  (void)rooms.take();
+  bool came = false;
+  rooms.then = [&](const std::string& line) {
+    if (line != "emptied r" || std::exchange(came, true)) return;
+    bob.join("r");  // while the hook runs
+    sim.schedule.executors[1]->loop().run_ready();
+  };
+  ann.leave("r");
+  sim.run();
+  const Texts story = rooms.take();
+  REQUIRE(story.size() == 4);
+  CHECK(story[0] == "ann leaves r");
+  CHECK(story[1] == "emptied r");
+  CHECK(std::count(story.begin(), story.end(), "opened r") == 1);
+  CHECK(std::count(story.begin(), story.end(), "bob joins r") == 1);
+  bob.leave("r");
+  sim.run();
+  CHECK(rooms.take() == Texts{"bob leaves r", "emptied r"});
+}
+
+std::shared_ptr<IConnectionManager> make_manager(std::vector<std::shared_ptr<const Protocol>> protocols) {
+  Components components;
+  components.protocols = std::move(protocols);
+  return make_connection_manager({}, std::make_shared<AllowAnonymous>(), std::make_shared<AllowAll>(), std::move(components));
+}
+
+TEST_CASE("handlers and hooks are let go of when shutdown is done, with what they captured", "[extensions]") {
+  const auto executor = std::make_shared<ManualExecutor>();
+  auto manager = make_manager({std::make_shared<JsonProtocol>()});
+  const std::weak_ptr<IConnectionManager> gone = manager;
+  manager->on("echo", [manager](Connection& who, const Payload& what) { who.reply(what); });
+  manager->on_connected([manager](Connection&) {});
+  manager->on_room_emptied([manager](const RoomKey&) {});
+  const auto pipe = std::make_shared<MemoryTransport>(executor);
+  REQUIRE(pipe->open(manager, {}));
+  executor->run_ready();
+  bool done = false;
+  manager->shutdown([&] { done = true; });
+  executor->advance(1min);
+  CHECK(done);
+  manager.reset();
+  CHECK(gone.expired());
+}
+
+TEST_CASE("a handler reaches the manager by its connection", "[extensions]") {
+  CheckedSim sim;
+  const IConnectionManager* reached = nullptr;
+  sim.manager().on("who", [&](Connection& who, const Payload&) { reached = &who.manager(); });
+  const auto ann = sim.connect("ann");
+  ann.say("who", "{}");
+  sim.run();
+  CHECK(reached == &sim.manager());
+}
+
+TEST_CASE("handlers that could never be called, and empty ones, are refused", "[extensions]") {
+  const auto manager = make_manager({std::make_shared<JsonProtocol>()});
+  const MessageHandler handler = [](Connection&, const Payload&) {};
+  CHECK_THROWS_AS(manager->on("", handler), std::invalid_argument);
+  CHECK_THROWS_WITH(manager->on("join", handler), Contains("muster.v1.json serves that type itself"));
+  CHECK_THROWS_WITH(manager->on("move", nullptr), Contains("on(\"move\"): the function is empty"));
+  CHECK_THROWS_AS(manager->on_connected(nullptr), std::invalid_argument);
+  CHECK_THROWS_AS(manager->on_joined(nullptr), std::invalid_argument);
+  CHECK_THROWS_AS(manager->on_left(nullptr), std::invalid_argument);
+  CHECK_THROWS_AS(manager->on_disconnected(nullptr), std::invalid_argument);
+  CHECK_THROWS_AS(manager->on_user_online(nullptr), std::invalid_argument);
+  CHECK_THROWS_AS(manager->on_user_offline(nullptr), std::invalid_argument);
+  CHECK_THROWS_AS(manager->on_room_opened(nullptr), std::invalid_argument);
+  CHECK_THROWS_AS(manager->on_room_emptied(nullptr), std::invalid_argument);
+  CHECK_NOTHROW(manager->on("move", handler));
+  JsonProtocolOptions without_join;
+  without_join.disabled_commands = {"join"};
+  CHECK_NOTHROW(make_manager({std::make_shared<JsonProtocol>(without_join)})->on("join", handler));
+}
+
+TEST_CASE("two protocols of one name and path are refused, of one name at two paths not", "[extensions]") {
+  CHECK_THROWS_WITH(make_manager({std::make_shared<JsonProtocol>(), std::make_shared<JsonProtocol>()}),
+                    Contains("two protocols are called muster.v1.json at /ws"));
+  JsonProtocolOptions elsewhere;
+  elsewhere.path = "/game";
+  CHECK_NOTHROW(make_manager({std::make_shared<JsonProtocol>(), std::make_shared<JsonProtocol>(elsewhere)}));
+}
+
+TEST_CASE("milliseconds::max() is never, in every option", "[extensions][options]") {
+  Options options;
+  detail::each_duration(options, [](const std::string&, std::chrono::milliseconds& value, const char*) {
+    value = std::chrono::milliseconds::max();
+  });
+  options.room.awareness_interval = 50ms;
+  options.connect_rate_per_ip = 5;
+  CHECK(problems(options).empty());
+  CheckedSim sim(options);
+  const auto from = RemoteAddress::v4(10, 0, 0, 1);
+  const auto bob = sim.member("bob", "r", Dial().from(from));
+  const auto silent = sim.connect("silent", Dial().silent().from(from));
+  const auto ann = sim.member("ann", "r", Dial().from(from));
+  ann.aware("r", R"({"x":1})", 1);
+  ann.publish("r", "1", R"(,"idempotency_key":"k")").publish("r", "1", R"(,"idempotency_key":"k")");
+  sim.manager().send_to_user({"", "cat"}, json("1"), Delivery::queued(), nullptr);
+  sim.advance(24h);
+  CHECK(silent.is_open());  // it has for ever to authenticate
+  CHECK(ann.is_open());
+  CHECK(bob.messages("r") == Texts{"1"});
+  CHECK(bob.awareness("r").size() == 1);
+  ann.hang_up(CloseReason::lost);
+  sim.advance(24h);
+  CHECK(bob.members("r") == Texts{"ann", "bob"});
+  const auto again = sim.resume_session(ann, {"r"}, Dial().from(from));
+  CHECK(again.resumed("r") == "recovered");
+  CHECK(sim.connect("cat").count("direct") == 1);
+  for (int i = 0; i < 5; ++i) (void)sim.connect("more", Dial().from(from));
+  CHECK_FALSE(sim.connect("more", Dial().from(from)).is_open());  // the window never ends
+}
+
+TEST_CASE("a kick, a revocation and a failure of a pending opening answer it", "[extensions][ending]") {
+  CheckedSim sim;
+  sim.authenticator->answer.kind = Answer::Kind::never;
+  const auto ann = sim.dial("ann");
+  sim.run();
+  REQUIRE(sim.manager().pending_count() == 1);
+  REQUIRE_FALSE(ann.pipe().answer());
+  ConnectionId pending = sim.authenticator->last.connection;
+  CHECK(sim.manager().kick(pending, "out", false));
+  sim.run();
+  REQUIRE(ann.pipe().answer());
+  CHECK_FALSE(ann.pipe().answer()->accepted);
+  CHECK(sim.manager().pending_count() == 0);
+  CHECK(sim.manager().metrics().reserved == 0);
+}
+
+}  // namespace
+}  // namespace muster::test
