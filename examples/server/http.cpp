@@ -11,6 +11,8 @@ namespace {
 using muster::websocketpp::HttpRequest;
 using muster::websocketpp::HttpResponse;
 
+constexpr const char* websocket_path = "/ws";  // JsonProtocol's
+
 HttpResponse plain(unsigned status, std::string text) {
   HttpResponse response;
   response.status = status;
@@ -20,13 +22,23 @@ HttpResponse plain(unsigned status, std::string text) {
 }
 
 HttpResponse answer(const HttpRequest& request, muster::IConnectionManager& manager, const StaticFiles* files) {
-  if (request.method != "GET") {
-    HttpResponse response = plain(405, "Only GET and HEAD");
-    response.headers.emplace_back("Allow", "GET, HEAD");
+  const bool asks_options = request.method == "OPTIONS";
+  if (request.method != "GET" && !asks_options) {
+    HttpResponse response = plain(405, "Only GET, HEAD and OPTIONS");
+    response.headers.emplace_back("Allow", "GET, HEAD, OPTIONS");
     return response;
   }
+  // Load balancers ask by GET, HEAD or OPTIONS, as each is made.
   if (request.path == "/healthz") return plain(200, "ok");
   if (request.path == "/readyz") return manager.is_ready() ? plain(200, "ready") : plain(503, "going away");
+  if (asks_options) {
+    HttpResponse response = plain(204, "");
+    response.headers.emplace_back("Allow", "GET, HEAD, OPTIONS");
+    return response;
+  }
+  if (request.path == websocket_path) {
+    return plain(426, "A WebSocket is here, and there is no Upgrade header; a proxy may have removed it");
+  }
   if (request.path == "/metrics") {
     HttpResponse response = plain(200, "");
     response.content_type = metrics_content_type;

@@ -75,7 +75,8 @@ TEST_CASE("it says where it listens, serves, and ends with 1001 for everyone", "
   CHECK_THAT(http(port, "GET /readyz"), StartsWith("HTTP/1.1 200 "));
   CHECK_THAT(http(port, "GET /metrics"), ContainsSubstring("\nmuster_connections 2\n"));
   CHECK_THAT(http(port, "GET /"), StartsWith("HTTP/1.1 404 "));
-  CHECK_THAT(http(port, "DELETE /healthz"), StartsWith("HTTP/1.1 405 ") && ContainsSubstring("Allow: GET, HEAD"));
+  CHECK_THAT(http(port, "DELETE /healthz"), StartsWith("HTTP/1.1 405 ") && ContainsSubstring("Allow: GET, HEAD, OPTIONS"));
+  CHECK_THAT(http(port, "GET /ws"), StartsWith("HTTP/1.1 426 ") && ContainsSubstring("a proxy may have removed it"));
 
   server.signal(SIGTERM);
   CHECK(ann.close_code() == 1001);
@@ -189,6 +190,58 @@ TEST_CASE("the soft limit of open files is raised", "[server]") {
     clients.emplace_back(port);
     clients.back().receive("connection_ack");
   }
+}
+
+TEST_CASE("load balancers ask as they are made, by any name", "[server]") {
+  Process server(command({"--auth", "anonymous", "--port", "0"}));
+  const std::uint16_t port = server.port();
+  const auto ask = [port](const std::string& request) {
+    const muster::test::Socket socket(port);
+    socket.write(request + "\r\n\r\n");
+    std::string answer;
+    while (socket.read(answer)) {
+    }
+    return answer;
+  };
+  for (const char* method : {"GET", "HEAD", "OPTIONS"}) {
+    for (const char* path : {"/healthz", "/readyz"}) {
+      const std::string line = std::string(method) + " " + path;
+      CHECK_THAT(ask(line + " HTTP/1.0"), StartsWith("HTTP/1.1 200 "));
+      CHECK_THAT(ask(line + " HTTP/1.1"), StartsWith("HTTP/1.1 200 "));
+      CHECK_THAT(ask(line + " HTTP/1.1\r\nHost: 10.1.2.3:8080"), StartsWith("HTTP/1.1 200 "));
+    }
+  }
+  CHECK_THAT(ask("OPTIONS / HTTP/1.0"), StartsWith("HTTP/1.1 204 ") && ContainsSubstring("Allow: GET, HEAD, OPTIONS"));
+  CHECK_THAT(ask("GET /metrics HTTP/1.1\r\nHost: 10.1.2.3:8080"), StartsWith("HTTP/1.1 403 "));
+  CHECK_THAT(http(port, "GET /metrics"), ContainsSubstring("\nmuster_refused_total{reason=\"host\"} 1\n"));
+}
+
+TEST_CASE("behind a proxy two flags let its users in, each by an address of their own", "[server]") {
+  const std::string site = "Origin: https://app.example\r\nX-Forwarded-For: 192.0.2.7\r\n";
+  {
+    Process server(command({"--auth", "anonymous", "--port", "0"}));
+    const std::uint16_t port = server.port();
+    for (int i = 0; i < 3; ++i) {
+      CHECK_THROWS_WITH(Client(port, site, "/ws", "app.example"), ContainsSubstring(" 403 ") && ContainsSubstring("--allowed-host NAME"));
+    }
+    CHECK_THROWS_WITH(Client(port, site), ContainsSubstring(" 403 ") && ContainsSubstring("--allowed-origin NAME"));
+    CHECK_THROWS_WITH(Client(port, {}, "/nowhere"), ContainsSubstring(" 404 "));
+    server.signal(SIGTERM);
+    const std::string log = server.wait().err;
+    CHECK_THAT(log, ContainsSubstring("info: refused 127.0.0.1 (host): The Host \"app.example\" is not in allowed_hosts"));
+    CHECK(log.find("(host)") == log.rfind("(host)"));
+    CHECK_THAT(log, ContainsSubstring("info: refused 127.0.0.1 (origin): The Origin \"https://app.example\""));
+    CHECK_THAT(log, ContainsSubstring("info: refused 127.0.0.1 (path): Nothing is served at this path: /nowhere"));
+  }
+  Process server(command({"--auth", "anonymous", "--port", "0", "--behind-proxy", "127.0.0.1", "--public-name", "app.example",
+                          "--max-connections-per-ip", "1"}));
+  const std::uint16_t port = server.port();
+  Client ann(port, site, "/ws", "app.example");
+  Client bob(port, "Origin: https://app.example\r\nX-Forwarded-For: 192.0.2.8\r\n", "/ws", "app.example");
+  ann.receive("connection_ack");
+  bob.receive("connection_ack");
+  CHECK_THROWS_WITH(Client(port, site, "/ws", "app.example"), ContainsSubstring(" 429 "));
+  CHECK_THROWS_WITH(Client(port, site, "/ws", "other.example"), ContainsSubstring(" 403 "));
 }
 
 TEST_CASE("while it drains it is alive, and not ready", "[server]") {

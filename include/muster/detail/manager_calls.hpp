@@ -26,6 +26,19 @@ bool ConnectionManager::post(const LoopPtr& loop, F task, int rounds) {
   return posted;
 }
 
+namespace detail {
+
+/// Whoever was shown the token may quote it, and logs have more readers than it is meant for.
+[[nodiscard]] inline std::string without(std::string text, std::string_view token) {
+  constexpr std::string_view hidden = "[token]";
+  for (std::size_t at = 0; !token.empty() && (at = text.find(token, at)) != std::string::npos; at += hidden.size()) {
+    text.replace(at, token.size(), hidden);
+  }
+  return text;
+}
+
+}  // namespace detail
+
 template <class F>
 bool ConnectionManager::contain(ConnectionState& connection, const char* where, F code) {
   return contain(*connection.loop, connection.id_, where, std::move(code), &connection.credentials.token);
@@ -43,12 +56,7 @@ bool ConnectionManager::contain(Loop& loop, ConnectionId of, const char* where, 
     what = "not a std::exception";
   }
   loop.counters.callback_failures.add();
-  // Whoever was shown the token may quote it, and logs have more readers than it is meant for.
-  constexpr std::string_view hidden = "[token]";
-  const std::string token = secret != nullptr ? *secret : std::string();
-  for (std::size_t at = 0; !token.empty() && (at = what.find(token, at)) != std::string::npos; at += hidden.size()) {
-    what.replace(at, token.size(), hidden);
-  }
+  if (secret != nullptr) what = detail::without(std::move(what), *secret);
   log(LogLevel::error, where + (of ? " of connection " + to_string(of) : std::string()) + " threw: " + what);
   return false;
 }

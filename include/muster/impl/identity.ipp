@@ -48,7 +48,8 @@ MUSTER_INLINE void ConnectionManager::authenticate_first(ConnectionState& connec
                [this, correlation, tell_result, then = std::move(then)](ConnectionState& asker,
                                                                         Authentication answer) mutable {
     const auto refuse = [&](const Error& error, CloseReason reason) {
-      ++counters_.refused_auth;
+      refused(RefusedFor::auth, asker.address, detail::without(error.message, asker.credentials.token),
+              asker.loop->executor->now());
       event::AuthResult result;
       result.error = error.message;
       tell(asker, result, &correlation);

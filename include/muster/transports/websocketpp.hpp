@@ -65,6 +65,10 @@ struct ListenerOptions {
   /// TLS (1.2 and above) when both are given: the certificate chain and its private key, PEM files.
   std::string tls_certificate_file;
   std::string tls_key_file;
+  /// The peers that Options::trusted_proxies names begin with a PROXY protocol header, version 1 or 2 ("The PROXY protocol",
+  /// haproxy.org), before TLS and HTTP; who does not is closed. It says who is behind them, as X-Forwarded-For does for
+  /// proxies that speak HTTP; all other peers are served as ever. Needs trusted_proxies.
+  bool proxy_protocol = false;
   /// Agrees to permessage-deflate (RFC 7692) with clients that offer it, without context takeover in either direction.
   /// A message is compressed once for all who get it, and no connection holds a compressor: each loop has one for each
   /// window that its clients ask for, at most seven of up to 270 KiB, and one that inflates. Costs the CPU of zlib's default
@@ -76,8 +80,11 @@ struct ListenerOptions {
   /// is where the marks of unsent bytes, conflation and gaps see it. Smaller: a slow peer's state is fresher, and it costs
   /// less memory; larger: fewer wake-ups for it. 0: the system's own, which is megabytes.
   std::size_t unsent_low_water_bytes = 16 * 1024;
-  /// None: a request that is not an upgrade is answered 426.
+  /// None: a request that is not an upgrade is answered 426, as one is always whose Upgrade a proxy has removed.
   HttpHandler http;
+  /// Paths of plain HTTP that are answered whatever the Host header says: those that load balancers ask, by address. What
+  /// is there is no secret from any page of the web (DNS rebinding), and changes nothing.
+  std::vector<std::string> probe_paths;
   /// Sockets that hold no place among Options::max_connections and may be open at once: those refused one, which are
   /// still told why, and health checks at capacity. Each costs a descriptor and up to `handshake_bytes`, for at most
   /// `handshake_timeout`, then `http_timeout`, then Options::close_timeout. Beyond: closed unanswered.

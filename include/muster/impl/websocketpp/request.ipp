@@ -48,7 +48,15 @@ struct Refusal {
   std::string message;
   errc code = errc::invalid_message;
   std::chrono::milliseconds retry_after{0};
+  RefusedFor reason = RefusedFor::request;
 };
+
+/// A peer's words within a sentence for people and logs.
+[[nodiscard]] inline std::string quoted(std::string_view words) {
+  std::string text = "\"";
+  for (const char c : words.substr(0, 100)) text.push_back(c < ' ' || c > '~' || c == '"' ? '?' : c);
+  return text.append(words.size() > 100 ? "...\"" : "\"");
+}
 
 /// RFC 9110, 5.6.2.
 [[nodiscard]] inline bool is_token(std::string_view text) noexcept {
