@@ -5,7 +5,7 @@
 
 #include "muster/auth/allow_all.hpp"
 #include "muster/auth/allow_anonymous.hpp"
-#include "muster/detail/refusal_log.hpp"
+#include "muster/detail/log_window.hpp"
 #include "muster/muster.hpp"
 #include "muster/protocols/json_protocol.hpp"
 #include "support/catch.hpp"
@@ -82,7 +82,7 @@ TEST_CASE("whoever is refused from many addresses gets few lines, and how many a
   for (unsigned i = 0; i < 1000; ++i) {
     r.refuse(RefusedFor::rate, RemoteAddress::v4(10, 1, static_cast<std::uint8_t>(i >> 8U), static_cast<std::uint8_t>(i & 0xffU)));
   }
-  CHECK(r.said().size() == detail::RefusalLog::most_lines);
+  CHECK(r.said().size() == detail::LogWindow<int>::most_lines);
   CHECK(r.manager->metrics().refused_rate == 1000);
   r.now += 60s;
   r.refuse(RefusedFor::rate, here);

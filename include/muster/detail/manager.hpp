@@ -17,11 +17,11 @@
 #include "muster/detail/byte_budget.hpp"
 #include "muster/detail/connection_state.hpp"
 #include "muster/detail/connection_table.hpp"
+#include "muster/detail/log_window.hpp"
 #include "muster/detail/loop.hpp"
 #include "muster/detail/mutant.hpp"
 #include "muster/detail/mutex.hpp"
 #include "muster/detail/rate_limiter.hpp"
-#include "muster/detail/refusal_log.hpp"
 #include "muster/detail/room_state.hpp"
 #include "muster/detail/room_table.hpp"
 #include "muster/detail/session_table.hpp"
@@ -380,7 +380,8 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   detail::SessionTable kept_sessions_;
   detail::RoomTable rooms_;
   detail::AddressTable addresses_;
-  detail::RefusalLog refusal_log_;
+  detail::LogWindow<std::pair<RefusedFor, detail::AddressTable::Key>> refusals_told_;
+  detail::LogWindow<std::string> failures_told_;
   detail::ByteBudget bytes_{options_.total_bytes, options_.tenant_bytes};
   std::atomic<std::size_t> reserved_{0};
 

@@ -40,7 +40,7 @@ namespace detail {
 MUSTER_INLINE void ConnectionManager::refused(RefusedFor reason, const RemoteAddress& address, std::string_view what,
                                               TimePoint now_there) {
   ++counters_.refused[static_cast<std::size_t>(reason)];
-  const auto verdict = refusal_log_.look(reason, detail::AddressTable::key_of(address), now_there);
+  const auto verdict = refusals_told_.look({reason, detail::AddressTable::key_of(address)}, now_there);
   if (verdict.left_out != 0) {
     log(LogLevel::info, std::to_string(verdict.left_out) + " refusals of the last minute have no line of their own");
   }
@@ -189,15 +189,11 @@ MUSTER_INLINE void ConnectionManager::cancel_open(const std::shared_ptr<Executor
 
 MUSTER_INLINE void ConnectionManager::answer_open(ConnectionState& connection, Authentication answer) {
   if (!connection.open_done) return;
-  if (!answer) {
-    const bool late = answer.error().code == errc::unavailable;
-    refuse_open(connection, late ? CloseReason::over_capacity : CloseReason::auth_failed, answer.error());
-    return;
-  }
   bool first = false;
-  if (auto error = establish(connection, std::move(answer.value()), first)) {
-    const bool limit = error->code == errc::too_many;
-    refuse_open(connection, limit ? CloseReason::policy : CloseReason::auth_failed, std::move(*error));
+  std::optional<Error> error = answer ? establish(connection, std::move(answer.value()), first) : answer.error();
+  if (error) {
+    const CloseReason reason = detail::reason_of(*error);
+    refuse_open(connection, reason, std::move(*error));
     return;
   }
   accept_open(connection);

@@ -1,34 +1,30 @@
-// Which refusals are worth a line in the log.
+// Which of many alike are worth a line in the log.
 #pragma once
 
-#include <array>
 #include <chrono>
 #include <cstddef>
-#include <cstdint>
 #include <set>
 #include <utility>
 
 #include "muster/detail/mutex.hpp"
-#include "muster/observer.hpp"
 #include "muster/types.hpp"
 
 namespace muster {
 inline namespace MUSTER_ABI {
 namespace detail {
 
-/// Each reason and address once in a window, and so many lines in all: whoever comes from many addresses fills no disk.
-/// Any thread.
-class RefusalLog {
+/// Each key once in a window, and so many lines in all: no stranger fills a disk, by what it sends or from how many
+/// addresses. Any thread.
+template <class Key>
+class LogWindow {
  public:
-  using Key = std::array<std::uint8_t, 16>;  // as AddressTable's
-
   struct Verdict {
     bool is_news = false;
-    /// Refusals of the window that has just ended that had no line because there were too many; told once.
+    /// Of the window that has just ended: keys that had no line because there were too many; told once.
     std::size_t left_out = 0;
   };
 
-  [[nodiscard]] Verdict look(RefusedFor reason, const Key& address, TimePoint now) {
+  [[nodiscard]] Verdict look(const Key& key, TimePoint now) {
     Lock lock(mutex_);
     Verdict verdict;
     if (told_.empty() || now >= window_end_) {
@@ -37,8 +33,8 @@ class RefusalLog {
       window_end_ = now + window;
     }
     if (told_.size() < most_lines) {
-      verdict.is_news = told_.emplace(reason, address).second;
-    } else if (told_.find({reason, address}) == told_.end()) {
+      verdict.is_news = told_.insert(key).second;
+    } else if (told_.find(key) == told_.end()) {
       ++left_out_;
     }
     return verdict;
@@ -49,7 +45,7 @@ class RefusalLog {
 
  private:
   Mutex mutex_;
-  std::set<std::pair<RefusedFor, Key>> told_;
+  std::set<Key> told_;
   TimePoint window_end_{};
   std::size_t left_out_ = 0;
 };
