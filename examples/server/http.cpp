@@ -2,6 +2,7 @@
 
 #include <string>
 #include <utility>
+#include <variant>
 
 #include "metrics_text.hpp"
 
@@ -45,14 +46,32 @@ HttpResponse answer(const HttpRequest& request, muster::IConnectionManager& mana
     response.body = metrics_text(manager.metrics(), manager.is_ready());
     return response;
   }
-  auto file = files == nullptr ? std::nullopt : files->find(request.path);
-  if (!file) return plain(404, "There is nothing here");
-  HttpResponse response;
-  response.content_type = std::move(file->content_type);
-  response.body = std::move(file->bytes);
-  // A page that is being worked on is what the browser shows after a reload.
-  response.headers = {{"Cache-Control", "no-cache"}};
-  return response;
+  if (files == nullptr) return plain(404, "There is nothing here");
+  auto found = files->find(request.path);
+  if (auto* file = std::get_if<StaticFile>(&found)) {
+    HttpResponse response;
+    response.content_type = std::move(file->content_type);
+    response.source = std::move(file->source);
+    response.source_bytes = file->size;
+    // A page that is being worked on is what the browser shows after a reload.
+    response.headers = {{"Cache-Control", "no-cache"}};
+    return response;
+  }
+  switch (std::get<NoFile>(found)) {
+    case NoFile::directory: {
+      HttpResponse response = plain(307, "It is one slash further");
+      response.headers.emplace_back("Location", request.path + "/" + (request.query.empty() ? "" : "?" + request.query));
+      return response;
+    }
+    case NoFile::busy: {
+      HttpResponse response = plain(503, "There are too many open files");
+      response.headers.emplace_back("Retry-After", "1");
+      return response;
+    }
+    case NoFile::nothing:
+      break;
+  }
+  return plain(404, "There is nothing here");
 }
 
 }  // namespace

@@ -87,6 +87,9 @@ TEST_CASE("it says where it listens, serves, and ends with 1001 for everyone", "
 TEST_CASE("it serves the files of a folder, and nothing beside it", "[server]") {
   const Folder folder;
   (void)folder.write("index.html", "<p>home</p>");
+  fs::create_directory(fs::path(folder.path()) / "sub");
+  (void)folder.write("sub/index.html", "<p>sub</p>");
+  (void)folder.write("large.bin", std::string(5'000'000, 'x'));
   Process server(command({"--auth", "anonymous", "--port", "0", "--static", folder.path()}));
   const std::uint16_t port = server.port();
   const std::string page = http(port, "GET /");
@@ -96,6 +99,10 @@ TEST_CASE("it serves the files of a folder, and nothing beside it", "[server]") 
   CHECK_THAT(page, ContainsSubstring("X-Content-Type-Options: nosniff\r\n"));
   CHECK_THAT(http(port, "GET /index.html?v=1"), EndsWith("<p>home</p>"));
   CHECK_THAT(http(port, "HEAD /"), ContainsSubstring("Content-Length: 11\r\n") && EndsWith("\r\n\r\n"));
+  CHECK_THAT(http(port, "GET /sub?a=b"), StartsWith("HTTP/1.1 307 ") && ContainsSubstring("Location: /sub/?a=b\r\n"));
+  CHECK_THAT(http(port, "GET /sub/"), EndsWith("<p>sub</p>"));
+  const std::string large = http(port, "GET /large.bin");
+  CHECK(large.size() - large.find("\r\n\r\n") - 4 == 5'000'000);
   for (const char* path : {"/../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "/..%2f..%2fetc/passwd", "//etc/passwd"}) {
     CHECK_THAT(http(port, std::string("GET ") + path), StartsWith("HTTP/1.1 4"));
   }

@@ -42,6 +42,10 @@ struct HttpRequest {
   [[nodiscard]] std::string_view header(std::string_view name) const noexcept;
 };
 
+/// Bytes of a body, asked for as the peer takes them. Fills `to` with up to `size` of them, from where it stood, and says how
+/// many; 0: there are no more. On the socket's loop, as HttpHandler; what it throws is an end.
+using BodySource = std::function<std::size_t(char* to, std::size_t size)>;
+
 /// What is answered. Content-Length, Transfer-Encoding and Connection are not for the hook to say; named here, they are
 /// left out.
 struct HttpResponse {
@@ -49,6 +53,10 @@ struct HttpResponse {
   std::string content_type = "text/plain; charset=utf-8";
   std::string body;
   std::vector<std::pair<std::string, std::string>> headers;
+  /// In place of `body`, for what is large: `source_bytes` in all, of which no more than 32 KiB are held for a peer at a
+  /// time. A source that ends before cuts the socket, lest a part be taken for the whole.
+  BodySource source;
+  std::uint64_t source_bytes = 0;
 };
 
 /// Answers plain HTTP requests: health checks, metrics, the files of a page.
@@ -89,7 +97,7 @@ struct ListenerOptions {
   /// still told why, and health checks at capacity. Each costs a descriptor and up to `handshake_bytes`, for at most
   /// `handshake_timeout`, then `http_timeout`, then Options::close_timeout. Beyond: closed unanswered.
   std::size_t extra_sockets = 64;
-  /// How long the answer to a plain HTTP request, or a refusal, may take to be written. Then the peer has
+  /// How long a peer may take none of the answer to its plain HTTP request, or of a refusal. Once all is written it has
   /// Options::close_timeout to close.
   std::chrono::milliseconds http_timeout = std::chrono::seconds(10);
 };

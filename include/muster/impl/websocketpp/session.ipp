@@ -109,13 +109,15 @@ class Session final : public Transport, public LoopMember, public std::enable_sh
     std::string subprotocol;
     std::string extensions;  // of the answer
     std::string answer;      // the 101, while it waits
+    BodySource source;       // of a plain answer
+    std::uint64_t source_left = 0;
     std::uint16_t close_code = 0;  // not 0: close right after the upgrade
     std::string close_text;
   };
 
   /// What waits for the socket to take more, in order: at most one batch of the core's, and few bytes of our own.
   struct Outgoing {
-    enum class Kind : std::uint8_t { batch, upgrade, close_frame, last };
+    enum class Kind : std::uint8_t { batch, upgrade, close_frame, piece, last };
     Kind kind;
     std::string own;
     std::vector<Span> spans;
@@ -155,6 +157,7 @@ class Session final : public Transport, public LoopMember, public std::enable_sh
   void tell_refusal(CloseReason reason, const Error& error, std::uint16_t close_code);
   void name_subprotocol(std::string chosen);
   void answer(const HttpResponse& response, bool without_body);
+  void send_body();
   void upgrade();
 
   // Frames.
@@ -179,6 +182,7 @@ class Session final : public Transport, public LoopMember, public std::enable_sh
   WriteResult write_first(const Span* spans, std::size_t count);
   WriteResult send(Outgoing::Kind kind, const Span* spans, std::size_t count);
   void send(Outgoing::Kind kind, std::string own);
+  WriteResult send_own(Outgoing::Kind kind, std::string own);
   [[nodiscard]] IoStatus write_now(Cursor& cursor) { return stream_->write(cursor, stream_->is_tls() ? loop_->scratch() : nullptr); }
   void break_off();
   void send_answer(int rounds);

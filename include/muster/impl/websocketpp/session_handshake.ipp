@@ -209,8 +209,35 @@ MUSTER_INLINE void Session::answer(const HttpResponse& response, bool without_bo
   phase_ = Phase::answering;
   input_ = {};
   set_deadline(site_->options.http_timeout);
-  send(Outgoing::Kind::last, format_response(response, without_body));
+  const bool more = bounded && !without_body && response.source && response.source_bytes != 0;
+  if (more) {
+    opening_->source = response.source;
+    opening_->source_left = response.source_bytes;
+  }
+  send(more ? Outgoing::Kind::piece : Outgoing::Kind::last, format_response(response, without_body));
   if (!bounded) close_descriptor(CloseReason::lost);
+}
+
+MUSTER_INLINE void Session::send_body() {
+  constexpr std::size_t most = 32 * 1024;
+  // So many at a time, for the loop's other work.
+  for (int pieces = 0; pieces < 4; ++pieces) {
+    if (phase_ != Phase::answering) return;
+    std::string piece(static_cast<std::size_t>(std::min<std::uint64_t>(opening_->source_left, most)), '\0');
+    std::size_t size = 0;
+    try {
+      size = opening_->source(piece.data(), piece.size());
+    } catch (...) {
+    }
+    if (size == 0) return close_descriptor(CloseReason::lost, true);
+    piece.resize(std::min(size, piece.size()));
+    opening_->source_left -= piece.size();
+    const auto kind = opening_->source_left == 0 ? Outgoing::Kind::last : Outgoing::Kind::piece;
+    if (send_own(kind, std::move(piece)) != WriteResult::done) return;
+    if (kind == Outgoing::Kind::last) return written(kind);
+    set_deadline(site_->options.http_timeout);
+  }
+  post(&Session::send_body);
 }
 
 /// Sec-WebSocket-Accept (RFC 6455, 4.2.2).
