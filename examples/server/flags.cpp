@@ -127,6 +127,20 @@ void add_server_flags(FlagSet& flags, Settings& settings, std::string& auth) {
   flags.value("tls-cert", "FILE", "certificate chain (PEM); with --tls-key: https and wss", "",
               non_empty(server.tls_certificate_file));
   flags.value("tls-key", "FILE", "its private key (PEM)", "", non_empty(server.tls_key_file));
+  flags.value("behind-proxy", "ADDRESS", "or a network: a reverse proxy of yours, with --public-name; repeatable", "",
+              [&settings](const std::string& text) {
+                settings.options.trusted_proxies.push_back(text);
+                settings.behind_proxy = true;
+                return text.empty() ? Problem("must not be empty") : Problem();
+              }, true);
+  flags.value("public-name", "HOST", "the site's name there: its Host is answered, its pages may connect; repeatable", "",
+              [&settings](const std::string& text) {
+                settings.options.allowed_hosts.push_back(text);
+                settings.options.allowed_origins.push_back(text);
+                settings.has_public_name = true;
+                return text.empty() ? Problem("must not be empty") : Problem();
+              }, true);
+  flags.switch_on("proxy-protocol", "trusted proxies begin with a PROXY header, version 1 or 2", server.proxy_protocol);
   flags.value("unsent-low-water-bytes", "SIZE", "what the system keeps unsent for a slow peer; 0: its own, megabytes",
               show_size(server.unsent_low_water_bytes),
               [&server](const std::string& text) { return read_size(text, server.unsent_low_water_bytes); });
@@ -239,6 +253,12 @@ std::vector<std::string> problems_together(const Settings& settings) {
   }
   if (settings.server.tls_certificate_file.empty() != settings.server.tls_key_file.empty()) {
     found.emplace_back("--tls-cert and --tls-key go together");
+  }
+  if (settings.behind_proxy != settings.has_public_name) {
+    found.emplace_back("--behind-proxy ADDRESS and --public-name HOST go together: who is believed, and which site it is");
+  }
+  if (settings.server.proxy_protocol && settings.options.trusted_proxies.empty()) {
+    found.emplace_back("--proxy-protocol needs --behind-proxy or --trusted-proxy: whose headers are read");
   }
   if (settings.server.http_timeout.count() == 0) found.emplace_back("--http-timeout must be above 0");
   if (settings.bots == 0) return found;

@@ -37,6 +37,8 @@ struct Settings {
   std::filesystem::path static_directory;
   /// What is logged: this level and above.
   muster::LogLevel log_level = muster::LogLevel::info;
+  bool behind_proxy = false;
+  bool has_public_name = false;
   std::size_t bots = 0;
   std::string bot_room = "canvas:lobby";
 

@@ -94,6 +94,7 @@ class Program {
     if (!settings.static_directory.empty()) files = std::make_shared<StaticFiles>(settings.static_directory);
     auto options = settings.server;
     options.http = http_handler(manager_, files);
+    options.probe_paths = {"/healthz", "/readyz"};
     return options;
   }
 

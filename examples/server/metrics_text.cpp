@@ -40,7 +40,8 @@ class Exposition {
 std::string metrics_text(const muster::Metrics& metrics, bool ready) {
   // Names every field, so that a new one does not compile until it has its line below.
   const auto& [connections, pending, reserved, users, rooms, awareness_entries, sessions_held, history_bytes,
-               block_bytes, connections_total, refused_capacity, refused_per_ip, refused_rate, refused_auth, closed, messages_in,
+               block_bytes, connections_total, refused_capacity, refused_per_ip, refused_rate, refused_auth, refused_going_away,
+               refused_host, refused_origin, refused_path, refused_request, closed, messages_in,
                bytes_in, writes, bytes_out, deliveries, blocks, conflated, gaps, history_dropped, errors, rate_limited,
                callback_failures, sweep_findings, resumes, resumes_failed, queued, queue_dropped,
                session_store_failures, lost] = metrics;
@@ -69,6 +70,11 @@ std::string metrics_text(const muster::Metrics& metrics, bool ready) {
   out.reason("refused_total", "per_ip", refused_per_ip);
   out.reason("refused_total", "rate", refused_rate);
   out.reason("refused_total", "auth", refused_auth);
+  out.reason("refused_total", "going_away", refused_going_away);
+  out.reason("refused_total", "host", refused_host);
+  out.reason("refused_total", "origin", refused_origin);
+  out.reason("refused_total", "path", refused_path);
+  out.reason("refused_total", "request", refused_request);
   out.start("closed_total", "Connections closed, by reason.", "counter");
   for (const auto& entry : muster::close_reasons) {
     out.reason("closed_total", entry.name, closed[static_cast<std::size_t>(entry.reason)]);

@@ -1,9 +1,15 @@
 #include "static_files.hpp"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <charconv>
-#include <fstream>
+#include <memory>
+#include <optional>
 #include <stdexcept>
 #include <system_error>
 #include <utility>
@@ -14,7 +20,7 @@ namespace {
 namespace fs = std::filesystem;
 
 std::string_view content_type(const fs::path& file) {
-  static constexpr std::array<std::pair<std::string_view, std::string_view>, 16> types{{
+  static constexpr std::array<std::pair<std::string_view, std::string_view>, 21> types{{
       {".html", "text/html; charset=utf-8"},
       {".js", "text/javascript; charset=utf-8"},
       {".mjs", "text/javascript; charset=utf-8"},
@@ -26,13 +32,19 @@ std::string_view content_type(const fs::path& file) {
       {".jpg", "image/jpeg"},
       {".jpeg", "image/jpeg"},
       {".webp", "image/webp"},
+      {".gif", "image/gif"},
+      {".avif", "image/avif"},
       {".ico", "image/x-icon"},
+      {".mp4", "video/mp4"},
+      {".webm", "video/webm"},
+      {".wasm", "application/wasm"},
       {".woff2", "font/woff2"},
       {".txt", "text/plain; charset=utf-8"},
       {".md", "text/plain; charset=utf-8"},
       {".webmanifest", "application/manifest+json"},
   }};
-  const std::string extension = file.extension().string();
+  std::string extension = file.extension().string();
+  for (char& c : extension) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
   const auto found =
       std::find_if(types.begin(), types.end(), [&extension](const auto& type) { return type.first == extension; });
   return found == types.end() ? "application/octet-stream" : found->second;
@@ -66,6 +78,31 @@ bool is_inside(const fs::path& file, const fs::path& root) {
   return std::mismatch(root.begin(), root.end(), file.begin(), file.end()).first == root.end();
 }
 
+/// Closed with its last reader.
+class Descriptor {
+ public:
+  explicit Descriptor(const fs::path& file) : value_(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)) {}
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  ~Descriptor() {
+    if (value_ >= 0) ::close(value_);
+  }
+  [[nodiscard]] int get() const { return value_; }
+
+ private:
+  const int value_;
+};
+
+muster::websocketpp::BodySource source_of(std::shared_ptr<const Descriptor> file) {
+  return [file = std::move(file), at = off_t{0}](char* to, std::size_t size) mutable {
+    ssize_t got = 0;
+    do got = ::pread(file->get(), to, size, at);
+    while (got < 0 && errno == EINTR);
+    at += std::max<ssize_t>(got, 0);
+    return static_cast<std::size_t>(std::max<ssize_t>(got, 0));
+  };
+}
+
 }  // namespace
 
 StaticFiles::StaticFiles(const fs::path& directory) {
@@ -76,8 +113,8 @@ StaticFiles::StaticFiles(const fs::path& directory) {
   if (error) throw std::runtime_error("--static " + directory.string() + ": " + error.message());
 }
 
-std::optional<StaticFile> StaticFiles::find(std::string_view url_path) const {
-  if (url_path.empty() || url_path.front() != '/') return std::nullopt;
+std::variant<StaticFile, NoFile> StaticFiles::find(std::string_view url_path) const {
+  if (url_path.empty() || url_path.front() != '/') return NoFile::nothing;
   fs::path file = root_;
   std::string_view rest = url_path;
   while (!rest.empty()) {
@@ -90,20 +127,21 @@ std::optional<StaticFile> StaticFiles::find(std::string_view url_path) const {
     }
     // Decoded after the split, so that an encoded slash stays part of a name, which is then refused.
     const auto name = percent_decoded(segment);
-    if (!name || !is_plain_name(*name)) return std::nullopt;
+    if (!name || !is_plain_name(*name)) return NoFile::nothing;
     file /= *name;
   }
 
   std::error_code error;
   file = fs::canonical(file, error);
-  if (error || !is_inside(file, root_) || !fs::is_regular_file(file, error)) return std::nullopt;
-  const std::uintmax_t size = fs::file_size(file, error);
-  if (error || size > largest) return std::nullopt;
-  StaticFile found{std::string(content_type(file)), std::string(size, '\0')};
-  std::ifstream stream(file, std::ios::binary);
-  stream.read(found.bytes.data(), static_cast<std::streamsize>(size));
-  if (!stream) return std::nullopt;
-  return found;
+  if (error || !is_inside(file, root_)) return NoFile::nothing;
+  if (fs::is_directory(file, error)) {
+    return fs::is_regular_file(file / "index.html", error) ? NoFile::directory : NoFile::nothing;
+  }
+  auto open = std::make_shared<const Descriptor>(file);
+  if (open->get() < 0) return errno == EMFILE || errno == ENFILE ? NoFile::busy : NoFile::nothing;
+  struct stat status {};
+  if (::fstat(open->get(), &status) != 0 || !S_ISREG(status.st_mode)) return NoFile::nothing;
+  return StaticFile{std::string(content_type(file)), static_cast<std::uint64_t>(status.st_size), source_of(std::move(open))};
 }
 
 }  // namespace muster_server

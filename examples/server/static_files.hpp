@@ -3,15 +3,24 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <optional>
+#include <muster/transports/websocketpp.hpp>
 #include <string>
 #include <string_view>
+#include <variant>
 
 namespace muster_server {
 
+/// A file that is open, and gives its bytes from the beginning on, to one reader.
 struct StaticFile {
   std::string content_type;
-  std::string bytes;
+  std::uint64_t size = 0;
+  muster::websocketpp::BodySource source;
+};
+
+enum class NoFile {
+  nothing,    ///< none is there, or none that is served
+  directory,  ///< it has an index.html, and the path wants a slash at its end
+  busy        ///< it cannot be opened now: there is no descriptor left
 };
 
 class StaticFiles {
@@ -21,13 +30,11 @@ class StaticFiles {
 
   /// What is at the path of a URL, percent-encoded as it came: a regular file in the directory, `index.html` for a
   /// path that ends in a slash. Nothing for a path that leaves the directory, be it by `..`, by an encoded slash or
-  /// through a symbolic link, for names that begin with a dot, and for files above `largest`.
+  /// through a symbolic link, and for names that begin with a dot.
   ///
-  /// Reads the file in the calling thread each time: right for the pages of a demo, whose files are small and in the
-  /// page cache. A site of its own belongs behind a web server.
-  [[nodiscard]] std::optional<StaticFile> find(std::string_view url_path) const;
-
-  static constexpr std::uintmax_t largest = 16 * 1024 * 1024;
+  /// Opens and reads in the calling thread: right for the pages of a demo, whose files are in the page cache. A site of its
+  /// own belongs behind a web server.
+  [[nodiscard]] std::variant<StaticFile, NoFile> find(std::string_view url_path) const;
 
  private:
   std::filesystem::path root_;

@@ -45,7 +45,13 @@ using Authentication = Result<Identity>;
 ///
 /// Threads: called on the connection's executor, possibly on several executors at once; never under a lock.
 /// May answer inside the call or later, from any thread; `Options::answer_timeout` answers in its stead. Answers for
-/// connections that are gone are ignored. Must not throw: a throw is a refusal with `internal`.
+/// connections that are gone are ignored. Must not throw: a throw before the answer is a refusal with `internal`; it is
+/// counted (Metrics::callback_failures) and logged, once a minute for each cause and without the token.
+///
+/// An error's code says how the connection is refused, at the upgrade by a status or else by a close code: auth_failed 401
+/// or 4002, auth_required 401 or 4001, permission_denied 403 or 4003, rate_limited 429 (Retry-After is `retry_after`) or
+/// 1008, unavailable 503 or 1013, internal 500 or 1011; any other is auth_failed. The message is shown to the client.
+/// Renewed credentials that get one of the last three leave the connection as it is.
 class Authenticator {
  public:
   virtual ~Authenticator() = default;

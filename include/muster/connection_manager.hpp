@@ -59,6 +59,11 @@ class Reservation {
   /// Whether a place is held.
   [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(release_); }
   [[nodiscard]] CloseReason refusal() const noexcept { return refusal_; }
+  [[nodiscard]] RefusedFor refused_for() const noexcept {
+    return refusal_ == CloseReason::policy       ? RefusedFor::per_ip
+           : refusal_ == CloseReason::going_away ? RefusedFor::going_away
+                                                 : RefusedFor::capacity;
+  }
   [[nodiscard]] const Error& error() const noexcept { return error_; }
 
   void release() {
@@ -179,8 +184,14 @@ class IConnectionManager {
   // For adapters.
 
   /// Reserves a place for an accepted socket; whether it connects too often is asked by `open`. A refusal names
-  /// `over_capacity`, `policy` or `going_away`, and when to come back. `now` is the adapter's executor's.
+  /// `over_capacity`, `policy` or `going_away`, and when to come back. `now` is the adapter's executor's. A refusal is
+  /// not counted here: who wants no more than a health check is not refused. The adapter tells, by `refused`.
   [[nodiscard]] virtual Reservation reserve(const RemoteAddress& address, TimePoint now) = 0;
+
+  /// The adapter turns a peer away, before `open` or for want of a place: counted by reason (Metrics), and logged at
+  /// `info` once a minute for each reason and address. `what`: what was offered, and which option would admit it; never a
+  /// token. What `open` itself refuses it tells itself. Any thread.
+  virtual void refused(RefusedFor reason, const RemoteAddress& address, std::string_view what, TimePoint now) = 0;
 
   /// Executor. A peer asks to connect: admission, authentication, then `done` on the executor, once, inside the call
   /// or later. When accepted, what the core has to say (connection_ack) is written after `done` has returned. The

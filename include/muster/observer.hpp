@@ -14,6 +14,26 @@ inline namespace MUSTER_ABI {
 
 enum class LogLevel : std::uint8_t { debug, info, warning, error };
 
+/// Why a peer was turned away before it was a connection. Plain HTTP is none of these, unless it is refused itself.
+enum class RefusedFor : std::uint8_t {
+  capacity,    ///< max_connections
+  per_ip,      ///< max_connections_per_ip
+  rate,        ///< connect_rate_per_ip
+  auth,        ///< no token where one is needed, or one that is not good
+  going_away,  ///< a drain, or a shutdown
+  host,        ///< a Host that is not answered for
+  origin,      ///< an Origin that may not connect, or a cookie without one
+  path,        ///< nothing is served there
+  request      ///< no HTTP, or no proper upgrade
+};
+inline constexpr std::size_t refused_for_count = 9;
+
+[[nodiscard]] constexpr std::string_view to_string(RefusedFor reason) noexcept {
+  constexpr std::string_view names[] = {"capacity", "per_ip", "rate", "auth",   "going_away",
+                                        "host",     "origin", "path", "request"};
+  return names[static_cast<std::size_t>(reason)];
+}
+
 /// What a manager has counted since it was made, and what it holds now. A snapshot: sums of per-loop counters.
 struct Metrics {
   // Now.
@@ -28,10 +48,15 @@ struct Metrics {
   std::size_t block_bytes = 0;    ///< encoded frames that wait for a peer; with history_bytes what `total_bytes` bounds
   // Since the start.
   std::uint64_t connections_total = 0;
-  std::uint64_t refused_capacity = 0;
+  std::uint64_t refused_capacity = 0;  ///< by RefusedFor, as those that follow
   std::uint64_t refused_per_ip = 0;
   std::uint64_t refused_rate = 0;
   std::uint64_t refused_auth = 0;
+  std::uint64_t refused_going_away = 0;
+  std::uint64_t refused_host = 0;
+  std::uint64_t refused_origin = 0;
+  std::uint64_t refused_path = 0;
+  std::uint64_t refused_request = 0;
   std::array<std::uint64_t, close_reason_count> closed{};  ///< by CloseReason
   std::uint64_t messages_in = 0;
   std::uint64_t bytes_in = 0;

@@ -192,6 +192,19 @@ TEST_CASE("a wrong value is one line that names the flag", "[flags]") {
   refused_with("--deflate-min-bytes", "some");
 }
 
+TEST_CASE("one proxy and one name are all that stands behind a proxy", "[flags]") {
+  const Settings settings = good({"--behind-proxy", "10.0.0.0/8", "--public-name", "app.example", "--allowed-host", "b.example",
+                                  "--proxy-protocol"});
+  CHECK(settings.options.trusted_proxies == std::vector<std::string>{"10.0.0.0/8"});
+  CHECK(settings.options.allowed_hosts == std::vector<std::string>{"app.example", "b.example"});
+  CHECK(settings.options.allowed_origins == std::vector<std::string>{"app.example"});
+  CHECK(settings.server.proxy_protocol);
+  CHECK_FALSE(good({}).server.proxy_protocol);
+  CHECK_THAT(refused_with("--behind-proxy", "10.0.0.1"), ContainsSubstring("--public-name"));
+  CHECK_THAT(refused_with("--public-name", "app.example"), ContainsSubstring("--behind-proxy"));
+  CHECK_THAT(refused({"--auth", "anonymous", "--proxy-protocol"}), ContainsSubstring("--behind-proxy"));
+}
+
 TEST_CASE("an unknown flag is one line that names it", "[flags]") {
   CHECK(refused({"--no-such-flag", "1"}) == "muster_server: unknown argument --no-such-flag; see --help\n");
   CHECK(refused({"--auth", "anonymous", "stray"}) == "muster_server: unknown argument stray; see --help\n");

@@ -147,9 +147,10 @@ std::string http(std::uint16_t port, const std::string& request_line) {
   return answer;
 }
 
-Client::Client(std::uint16_t port, const std::string& headers, const std::string& path) : socket_(port) {
+Client::Client(std::uint16_t port, const std::string& headers, const std::string& path, const std::string& host)
+    : socket_(port) {
   socket_.write(
-      "GET " + path + " HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: "
+      "GET " + path + " HTTP/1.1\r\nHost: " + host + "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: "
       "13\r\n"
       "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" +
       headers + "\r\n");
@@ -157,7 +158,11 @@ Client::Client(std::uint16_t port, const std::string& headers, const std::string
   while ((end = input_.find("\r\n\r\n")) == std::string::npos) {
     if (!socket_.read(input_)) fail("closed in the handshake: " + input_);
   }
-  if (input_.find(" 101 ") == std::string::npos) fail("refused: " + input_);
+  if (input_.find(" 101 ") == std::string::npos) {
+    while (socket_.read(input_)) {
+    }
+    fail("refused: " + input_);
+  }
   input_.erase(0, end + 4);
 }
 

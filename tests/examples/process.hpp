@@ -68,8 +68,9 @@ class Socket {
 /// A WebSocket client. Masks with zeros, which RFC 6455 allows a test if not a browser.
 class Client {
  public:
-  /// `headers`: whole lines, each ended by CRLF. Throws when the upgrade is refused, with what was answered.
-  explicit Client(std::uint16_t port, const std::string& headers = {}, const std::string& path = "/ws");
+  /// `headers`: whole lines, each ended by CRLF. Throws when the upgrade is refused, with all that was answered.
+  explicit Client(std::uint16_t port, const std::string& headers = {}, const std::string& path = "/ws",
+                  const std::string& host = "127.0.0.1");
 
   void send(std::string_view json) const;
   /// The first text message that contains `part`; others before it are left out. Throws when the connection closes.

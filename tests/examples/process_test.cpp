@@ -75,7 +75,8 @@ TEST_CASE("it says where it listens, serves, and ends with 1001 for everyone", "
   CHECK_THAT(http(port, "GET /readyz"), StartsWith("HTTP/1.1 200 "));
   CHECK_THAT(http(port, "GET /metrics"), ContainsSubstring("\nmuster_connections 2\n"));
   CHECK_THAT(http(port, "GET /"), StartsWith("HTTP/1.1 404 "));
-  CHECK_THAT(http(port, "DELETE /healthz"), StartsWith("HTTP/1.1 405 ") && ContainsSubstring("Allow: GET, HEAD"));
+  CHECK_THAT(http(port, "DELETE /healthz"), StartsWith("HTTP/1.1 405 ") && ContainsSubstring("Allow: GET, HEAD, OPTIONS"));
+  CHECK_THAT(http(port, "GET /ws"), StartsWith("HTTP/1.1 426 ") && ContainsSubstring("a proxy may have removed it"));
 
   server.signal(SIGTERM);
   CHECK(ann.close_code() == 1001);
@@ -86,6 +87,9 @@ TEST_CASE("it says where it listens, serves, and ends with 1001 for everyone", "
 TEST_CASE("it serves the files of a folder, and nothing beside it", "[server]") {
   const Folder folder;
   (void)folder.write("index.html", "<p>home</p>");
+  fs::create_directory(fs::path(folder.path()) / "sub");
+  (void)folder.write("sub/index.html", "<p>sub</p>");
+  (void)folder.write("large.bin", std::string(5'000'000, 'x'));
   Process server(command({"--auth", "anonymous", "--port", "0", "--static", folder.path()}));
   const std::uint16_t port = server.port();
   const std::string page = http(port, "GET /");
@@ -95,6 +99,10 @@ TEST_CASE("it serves the files of a folder, and nothing beside it", "[server]") 
   CHECK_THAT(page, ContainsSubstring("X-Content-Type-Options: nosniff\r\n"));
   CHECK_THAT(http(port, "GET /index.html?v=1"), EndsWith("<p>home</p>"));
   CHECK_THAT(http(port, "HEAD /"), ContainsSubstring("Content-Length: 11\r\n") && EndsWith("\r\n\r\n"));
+  CHECK_THAT(http(port, "GET /sub?a=b"), StartsWith("HTTP/1.1 307 ") && ContainsSubstring("Location: /sub/?a=b\r\n"));
+  CHECK_THAT(http(port, "GET /sub/"), EndsWith("<p>sub</p>"));
+  const std::string large = http(port, "GET /large.bin");
+  CHECK(large.size() - large.find("\r\n\r\n") - 4 == 5'000'000);
   for (const char* path : {"/../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "/..%2f..%2fetc/passwd", "//etc/passwd"}) {
     CHECK_THAT(http(port, std::string("GET ") + path), StartsWith("HTTP/1.1 4"));
   }
@@ -189,6 +197,58 @@ TEST_CASE("the soft limit of open files is raised", "[server]") {
     clients.emplace_back(port);
     clients.back().receive("connection_ack");
   }
+}
+
+TEST_CASE("load balancers ask as they are made, by any name", "[server]") {
+  Process server(command({"--auth", "anonymous", "--port", "0"}));
+  const std::uint16_t port = server.port();
+  const auto ask = [port](const std::string& request) {
+    const muster::test::Socket socket(port);
+    socket.write(request + "\r\n\r\n");
+    std::string answer;
+    while (socket.read(answer)) {
+    }
+    return answer;
+  };
+  for (const char* method : {"GET", "HEAD", "OPTIONS"}) {
+    for (const char* path : {"/healthz", "/readyz"}) {
+      const std::string line = std::string(method) + " " + path;
+      CHECK_THAT(ask(line + " HTTP/1.0"), StartsWith("HTTP/1.1 200 "));
+      CHECK_THAT(ask(line + " HTTP/1.1"), StartsWith("HTTP/1.1 200 "));
+      CHECK_THAT(ask(line + " HTTP/1.1\r\nHost: 10.1.2.3:8080"), StartsWith("HTTP/1.1 200 "));
+    }
+  }
+  CHECK_THAT(ask("OPTIONS / HTTP/1.0"), StartsWith("HTTP/1.1 204 ") && ContainsSubstring("Allow: GET, HEAD, OPTIONS"));
+  CHECK_THAT(ask("GET /metrics HTTP/1.1\r\nHost: 10.1.2.3:8080"), StartsWith("HTTP/1.1 403 "));
+  CHECK_THAT(http(port, "GET /metrics"), ContainsSubstring("\nmuster_refused_total{reason=\"host\"} 1\n"));
+}
+
+TEST_CASE("behind a proxy two flags let its users in, each by an address of their own", "[server]") {
+  const std::string site = "Origin: https://app.example\r\nX-Forwarded-For: 192.0.2.7\r\n";
+  {
+    Process server(command({"--auth", "anonymous", "--port", "0"}));
+    const std::uint16_t port = server.port();
+    for (int i = 0; i < 3; ++i) {
+      CHECK_THROWS_WITH(Client(port, site, "/ws", "app.example"), ContainsSubstring(" 403 ") && ContainsSubstring("--allowed-host NAME"));
+    }
+    CHECK_THROWS_WITH(Client(port, site), ContainsSubstring(" 403 ") && ContainsSubstring("--allowed-origin NAME"));
+    CHECK_THROWS_WITH(Client(port, {}, "/nowhere"), ContainsSubstring(" 404 "));
+    server.signal(SIGTERM);
+    const std::string log = server.wait().err;
+    CHECK_THAT(log, ContainsSubstring("info: refused 127.0.0.1 (host): The Host \"app.example\" is not in allowed_hosts"));
+    CHECK(log.find("(host)") == log.rfind("(host)"));
+    CHECK_THAT(log, ContainsSubstring("info: refused 127.0.0.1 (origin): The Origin \"https://app.example\""));
+    CHECK_THAT(log, ContainsSubstring("info: refused 127.0.0.1 (path): Nothing is served at this path: /nowhere"));
+  }
+  Process server(command({"--auth", "anonymous", "--port", "0", "--behind-proxy", "127.0.0.1", "--public-name", "app.example",
+                          "--max-connections-per-ip", "1"}));
+  const std::uint16_t port = server.port();
+  Client ann(port, site, "/ws", "app.example");
+  Client bob(port, "Origin: https://app.example\r\nX-Forwarded-For: 192.0.2.8\r\n", "/ws", "app.example");
+  ann.receive("connection_ack");
+  bob.receive("connection_ack");
+  CHECK_THROWS_WITH(Client(port, site, "/ws", "app.example"), ContainsSubstring(" 429 "));
+  CHECK_THROWS_WITH(Client(port, site, "/ws", "other.example"), ContainsSubstring(" 403 "));
 }
 
 TEST_CASE("while it drains it is alive, and not ready", "[server]") {

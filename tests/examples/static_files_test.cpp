@@ -1,17 +1,24 @@
 // --static: the files of a directory, and nothing beside it.
 #include "server/static_files.hpp"
 
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <utility>
+#include <variant>
 
 #include "support/catch.hpp"
 #include "text_matchers.hpp"
 
 namespace fs = std::filesystem;
 using muster::test::ContainsSubstring;
+using muster_server::NoFile;
+using muster_server::StaticFile;
 using muster_server::StaticFiles;
 
 namespace {
@@ -44,6 +51,11 @@ class Site {
   fs::path base_ = fs::temp_directory_path() / ("muster-static-" + std::to_string(getpid()));
 };
 
+bool is_missing(const StaticFiles& files, std::string_view path) {
+  const auto found = files.find(path);
+  return std::holds_alternative<NoFile>(found) && std::get<NoFile>(found) == NoFile::nothing;
+}
+
 }  // namespace
 
 TEST_CASE("files are served with their types, index.html at a slash", "[static]") {
@@ -51,10 +63,15 @@ TEST_CASE("files are served with their types, index.html at a slash", "[static]"
   const StaticFiles files(site.root());
   const auto is = [&files](const char* path, const char* type, const char* bytes) {
     INFO(path);
-    const auto file = files.find(path);
+    const auto found = files.find(path);
+    const auto* file = std::get_if<StaticFile>(&found);
     REQUIRE(file);
     CHECK(file->content_type == type);
-    CHECK(file->bytes == bytes);
+    CHECK(file->size == std::string(bytes).size());
+    std::string read;
+    std::array<char, 3> piece{};
+    for (std::size_t n = 0; (n = file->source(piece.data(), piece.size())) != 0;) read.append(piece.data(), n);
+    CHECK(read == bytes);
   };
   is("/", "text/html; charset=utf-8", "<p>home</p>");
   is("/index.html", "text/html; charset=utf-8", "<p>home</p>");
@@ -67,6 +84,12 @@ TEST_CASE("files are served with their types, index.html at a slash", "[static]"
                                    {"a.svg", "image/svg+xml"},
                                    {"a.png", "image/png"},
                                    {"a.ico", "image/x-icon"},
+                                   {"a.gif", "image/gif"},
+                                   {"a.wasm", "application/wasm"},
+                                   {"a.woff2", "font/woff2"},
+                                   {"a.mp4", "video/mp4"},
+                                   {"A.PNG", "image/png"},
+                                   {"B.Html", "text/html; charset=utf-8"},
                                    {"a", "application/octet-stream"}}) {
     Site::write(site.root() / name, "");
     is(("/" + std::string(name)).c_str(), type, "");
@@ -103,29 +126,51 @@ TEST_CASE("nothing outside the directory is served, however it is spelled", "[st
                                  "/%2",
                                  "/%zz",
                                  "/%252e%252e/secret.txt",
-                                 "/sub",
+                                 "/sub/deeper",
                                  "/nothing",
                                  "/app.js/",
                                  "/sub//index.html",
                                  "*",
                                  "http://127.0.0.1/index.html"}) {
     INFO(path);
-    CHECK_FALSE(files.find(path));
+    CHECK(is_missing(files, path));
   }
-  CHECK_FALSE(files.find("/" + std::string(100000, 'a')));
+  CHECK(is_missing(files, "/" + std::string(100000, 'a')));
   std::string deep;
   for (int i = 0; i < 10000; ++i) deep += "/sub";
-  CHECK_FALSE(files.find(deep));
+  CHECK(is_missing(files, deep));
 }
 
-TEST_CASE("a file too large, or that is no file, is not served", "[static]") {
+TEST_CASE("what is no file is not served, nor does it hold anybody up", "[static]") {
   const Site site;
   const StaticFiles files(site.root());
-  Site::write(site.root() / "large", "");
-  fs::resize_file(site.root() / "large", StaticFiles::largest + 1);
-  CHECK_FALSE(files.find("/large"));
-  fs::resize_file(site.root() / "large", StaticFiles::largest);
-  CHECK(files.find("/large"));
+  REQUIRE(mkfifo((site.root() / "fifo").c_str(), 0600) == 0);
+  CHECK(is_missing(files, "/fifo"));
+}
+
+TEST_CASE("a directory that has a page is told from nothing", "[static]") {
+  const Site site;
+  const StaticFiles files(site.root());
+  CHECK(std::get<NoFile>(files.find("/sub")) == NoFile::directory);
+  CHECK(std::get<NoFile>(files.find("/s%75b")) == NoFile::directory);
+  CHECK(std::get<NoFile>(files.find("/outside")) == NoFile::nothing);
+}
+
+TEST_CASE("without a descriptor a file is not gone", "[static]") {
+  const Site site;
+  const StaticFiles files(site.root());
+  rlimit old{};
+  REQUIRE(getrlimit(RLIMIT_NOFILE, &old) == 0);
+  rlimit none = old;
+  const int highest = dup(0);
+  none.rlim_cur = static_cast<rlim_t>(highest);
+  close(highest);
+  REQUIRE(setrlimit(RLIMIT_NOFILE, &none) == 0);
+  const auto found = files.find("/app.js");
+  REQUIRE(setrlimit(RLIMIT_NOFILE, &old) == 0);
+  REQUIRE(std::holds_alternative<NoFile>(found));
+  CHECK(std::get<NoFile>(found) == NoFile::busy);
+  CHECK(std::holds_alternative<StaticFile>(files.find("/app.js")));
 }
 
 TEST_CASE("what is not a directory is refused by name", "[static]") {

@@ -44,6 +44,7 @@ class IdleManager : public IConnectionManager {
   explicit IdleManager(Options options) : options_(std::move(options)) {}
 
   [[nodiscard]] const Options& options() const noexcept override { return options_; }
+  void refused(RefusedFor, const RemoteAddress&, std::string_view, TimePoint) override {}
   void on(std::string, MessageHandler) override {}
   void on_connected(ConnectionHook) override {}
   void on_joined(JoinHook) override {}

@@ -108,6 +108,15 @@ class RecordingManager final : public IdleManager, public std::enable_shared_fro
     const Lock lock(mutex_);
     return asked_for_;
   }
+  struct TurnedAway {
+    RefusedFor reason;
+    std::string address;
+    std::string what;
+  };
+  [[nodiscard]] std::vector<TurnedAway> refusals() {
+    const Lock lock(mutex_);
+    return refusals_;
+  }
   [[nodiscard]] std::vector<std::string> faults() {
     const Lock lock(mutex_);
     return faults_;
@@ -162,6 +171,10 @@ class RecordingManager final : public IdleManager, public std::enable_shared_fro
     if (*reserved_ >= places) return {CloseReason::over_capacity, full};
     ++*reserved_;
     return Reservation(Function<void()>([reserved = reserved_] { --*reserved; }));
+  }
+  void refused(RefusedFor reason, const RemoteAddress& address, std::string_view what, TimePoint) override {
+    const Lock lock(mutex_);
+    refusals_.push_back({reason, address.text, std::string(what)});
   }
   std::uint64_t open(OpenRequest request, std::shared_ptr<Transport> transport, std::shared_ptr<Executor> executor,
                      OpenDone done) override {
@@ -306,6 +319,7 @@ class RecordingManager final : public IdleManager, public std::enable_shared_fro
   std::mutex mutex_;
   std::vector<std::shared_ptr<Seen>> seen_;
   std::vector<std::string> asked_for_;
+  std::vector<TurnedAway> refusals_;
   std::vector<std::string> faults_;
   Function<void()> shut_down_;
 };

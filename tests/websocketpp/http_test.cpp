@@ -177,6 +177,100 @@ TEST_CASE("an answer that nobody reads is given up after http_timeout", "[websoc
   CHECK(f.until([&] { return f.manager->reserved() == 0; }));
 }
 
+namespace {
+
+/// `size` bytes that tell their places; how many were asked for is counted.
+muster::websocketpp::HttpResponse counted(std::uint64_t size, std::uint64_t& given, std::uint64_t ends_at) {
+  muster::websocketpp::HttpResponse response;
+  response.source_bytes = size;
+  response.source = [&given, ends_at](char* to, std::size_t room) {
+    std::size_t n = 0;
+    for (; n < room && given < ends_at; ++n) to[n] = static_cast<char>('a' + given++ % 26);
+    return n;
+  };
+  return response;
+}
+
+}  // namespace
+
+TEST_CASE("a large body is asked for as the peer takes it, and arrives whole", "[websocketpp][http]") {
+  constexpr std::uint64_t size = 40'000'001;
+  std::uint64_t given = 0;
+  muster::websocketpp::ListenerOptions listener;
+  listener.http = [&](const muster::websocketpp::HttpRequest&) { return counted(size, given, size); };
+  Fixture f({}, listener);
+  RawClient& client = f.connect(false, 4096);
+  client.stall(true);
+  client.send(get("/"));
+  CHECK(f.until([&] { return given != 0; }));
+  f.settle();
+  CHECK(given < 4'000'000);  // what the system holds for it, and a piece
+  client.stall(false);
+  CHECK(f.status(client) == 200);
+  CHECK(f.header("Content-Length") == "40000001");
+  const std::string whole = body(f, client);
+  REQUIRE(whole.size() == size);
+  bool in_order = true;
+  for (std::size_t i = 0; i < size; ++i) in_order = in_order && whole[i] == static_cast<char>('a' + i % 26);
+  CHECK(in_order);
+}
+
+TEST_CASE("a source is not asked for a HEAD, and one that ends early or throws is no whole answer", "[websocketpp][http]") {
+  std::uint64_t given = 0;
+  muster::websocketpp::ListenerOptions listener;
+  listener.http = [&](const muster::websocketpp::HttpRequest& request) {
+    auto response = counted(1'000'000, given, 100'000);
+    if (request.path == "/throw") response.source = [](char*, std::size_t) -> std::size_t { throw 1; };
+    if (request.path == "/empty") response.source_bytes = 0;
+    return response;
+  };
+  Fixture f({}, listener);
+  CHECK(f.ask(get("/", "HEAD")) == 200);
+  CHECK(f.header("Content-Length") == "1000000");
+  CHECK(body(f, *f.clients.back()).empty());
+  CHECK(f.ask(get("/empty")) == 200);
+  CHECK(body(f, *f.clients.back()).empty());
+  CHECK(given == 0);
+  for (const char* path : {"/", "/throw"}) {
+    RawClient& client = f.connect();
+    client.send(get(path));
+    CHECK(f.until([&] { return client.ended(); }));
+    CHECK(client.was_reset());
+  }
+  CHECK(f.ask(RawClient::upgrade_request()) == 101);
+}
+
+TEST_CASE("who takes an answer slowly gets it however long that takes", "[websocketpp][http]") {
+  constexpr std::uint64_t size = 8'000'000;
+  std::uint64_t given = 0;
+  muster::websocketpp::ListenerOptions listener;
+  listener.http_timeout = std::chrono::milliseconds(1000);
+  const bool whole = GENERATE(false, true);
+  listener.http = [&](const muster::websocketpp::HttpRequest&) {
+    auto response = counted(size, given, size);
+    if (!whole) return response;
+    response.body.resize(size);
+    (void)response.source(response.body.data(), size);
+    response.source = nullptr;
+    return response;
+  };
+  Fixture f({}, listener);
+  RawClient& client = f.connect(false, 4096);
+  client.send(get("/"));
+  const auto start = std::chrono::steady_clock::now();
+  std::size_t had = 0;
+  while (std::chrono::steady_clock::now() - start < std::chrono::milliseconds(2500) && !client.ended()) {
+    client.stall(true);
+    (void)f.until([] { return false; }, std::chrono::milliseconds(100));
+    client.stall(false);
+    client.pump();
+    CHECK(client.in.size() > had);
+    had = client.in.size();
+  }
+  CHECK(f.status(client) == 200);
+  CHECK(body(f, client).size() == size);
+}
+
 TEST_CASE("a peer that keeps the socket after its answer loses it", "[websocketpp][http]") {
   Options options;
   options.close_timeout = std::chrono::milliseconds(100);

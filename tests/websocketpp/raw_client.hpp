@@ -87,6 +87,14 @@ class RawClient {
     out_.append(bytes);
     pump();
   }
+  /// Before TLS.
+  void send_raw(std::string_view bytes) {
+    while (!bytes.empty()) {
+      const ssize_t n = ::send(descriptor_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+      if (n <= 0) throw std::runtime_error("send");
+      bytes.remove_prefix(static_cast<std::size_t>(n));
+    }
+  }
   void stall(bool on) { stalled_ = on; }
   /// No more from us; what comes is still read.
   void end_sending() { ::shutdown(descriptor_, SHUT_WR); }

@@ -8,7 +8,6 @@
 #include "muster/authenticator.hpp"
 #include "muster/authorizer.hpp"
 #include "muster/config.hpp"
-#include "muster/error.hpp"
 #include "muster/reply.hpp"
 
 namespace muster {
@@ -16,7 +15,7 @@ inline namespace MUSTER_ABI {
 
 /// Asks a callable, `void(const Credentials&, Reply<Authentication>)`. It may keep the reply and call it later, from
 /// any thread. It is called on several executors at once when there are several, so what it shares it must guard.
-/// What it throws is a refusal with `internal`.
+/// What it throws before it has answered is a refusal with `internal`, as of any Authenticator: counted, and logged.
 template <class Callback>
 class CallbackAuthenticator final : public Authenticator {
   static_assert(std::is_invocable_v<Callback&, const Credentials&, Reply<Authentication>>,
@@ -26,19 +25,15 @@ class CallbackAuthenticator final : public Authenticator {
   explicit CallbackAuthenticator(Callback callback) : callback_(std::move(callback)) {}
 
   void authenticate(const Credentials& credentials, Reply<Authentication> done) override {
-    try {
-      callback_(credentials, done);
-    } catch (...) {
-      done(Error{errc::internal, "The credentials could not be checked", {}});
-    }
+    callback_(credentials, std::move(done));
   }
 
  private:
   Callback callback_;
 };
 
-/// Asks a callable, `void(const Access&, Reply<Permission>)`; otherwise as CallbackAuthenticator. What it throws is a
-/// denial.
+/// Asks a callable, `void(const Access&, Reply<Permission>)`; otherwise as CallbackAuthenticator. What it throws allows
+/// nothing, as of any Authorizer.
 template <class Callback>
 class CallbackAuthorizer final : public Authorizer {
   static_assert(std::is_invocable_v<Callback&, const Access&, Reply<Permission>>,
@@ -48,11 +43,7 @@ class CallbackAuthorizer final : public Authorizer {
   explicit CallbackAuthorizer(Callback callback) : callback_(std::move(callback)) {}
 
   void authorize(const Access& access, Reply<Permission> done) override {
-    try {
-      callback_(access, done);
-    } catch (...) {
-      done(Permission::deny("The permission could not be checked"));
-    }
+    callback_(access, std::move(done));
   }
 
  private:

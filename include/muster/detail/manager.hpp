@@ -18,6 +18,7 @@
 #include "muster/detail/cipher.hpp"
 #include "muster/detail/connection_state.hpp"
 #include "muster/detail/connection_table.hpp"
+#include "muster/detail/log_window.hpp"
 #include "muster/detail/loop.hpp"
 #include "muster/detail/mutant.hpp"
 #include "muster/detail/mutex.hpp"
@@ -51,6 +52,7 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   // IConnectionManager. impl/connection_manager.ipp unless said otherwise.
   [[nodiscard]] const Options& options() const noexcept override { return options_; }
   [[nodiscard]] Reservation reserve(const RemoteAddress& address, TimePoint now) override;
+  void refused(RefusedFor reason, const RemoteAddress& address, std::string_view what, TimePoint now) override;
   std::uint64_t open(OpenRequest request, std::shared_ptr<Transport> transport, std::shared_ptr<Executor> executor,
                      OpenDone done) override;
   void cancel_open(const std::shared_ptr<Executor>& executor, std::uint64_t opening) override;
@@ -404,6 +406,8 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   detail::SessionTable kept_sessions_;
   detail::RoomTable rooms_;
   detail::AddressTable addresses_;
+  detail::LogWindow<std::pair<RefusedFor, detail::AddressTable::Bytes>> refusals_told_;
+  detail::LogWindow<std::string> failures_told_;
   detail::ByteBudget bytes_{options_.total_bytes, options_.tenant_bytes};
   std::atomic<std::size_t> reserved_{0};
 
@@ -420,11 +424,11 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   Broker::NodeId node_ = 0;
 
   struct SharedCounters {
-    std::atomic<std::uint64_t> connections_total{0}, refused_capacity{0}, refused_per_ip{0}, refused_rate{0};
-    std::atomic<std::uint64_t> refused_auth{0}, sweep_findings{0}, lost{0}, conflated{0};
+    std::atomic<std::uint64_t> connections_total{0}, sweep_findings{0}, lost{0}, conflated{0};
     std::atomic<std::uint64_t> resumes{0}, resumes_failed{0}, queued{0}, queue_dropped{0}, session_store_failures{0};
     std::atomic<std::uint64_t> history_dropped{0};
     std::array<std::atomic<std::uint64_t>, close_reason_count> closed{};
+    std::array<std::atomic<std::uint64_t>, refused_for_count> refused{};
   };
   mutable SharedCounters counters_;
 };

@@ -26,6 +26,53 @@ bool ConnectionManager::post(const LoopPtr& loop, F task, int rounds) {
   return posted;
 }
 
+namespace detail {
+
+/// Whoever was shown the token may quote it, and logs have more readers than it is meant for.
+[[nodiscard]] inline std::string without(std::string text, std::string_view token) {
+  constexpr std::string_view hidden = "[token]";
+  for (std::size_t at = 0; !token.empty() && (at = text.find(token, at)) != std::string::npos; at += hidden.size()) {
+    text.replace(at, token.size(), hidden);
+  }
+  return text;
+}
+
+/// How an authenticator's error ends what asked it. A code that says nothing of credentials becomes auth_failed.
+[[nodiscard]] inline CloseReason reason_of(Error& error) noexcept {
+  switch (error.code) {
+    case errc::auth_required:
+      return CloseReason::auth_required;
+    case errc::permission_denied:
+      return CloseReason::permission_denied;
+    case errc::rate_limited:
+      return CloseReason::rate_limited;
+    case errc::unavailable:
+      return CloseReason::over_capacity;
+    case errc::internal:
+      return CloseReason::internal_error;
+    case errc::too_many:  // connections of one user
+      return CloseReason::policy;
+    default:
+      error.code = errc::auth_failed;
+      return CloseReason::auth_failed;
+  }
+}
+
+/// What stands for the answer of a seam that threw, which is not one that came too late.
+[[nodiscard]] inline Authentication when_thrown(Authentication) {
+  return Error{errc::internal, "The credentials could not be checked", {}};
+}
+[[nodiscard]] inline Permission when_thrown(Permission) { return Permission::late("The permission could not be checked"); }
+template <class T>
+[[nodiscard]] Result<T> when_thrown(Result<T> when_late) {
+  Error error = when_late.error();
+  error.message = "A service that was asked has failed";
+  return error;
+}
+[[nodiscard]] inline bool when_thrown(bool when_late) { return when_late; }
+
+}  // namespace detail
+
 template <class F>
 bool ConnectionManager::contain(ConnectionState& connection, const char* where, F code) {
   return contain(*connection.loop, connection.id_, where, std::move(code), &connection.credentials.token);
@@ -43,12 +90,13 @@ bool ConnectionManager::contain(Loop& loop, ConnectionId of, const char* where, 
     what = "not a std::exception";
   }
   loop.counters.callback_failures.add();
-  // Whoever was shown the token may quote it, and logs have more readers than it is meant for.
-  constexpr std::string_view hidden = "[token]";
-  const std::string token = secret != nullptr ? *secret : std::string();
-  for (std::size_t at = 0; !token.empty() && (at = what.find(token, at)) != std::string::npos; at += hidden.size()) {
-    what.replace(at, token.size(), hidden);
+  if (secret != nullptr) what = detail::without(std::move(what), *secret);
+  // One cause, told for each connection of a storm, would hide the others.
+  const auto verdict = failures_told_.look(where + what, loop.executor->now());
+  if (verdict.left_out != 0) {
+    log(LogLevel::error, std::to_string(verdict.left_out) + " failures of the last minute have no line of their own");
   }
+  if (!verdict.is_news) return false;
   log(LogLevel::error, where + (of ? " of connection " + to_string(of) : std::string()) + " threw: " + what);
   return false;
 }
@@ -101,7 +149,7 @@ void ConnectionManager::ask(ConnectionState& connection, Function<void(Reply<T>)
     asked->outside = true;
     answer = std::move(asked->answer);
   }
-  if (!well) answer = std::move(asked->when_late);
+  if (!well && !answer) answer = detail::when_thrown(std::move(*asked->when_late));
   if (answer) {
     connection.question.reset();
     asked->then(connection, std::move(*answer));

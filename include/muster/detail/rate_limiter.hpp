@@ -90,6 +90,9 @@ class AddressTable {
   /// As RemoteAddress holds it.
   using Bytes = std::array<std::uint8_t, 16>;
 
+  /// The address of an IPv4 host, the /64 of an IPv6 one.
+  [[nodiscard]] static Bytes host_of(const Bytes& address) { return keys_of(address).all[0].bytes; }
+
   explicit AddressTable(std::size_t remembered = 65536) : remembered_(remembered) {}
 
   /// Takes a place for a socket. False: the address has as many as it may.

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "muster/detail/manager.hpp"
+#include "muster/detail/manager_calls.hpp"
 
 namespace muster {
 inline namespace MUSTER_ABI {
@@ -47,20 +47,15 @@ MUSTER_INLINE void ConnectionManager::authenticate_first(ConnectionState& connec
   ask_identity(connection, std::move(token),
                [this, correlation, tell_result, then = std::move(then)](ConnectionState& asker,
                                                                         Authentication answer) mutable {
-    const auto refuse = [&](const Error& error, CloseReason reason) {
-      ++counters_.refused_auth;
+    std::optional<Error> error = answer ? establish(asker, std::move(answer.value())) : answer.error();
+    if (error) {
+      const CloseReason reason = detail::reason_of(*error);
+      refused(RefusedFor::auth, asker.address, detail::without(error->message, asker.credentials.token),
+              asker.loop->executor->now());
       event::AuthResult result;
-      result.error = error.message;
+      result.error = error->message;
       tell(asker, result, &correlation);
       disconnect(asker, reason, {});
-    };
-    if (!answer) {
-      const bool late = answer.error().code == errc::unavailable;
-      refuse(answer.error(), late ? CloseReason::over_capacity : CloseReason::auth_failed);
-      return;
-    }
-    if (const auto error = establish(asker, std::move(answer.value()))) {
-      refuse(*error, error->code == errc::too_many ? CloseReason::policy : CloseReason::auth_failed);
       return;
     }
     if (tell_result) {
@@ -84,17 +79,19 @@ struct ConnectionManager::Renewal {
 MUSTER_INLINE void ConnectionManager::authenticate_again(ConnectionState& connection, const Correlation& correlation,
                                                          std::string token) {
   ask_identity(connection, std::move(token), [this, correlation](ConnectionState& asker, Authentication answer) {
-    const auto refuse = [&](std::string_view why) {
+    const auto refuse = [&](std::string_view why, CloseReason reason = CloseReason::auth_failed) {
       event::AuthResult result;
       result.error = why;
       tell(asker, result, &correlation);
-      disconnect(asker, CloseReason::auth_failed, {});
+      disconnect(asker, reason, {});
     };
     if (!answer) {
-      if (answer.error().code == errc::unavailable) {
-        tell_error(asker, &correlation, answer.error());
+      Error error = answer.error();
+      const CloseReason reason = detail::reason_of(error);
+      if (error.error_code() == condition::try_again_later) {
+        tell_error(asker, &correlation, std::move(error));  // the old ones hold
       } else {
-        refuse(answer.error().message);
+        refuse(error.message, reason);
       }
       return;
     }

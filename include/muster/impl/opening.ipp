@@ -19,7 +19,35 @@ namespace detail {
   return decision;
 }
 
+/// Which option a limit has, and what is to be known of it; for the log.
+[[nodiscard]] constexpr std::string_view option_behind(RefusedFor reason) noexcept {
+  switch (reason) {
+    case RefusedFor::capacity:
+      return "; the limit is max_connections";
+    case RefusedFor::per_ip:
+      return "; the limit is max_connections_per_ip, and a proxy through which many come is named in trusted_proxies "
+             "(muster_server: --behind-proxy ADDRESS)";
+    case RefusedFor::rate:
+      return "; the limit is connect_rate_per_ip, and a proxy through which many come is named in trusted_proxies "
+             "(muster_server: --behind-proxy ADDRESS)";
+    default:
+      return "";
+  }
+}
+
 }  // namespace detail
+
+MUSTER_INLINE void ConnectionManager::refused(RefusedFor reason, const RemoteAddress& address, std::string_view what,
+                                              TimePoint now_there) {
+  ++counters_.refused[static_cast<std::size_t>(reason)];
+  const auto verdict = refusals_told_.look({reason, detail::AddressTable::host_of(address.bytes)}, now_there);
+  if (verdict.left_out != 0) {
+    log(LogLevel::info, std::to_string(verdict.left_out) + " refusals of the last minute have no line of their own");
+  }
+  if (!verdict.is_news) return;
+  log(LogLevel::info, "refused " + (address.is_known() ? address.text : "a peer") + " (" + std::string(to_string(reason)) +
+                          "): " + std::string(what) + std::string(detail::option_behind(reason)));
+}
 
 MUSTER_INLINE Reservation ConnectionManager::reserve(const RemoteAddress& address, TimePoint) {
   const auto refused = [](CloseReason reason, const char* message, std::chrono::milliseconds retry_after) {
@@ -29,7 +57,6 @@ MUSTER_INLINE Reservation ConnectionManager::reserve(const RemoteAddress& addres
   std::size_t taken = reserved_.load();
   do {
     if (options_.max_connections != 0 && taken >= options_.max_connections) {
-      ++counters_.refused_capacity;
       return refused(CloseReason::over_capacity, "The server has no free connection", draw(options_.reconnect_window));
     }
   } while (!reserved_.compare_exchange_weak(taken, taken + 1));
@@ -37,7 +64,6 @@ MUSTER_INLINE Reservation ConnectionManager::reserve(const RemoteAddress& addres
   const bool known = address.is_known();
   if (known && !addresses_.take_place(address.bytes, options_)) {
     --reserved_;
-    ++counters_.refused_per_ip;
     return refused(CloseReason::policy, "Too many connections from this address", std::chrono::seconds(1));
   }
   return Reservation([weak = weak_from_this(), bytes = address.bytes, known] {
@@ -53,7 +79,9 @@ MUSTER_INLINE std::uint64_t ConnectionManager::open(OpenRequest request, std::sh
   opened_ = true;
   std::shared_ptr<const Protocol> protocol;
   bool named = false;
-  const auto refuse = [&](CloseReason reason, Error error) -> std::uint64_t {
+  const auto refuse = [&](RefusedFor why, CloseReason reason, Error error) -> std::uint64_t {
+    const std::string offered = why == RefusedFor::path ? ": " + request.path.substr(0, 100) : std::string();
+    refused(why, request.remote_address, error.message + offered, executor->now());
     Decision decision = detail::refusal(protocol.get(), named, reason, std::move(error));
     decision.reservation = std::move(request.reservation);
     done(std::move(decision));
@@ -63,7 +91,9 @@ MUSTER_INLINE std::uint64_t ConnectionManager::open(OpenRequest request, std::sh
     if (candidate->path() != request.path) continue;
     if (!protocol) protocol = candidate;
   }
-  if (!protocol) return refuse(CloseReason::policy, {errc::not_found, "Nothing is served at this path", {}});
+  if (!protocol) {
+    return refuse(RefusedFor::path, CloseReason::policy, {errc::not_found, "Nothing is served at this path", {}});
+  }
   for (const std::string& offered : request.subprotocols) {
     const auto found = std::find_if(protocols_.begin(), protocols_.end(), [&](const auto& candidate) {
       return candidate->path() == request.path && candidate->name() == offered;
@@ -74,32 +104,32 @@ MUSTER_INLINE std::uint64_t ConnectionManager::open(OpenRequest request, std::sh
     break;
   }
   if (!ready_) {
-    return refuse(CloseReason::going_away,
+    return refuse(RefusedFor::going_away, CloseReason::going_away,
                   {errc::unavailable, "The server is shutting down", draw(options_.reconnect_window)});
   }
   const bool offered_token = !request.token.empty() && options_.auth_mode != AuthMode::message_only;
   const bool ask_now =
       offered_token || (!authenticator_->needs_token() && options_.auth_mode != AuthMode::message_only);
   if (!ask_now && options_.auth_mode == AuthMode::upgrade_only) {
-    ++counters_.refused_auth;
-    return refuse(CloseReason::auth_required, {errc::auth_required, "A token is required to connect", {}});
+    return refuse(RefusedFor::auth, CloseReason::auth_required, {errc::auth_required, "A token is required to connect", {}});
   }
   if (!request.reservation) {
     request.reservation = reserve(request.remote_address, executor->now());
-    if (!request.reservation) return refuse(request.reservation.refusal(), request.reservation.error());
+    if (!request.reservation) {
+      return refuse(request.reservation.refused_for(), request.reservation.refusal(), request.reservation.error());
+    }
   }
   if (request.remote_address.is_known()) {
     const auto wait = addresses_.count_connect(request.remote_address.bytes, options_, executor->now());
     if (wait.count() != 0) {
-      ++counters_.refused_rate;
-      return refuse(CloseReason::policy,
+      return refuse(RefusedFor::rate, CloseReason::policy,
                     {errc::unavailable, "Too many connection attempts from this address", wait});
     }
   }
 
   const LoopPtr loop = loop_for(executor);
   if (!ready_) {  // a shutdown may have looked through the loops before this one was among them
-    return refuse(CloseReason::going_away,
+    return refuse(RefusedFor::going_away, CloseReason::going_away,
                   {errc::unavailable, "The server is shutting down", draw(options_.reconnect_window)});
   }
   ConnectionPtr connection;
@@ -108,7 +138,7 @@ MUSTER_INLINE std::uint64_t ConnectionManager::open(OpenRequest request, std::sh
     connection = std::make_shared<ConnectionState>(*this, loop, id, transport);
     if (connections_.insert(id, connection)) break;
     if (request.id) {
-      return refuse(CloseReason::policy, {errc::invalid_message, "The connection id is taken", {}});
+      return refuse(RefusedFor::request, CloseReason::policy, {errc::invalid_message, "The connection id is taken", {}});
     }
   } while (true);
 
@@ -161,14 +191,10 @@ MUSTER_INLINE void ConnectionManager::cancel_open(const std::shared_ptr<Executor
 
 MUSTER_INLINE void ConnectionManager::answer_open(ConnectionState& connection, Authentication answer) {
   if (!connection.open_done) return;
-  if (!answer) {
-    const bool late = answer.error().code == errc::unavailable;
-    refuse_open(connection, late ? CloseReason::over_capacity : CloseReason::auth_failed, answer.error());
-    return;
-  }
-  if (auto error = establish(connection, std::move(answer.value()))) {
-    const bool limit = error->code == errc::too_many;
-    refuse_open(connection, limit ? CloseReason::policy : CloseReason::auth_failed, std::move(*error));
+  std::optional<Error> error = answer ? establish(connection, std::move(answer.value())) : answer.error();
+  if (error) {
+    const CloseReason reason = detail::reason_of(*error);
+    refuse_open(connection, reason, std::move(*error));
     return;
   }
   accept_open(connection);
@@ -176,7 +202,8 @@ MUSTER_INLINE void ConnectionManager::answer_open(ConnectionState& connection, A
 }
 
 MUSTER_INLINE void ConnectionManager::refuse_open(ConnectionState& connection, CloseReason reason, Error error) {
-  ++counters_.refused_auth;
+  refused(reason == CloseReason::going_away ? RefusedFor::going_away : RefusedFor::auth, connection.address, detail::without(error.message, connection.credentials.token),
+          connection.loop->executor->now());
   const ConnectionPtr keep = connection.shared_from_this();
   OpenDone done = std::move(connection.open_done);
   connection.open_done = nullptr;

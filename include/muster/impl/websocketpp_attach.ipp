@@ -85,10 +85,10 @@ class AttachedTransport final : public Attached,
     if (site_->trusted_proxies.contain(open.remote_address)) {
       open.remote_address = site_->trusted_proxies.resolve(std::move(open.remote_address), request);
     }
-    if (const auto refusal = check_host(request, http_1_1, options, loopback)) return refused(*refusal);
-    if (const auto refusal = check_upgrade(request, http_1_1)) return refused(*refusal);
-    if (const auto refusal = check_origin(request, options)) return refused(*refusal);
-    if (const auto refusal = read_upgrade(request, options, open)) return refused(*refusal);
+    if (const auto refusal = check_host(request, http_1_1, options, loopback)) return refused(*refusal, open.remote_address);
+    if (const auto refusal = check_upgrade(request, http_1_1)) return refused(*refusal, open.remote_address);
+    if (const auto refusal = check_origin(request, options)) return refused(*refusal, open.remote_address);
+    if (const auto refusal = read_upgrade(request, options, open)) return refused(*refusal, open.remote_address);
     const std::vector<std::string> offered = open.subprotocols;
 
     in_call_ = true;
@@ -102,9 +102,9 @@ class AttachedTransport final : public Attached,
       opening_ = id;
       answer.subprotocol = site_->early_subprotocol;
     } else if (!connection_ && refusal_.code == errc::not_found) {
-      return refused({404, refusal_.message, refusal_.code});
+      return told({404, refusal_.message, refusal_.code});
     } else if (!connection_ && options.refuse_with != RefuseWith::close_code) {
-      return refused({describe(reason_).http_status, refusal_.message, refusal_.code, refusal_.retry_after});
+      return told({describe(reason_).http_status, refusal_.message, refusal_.code, refusal_.retry_after});
     } else {
       answer.subprotocol = subprotocol_;
     }
@@ -186,7 +186,11 @@ class AttachedTransport final : public Attached,
     std::string payload;
   };
 
-  [[nodiscard]] static Answer refused(const Refusal& refusal) { return {describe_refusal(refusal), {}}; }
+  [[nodiscard]] static Answer told(const Refusal& refusal) { return {describe_refusal(refusal), {}}; }
+  [[nodiscard]] Answer refused(const Refusal& refusal, const RemoteAddress& address) {
+    site_->manager->refused(refusal.reason, address, refusal.message, site_->executor->now());
+    return told(refusal);
+  }
 
   void decided(Decision decision) {
     if (!site_) return;

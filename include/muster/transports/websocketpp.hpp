@@ -42,6 +42,10 @@ struct HttpRequest {
   [[nodiscard]] std::string_view header(std::string_view name) const noexcept;
 };
 
+/// Bytes of a body, asked for as the peer takes them. Fills `to` with up to `size` of them, from where it stood, and says how
+/// many; 0: there are no more. On the socket's loop, as HttpHandler; what it throws is an end.
+using BodySource = std::function<std::size_t(char* to, std::size_t size)>;
+
 /// What is answered. Content-Length, Transfer-Encoding and Connection are not for the hook to say; named here, they are
 /// left out.
 struct HttpResponse {
@@ -49,6 +53,10 @@ struct HttpResponse {
   std::string content_type = "text/plain; charset=utf-8";
   std::string body;
   std::vector<std::pair<std::string, std::string>> headers;
+  /// In place of `body`, for what is large: `source_bytes` in all, of which no more than 32 KiB are held for a peer at a
+  /// time. A source that ends before cuts the socket, lest a part be taken for the whole.
+  BodySource source;
+  std::uint64_t source_bytes = 0;
 };
 
 /// Answers plain HTTP requests: health checks, metrics, the files of a page.
@@ -65,6 +73,10 @@ struct ListenerOptions {
   /// TLS (1.2 and above) when both are given: the certificate chain and its private key, PEM files.
   std::string tls_certificate_file;
   std::string tls_key_file;
+  /// The peers that Options::trusted_proxies names begin with a PROXY protocol header, version 1 or 2 ("The PROXY protocol",
+  /// haproxy.org), before TLS and HTTP; who does not is closed. It says who is behind them, as X-Forwarded-For does for
+  /// proxies that speak HTTP; all other peers are served as ever. Needs trusted_proxies.
+  bool proxy_protocol = false;
   /// Agrees to permessage-deflate (RFC 7692) with clients that offer it, without context takeover in either direction.
   /// A message is compressed once for all who get it, and no connection holds a compressor: each loop has one for each
   /// window that its clients ask for, at most seven of up to 270 KiB, and one that inflates. Costs the CPU of zlib's default
@@ -76,13 +88,16 @@ struct ListenerOptions {
   /// is where the marks of unsent bytes, conflation and gaps see it. Smaller: a slow peer's state is fresher, and it costs
   /// less memory; larger: fewer wake-ups for it. 0: the system's own, which is megabytes.
   std::size_t unsent_low_water_bytes = 16 * 1024;
-  /// None: a request that is not an upgrade is answered 426.
+  /// None: a request that is not an upgrade is answered 426, as one is always whose Upgrade a proxy has removed.
   HttpHandler http;
+  /// Paths of plain HTTP that are answered whatever the Host header says: those that load balancers ask, by address. What
+  /// is there is no secret from any page of the web (DNS rebinding), and changes nothing.
+  std::vector<std::string> probe_paths;
   /// Sockets that hold no place among Options::max_connections and may be open at once: those refused one, which are
   /// still told why, and health checks at capacity. Each costs a descriptor and up to `handshake_bytes`, for at most
   /// `handshake_timeout`, then `http_timeout`, then Options::close_timeout. Beyond: closed unanswered.
   std::size_t extra_sockets = 64;
-  /// How long the answer to a plain HTTP request, or a refusal, may take to be written. Then the peer has
+  /// How long a peer may take none of the answer to its plain HTTP request, or of a refusal. Once all is written it has
   /// Options::close_timeout to close.
   std::chrono::milliseconds http_timeout = std::chrono::seconds(10);
 };

@@ -58,6 +58,9 @@ class Acceptor : public std::enable_shared_from_this<Acceptor> {
     if (settings.tls_certificate_file.empty() != settings.tls_key_file.empty()) {
       throw std::invalid_argument("websocketpp listener: tls_certificate_file and tls_key_file go together");
     }
+    if (settings.proxy_protocol && site_->manager->options().trusted_proxies.empty()) {
+      throw std::invalid_argument("websocketpp listener: proxy_protocol needs trusted_proxies, whose headers are read");
+    }
     if (!settings.tls_certificate_file.empty()) {
       site_->tls = std::make_unique<TlsContext>(settings.tls_certificate_file, settings.tls_key_file);
     }
@@ -162,7 +165,9 @@ class Acceptor : public std::enable_shared_from_this<Acceptor> {
     Reservation place = site_->manager->reserve(site_->trusted_proxies.contain(peer) ? RemoteAddress() : peer,
                                                 loops_.front()->executor->now());
     const bool extra = !place;
-    if (extra && !site_->take_extra()) return;
+    if (extra && !site_->take_extra()) {
+      return site_->manager->refused(place.refused_for(), peer, place.error().message, loops_.front()->executor->now());
+    }
 
     const auto fewest = std::min_element(loops_.begin(), loops_.end(), [](const auto& a, const auto& b) {
       return a->sockets.load(std::memory_order_relaxed) < b->sockets.load(std::memory_order_relaxed);

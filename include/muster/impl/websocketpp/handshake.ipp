@@ -119,7 +119,10 @@ class TrustedProxies {
     return entry == "*" || names_authority(entry, host);
   });
   if (listed || (loopback ? is_loopback_name(host_of(host)) : allowed.empty())) return std::nullopt;
-  return Refusal{403, "This server does not answer for that Host", errc::permission_denied};
+  return Refusal{403,
+                 "The Host " + quoted(host) + " is not in allowed_hosts (muster_server: --allowed-host NAME, or behind a proxy "
+                 "--behind-proxy ADDRESS --public-name NAME)",
+                 errc::permission_denied, {}, RefusedFor::host};
 }
 
 [[nodiscard]] inline std::optional<Refusal> check_origin(const HttpRequest& request, const Options& options) {
@@ -137,11 +140,20 @@ class TrustedProxies {
     if (authority.empty() || entry.empty()) continue;
     if (equal_ignoring_case(entry, origin) || names_authority(entry, authority)) return std::nullopt;
   }
-  return Refusal{403, "Pages of this origin may not connect", errc::permission_denied};
+  return Refusal{403,
+                 "The Origin " + quoted(origin) + " is neither of the Host " + quoted(request.header("Host")) +
+                     " nor in allowed_origins (muster_server: --allowed-origin NAME)",
+                 errc::permission_denied, {}, RefusedFor::origin};
 }
 
 [[nodiscard]] inline bool asks_for_upgrade(const HttpRequest& request) {
   return any_header_element(request, "Upgrade", ',', [](std::string_view protocol) { return equal_ignoring_case(protocol, "websocket"); });
+}
+
+/// A request that would be an upgrade if it had the header, which is one hop's (RFC 9110, 7.6.1): a proxy passes it on
+/// when it is told to.
+[[nodiscard]] inline bool has_lost_upgrade(const HttpRequest& request) {
+  return count_headers(request, "Sec-WebSocket-Key") != 0 || count_headers(request, "Sec-WebSocket-Version") != 0;
 }
 
 /// RFC 6455, 4.2.1, and what no browser sends.
@@ -154,7 +166,7 @@ class TrustedProxies {
   const bool upgrades = any_header_element(request, "Connection", ',', [](std::string_view option) {
     return equal_ignoring_case(option, "upgrade");
   });
-  if (!upgrades) return Refusal{400, "Connection does not name Upgrade"};
+  if (!upgrades) return Refusal{400, "Connection does not name Upgrade; a proxy may have removed it"};
   const std::string_view key = request.header("Sec-WebSocket-Key");
   const bool base64 = key.size() == 24 && key.substr(22) == "==" && std::all_of(key.begin(), key.begin() + 22, [](char c) {
     return (c >= '0' && c <= '9') || (lower(c) >= 'a' && lower(c) <= 'z') || c == '+' || c == '/';
@@ -232,7 +244,7 @@ class TrustedProxies {
     return true;
   });
   if (!cookie.empty() && open.origin.empty()) {
-    return Refusal{403, "A cookie is taken as proof only with an Origin", errc::permission_denied};
+    return Refusal{403, "A cookie is taken as proof only with an Origin", errc::permission_denied, {}, RefusedFor::origin};
   }
   found(TokenSource::cookie, std::string(cookie));
   return std::nullopt;

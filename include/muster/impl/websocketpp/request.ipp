@@ -48,7 +48,15 @@ struct Refusal {
   std::string message;
   errc code = errc::invalid_message;
   std::chrono::milliseconds retry_after{0};
+  RefusedFor reason = RefusedFor::request;
 };
+
+/// A peer's words within a sentence for people and logs.
+[[nodiscard]] inline std::string quoted(std::string_view words) {
+  std::string text = "\"";
+  for (const char c : words.substr(0, 100)) text.push_back(c < ' ' || c > '~' || c == '"' ? '?' : c);
+  return text.append(words.size() > 100 ? "...\"" : "\"");
+}
 
 /// RFC 9110, 5.6.2.
 [[nodiscard]] inline bool is_token(std::string_view text) noexcept {
@@ -189,7 +197,7 @@ bool any_header_element(const HttpRequest& request, std::string_view name, char 
   return "Unknown";
 }
 
-/// The answer's bytes. The connection ends with it.
+/// The answer's bytes, but for those of a source. The connection ends with it.
 [[nodiscard]] inline std::string format_response(const HttpResponse& response, bool without_body) {
   std::string out = "HTTP/1.1 " + std::to_string(response.status) + " " + std::string(reason_phrase(response.status)) + "\r\n";
   const auto add = [&out](std::string_view name, std::string_view value) {
@@ -206,13 +214,13 @@ bool any_header_element(const HttpRequest& request, std::string_view name, char 
   const bool bodiless = response.status == 204 || response.status == 304;  // RFC 9110, 15.3.5, 15.4.5
   if (!bodiless) {
     if (!response.content_type.empty()) add("Content-Type", response.content_type);
-    add("Content-Length", std::to_string(response.body.size()));
+    add("Content-Length", std::to_string(response.source ? response.source_bytes : response.body.size()));
   }
   const bool upgrade = response.status == 426;  // RFC 9110, 15.5.22: the answer names what to upgrade to
   if (upgrade) add("Upgrade", "websocket");
   add("Connection", upgrade ? "close, Upgrade" : "close");
   out.append("\r\n");
-  if (!without_body && !bodiless) out.append(response.body);
+  if (!without_body && !bodiless && !response.source) out.append(response.body);
   return out;
 }
 

@@ -18,6 +18,7 @@
 #include "muster/impl/websocketpp/frames.ipp"
 #include "muster/impl/websocketpp/handshake.ipp"
 #include "muster/impl/websocketpp/loop.ipp"
+#include "muster/impl/websocketpp/proxy_header.ipp"
 #include "muster/impl/websocketpp/stream.ipp"
 #include "muster/transport.hpp"
 
@@ -79,6 +80,7 @@ class Session final : public Transport, public LoopMember, public std::enable_sh
 
  private:
   enum class Phase : std::uint8_t {
+    presenting, // a trusted proxy says for whom it speaks
     securing,   // TLS handshake
     reading,    // the request's head
     asking,     // the core decides
@@ -94,6 +96,9 @@ class Session final : public Transport, public LoopMember, public std::enable_sh
   /// What is needed before the connection is open, and not later.
   struct Opening {
     RemoteAddress remote;
+    /// A proxy's: the place is taken without an address, until it is known for whom it speaks.
+    bool is_proxy = false;
+    ProxyHeader proxy_header;
     Reservation reservation;
     HttpRequest request;
     bool http_1_1 = false;
@@ -104,13 +109,15 @@ class Session final : public Transport, public LoopMember, public std::enable_sh
     std::string subprotocol;
     std::string extensions;  // of the answer
     std::string answer;      // the 101, while it waits
+    BodySource source;       // of a plain answer
+    std::uint64_t source_left = 0;
     std::uint16_t close_code = 0;  // not 0: close right after the upgrade
     std::string close_text;
   };
 
   /// What waits for the socket to take more, in order: at most one batch of the core's, and few bytes of our own.
   struct Outgoing {
-    enum class Kind : std::uint8_t { batch, upgrade, close_frame, last };
+    enum class Kind : std::uint8_t { batch, upgrade, close_frame, piece, last };
     Kind kind;
     std::string own;
     std::vector<Span> spans;
@@ -138,6 +145,7 @@ class Session final : public Transport, public LoopMember, public std::enable_sh
   }
 
   // Handshake.
+  void read_proxy_header();
   void secure();
   void read_head();
   void process_request();
@@ -145,10 +153,11 @@ class Session final : public Transport, public LoopMember, public std::enable_sh
   void ask(OpenRequest open);
   void decided(Decision decision);
   void refuse(const Refusal& refusal);
-  /// `close_code`: as Decision's.
-  void refuse(CloseReason reason, const Error& error, std::uint16_t close_code);
+  /// As the core has decided. `close_code`: as Decision's.
+  void tell_refusal(CloseReason reason, const Error& error, std::uint16_t close_code);
   void name_subprotocol(std::string chosen);
   void answer(const HttpResponse& response, bool without_body);
+  void send_body();
   void upgrade();
 
   // Frames.
@@ -173,6 +182,7 @@ class Session final : public Transport, public LoopMember, public std::enable_sh
   WriteResult write_first(const Span* spans, std::size_t count);
   WriteResult send(Outgoing::Kind kind, const Span* spans, std::size_t count);
   void send(Outgoing::Kind kind, std::string own);
+  WriteResult send_own(Outgoing::Kind kind, std::string own);
   [[nodiscard]] IoStatus write_now(Cursor& cursor) { return stream_->write(cursor, stream_->is_tls() ? loop_->scratch() : nullptr); }
   void break_off();
   void send_answer(int rounds);
@@ -207,6 +217,7 @@ class Session final : public Transport, public LoopMember, public std::enable_sh
 MUSTER_INLINE Session::Session(std::shared_ptr<Loop> loop, std::shared_ptr<Site> site, Stream stream, RemoteAddress peer,
                                Reservation reservation, bool extra)
     : stream_(std::move(stream)), loop_(std::move(loop)), site_(std::move(site)), opening_(new Opening), extra_(extra) {
+  opening_->is_proxy = site_->trusted_proxies.contain(peer);
   opening_->remote = std::move(peer);
   opening_->reservation = std::move(reservation);
 }
@@ -215,7 +226,8 @@ MUSTER_INLINE void Session::start() {
   self_ = shared_from_this();
   loop_->add(*this);
   set_deadline(site_->handshake_timeout());
-  phase_ = stream_->is_tls() ? Phase::securing : Phase::reading;
+  const bool presents = site_->options.proxy_protocol && opening_->is_proxy;
+  phase_ = presents ? Phase::presenting : stream_->is_tls() ? Phase::securing : Phase::reading;
   post(&Session::on_readable);  // most often the peer's first words are there
 }
 
@@ -239,6 +251,8 @@ MUSTER_INLINE void Session::wait_writable() {
 
 MUSTER_INLINE void Session::on_readable() {
   switch (phase_) {
+    case Phase::presenting:
+      return read_proxy_header();
     case Phase::securing:
       return secure();
     case Phase::reading:

@@ -17,6 +17,26 @@ inline namespace MUSTER_ABI {
 namespace websocketpp {
 namespace detail {
 
+MUSTER_INLINE void Session::read_proxy_header() {
+  Opening& opening = *opening_;
+  ProxyHeader& header = opening.proxy_header;
+  std::size_t got = 0;
+  const IoStatus status = stream_->peek(loop_->read_buffer.get(), Loop::read_size, got);
+  if (status == IoStatus::read_again) return wait_readable();
+  if (status != IoStatus::done) return close_descriptor(CloseReason::lost);
+  // What is behind the header is TLS's, or the request's, and stays in the socket.
+  stream_->take(loop_->read_buffer.get(), header.read({loop_->read_buffer.get(), got}));
+  if (header.state() == ProxyHeader::State::bad) {
+    manager().refused(RefusedFor::request, opening.remote,
+                      "proxy_protocol is on, and this one of trusted_proxies begins with no PROXY header", loop_->executor->now());
+    return close_descriptor(CloseReason::lost);
+  }
+  if (header.state() == ProxyHeader::State::reading) return wait_readable();
+  if (header.source()) opening.remote = remote_address(*header.source());
+  phase_ = stream_->is_tls() ? Phase::securing : Phase::reading;
+  on_readable();
+}
+
 MUSTER_INLINE void Session::secure() {
   switch (stream_->handshake()) {
     case IoStatus::done:
@@ -73,17 +93,20 @@ MUSTER_INLINE void Session::process_request() {
   Opening& opening = *opening_;
   HttpRequest& request = opening.request;
   const Options& options = core_options();
-  const bool behind_proxy = site_->trusted_proxies.contain(opening.remote);
-  if (behind_proxy) opening.remote = site_->trusted_proxies.resolve(std::move(opening.remote), request);
+  opening.remote = site_->trusted_proxies.resolve(std::move(opening.remote), request);
   request.remote_address = opening.remote;
 
-  if (const auto refusal = check_host(request, opening.http_1_1, options, site_->loopback)) return refuse(*refusal);
-  if (!asks_for_upgrade(request)) return serve_http();
+  const bool upgrades = asks_for_upgrade(request);
+  const auto& probes = site_->options.probe_paths;
+  if (upgrades || std::find(probes.begin(), probes.end(), request.path) == probes.end()) {
+    if (const auto refusal = check_host(request, opening.http_1_1, options, site_->loopback)) return refuse(*refusal);
+  }
+  if (!upgrades) return serve_http();
   if (const auto refusal = check_upgrade(request, opening.http_1_1)) return refuse(*refusal);
   if (const auto refusal = check_origin(request, options)) return refuse(*refusal);
   OpenRequest open;
   if (const auto refusal = read_upgrade(request, options, open)) return refuse(*refusal);
-  if (behind_proxy && opening.reservation) {
+  if (opening.is_proxy && opening.reservation) {
     // The place was the proxy's so far, to which no per-address limit applies. Given back first, so that it is never two.
     opening.reservation.release();
     opening.reservation = manager().reserve(opening.remote, loop_->executor->now());
@@ -91,14 +114,17 @@ MUSTER_INLINE void Session::process_request() {
   if (!opening.reservation) {
     // No protocol was chosen. Browsers give up on an upgrade that names none of theirs, and would not see a close code.
     if (!open.subprotocols.empty()) opening.subprotocol = open.subprotocols.front();
-    return refuse(opening.reservation.refusal(), opening.reservation.error(), 0);
+    const Error& error = opening.reservation.error();
+    manager().refused(opening.reservation.refused_for(), opening.remote, error.message, loop_->executor->now());
+    return tell_refusal(opening.reservation.refusal(), error, 0);
   }
   ask(std::move(open));
 }
 
 MUSTER_INLINE void Session::serve_http() {
   HttpRequest& request = opening_->request;
-  if (!site_->options.http) return refuse({426, "This is a WebSocket server"});
+  if (has_lost_upgrade(request)) return refuse({426, "There is no Upgrade header; a proxy may have removed it"});
+  if (!site_->options.http) return refuse({426, "This is a WebSocket server, and there is no Upgrade header"});
   const bool without_body = request.method == "HEAD";
   if (without_body) request.method = "GET";
   HttpResponse response;
@@ -145,7 +171,7 @@ MUSTER_INLINE void Session::decided(Decision decision) {
   name_subprotocol(std::move(decision.subprotocol));
   if (!decision.accepted) {
     opening_->reservation = std::move(decision.reservation);
-    return refuse(decision.reason, decision.error, decision.close_code);
+    return tell_refusal(decision.reason, decision.error, decision.close_code);
   }
   connection_ = std::move(decision.connection);
   upgrade();
@@ -161,17 +187,19 @@ MUSTER_INLINE void Session::name_subprotocol(std::string chosen) {
 }
 
 MUSTER_INLINE void Session::refuse(const Refusal& refusal) {
+  manager().refused(refusal.reason, opening_->remote, refusal.message, loop_->executor->now());
   answer(describe_refusal(refusal), opening_->request.method == "HEAD");
 }
 
-MUSTER_INLINE void Session::refuse(CloseReason reason, const Error& error, std::uint16_t close_code) {
-  if (error.code == errc::not_found) return refuse({404, error.message, error.code});
-  if (core_options().refuse_with == RefuseWith::close_code) {
+MUSTER_INLINE void Session::tell_refusal(CloseReason reason, const Error& error, std::uint16_t close_code) {
+  const bool is_nowhere = error.code == errc::not_found;
+  if (!is_nowhere && core_options().refuse_with == RefuseWith::close_code) {
     opening_->close_code = close_code != 0 ? close_code : describe(reason).code;
     opening_->close_text = error.message;
     return upgrade();
   }
-  refuse({describe(reason).http_status, error.message, error.code, error.retry_after});
+  const unsigned status = is_nowhere ? 404 : describe(reason).http_status;
+  answer(describe_refusal({status, error.message, error.code, error.retry_after}), opening_->request.method == "HEAD");
 }
 
 MUSTER_INLINE void Session::answer(const HttpResponse& response, bool without_body) {
@@ -181,8 +209,35 @@ MUSTER_INLINE void Session::answer(const HttpResponse& response, bool without_bo
   phase_ = Phase::answering;
   input_ = {};
   set_deadline(site_->options.http_timeout);
-  send(Outgoing::Kind::last, format_response(response, without_body));
+  const bool more = bounded && !without_body && response.source && response.source_bytes != 0;
+  if (more) {
+    opening_->source = response.source;
+    opening_->source_left = response.source_bytes;
+  }
+  send(more ? Outgoing::Kind::piece : Outgoing::Kind::last, format_response(response, without_body));
   if (!bounded) close_descriptor(CloseReason::lost);
+}
+
+MUSTER_INLINE void Session::send_body() {
+  constexpr std::size_t most = 32 * 1024;
+  // So many at a time, for the loop's other work.
+  for (int pieces = 0; pieces < 4; ++pieces) {
+    if (phase_ != Phase::answering) return;
+    std::string piece(static_cast<std::size_t>(std::min<std::uint64_t>(opening_->source_left, most)), '\0');
+    std::size_t size = 0;
+    try {
+      size = opening_->source(piece.data(), piece.size());
+    } catch (...) {
+    }
+    if (size == 0) return close_descriptor(CloseReason::lost, true);
+    piece.resize(std::min(size, piece.size()));
+    opening_->source_left -= piece.size();
+    const auto kind = opening_->source_left == 0 ? Outgoing::Kind::last : Outgoing::Kind::piece;
+    if (send_own(kind, std::move(piece)) != WriteResult::done) return;
+    if (kind == Outgoing::Kind::last) return written(kind);
+    set_deadline(site_->options.http_timeout);
+  }
+  post(&Session::send_body);
 }
 
 /// Sec-WebSocket-Accept (RFC 6455, 4.2.2).

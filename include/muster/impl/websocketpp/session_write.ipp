@@ -58,16 +58,21 @@ MUSTER_INLINE WriteResult Session::send(Outgoing::Kind kind, const Span* spans, 
   return WriteResult::pending;
 }
 
-/// As above, for bytes of our own; `written` follows.
-MUSTER_INLINE void Session::send(Outgoing::Kind kind, std::string own) {
-  if (phase_ == Phase::gone || broken_) return;
+/// As above, for bytes of our own. When they wait, `written` follows.
+MUSTER_INLINE WriteResult Session::send_own(Outgoing::Kind kind, std::string own) {
+  if (phase_ == Phase::gone || broken_) return WriteResult::closed;
   Span span{own.data(), own.size()};
   const WriteResult result = send(kind, &span, 1);
-  if (result == WriteResult::done) return written(kind);
-  if (result == WriteResult::closed) return;
+  if (result != WriteResult::pending) return result;
   Outgoing& kept = outgoing_->back();
   kept.own = std::move(own);
   kept.spans.front().data = kept.own.data();  // short strings move
+  return result;
+}
+
+/// `written` follows in any case.
+MUSTER_INLINE void Session::send(Outgoing::Kind kind, std::string own) {
+  if (send_own(kind, std::move(own)) == WriteResult::done) written(kind);
 }
 
 /// The 101 goes out after some rounds of the executor, unless a batch took it along before.
@@ -84,7 +89,9 @@ MUSTER_INLINE void Session::break_off() {
 MUSTER_INLINE void Session::on_writable() {
   while (outgoing_) {
     Outgoing& next = outgoing_->front();
+    const std::size_t before = phase_ == Phase::answering ? next.cursor.left() : 0;
     const IoStatus status = write_now(next.cursor);
+    if (before != 0 && next.cursor.left() != before) set_deadline(site_->options.http_timeout);  // it takes what it can
     if (status == IoStatus::write_again) return wait_writable();
     if (status != IoStatus::done) {
       broken_ = true;
@@ -107,6 +114,8 @@ MUSTER_INLINE void Session::written(Outgoing::Kind kind) {
       return opened();
     case Outgoing::Kind::close_frame:
       return ending_ == Ending::by_peer ? finish() : void();
+    case Outgoing::Kind::piece:
+      return post(&Session::send_body);
     case Outgoing::Kind::last:
       return linger();
   }

@@ -179,6 +179,13 @@ class Stream {
   [[nodiscard]] int descriptor() const { return const_cast<asio::ip::tcp::socket&>(socket_).native_handle(); }
   [[nodiscard]] bool is_tls() const noexcept { return tls_ != nullptr; }
 
+  /// What has come in before TLS, of which `take` removes as much as is called for.
+  IoStatus peek(char* to, std::size_t size, std::size_t& got) { return receive(to, size, MSG_PEEK, got); }
+  void take(char* to, std::size_t size) {
+    std::size_t got = 0;
+    (void)receive(to, size, 0, got);
+  }
+
   /// One step of the TLS handshake.
   IoStatus handshake() {
     if (broken_) return IoStatus::failed;
@@ -191,17 +198,7 @@ class Stream {
   IoStatus read(char* to, std::size_t size, std::size_t& got) {
     got = 0;
     unfinished_ = false;
-    if (!tls_) {
-      ssize_t n = 0;
-      do n = ::recv(socket_.native_handle(), to, size, MSG_DONTWAIT);
-      while (n < 0 && errno == EINTR);
-      if (n > 0) {
-        got = static_cast<std::size_t>(n);
-        return IoStatus::done;
-      }
-      if (n == 0) return IoStatus::end;
-      return errno == EAGAIN || errno == EWOULDBLOCK ? IoStatus::read_again : IoStatus::failed;
-    }
+    if (!tls_) return receive(to, size, 0, got);
     IoStatus status = broken_ ? IoStatus::failed : IoStatus::done;
     while (got < size && !broken_) {
       ERR_clear_error();
@@ -247,6 +244,18 @@ class Stream {
   }
 
  private:
+  IoStatus receive(char* to, std::size_t size, int flags, std::size_t& got) {
+    ssize_t n = 0;
+    do n = ::recv(socket_.native_handle(), to, size, MSG_DONTWAIT | flags);
+    while (n < 0 && errno == EINTR);
+    if (n > 0) {
+      got = static_cast<std::size_t>(n);
+      return IoStatus::done;
+    }
+    if (n == 0) return IoStatus::end;
+    return errno == EAGAIN || errno == EWOULDBLOCK ? IoStatus::read_again : IoStatus::failed;
+  }
+
   IoStatus write_plain(Cursor& cursor) {
     // 1024 is what Linux takes in one call (IOV_MAX).
     std::array<iovec, 1024> vectors;
