@@ -30,6 +30,8 @@ class Process {
   [[nodiscard]] std::uint16_t port();
   /// Everything on standard output so far.
   [[nodiscard]] const std::string& out() const { return out_; }
+  /// Waits until it has said this on standard output. False when it ends before.
+  bool until(std::string_view text);
   void signal(int number) const;
   /// Waits for its end.
   Ended wait();
