@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
-# Installs what is missing to build muster on Debian or Ubuntu; with --tests also what its tests need. Says what it does.
+# Installs what is missing to build muster on Debian or Ubuntu; with --tests also what its tests need, with --clients what
+# those of tests/clients need. Says what it does.
 # A tool that is already on PATH, from wherever, is left alone.
 set -euo pipefail
 
-usage="usage: cmake/install-deps.sh [--tests]"
-tests=no
+usage="usage: cmake/install-deps.sh [--tests] [--clients]"
+tests=no clients=no
 for argument in "$@"; do
   case "$argument" in
     --tests) tests=yes ;;
+    --clients) clients=yes ;;
     -h | --help) echo "$usage"; exit 0 ;;
     *) echo "install-deps: unknown argument $argument; $usage" >&2; exit 2 ;;
   esac
@@ -57,6 +59,17 @@ if [ "$tests" = yes ]; then
   need_command python3 python3
   need_command valgrind valgrind
   need_command objdump binutils
+fi
+
+if [ "$clients" = yes ]; then
+  need_command node nodejs
+  need_command npm npm
+  need_command go golang-go
+  need_command javac default-jdk-headless
+  need_command chromium chromium
+  need_command firefox-esr firefox-esr
+  need_package python3 python3-websockets python3-aiohttp python3-tornado python3-pyqt5.qtwebsockets libmojolicious-perl \
+    golang-github-gorilla-websocket-dev libwebsockets-dev libboost-dev
 fi
 
 if [ ${#missing[@]} -eq 0 ]; then
