@@ -47,6 +47,15 @@ function(muster_add_library component)
   target_include_directories(${compiled} PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
                                                 $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
   target_link_libraries(${compiled} PUBLIC ${core} ${arg_DEPENDS})
+  # A shared library of somebody's may hold it. Calls within it stay direct, as in a program.
+  if(NOT DEFINED CMAKE_POSITION_INDEPENDENT_CODE)
+    set_target_properties(${compiled} PROPERTIES POSITION_INDEPENDENT_CODE ON)
+    target_compile_options(${compiled} PRIVATE $<$<CXX_COMPILER_ID:GNU>:-fno-semantic-interposition>)
+  endif()
+  # Another project builds of it what it links.
+  if(NOT MUSTER_TOP_LEVEL AND NOT MUSTER_INSTALL)
+    set_target_properties(${compiled} PROPERTIES EXCLUDE_FROM_ALL ON)
+  endif()
   # Before 1.0 a minor version may change the ABI.
   set_target_properties(${compiled} PROPERTIES
     EXPORT_NAME ${component} VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})

@@ -1,13 +1,16 @@
 #!/usr/bin/env bash
-# Installs what is missing to build muster on Debian or Ubuntu; with --tests also what its tests need. Says what it does.
+# Installs what is missing to build muster on Debian or Ubuntu; with --tests also what its tests need, with --clients or
+# --proxies what tests/clients or tests/proxies need. Says what it does.
 # A tool that is already on PATH, from wherever, is left alone.
 set -euo pipefail
 
-usage="usage: cmake/install-deps.sh [--tests]"
-tests=no
+usage="usage: cmake/install-deps.sh [--tests] [--clients] [--proxies]"
+tests=no clients=no proxies=no
 for argument in "$@"; do
   case "$argument" in
     --tests) tests=yes ;;
+    --clients) clients=yes ;;
+    --proxies) proxies=yes ;;
     -h | --help) echo "$usage"; exit 0 ;;
     *) echo "install-deps: unknown argument $argument; $usage" >&2; exit 2 ;;
   esac
@@ -59,6 +62,31 @@ if [ "$tests" = yes ]; then
   need_command objdump binutils
 fi
 
+if [ "$clients" = yes ]; then
+  need_command node nodejs
+  need_command npm npm
+  need_command go golang-go
+  need_command javac default-jdk-headless
+  need_command chromium chromium
+  need_command firefox-esr firefox-esr
+  need_package python3 python3-websockets python3-aiohttp python3-tornado python3-pyqt5.qtwebsockets libmojolicious-perl \
+    golang-github-gorilla-websocket-dev libwebsockets-dev libboost-dev
+fi
+
+# Daemons that come with their packages, and are not wanted.
+services=()
+if [ "$proxies" = yes ]; then
+  need_package apache2-bin
+  PATH=$PATH:/usr/sbin:/sbin
+  for service in nginx haproxy caddy varnish lighttpd; do
+    command=$service package=$service
+    [ "$service" != nginx ] || package=nginx-light
+    [ "$service" != varnish ] || command=varnishd
+    command -v "$command" >/dev/null || { missing+=("$package") && services+=("$service"); }
+  done
+  need_package lighttpd-mod-openssl
+fi
+
 if [ ${#missing[@]} -eq 0 ]; then
   echo "install-deps: nothing is missing"
   exit 0
@@ -89,3 +117,8 @@ run() {
 
 run "updating the package lists" apt-get update
 run "installing ${missing[*]}" apt-get install -y --no-install-recommends "${missing[@]}"
+for service in ${services[@]+"${services[@]}"}; do
+  echo "install-deps: $service is not to run by itself"
+  "${as_root[@]}" service "$service" stop >"$log" 2>&1 || true  # it may not have been started
+  "${as_root[@]}" update-rc.d "$service" disable >"$log" 2>&1 || true
+done

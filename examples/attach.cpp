@@ -8,6 +8,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <exception>
 #include <memory>
 #include <muster/auth/allow_all.hpp>
 #include <muster/auth/static_token_authenticator.hpp>
@@ -15,6 +16,7 @@
 #include <muster/protocols/json_protocol.hpp>
 #include <muster/transports/websocketpp_attach.hpp>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <websocketpp/config/asio_no_tls.hpp>
 #include <websocketpp/server.hpp>
@@ -41,7 +43,7 @@ void set_up(Server& server, asio::io_context& loop) {
   });
 }
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
   asio::io_context loop(1);
   Server server;
   set_up(server, loop);
@@ -62,8 +64,10 @@ int main(int argc, char** argv) {
   };
   muster::websocketpp::attach(server, manager, options);  // before start_accept
 
-  server.listen(asio::ip::tcp::endpoint(asio::ip::address_v4::loopback(),
-                                        static_cast<std::uint16_t>(argc > 1 ? std::atoi(argv[1]) : 8080)));
+  const auto port = static_cast<std::uint16_t>(argc > 1 ? std::atoi(argv[1]) : 8080);
+  std::error_code taken;
+  server.listen(asio::ip::tcp::endpoint(asio::ip::address_v4::loopback(), port), taken);
+  if (taken) throw std::system_error(taken, "cannot listen on 127.0.0.1:" + std::to_string(port));
   server.start_accept();
 
   asio::signal_set signals(loop, SIGINT, SIGTERM);
@@ -77,4 +81,7 @@ int main(int argc, char** argv) {
   std::printf("listening on http://127.0.0.1:%u\n", static_cast<unsigned>(server.get_local_endpoint(error).port()));
   std::fflush(stdout);
   loop.run();
+} catch (const std::exception& error) {
+  std::fprintf(stderr, "%s: %s\n", argv[0], error.what());
+  return 1;
 }

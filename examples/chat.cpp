@@ -7,6 +7,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <exception>
 #include <memory>
 #include <muster/auth/allow_all.hpp>
 #include <muster/auth/allow_anonymous.hpp>
@@ -15,7 +16,7 @@
 #include <muster/transports/websocketpp.hpp>
 #include <string>
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
   // Signals are waited for below; the server's threads inherit that they are blocked.
   sigset_t ends;
   sigemptyset(&ends);
@@ -48,4 +49,7 @@ int main(int argc, char** argv) {
   int signal = 0;
   sigwait(&ends, &signal);
   server.stop();  // everyone is told that the server is going away
+} catch (const std::exception& error) {  // most often the port is taken
+  std::fprintf(stderr, "%s: %s\n", argv[0], error.what());
+  return 1;
 }

@@ -93,5 +93,5 @@ int main(int argc, char** argv) {
   auto manager = muster::make_connection_manager(limits, users, std::make_shared<muster::AllowAll>(), components);
   const Devices devices(manager);
 
-  serve(manager, argc, argv);
+  return serve(manager, argc, argv);
 }

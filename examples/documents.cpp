@@ -143,5 +143,5 @@ int main(int argc, char** argv) {
     author.reply(muster::json(numbered));
   });
 
-  serve(manager, argc, argv);  // at its end every document is closed
+  return serve(manager, argc, argv);  // at its end every document is closed
 }

@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <exception>
 #include <map>
 #include <memory>
 #include <muster/auth/allow_all.hpp>
@@ -58,7 +59,7 @@ class Ticker {
   int price_ = 100;
 };
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
   asio::io_context loop(1);
   UserDatabase users(loop);
   Ticker ticker;
@@ -91,4 +92,7 @@ int main(int argc, char** argv) {
   std::printf("listening on http://127.0.0.1:%u\n", static_cast<unsigned>(listener.port()));
   std::fflush(stdout);
   loop.run();
+} catch (const std::exception& error) {  // most often the port is taken
+  std::fprintf(stderr, "%s: %s\n", argv[0], error.what());
+  return 1;
 }

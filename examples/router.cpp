@@ -65,5 +65,5 @@ int main(int argc, char** argv) {
   manager->on("stats",
               [&manager](muster::Connection& who, const muster::Payload&) { who.reply(describe(manager->metrics())); });
 
-  serve(manager, argc, argv);
+  return serve(manager, argc, argv);
 }

@@ -5,14 +5,16 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <exception>
 #include <memory>
 #include <muster/connection_manager.hpp>
 #include <muster/transports/websocketpp.hpp>
 #include <utility>
 
-/// The port is the first argument, or 8080. Returns when a signal has ended the server and every connection is closed.
+/// The port is the first argument, or 8080. Returns what main() does: 0 when a signal has ended the server and every
+/// connection is closed, 1 when it cannot listen, which it says.
 /// Called before any thread was started: the server's inherit that the signals are blocked, which are waited for here.
-inline void serve(std::shared_ptr<muster::IConnectionManager> manager, int argc, char** argv) {
+[[nodiscard]] inline int serve(std::shared_ptr<muster::IConnectionManager> manager, int argc, char** argv) try {
   sigset_t ends;
   sigemptyset(&ends);
   sigaddset(&ends, SIGINT);
@@ -29,4 +31,8 @@ inline void serve(std::shared_ptr<muster::IConnectionManager> manager, int argc,
   int signal = 0;
   sigwait(&ends, &signal);
   server.stop();  // everyone is told that the server is going away
+  return 0;
+} catch (const std::exception& error) {  // most often the port is taken
+  std::fprintf(stderr, "%s: %s\n", argv[0], error.what());
+  return 1;
 }

@@ -29,5 +29,5 @@ int main(int argc, char** argv) {
   const auto manager = muster::make_connection_manager(Social::options(), users, rules, components);
   Social social(*manager);
 
-  serve(manager, argc, argv);
+  return serve(manager, argc, argv);
 }

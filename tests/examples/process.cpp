@@ -76,7 +76,7 @@ bool Process::read_some(int timeout_ms) {
 }
 
 std::uint16_t Process::port() {
-  const std::string_view start = "listening on http";
+  const std::string_view start = "listening on ";
   for (;;) {
     const std::size_t line = out_.find(start);
     const std::size_t end = line == std::string::npos ? line : out_.find('\n', line);
@@ -93,6 +93,14 @@ void Process::says(std::string_view text) {
     if (err_end_ < 0) fail("the process never said \"" + std::string(text) + "\"; it said: " + err_);
     read_some(deadline_ms);
   }
+}
+
+bool Process::until(std::string_view text) {
+  while (out_.find(text) == std::string::npos) {
+    if (out_end_ < 0) return false;
+    read_some(deadline_ms);
+  }
+  return true;
 }
 
 void Process::signal(int number) const { kill(pid_, number); }

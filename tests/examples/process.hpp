@@ -32,6 +32,8 @@ class Process {
   [[nodiscard]] const std::string& out() const { return out_; }
   /// Waits until standard error has said this. Throws when it does not in time, or the process ends before.
   void says(std::string_view text);
+  /// Waits until it has said this on standard output. False when it ends before.
+  bool until(std::string_view text);
   void signal(int number) const;
   /// Waits for its end.
   Ended wait();

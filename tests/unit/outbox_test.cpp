@@ -7,6 +7,7 @@ namespace {
 
 using namespace std::chrono_literals;
 using detail::BlockPtr;
+using detail::Handed;
 using detail::Outbox;
 
 /// Takes nothing at once; what it was given is in `batch`.
@@ -31,8 +32,8 @@ struct Queue {
     outbox.append(block, 0, block->bytes.size(), TimePoint(at));
   }
   std::string write() {
-    std::size_t written = 0;
-    (void)outbox.write(pipe, spans, written);
+    Handed handed;
+    (void)outbox.write(pipe, spans, handed);
     return pipe.batch;
   }
   [[nodiscard]] TimePoint::duration since() const { return outbox.waiting_since().time_since_epoch(); }
@@ -90,13 +91,14 @@ TEST_CASE("a block handed over at once is in flight as any batch, or done, or lo
   Queue queue;
   const auto block = BlockPtr::make();
   block->bytes = "block";
-  std::size_t written = 0;
+  Handed handed;
   REQUIRE(queue.outbox.idle());
   const auto answer = GENERATE(WriteResult::pending, WriteResult::done, WriteResult::closed);
   queue.pipe.answer = answer;
-  CHECK(queue.outbox.write_at_once(queue.pipe, block, TimePoint(1s), written) == answer);
+  CHECK(queue.outbox.write_at_once(queue.pipe, block, TimePoint(1s), handed) == answer);
   CHECK(queue.pipe.batch == "block");
-  CHECK(written == (answer == WriteResult::done ? 5 : 0));
+  CHECK(handed.writes == 1);
+  CHECK(handed.bytes == (answer == WriteResult::done ? 5 : 0));
   CHECK(queue.outbox.unsent() == (answer == WriteResult::done ? 0 : 5));
   CHECK(queue.outbox.in_flight() == (answer == WriteResult::pending));
   CHECK_FALSE(queue.outbox.has_queued());

@@ -238,6 +238,25 @@ TEST_CASE("metrics count what happened and what is there", "[observing]") {
   CHECK(metrics.bytes_out > metrics.writes);
 }
 
+TEST_CASE("every write is counted: each batch of a long queue, and the last one before a close", "[observing]") {
+  CheckedSim sim;
+  sim.manager().on("bye", [](Connection& who, const Payload&) { who.close(CloseReason::normal); });
+  const auto ann = sim.connect("ann");
+  const auto bob = sim.connect("bob");
+  sim.run();
+  const auto writes = bob.pipe().writes();
+  const Payload large = json('"' + std::string(100'000, 'x') + '"');
+  for (int i = 0; i < 4; ++i) CHECK(sim.manager().send(bob.id(), large));
+  sim.run();
+  CHECK(bob.pipe().writes() == writes + 2);
+  ann.say("session_info", "{}").say("bye", "{}");  // the answer leaves with the close
+  sim.run();
+  CHECK(ann.close_code() == 1000);
+  const Metrics metrics = sim.manager().metrics();
+  CHECK(metrics.writes == ann.pipe().writes() + bob.pipe().writes());
+  CHECK(metrics.bytes_out == ann.pipe().bytes() + bob.pipe().bytes());
+}
+
 TEST_CASE("make_connection_manager names every problem", "[options]") {
   Options options;
   options.auth_timeout = 0s;

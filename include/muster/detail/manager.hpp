@@ -256,7 +256,7 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   /// False: the pipe is broken.
   bool write(ConnectionState& connection);
   /// What follows from a write; false as for `write`.
-  bool wrote(ConnectionState& connection, WriteResult result, std::size_t written);
+  bool wrote(ConnectionState& connection, WriteResult result, const detail::Handed& handed);
   /// From history and from what was missed, up to the soft mark. False: more is owed.
   bool feed(ConnectionState& connection);
   bool feed_room(ConnectionState& connection, Membership& membership);

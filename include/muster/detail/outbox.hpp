@@ -30,6 +30,12 @@ inline void prefetch_line(const void* address) noexcept {
 #endif
 }
 
+/// What one hand-over came to: calls of Transport::write, and the bytes that it took at once.
+struct Handed {
+  std::size_t writes = 0;
+  std::size_t bytes = 0;
+};
+
 /// Small while nothing is wrong: what control frames and a pipe that is full need is apart.
 class Outbox {
  public:
@@ -55,13 +61,14 @@ class Outbox {
   }
 
   /// Hands over what is queued, control first; `scratch` lends its memory. Call only when not `in_flight`.
-  [[nodiscard]] WriteResult write(Transport& transport, std::vector<Span>& scratch, std::size_t& written) {
+  [[nodiscard]] WriteResult write(Transport& transport, std::vector<Span>& scratch, Handed& handed) {
     while (has_queued()) {
       std::size_t size = 0;
       const auto end = queue_.begin() + static_cast<std::ptrdiff_t>(next_batch(scratch, size));
       const WriteResult result = transport.write(scratch.data(), scratch.size());
+      ++handed.writes;
       if (result == WriteResult::done) {
-        written += size;
+        handed.bytes += size;
         unsent_ -= size;
         control_.reset();
       } else {
@@ -75,12 +82,13 @@ class Outbox {
   }
 
   /// Hands over one block; only when nothing is before it. A fan-out's case, which leaves the queue's memory alone.
-  [[nodiscard]] WriteResult write_at_once(Transport& transport, const BlockPtr& block, TimePoint now, std::size_t& written) {
+  [[nodiscard]] WriteResult write_at_once(Transport& transport, const BlockPtr& block, TimePoint now, Handed& handed) {
     const std::size_t size = block->bytes.size();
     const Span span{block->bytes.data(), size};
     const WriteResult result = transport.write(&span, 1);
+    handed.writes = 1;
     if (result == WriteResult::done) {
-      written = size;
+      handed.bytes = size;
       return result;
     }
     unsent_ = size;

@@ -38,10 +38,11 @@ MUSTER_INLINE void ConnectionManager::disconnect(ConnectionState& connection, Cl
                       reason == CloseReason::slow_consumer;
   if (!broken && !connection.outbox.in_flight() && connection.outbox.has_queued()) {
     seal_replies(loop);
-    std::size_t written = 0;
-    (void)connection.outbox.write(*connection.transport, loop.spans, written);
-    connection.counted.bytes_out += written;
-    loop.counters.bytes_out.add(written);
+    detail::Handed handed;
+    (void)connection.outbox.write(*connection.transport, loop.spans, handed);
+    connection.counted.bytes_out += handed.bytes;
+    loop.counters.writes.add(handed.writes);
+    loop.counters.bytes_out.add(handed.bytes);
   }
 
   // 1. Stop message processing.

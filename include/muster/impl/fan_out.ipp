@@ -100,9 +100,9 @@ MUSTER_INLINE void ConnectionManager::deliver(RoomPart& part, detail::MemberSlot
   if (whole && batch_encoded.blocks.size() == 1 && connection.memberships.size() == 1 && connection.outbox.idle()) {
     if (batch.last_seq != 0) slot.next_seq = batch.last_seq + 1;
     part.loop->counters.deliveries.add(batch.messages);
-    std::size_t written = 0;
-    const WriteResult result = connection.outbox.write_at_once(*connection.transport, batch_encoded.blocks.front(), now_here, written);
-    (void)wrote(connection, result, written);
+    detail::Handed handed;
+    const WriteResult result = connection.outbox.write_at_once(*connection.transport, batch_encoded.blocks.front(), now_here, handed);
+    (void)wrote(connection, result, handed);
     return;
   }
   std::uint64_t delivered = 0;
@@ -341,16 +341,16 @@ MUSTER_INLINE bool ConnectionManager::write(ConnectionState& connection) {
   if (outbox.in_flight() || !outbox.has_queued()) return true;
   Loop& loop = *connection.loop;
   seal_replies(loop);
-  std::size_t written = 0;
-  const WriteResult result = outbox.write(*connection.transport, loop.spans, written);
-  return wrote(connection, result, written);
+  detail::Handed handed;
+  const WriteResult result = outbox.write(*connection.transport, loop.spans, handed);
+  return wrote(connection, result, handed);
 }
 
-MUSTER_INLINE bool ConnectionManager::wrote(ConnectionState& connection, WriteResult result, std::size_t written) {
+MUSTER_INLINE bool ConnectionManager::wrote(ConnectionState& connection, WriteResult result, const detail::Handed& handed) {
   Loop& loop = *connection.loop;
-  connection.counted.bytes_out += written;
-  loop.counters.writes.add();
-  loop.counters.bytes_out.add(written);
+  connection.counted.bytes_out += handed.bytes;
+  loop.counters.writes.add(handed.writes);
+  loop.counters.bytes_out.add(handed.bytes);
   if (result == WriteResult::closed) {
     doom(connection, CloseReason::lost);
     return false;

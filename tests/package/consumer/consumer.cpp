@@ -24,6 +24,10 @@
 #error "a compiled target must define MUSTER_COMPILED"
 #endif
 
+#if defined(USES_plugin)
+int plugin_port();
+#endif
+
 int main(int argc, char** argv) {
   short arguments = argc;  // a narrowing and, below, a shadowed name: muster's own warnings would refuse both
   if (arguments == 2) {
@@ -49,6 +53,10 @@ int main(int argc, char** argv) {
 #if defined(USES_jwt) || defined(USES_jwt_header_only)
   const muster::JwtAuthenticator jwt({{{muster::JwtAlgorithm::HS256, std::string(32, 'k')}}});
   std::cout << " jwt";
+#endif
+#if defined(USES_plugin)
+  if (plugin_port() == 0) return 1;
+  std::cout << " plugin";
 #endif
   std::cout << "\n";
 }

@@ -1,0 +1,21 @@
+# Takes what the README says to write out of it, so that the tests do just that.
+
+# muster_readme_block(<language> <number> <variable>): the text of the README's nth fenced block of this language.
+function(muster_readme_block language number variable)
+  set(readme "${PROJECT_SOURCE_DIR}/README.md")
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${readme}")
+  file(READ "${readme}" text)
+  foreach(i RANGE 1 ${number})
+    set(fence "\n```${language}\n")
+    string(FIND "${text}" "${fence}" begin)
+    if(begin EQUAL -1)
+      message(FATAL_ERROR "README.md has no block ${number} of ${language}")
+    endif()
+    string(LENGTH "${fence}" length)
+    math(EXPR begin "${begin} + ${length}")
+    string(SUBSTRING "${text}" ${begin} -1 text)
+  endforeach()
+  string(FIND "${text}" "\n```\n" end)
+  string(SUBSTRING "${text}" 0 ${end} text)
+  set(${variable} "${text}\n" PARENT_SCOPE)
+endfunction()
