@@ -122,6 +122,9 @@ void add_server_flags(FlagSet& flags, Settings& settings, std::string& auth) {
   flags.value("port", "PORT", "0: the system picks one", std::to_string(server.port),
               number(0, std::numeric_limits<std::uint16_t>::max(),
                      [&server](std::uint64_t port) { server.port = static_cast<std::uint16_t>(port); }));
+  flags.value("health-port", "PORT", "for /healthz, /readyz and /metrics alone, plain HTTP; none: on --port", "",
+              number(0, std::numeric_limits<std::uint16_t>::max(),
+                     [&settings](std::uint64_t port) { settings.health_port = static_cast<std::uint16_t>(port); }));
   flags.value("threads", "COUNT", "loops, each one thread; a connection stays on its loop",
               std::to_string(server.threads), number(1, 256, [&server](std::uint64_t n) { server.threads = n; }));
   flags.value("tls-cert", "FILE", "certificate chain (PEM); with --tls-key: https and wss", "",
@@ -160,10 +163,15 @@ void add_server_flags(FlagSet& flags, Settings& settings, std::string& auth) {
   flags.value("bots", "COUNT", "users that move about by themselves, for demos; --auth anonymous only", "0",
               number(0, 1000, [&settings](std::uint64_t n) { settings.bots = n; }));
   flags.value("bot-room", "ROOM", "where they are", settings.bot_room, non_empty(settings.bot_room));
-  flags.value("extra-sockets", "COUNT", "open beside connections: health checks, refusals",
+  flags.value("extra-sockets", "COUNT", "beside connections, until what they ask for is known",
               std::to_string(server.extra_sockets),
               [&server](const std::string& text) { return read_count(text, server.extra_sockets); });
-  flags.value("http-timeout", "DURATION", "to write an answer to plain HTTP", show_duration(server.http_timeout),
+  flags.value("refused-sockets", "COUNT", "beside connections, being told that they are refused",
+              std::to_string(server.refused_sockets),
+              [&server](const std::string& text) { return read_count(text, server.refused_sockets); });
+  flags.value("http-sockets", "COUNT", "beside connections, for plain HTTP", std::to_string(server.http_sockets),
+              [&server](const std::string& text) { return read_count(text, server.http_sockets); });
+  flags.value("http-timeout", "DURATION", "for a peer to take some of an answer to plain HTTP", show_duration(server.http_timeout),
               [&server](const std::string& text) { return read_duration(text, server.http_timeout); });
 }
 

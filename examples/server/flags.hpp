@@ -8,6 +8,7 @@
 #include <muster/observer.hpp>
 #include <muster/options.hpp>
 #include <muster/transports/websocketpp.hpp>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -37,6 +38,8 @@ struct Settings {
   std::filesystem::path static_directory;
   /// What is logged: this level and above.
   muster::LogLevel log_level = muster::LogLevel::info;
+  /// Where health and metrics are, in plain HTTP; none: on the server's own port.
+  std::optional<std::uint16_t> health_port;
   bool behind_proxy = false;
   bool has_public_name = false;
   std::size_t bots = 0;

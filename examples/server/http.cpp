@@ -22,7 +22,7 @@ HttpResponse plain(unsigned status, std::string text) {
   return response;
 }
 
-HttpResponse answer(const HttpRequest& request, muster::IConnectionManager& manager, const StaticFiles* files) {
+HttpResponse answer(const HttpRequest& request, muster::IConnectionManager& manager, const StaticFiles* files, Serves serves) {
   const bool asks_options = request.method == "OPTIONS";
   if (request.method != "GET" && !asks_options) {
     HttpResponse response = plain(405, "Only GET, HEAD and OPTIONS");
@@ -30,17 +30,18 @@ HttpResponse answer(const HttpRequest& request, muster::IConnectionManager& mana
     return response;
   }
   // Load balancers ask by GET, HEAD or OPTIONS, as each is made.
-  if (request.path == "/healthz") return plain(200, "ok");
-  if (request.path == "/readyz") return manager.is_ready() ? plain(200, "ready") : plain(503, "going away");
+  const bool has_health = serves != Serves::page;
+  if (has_health && request.path == "/healthz") return plain(200, "ok");
+  if (has_health && request.path == "/readyz") return manager.is_ready() ? plain(200, "ready") : plain(503, "going away");
   if (asks_options) {
     HttpResponse response = plain(204, "");
     response.headers.emplace_back("Allow", "GET, HEAD, OPTIONS");
     return response;
   }
-  if (request.path == websocket_path) {
+  if (serves != Serves::health && request.path == websocket_path) {
     return plain(426, "A WebSocket is here, and there is no Upgrade header; a proxy may have removed it");
   }
-  if (request.path == "/metrics") {
+  if (has_health && request.path == "/metrics") {
     HttpResponse response = plain(200, "");
     response.content_type = metrics_content_type;
     response.body = metrics_text(manager.metrics(), manager.is_ready());
@@ -77,9 +78,9 @@ HttpResponse answer(const HttpRequest& request, muster::IConnectionManager& mana
 }  // namespace
 
 muster::websocketpp::HttpHandler http_handler(std::shared_ptr<muster::IConnectionManager> manager,
-                                              std::shared_ptr<const StaticFiles> files) {
-  return [manager = std::move(manager), files = std::move(files)](const HttpRequest& request) {
-    HttpResponse response = answer(request, *manager, files.get());
+                                              std::shared_ptr<const StaticFiles> files, Serves serves) {
+  return [manager = std::move(manager), files = std::move(files), serves](const HttpRequest& request) {
+    HttpResponse response = answer(request, *manager, files.get(), serves);
     // No guessing: a text file never becomes a script.
     response.headers.emplace_back("X-Content-Type-Options", "nosniff");
     return response;

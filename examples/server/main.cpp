@@ -12,6 +12,7 @@
 #include <muster/muster.hpp>
 #include <muster/protocols/json_protocol.hpp>
 #include <muster/transports/websocketpp.hpp>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -34,17 +35,19 @@ void raise_file_limit(const Settings& settings, muster::Observer& log) {
   if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
   limit.rlim_cur = limit.rlim_max;
   (void)setrlimit(RLIMIT_NOFILE, &limit);
-  const std::size_t wanted = settings.options.max_connections + settings.server.extra_sockets + 32;
+  const auto& server = settings.server;
+  const std::size_t beside = server.extra_sockets + server.refused_sockets + server.http_sockets;
+  const std::size_t wanted = settings.options.max_connections + beside * (settings.health_port ? 2 : 1) + 32;
   if (limit.rlim_cur < wanted) {
     log.log(muster::LogLevel::warning, "the process may open " + std::to_string(limit.rlim_cur) +
                                            " files, and --max-connections asks for " + std::to_string(wanted));
   }
 }
 
-std::string url(const Settings& settings, std::uint16_t port) {
+std::string url(const Settings& settings, std::uint16_t port, bool tls) {
   const std::string& address = settings.server.address;
   const bool is_ipv6 = address.find(':') != std::string::npos;
-  return (settings.server.tls_key_file.empty() ? "http://" : "https://") + (is_ipv6 ? "[" + address + "]" : address) +
+  return std::string(tls ? "https://" : "http://") + (is_ipv6 ? "[" + address + "]" : address) +
          ":" + std::to_string(port);
 }
 
@@ -59,6 +62,7 @@ class Program {
         manager_(make_manager(settings)),
         server_(manager_, server_options(settings)) {
     raise_file_limit(settings, *log_);
+    if (settings.health_port) health_.emplace(server_.context(), manager_, health_options(settings));
     if (settings.anonymous() && settings.server.address != "127.0.0.1" && settings.server.address != "localhost" &&
         settings.server.address != "::1") {
       log_->log(muster::LogLevel::warning,
@@ -69,6 +73,10 @@ class Program {
   }
 
   [[nodiscard]] std::uint16_t port() const { return server_.port(); }
+  /// None: health and metrics are on the same.
+  [[nodiscard]] std::optional<std::uint16_t> health_port() const {
+    return health_ ? std::optional(health_->port()) : std::nullopt;
+  }
 
   /// Returns once a signal has ended it and every connection is closed.
   void run() {
@@ -93,8 +101,20 @@ class Program {
     std::shared_ptr<const StaticFiles> files;
     if (!settings.static_directory.empty()) files = std::make_shared<StaticFiles>(settings.static_directory);
     auto options = settings.server;
-    options.http = http_handler(manager_, files);
-    options.probe_paths = {"/healthz", "/readyz"};
+    options.http = http_handler(manager_, files, settings.health_port ? Serves::page : Serves::all);
+    if (!settings.health_port) options.probe_paths = {"/healthz", "/readyz"};
+    return options;
+  }
+
+  /// With budgets of its own, which no client of the public port takes from.
+  muster::websocketpp::ListenerOptions health_options(const Settings& settings) {
+    muster::websocketpp::ListenerOptions options;
+    options.address = settings.server.address;
+    options.port = *settings.health_port;
+    options.http_timeout = settings.server.http_timeout;
+    options.plain_http_only = true;
+    options.http = http_handler(manager_, nullptr, Serves::health);
+    options.probe_paths = {"/healthz", "/readyz", "/metrics"};
     return options;
   }
 
@@ -145,6 +165,7 @@ class Program {
   std::shared_ptr<CurrentAccess> access_;
   std::shared_ptr<muster::IConnectionManager> manager_;
   muster::websocketpp::Server server_;
+  std::optional<muster::websocketpp::Listener> health_;
   asio::signal_set signals_{server_.context(), SIGINT, SIGTERM, SIGHUP};
   std::thread stopper_;
 };
@@ -166,7 +187,10 @@ int main(std::vector<std::string> arguments) {
     std::fprintf(stderr, "muster_server: %s\n", error.what());
     return exit_usage;
   }
-  std::printf("listening on %s\n", url(settings, program->port()).c_str());
+  std::printf("listening on %s\n", url(settings, program->port(), !settings.server.tls_key_file.empty()).c_str());
+  if (const auto port = program->health_port()) {
+    std::printf("health and metrics on %s\n", url(settings, *port, false).c_str());
+  }
   std::fflush(stdout);
   program->run();
   return 0;

@@ -98,6 +98,7 @@ TEST_CASE("the defaults are those of the library", "[flags]") {
   CHECK(settings.server.port == 8080);
   CHECK_FALSE(settings.server.deflate);
   CHECK(settings.anonymous());
+  CHECK_FALSE(settings.health_port);
 }
 
 TEST_CASE("a flag sets its field", "[flags]") {
@@ -126,6 +127,7 @@ TEST_CASE("a flag sets its field", "[flags]") {
                                   "--allowed-origin",
                                   "[::1]:8080"});
   CHECK(settings.server.port == 0);
+  CHECK(good({"--health-port", "9000"}).health_port == std::uint16_t{9000});
   CHECK(settings.server.threads == 4);
   CHECK(settings.server.deflate);
   CHECK(settings.server.deflate_min_bytes == 1024);

@@ -223,6 +223,29 @@ TEST_CASE("load balancers ask as they are made, by any name", "[server]") {
   CHECK_THAT(http(port, "GET /metrics"), ContainsSubstring("\nmuster_refused_total{reason=\"host\"} 1\n"));
 }
 
+TEST_CASE("health and metrics may have a port of their own, whatever comes to the public one", "[server]") {
+  Process server(command({"--auth", "anonymous", "--port", "0", "--health-port", "0", "--max-connections", "1"}));
+  const std::uint16_t port = server.port();
+  const std::string line = "health and metrics on http://127.0.0.1:";
+  const std::size_t at = server.out().find(line);
+  REQUIRE(at != std::string::npos);
+  const auto health = static_cast<std::uint16_t>(std::stoi(server.out().substr(at + line.size())));
+  Client ann(port);
+  ann.receive("connection_ack");
+  CHECK_THROWS_WITH(Client(port), ContainsSubstring(" 503 "));
+  for (const char* path : {"/healthz", "/readyz", "/metrics"}) {
+    CHECK_THAT(http(health, std::string("GET ") + path), StartsWith("HTTP/1.1 200 "));
+    CHECK_THAT(http(port, std::string("GET ") + path), StartsWith("HTTP/1.1 404 "));
+  }
+  CHECK_THAT(http(health, "GET /metrics"), ContainsSubstring("\nmuster_reserved_connections 1\n") &&
+                                               ContainsSubstring("\nmuster_refused_total{reason=\"capacity\"} 1\n"));
+  CHECK_THROWS_WITH(Client(health), ContainsSubstring(" 404 "));
+  CHECK_THAT(http(health, "GET /"), StartsWith("HTTP/1.1 404 "));
+  server.signal(SIGTERM);
+  CHECK(ann.close_code() == 1001);
+  CHECK(server.wait().exit_code == 0);
+}
+
 TEST_CASE("behind a proxy two flags let its users in, each by an address of their own", "[server]") {
   const std::string site = "Origin: https://app.example\r\nX-Forwarded-For: 192.0.2.7\r\n";
   {

@@ -174,7 +174,8 @@ class World {
     settle();
     must(manager_->connection_count() == 0 && manager_->pending_count() == 0, "no connection outlives its socket");
     must(loop_->sockets.load() == 0, "the loop has no sockets");
-    must(site_->extra_sockets.load() == 0, "no socket holds an extra place");
+    must(site_->extra_sockets.load() + site_->refused_sockets.load() + site_->http_sockets.load() == 0,
+         "no socket holds an extra place");
     Metrics left = manager_->metrics();
     must(left.reserved == 0, "every place was given back");
     must(left.users == 0 && left.awareness_entries == 0 && left.sessions_held == 0, "nobody is there");

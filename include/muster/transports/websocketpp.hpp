@@ -93,10 +93,19 @@ struct ListenerOptions {
   /// Paths of plain HTTP that are answered whatever the Host header says: those that load balancers ask, by address. What
   /// is there is no secret from any page of the web (DNS rebinding), and changes nothing.
   std::vector<std::string> probe_paths;
-  /// Sockets that hold no place among Options::max_connections and may be open at once: those refused one, which are
-  /// still told why, and health checks at capacity. Each costs a descriptor and up to `handshake_bytes`, for at most
-  /// `handshake_timeout`, then `http_timeout`, then Options::close_timeout. Beyond: closed unanswered.
+  /// For health checks and metrics on a port of their own: plain HTTP alone, which takes no place among
+  /// Options::max_connections whatever comes there. An upgrade is refused with 404.
+  bool plain_http_only = false;
+  /// Sockets without a place among Options::max_connections have three budgets, so that none of them starves another.
+  /// Each costs a descriptor. First: those whose request is not known yet, each with up to `handshake_bytes`, for at most
+  /// Options::handshake_timeout. Beyond: closed unanswered.
   std::size_t extra_sockets = 64;
+  /// Those that are refused: until they have closed, at most `http_timeout` and then Options::close_timeout. Beyond: told,
+  /// and closed at once.
+  std::size_t refused_sockets = 64;
+  /// Plain HTTP, which gives its place back once it is known to be that, for as long as its answer takes. Beyond: it keeps
+  /// its place; and one that has none is told as much as the socket takes at once, which is all of a health check.
+  std::size_t http_sockets = 256;
   /// How long a peer may take none of the answer to its plain HTTP request, or of a refusal. Once all is written it has
   /// Options::close_timeout to close.
   std::chrono::milliseconds http_timeout = std::chrono::seconds(10);

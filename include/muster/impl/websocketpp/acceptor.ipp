@@ -136,6 +136,8 @@ class Acceptor : public std::enable_shared_from_this<Acceptor> {
         asio::ip::tcp::endpoint peer;
         std::memcpy(peer.data(), &address, std::min<std::size_t>(size, peer.capacity()));
         admit(std::move(accepted), peer);
+        // What those that are waiting for their requests are to be told, they are told before there are more of them.
+        if (site_->extra_sockets.load() >= site_->options.extra_sockets) return start();
         continue;
       }
       if (errno == EAGAIN || errno == EWOULDBLOCK) {
@@ -162,11 +164,15 @@ class Acceptor : public std::enable_shared_from_this<Acceptor> {
   void admit(Descriptor accepted, const asio::ip::tcp::endpoint& endpoint) {
     RemoteAddress peer = remote_address(endpoint.address());
     // No per-address limit for a proxy: whom it speaks for is known with the request.
-    Reservation place = site_->manager->reserve(site_->trusted_proxies.contain(peer) ? RemoteAddress() : peer,
-                                                loops_.front()->executor->now());
+    Reservation place = site_->options.plain_http_only
+                            ? Reservation()
+                            : site_->manager->reserve(site_->trusted_proxies.contain(peer) ? RemoteAddress() : peer,
+                                                      loops_.front()->executor->now());
     const bool extra = !place;
     if (extra && !site_->take_extra()) {
-      return site_->manager->refused(place.refused_for(), peer, place.error().message, loops_.front()->executor->now());
+      return site_->manager->refused(place.refused_for(), peer,
+                                     place.error().message + "; closed unanswered, for as many as extra_sockets wait already",
+                                     loops_.front()->executor->now());
     }
 
     const auto fewest = std::min_element(loops_.begin(), loops_.end(), [](const auto& a, const auto& b) {

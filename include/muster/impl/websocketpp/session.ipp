@@ -37,14 +37,18 @@ struct Site {
   const TrustedProxies trusted_proxies;
   std::unique_ptr<TlsContext> tls;
   bool loopback = false;
-  /// Sockets without a place among max_connections.
-  std::atomic<std::size_t> extra_sockets{0};
+  /// Sockets without a place among max_connections: of those a kind of its own each, bounded by the option of its name.
+  using Seats = std::atomic<std::size_t>;
+  Seats extra_sockets{0};
+  Seats refused_sockets{0};
+  Seats http_sockets{0};
 
-  [[nodiscard]] bool take_extra() {
-    if (extra_sockets.fetch_add(1) < options.extra_sockets) return true;
-    extra_sockets.fetch_sub(1);
+  [[nodiscard]] static bool take(Seats& seats, std::size_t limit) {
+    if (seats.fetch_add(1) < limit) return true;
+    seats.fetch_sub(1);
     return false;
   }
+  [[nodiscard]] bool take_extra() { return take(extra_sockets, options.extra_sockets); }
   [[nodiscard]] std::chrono::milliseconds handshake_timeout() const {
     const auto timeout = manager->options().handshake_timeout;
     return timeout.count() > 0 ? timeout : Options().handshake_timeout;
@@ -157,6 +161,7 @@ class Session final : public Transport, public LoopMember, public std::enable_sh
   void tell_refusal(CloseReason reason, const Error& error, std::uint16_t close_code);
   void name_subprotocol(std::string chosen);
   void answer(const HttpResponse& response, bool without_body);
+  [[nodiscard]] bool sit(Site::Seats* seats, std::size_t limit);
   void send_body();
   void upgrade();
 
@@ -211,12 +216,13 @@ class Session final : public Transport, public LoopMember, public std::enable_sh
   std::string input_;
   std::optional<Loop::Deadline> deadline_;
   CloseReason cause_ = CloseReason::lost;
-  bool extra_;
+  Site::Seats* seat_;  // where it counts while it holds no place
 };
 
 MUSTER_INLINE Session::Session(std::shared_ptr<Loop> loop, std::shared_ptr<Site> site, Stream stream, RemoteAddress peer,
                                Reservation reservation, bool extra)
-    : stream_(std::move(stream)), loop_(std::move(loop)), site_(std::move(site)), opening_(new Opening), extra_(extra) {
+    : stream_(std::move(stream)), loop_(std::move(loop)), site_(std::move(site)), opening_(new Opening) {
+  seat_ = extra ? &site_->extra_sockets : nullptr;
   opening_->is_proxy = site_->trusted_proxies.contain(peer);
   opening_->remote = std::move(peer);
   opening_->reservation = std::move(reservation);
@@ -317,7 +323,7 @@ MUSTER_INLINE void Session::close_descriptor(CloseReason cause, bool reset) {
   outgoing_.reset();
   loop_->remove(*this);
   loop_->sockets.fetch_sub(1);
-  if (extra_) site_->extra_sockets.fetch_sub(1);
+  (void)sit(nullptr, 0);
   if (opening_) opening_->reservation.release();  // the descriptor is closed, and a loop that ends runs no more tasks
   // The rest is a task of its own: this may be below a call of the core's.
   asio::post(loop_->context, [self = std::move(self_), cause] { self->bury(cause); });
@@ -346,7 +352,7 @@ MUSTER_INLINE void Session::on_loop_end() {
   const auto self = std::move(self_);
   phase_ = Phase::gone;
   deadline_.reset();
-  if (extra_) site_->extra_sockets.fetch_sub(1);
+  (void)sit(nullptr, 0);
   loop_->sockets.fetch_sub(1);
   outgoing_.reset();
   frames_.reset();

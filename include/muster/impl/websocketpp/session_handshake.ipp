@@ -102,6 +102,7 @@ MUSTER_INLINE void Session::process_request() {
     if (const auto refusal = check_host(request, opening.http_1_1, options, site_->loopback)) return refuse(*refusal);
   }
   if (!upgrades) return serve_http();
+  if (site_->options.plain_http_only) return refuse({404, "There is no WebSocket on this port", errc::not_found, {}, RefusedFor::path});
   if (const auto refusal = check_upgrade(request, opening.http_1_1)) return refuse(*refusal);
   if (const auto refusal = check_origin(request, options)) return refuse(*refusal);
   OpenRequest open;
@@ -125,6 +126,7 @@ MUSTER_INLINE void Session::serve_http() {
   HttpRequest& request = opening_->request;
   if (has_lost_upgrade(request)) return refuse({426, "There is no Upgrade header; a proxy may have removed it"});
   if (!site_->options.http) return refuse({426, "This is a WebSocket server, and there is no Upgrade header"});
+  if (sit(&site_->http_sockets, site_->options.http_sockets)) opening_->reservation.release();
   const bool without_body = request.method == "HEAD";
   if (without_body) request.method = "GET";
   HttpResponse response;
@@ -188,12 +190,14 @@ MUSTER_INLINE void Session::name_subprotocol(std::string chosen) {
 
 MUSTER_INLINE void Session::refuse(const Refusal& refusal) {
   manager().refused(refusal.reason, opening_->remote, refusal.message, loop_->executor->now());
+  if (!opening_->reservation) (void)sit(&site_->refused_sockets, site_->options.refused_sockets);
   answer(describe_refusal(refusal), opening_->request.method == "HEAD");
 }
 
 MUSTER_INLINE void Session::tell_refusal(CloseReason reason, const Error& error, std::uint16_t close_code) {
   const bool is_nowhere = error.code == errc::not_found;
-  if (!is_nowhere && core_options().refuse_with == RefuseWith::close_code) {
+  const bool bounded = opening_->reservation || sit(&site_->refused_sockets, site_->options.refused_sockets);
+  if (!is_nowhere && bounded && core_options().refuse_with == RefuseWith::close_code) {
     opening_->close_code = close_code != 0 ? close_code : describe(reason).code;
     opening_->close_text = error.message;
     return upgrade();
@@ -202,20 +206,30 @@ MUSTER_INLINE void Session::tell_refusal(CloseReason reason, const Error& error,
   answer(describe_refusal({status, error.message, error.code, error.retry_after}), opening_->request.method == "HEAD");
 }
 
+/// Takes a seat of this kind, if there is one, for the one it had. Whether there was.
+MUSTER_INLINE bool Session::sit(Site::Seats* seats, std::size_t limit) {
+  const bool taken = seats != nullptr && Site::take(*seats, limit);
+  if (seat_ != nullptr) seat_->fetch_sub(1);
+  seat_ = taken ? seats : nullptr;
+  return taken;
+}
+
 MUSTER_INLINE void Session::answer(const HttpResponse& response, bool without_body) {
-  // A socket that holds no place is one of few.
-  if (!opening_->reservation && !extra_) extra_ = site_->take_extra();
-  const bool bounded = opening_->reservation || extra_;
+  const bool bounded = opening_->reservation || seat_ != nullptr;
+  if (!bounded && response.source) return answer(describe_refusal({503, "Too many downloads", errc::unavailable}), without_body);
   phase_ = Phase::answering;
   input_ = {};
   set_deadline(site_->options.http_timeout);
-  const bool more = bounded && !without_body && response.source && response.source_bytes != 0;
+  const bool more = !without_body && response.source && response.source_bytes != 0;
   if (more) {
     opening_->source = response.source;
     opening_->source_left = response.source_bytes;
   }
   send(more ? Outgoing::Kind::piece : Outgoing::Kind::last, format_response(response, without_body));
-  if (!bounded) close_descriptor(CloseReason::lost);
+  if (bounded || phase_ == Phase::gone) return;
+  std::size_t ignored = 0;  // what is left unread would destroy our last bytes
+  (void)stream_->read(loop_->read_buffer.get(), Loop::read_size, ignored);
+  close_descriptor(CloseReason::lost);
 }
 
 MUSTER_INLINE void Session::send_body() {
@@ -252,9 +266,6 @@ MUSTER_INLINE void Session::send_body() {
 MUSTER_INLINE void Session::upgrade() {
   phase_ = Phase::upgrading;
   set_deadline(site_->handshake_timeout());
-  if (!connection_ && !opening_->reservation && !extra_ && !(extra_ = site_->take_extra())) {
-    return close_descriptor(CloseReason::lost);
-  }
   std::string response = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ";
   response += accept_key(opening_->request.header("Sec-WebSocket-Key"));
   const auto add = [&response](const char* name, const std::string& value) {
