@@ -39,7 +39,7 @@ struct Tell {
     check_told(protocol, event::RoomJoined{name, {1, 2}, &members, 1, true}, &correlation);
     check_told(protocol, event::RoomLeft{name}, &correlation);
     check_told(protocol, event::Gap{name, 1, 2}, nullptr);
-    check_told(protocol, event::PresenceChanged{name, &members, &members, 1}, nullptr);
+    check_told(protocol, event::PresenceChanged{name, &members, &members, nullptr, 0, false, 1}, nullptr);
   }
 
   void operator()(const command::Authenticate& c) const {
