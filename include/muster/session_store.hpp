@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -47,6 +48,13 @@ struct Queued {
   std::size_t dropped = 0;  ///< older messages that had to go
 };
 
+/// Whose sessions end: all of a tenant; with `user`, that user's; with `session` too, that one.
+struct Revocation {
+  std::string tenant;
+  std::optional<std::string> user = std::nullopt;
+  std::optional<std::string> session = std::nullopt;
+};
+
 /// Sessions and offline queues. Asynchronous, because it may live in another process.
 ///
 /// Threads: every method from any thread. Answers inside the call or later, from any thread; the asker has its own
@@ -66,6 +74,9 @@ class SessionStore {
                     Reply<Result<Session>> done) = 0;
   /// Forgets a session and its token.
   virtual void forget(std::string token_hash, Reply<Result<bool>> done) = 0;
+
+  /// Forgets sessions with all their tokens, wherever their connections are; answers how many tokens that were.
+  virtual void revoke(Revocation which, Reply<Result<std::size_t>> done) = 0;
 
   /// Appends to a user's queue, under the next id (that of `message` is ignored).
   virtual void enqueue(UserKey user, QueuedMessage message, QueueLimits limits, TimePoint now, Reply<Result<Queued>> done) = 0;

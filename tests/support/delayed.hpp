@@ -144,6 +144,10 @@ class DelayedSessionStore final : public SessionStore {
     if (gate_->is_failing()) return done(not_reachable());
     behind_->forget(std::move(token_hash), Gate::through(gate_, std::move(done)));
   }
+  void revoke(Revocation which, Reply<Result<std::size_t>> done) override {
+    if (gate_->is_failing()) return done(not_reachable());
+    behind_->revoke(std::move(which), Gate::through(gate_, std::move(done)));
+  }
   void enqueue(UserKey user, QueuedMessage message, QueueLimits limits, TimePoint now, Reply<Result<Queued>> done) override {
     if (gate_->is_failing()) return done(not_reachable());
     behind_->enqueue(std::move(user), std::move(message), limits, now, Gate::through(gate_, std::move(done)));

@@ -143,6 +143,8 @@ class ScriptedBroker final : public Broker {
   }
   void unsubscribe(NodeId node, const RoomKey& room) override {
     check();
+    ++unsubscribed;
+    if (before_unsubscribe) before_unsubscribe();
     behind_->unsubscribe(node, room);
   }
   void replicate(NodeId node, BrokerState state) override {
@@ -151,6 +153,8 @@ class ScriptedBroker final : public Broker {
   }
 
   Answer answer;
+  std::size_t unsubscribed = 0;
+  std::function<void()> before_unsubscribe;
 
  private:
   void check() {
@@ -197,6 +201,9 @@ class ScriptedSessionStore final : public SessionStore {
   }
   void forget(std::string token_hash, Reply<Result<bool>> done) override {
     pass(std::move(done), [this, token_hash](auto answered) mutable { behind.forget(token_hash, answered); });
+  }
+  void revoke(Revocation which, Reply<Result<std::size_t>> done) override {
+    pass(std::move(done), [this, which](auto answered) mutable { behind.revoke(which, answered); });
   }
   void enqueue(UserKey user, QueuedMessage message, QueueLimits limits, TimePoint now,
                Reply<Result<Queued>> done) override {

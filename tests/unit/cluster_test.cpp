@@ -164,5 +164,56 @@ TEST_CASE("clients are closed and cleaned up without waiting for a broker that d
   cluster.broker->resume();
 }
 
+TEST_CASE("a subscription that nobody waits for any more is ended", "[cluster]") {
+  Cluster cluster;
+  cluster.sim.broker->answer = Answer::later(6s);
+  cluster.ann.join("r");
+  cluster.sim.advance(5500ms);
+  REQUIRE(cluster.ann.error() == "unavailable");
+  CHECK(cluster.sim.broker->unsubscribed == 0);
+  cluster.sim.advance(2s);
+  CHECK(cluster.sim.broker->unsubscribed == 1);
+  cluster.sim.broker->answer = Answer::now();
+  cluster.ann.join("r");
+  cluster.sim.run();
+  CHECK(cluster.ann.count("room_joined") == 1);
+}
+
+TEST_CASE("who joins while the room before is unsubscribed hears what is published", "[cluster]") {
+  CheckedSim sim(Setup{without_sessions(), 2, 1, std::make_shared<LoopbackBroker>(LoopbackBroker::Limits{}, 1), 1});
+  const auto ann = sim.member("ann", "r", Dial().on(0));
+  const auto bob = sim.connect("bob", Dial().on(1));
+  bool inside = false;
+  sim.broker->before_unsubscribe = [&] {
+    if (std::exchange(inside, true)) return;
+    bob.join("r");
+    sim.schedule.executors[1]->loop().run_ready(50);
+  };
+  ann.leave("r");
+  sim.run();
+  REQUIRE(inside);
+  REQUIRE(bob.count("room_joined") == 1);
+  sim.manager().publish({"", "r"}, json("1"));
+  sim.run();
+  CHECK(bob.messages("r") == Texts{"1"});
+}
+
+TEST_CASE("a state flush that went with its executor is made up for", "[cluster]") {
+  CheckedSim sim(without_sessions(), 2);
+  const auto ann = sim.member("ann", "r", Dial().on(0));
+  const auto bob = sim.member("bob", "r", Dial().on(1));
+  sim.advance(1s);
+  const auto cat = sim.connect("cat", Dial().on(0));
+  cat.join("r");
+  while (sim.manager().room({"", "r"})->size() < 3) REQUIRE(ann.executor()->loop().run_one());
+  ann.executor()->loop().stop();  // with the flush that was to tell of cat
+  sim.manager().sweep_now(nullptr);
+  sim.advance(1s);
+  CHECK(bob.members("r") == Texts{"bob"});
+  const auto dan = sim.member("dan", "r", Dial().on(1));
+  sim.advance(1s);
+  CHECK(bob.members("r") == Texts{"bob", "dan"});
+}
+
 }  // namespace
 }  // namespace muster::test

@@ -224,5 +224,33 @@ TEST_CASE("a kick, a revocation and a failure of a pending opening answer it", "
   CHECK(sim.manager().metrics().reserved == 0);
 }
 
+/// An executor that has something done the first time it is asked for the time.
+class NosyExecutor final : public Executor {
+ public:
+  [[nodiscard]] bool post(Task task) override { return loop.post(std::move(task)); }
+  [[nodiscard]] bool schedule(TimePoint when, Task task) override { return loop.schedule(when, std::move(task)); }
+  [[nodiscard]] TimePoint now() const override {
+    if (const auto run = std::exchange(first, nullptr)) run();
+    return loop.now();
+  }
+  [[nodiscard]] WallTime wall_now() const override { return loop.wall_now(); }
+  ManualExecutor loop;
+  mutable std::function<void()> first;
+};
+
+TEST_CASE("a connection that opens on a new executor while the manager shuts down is refused", "[extensions][ending]") {
+  const auto manager = make_manager({std::make_shared<JsonProtocol>()});
+  const auto executor = std::make_shared<NosyExecutor>();
+  const auto pipe = std::make_shared<MemoryTransport>(executor);
+  bool done = false;
+  REQUIRE(pipe->open(manager, {}));
+  executor->first = [&] { manager->shutdown([&] { done = true; }); };
+  executor->loop.run_ready();
+  CHECK(done);
+  REQUIRE(pipe->answer());
+  CHECK_FALSE(pipe->answer()->accepted);
+  CHECK(manager->connection_count() + manager->pending_count() == 0);
+}
+
 }  // namespace
 }  // namespace muster::test

@@ -177,6 +177,7 @@ class ConnectionState final : public Connection, public std::enable_shared_from_
   std::uint64_t queue_cursor = 0;  ///< the newest message of the offline queue it was sent
   bool queue_loading = false;
   bool queue_again = false;
+  bool queue_unread = false;  ///< the last reading failed, or has not been answered
   std::uint32_t queue_reading = 0;
   TimePoint queue_asked_at{};
 

@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -139,9 +140,10 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   void handle(ConnectionState& connection, Command command);
   void run(ConnectionState& connection, Command& command);
   void resume_commands(ConnectionState& connection);
+  /// `unwanted` gets an answer that comes when nobody waits for it any more, so that what it stands for can be undone.
   template <class T>
   void ask(ConnectionState& connection, Function<void(Reply<T>)> call, Function<void(ConnectionState&, T)> then,
-           T when_late);
+           T when_late, Function<void(T)> unwanted = nullptr);
   void authorize(ConnectionState& connection, Action action, std::string target, Correlation correlation,
                  Function<void(ConnectionState&)> then);
   void on_command(ConnectionState&, Correlation&, command::Authenticate&);
@@ -191,6 +193,7 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   void leave(ConnectionState& connection, std::size_t index, std::optional<CloseReason> reason,
              bool keep_place = false);
   void give_up_place(Loop& loop, const RoomPtr& room, ConnectionId member);
+  class Unsubscribing;
   /// True: somebody was told that it is open, and has to be told first that it is not.
   bool retire_if_empty(const RoomPtr& room);
   /// Tells hooks that a room opened or emptied, if that is so and they were told otherwise.
@@ -298,10 +301,11 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   void on_guard(ConnectionState& connection);
 
   // Sessions: impl/sessions.ipp.
+  [[nodiscard]] bool has_sessions(const ConnectionState& connection) const;
   /// Gives a new connection a session; the token, or nothing where sessions do not resume.
   [[nodiscard]] std::string open_session(ConnectionState& connection);
   void save_session(ConnectionState& connection, const std::string& token_hash, std::vector<std::string> rooms,
-                    TimePoint expires);
+                    TimePoint expires, std::shared_ptr<std::atomic<bool>> refused = nullptr);
   void forget_session(const std::string& token_hash);
   [[nodiscard]] bool session_waits(const ConnectionState& connection, CloseReason reason, bool socket_gone);
   /// Returns rooms in which the session kept a place, and keeps none any more.
@@ -317,11 +321,15 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   void permit_rooms(ConnectionState& connection, const std::shared_ptr<Resuming>& resuming);
   void finish_resume(ConnectionState& connection, Resuming& resuming);
   void fail_resume(ConnectionState& connection, const Resuming& resuming, Error error);
+  /// Puts a session back whose token was spent in vain: the client may try again with it.
+  void give_back(const std::string& token_hash, Session session);
+  void revoke_stored(Revocation which);
 
   // Offline queues: impl/offline_queue.ipp.
   void deliver_queue(ConnectionState& connection, Function<void(ConnectionState&)> then);
   void deliver_more_of_queue(ConnectionState& connection);
   void tell_queued(ConnectionState& connection, const Result<std::vector<QueuedMessage>>& messages);
+  void read_queue_again(ConnectionState& connection, std::chrono::milliseconds after);
   void enqueue(const UserKey& user, QueuedMessage message, QueuedDone done);
   void send_queued(ConnectionState& connection, const Correlation& correlation, const command::Send& sending);
 
@@ -420,6 +428,8 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   std::map<UserKey, bool> announcements_;
   bool announcements_due_ = false;
 
+  detail::Mutex unsubscribing_mutex_;
+  std::multiset<RoomKey> unsubscribing_;  ///< which the broker is being told of just now
   std::shared_ptr<BrokerSink> broker_sink_;
   Broker::NodeId node_ = 0;
 

@@ -105,17 +105,19 @@ bool ConnectionManager::contain(Loop& loop, ConnectionId of, const char* where, 
 /// after the deadline, or for a connection or command that is gone, finds another generation and does nothing.
 template <class T>
 void ConnectionManager::ask(ConnectionState& connection, Function<void(Reply<T>)> call,
-                            Function<void(ConnectionState&, T)> then, T when_late) {
+                            Function<void(ConnectionState&, T)> then, T when_late, Function<void(T)> unwanted) {
   struct Asked final : detail::Question {
     detail::Mutex mutex;
     bool outside = false;     ///< the call has returned: answers are posted
     std::optional<T> answer;  ///< given inside the call
     Function<void(ConnectionState&, T)> then;
+    Function<void(T)> unwanted;
     std::optional<T> when_late;
     void expire(ConnectionManager&, ConnectionState& expired) override { then(expired, std::move(*when_late)); }
   };
   const auto asked = std::make_shared<Asked>();
   asked->then = std::move(then);
+  asked->unwanted = std::move(unwanted);
   asked->when_late = std::move(when_late);
   const std::uint32_t generation = ++connection.generation;
   connection.question = asked;
@@ -133,8 +135,11 @@ void ConnectionManager::ask(ConnectionState& connection, Function<void(Reply<T>)
     if (!manager || !asker) return;
     (void)manager->post(asker->loop, [asker, asked, generation, answer = std::move(answer)](
                                          ConnectionManager& on_loop) mutable {
-      if (asker->generation != generation && !detail::mutant(detail::Mutant::ignore_generation)) return;
-      if (asker->question != asked && !detail::mutant(detail::Mutant::ignore_generation)) return;
+      const bool waits = asker->generation == generation && asker->question == asked;
+      if (!waits && !detail::mutant(detail::Mutant::ignore_generation)) {
+        if (asked->unwanted) asked->unwanted(std::move(answer));
+        return;
+      }
       asker->question.reset();
       asker->answer_timer.cancel();
       asked->then(*asker, std::move(answer));

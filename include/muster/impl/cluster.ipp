@@ -35,6 +35,26 @@ MUSTER_INLINE bool ConnectionManager::subscribe_first(ConnectionState& connectio
     detail::Lock lock(room->mutex);
     if (room->subscribed) return false;
   }
+  bool waits = false;
+  {
+    detail::Lock lock(unsubscribing_mutex_);
+    waits = unsubscribing_.count(room->key) != 0;
+  }
+  if (waits) {  // the end of the room before this one would end this subscription, too
+    ask<bool>(
+        connection,
+        [&](Reply<bool> reply) {
+          if (!post(connection.loop, [reply](ConnectionManager&) { reply(true); })) reply(true);
+        },
+        [this, room, then = std::move(then)](ConnectionState& joining, bool) mutable {
+          // Kept apart: whether there was something to wait for is found out by the next look.
+          const auto shared = std::make_shared<Function<void(ConnectionState&, Error*)>>(std::move(then));
+          const bool asked = subscribe_first(joining, room, [shared](ConnectionState& same, Error* error) { (*shared)(same, error); });
+          if (!asked) (*shared)(joining, nullptr);
+        },
+        true);
+    return true;
+  }
   ask<Result<Position>>(
       connection,
       [&](Reply<Result<Position>> reply) { broker_->subscribe(node_, room->key, std::nullopt, std::move(reply)); },
@@ -55,7 +75,15 @@ MUSTER_INLINE bool ConnectionManager::subscribe_first(ConnectionState& connectio
         }
         then(joining, nullptr);
       },
-      Error{errc::unavailable, "The broker did not answer in time", std::chrono::seconds(1)});
+      Error{errc::unavailable, "The broker did not answer in time", std::chrono::seconds(1)},
+      [this, key = room->key](const Result<Position>& position) {
+        if (!position) return;
+        if (const RoomPtr there = rooms_.find(key)) {
+          detail::Lock lock(there->mutex);
+          if (there->subscribed) return;
+        }
+        broker_->unsubscribe(node_, key);  // nobody waits for it any more, and nobody would end it
+      });
   return true;
 }
 

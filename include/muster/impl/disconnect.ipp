@@ -166,7 +166,9 @@ MUSTER_INLINE void ConnectionManager::gone(ConnectionState& connection) {
   if (std::exchange(connection.socket_gone, true)) return;
   const ConnectionPtr keep = connection.shared_from_this();
   Loop& loop = *connection.loop;
-  if (connection.outbox.in_flight()) (void)connection.outbox.batch_done();
+  // Blocks are this executor's: whoever holds the connection longest must not be the one who lets go of them.
+  connection.outbox.discard();
+  (void)connection.outbox.batch_done();
   if (connection.dirty) std::replace(loop.dirty.begin(), loop.dirty.end(), &connection, static_cast<ConnectionState*>(nullptr));
   loop.connections.back()->index = connection.index;
   std::swap(loop.connections[connection.index], loop.connections.back());

@@ -185,6 +185,7 @@ MUSTER_INLINE std::size_t ConnectionManager::revoke(const UserKey& user) {
     revoked += remove(connection->id_, CloseReason::revoked, {}) ? 1 : 0;
   }
   end_graces([user](const detail::Grace& grace) { return grace.user == user; }, true);
+  revoke_stored({user.tenant, user.user});
   return revoked;
 }
 MUSTER_INLINE std::size_t ConnectionManager::revoke_tenant(std::string_view tenant) {
@@ -193,11 +194,29 @@ MUSTER_INLINE std::size_t ConnectionManager::revoke_tenant(std::string_view tena
     revoked += remove(connection->id_, CloseReason::revoked, {}) ? 1 : 0;
   }
   end_graces([tenant = std::string(tenant)](const detail::Grace& grace) { return grace.user.tenant == tenant; }, true);
+  revoke_stored({std::string(tenant)});
   return revoked;
 }
+/// Sessions without a connection, which may be taken up for as long as `resume_window`.
+MUSTER_INLINE void ConnectionManager::revoke_stored(Revocation which) {
+  try {
+    sessions_->revoke(std::move(which), Reply<Result<std::size_t>>([weak = weak_from_this()](const Result<std::size_t>& done) {
+                        const auto manager = weak.lock();
+                        if (!manager || done) return;
+                        ++manager->counters_.session_store_failures;
+                        manager->log(LogLevel::error, "Stored sessions could not be revoked: " + done.error().message);
+                      }));
+  } catch (const std::exception& failure) {
+    ++counters_.session_store_failures;
+    log(LogLevel::error, std::string("Stored sessions could not be revoked: ") + failure.what());
+  }
+}
 MUSTER_INLINE std::size_t ConnectionManager::revoke(ConnectionId id) {
+  const auto info = info_of(id);
+  const ConnectionId member = info ? info->member : id;
   const std::size_t revoked = remove(id, CloseReason::revoked, {}) ? 1 : 0;
-  end_graces([id](const detail::Grace& grace) { return grace.member == id; }, true);
+  end_graces([member](const detail::Grace& grace) { return grace.member == member; }, true);
+  revoke_stored({{}, {}, to_string(member)});
   return revoked;
 }
 

@@ -134,6 +134,20 @@ MUSTER_INLINE void ConnectionManager::bury(const LoopPtr& loop) {
     if (connection->transport) connection->transport->abort();
     disconnect(*connection, CloseReason::lost, "The executor has stopped", true);
   }
+  for (const RoomPtr& room : rooms_.all()) {
+    bool flush = false;
+    {
+      detail::Lock lock(room->mutex);
+      for (const auto& part : room->parts) {
+        if (part->loop != loop) continue;
+        part->pending.clear();
+        part->batch = {};
+        flush = true;
+      }
+    }
+    if (flush) flush_state(*loop, room);  // what was to be flushed here, and told to those elsewhere
+  }
+  loop->replies = {};
   loop->draining.clear();
   run_graces(*loop, TimePoint::max());
   while (!loop->state_flushes.empty()) {

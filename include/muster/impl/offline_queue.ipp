@@ -38,7 +38,7 @@ MUSTER_INLINE void ConnectionManager::deliver_more_of_queue(ConnectionState& con
     connection.queue_again = true;
     return;
   }
-  connection.queue_loading = true;
+  connection.queue_loading = connection.queue_unread = true;
   connection.queue_again = false;
   connection.queue_asked_at = now_here;
   const std::uint32_t reading = ++connection.queue_reading;
@@ -57,14 +57,29 @@ MUSTER_INLINE void ConnectionManager::deliver_more_of_queue(ConnectionState& con
               });
             }));
   });
-  if (!well) connection.queue_loading = false;
+  if (well) return read_queue_again(connection, options_.answer_timeout);  // unless it answers before
+  connection.queue_loading = false;
+  read_queue_again(connection, options_.answer_timeout);
+}
+
+/// Should nothing have been read until then. Whoever is connected gets its queue also when the store fails for a while.
+MUSTER_INLINE void ConnectionManager::read_queue_again(ConnectionState& connection, std::chrono::milliseconds after) {
+  const auto& executor = connection.loop->executor;
+  (void)executor->schedule(executor->now() + after, [weak = weak_from_this(), of = connection.weak_from_this(),
+                                                     reading = connection.queue_reading] {
+    const auto manager = weak.lock();
+    const auto asker = of.lock();
+    if (manager && asker && asker->queue_reading == reading && asker->queue_unread) manager->deliver_more_of_queue(*asker);
+  });
 }
 
 MUSTER_INLINE void ConnectionManager::tell_queued(ConnectionState& connection,
                                                   const Result<std::vector<QueuedMessage>>& messages) {
   connection.queue_loading = false;
+  connection.queue_unread = !messages;
   if (!messages) {
     ++counters_.session_store_failures;
+    read_queue_again(connection, options_.answer_timeout);
     return;
   }
   for (const QueuedMessage& message : messages.value()) {

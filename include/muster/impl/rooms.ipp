@@ -274,9 +274,32 @@ MUSTER_INLINE void ConnectionManager::settle_room(Loop& loop, const RoomPtr& roo
   (void)retire_if_empty(room);
 }
 
+/// While one of these lives nobody subscribes to the room.
+class ConnectionManager::Unsubscribing {
+ public:
+  Unsubscribing(ConnectionManager* manager, const RoomKey& key) : manager_(manager) {
+    if (manager_ == nullptr) return;
+    detail::Lock lock(manager_->unsubscribing_mutex_);
+    at_ = manager_->unsubscribing_.insert(key);
+  }
+  ~Unsubscribing() {
+    if (manager_ == nullptr) return;
+    detail::Lock lock(manager_->unsubscribing_mutex_);
+    manager_->unsubscribing_.erase(at_);
+  }
+  Unsubscribing(const Unsubscribing&) = delete;
+  Unsubscribing& operator=(const Unsubscribing&) = delete;
+
+ private:
+  ConnectionManager* const manager_;
+  std::multiset<RoomKey>::iterator at_;
+};
+
 MUSTER_INLINE bool ConnectionManager::retire_if_empty(const RoomPtr& room) {
   const TimePoint now_here = now();
   bool unsubscribe = false;
+  // Before the room is out of the table: who makes it anew must not be unsubscribed with this one.
+  const Unsubscribing unsubscribing(broker_ ? this : nullptr, room->key);
   {
     detail::Lock lock(room->mutex);
     room->history.expire(now_here, room->options);

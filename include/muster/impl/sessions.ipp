@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <set>
 
 #include "muster/detail/manager_calls.hpp"
@@ -42,22 +43,41 @@ struct ConnectionManager::Resuming {
   ConnectionId member;
   std::vector<command::ResumeRoom> denied;  ///< asked for, but not the session's
   std::vector<bool> permitted;              ///< of `asked`, as far as it was found out
+  int handovers = 0;
+  /// Its token is spent, and no connection speaks for it yet: should the resume end here, it goes back.
+  std::weak_ptr<ConnectionManager> taken_of;
+
+  Resuming() = default;
+  Resuming(const Resuming&) = delete;
+  Resuming& operator=(const Resuming&) = delete;
+  ~Resuming() {
+    if (const auto manager = taken_of.lock()) manager->give_back(token_hash, std::move(session));
+  }
 };
 
 // Tokens.
 
+MUSTER_INLINE bool ConnectionManager::has_sessions(const ConnectionState& connection) const {
+  return options_.resume_window > std::chrono::milliseconds(0) && !connection.chosen_id && connection.identity_->returns;
+}
+
 MUSTER_INLINE std::string ConnectionManager::open_session(ConnectionState& connection) {
-  if (options_.resume_window <= std::chrono::milliseconds(0) || connection.chosen_id) return {};
-  if (!connection.identity_->returns) return {};
+  if (!has_sessions(connection)) return {};
   std::string token = detail::to_hex(detail::sha256(secret_ + std::to_string(next_token_++)), 16);
   connection.token_hash = detail::token_hash(token);
   connection.session_generation = 1;
-  save_session(connection, connection.token_hash, {}, TimePoint::max());
-  return token;
+  // A store that refuses inside the call is believed; one that answers later may still fail, and a resume with it.
+  const auto refused = std::make_shared<std::atomic<bool>>(false);
+  save_session(connection, connection.token_hash, {}, TimePoint::max(), refused);
+  if (!*refused) return token;
+  connection.session_generation = 0;
+  connection.token_hash.clear();
+  return {};
 }
 
 MUSTER_INLINE void ConnectionManager::save_session(ConnectionState& connection, const std::string& token_hash,
-                                                   std::vector<std::string> rooms, TimePoint expires) {
+                                                   std::vector<std::string> rooms, TimePoint expires,
+                                                   std::shared_ptr<std::atomic<bool>> refused) {
   Session session{to_string(connection.member),
                   {connection.identity_->tenant, connection.identity_->user},
                   connection.session_generation,
@@ -65,12 +85,15 @@ MUSTER_INLINE void ConnectionManager::save_session(ConnectionState& connection, 
                   std::move(rooms)};
   const bool well = contain(connection, "The session store", [&] {
     sessions_->save(token_hash, std::move(session), connection.loop->executor->now(), expires,
-                    Reply<Result<bool>>([weak = weak_from_this()](Result<bool> saved) {
+                    Reply<Result<bool>>([weak = weak_from_this(), refused](Result<bool> saved) {
                       const auto manager = weak.lock();
                       if (manager && !saved) ++manager->counters_.session_store_failures;
+                      if (refused && !saved) *refused = true;
                     }));
   });
-  if (!well) ++counters_.session_store_failures;
+  if (well) return;
+  ++counters_.session_store_failures;
+  if (refused) *refused = true;
 }
 
 MUSTER_INLINE void ConnectionManager::forget_session(const std::string& token_hash) {
@@ -198,7 +221,10 @@ MUSTER_INLINE void ConnectionManager::fail_resume(ConnectionState& connection, c
 MUSTER_INLINE void ConnectionManager::take_session(ConnectionState& connection,
                                                    const std::shared_ptr<Resuming>& resuming) {
   if (connection.session_generation == 0) {
-    fail_resume(connection, *resuming, {errc::resume_failed, "Sessions do not resume here; join again", {}});
+    fail_resume(connection, *resuming,
+                has_sessions(connection)
+                    ? Error{errc::unavailable, "The session store takes no session now", std::chrono::seconds(1)}
+                    : Error{errc::resume_failed, "Sessions do not resume here; join again", {}});
     return;
   }
   if (connection.resumed || !connection.memberships.empty()) {
@@ -218,10 +244,25 @@ MUSTER_INLINE void ConnectionManager::take_session(ConnectionState& connection,
           return;
         }
         resuming->session = std::move(session.value());
+        resuming->taken_of = weak_from_this();
         resuming->member = detail::parse_id(resuming->session.id);
         claim_session(asker, resuming);
       },
-      Error{errc::unavailable, "The session store did not answer in time", std::chrono::seconds(1)});
+      Error{errc::unavailable, "The session store did not answer in time", std::chrono::seconds(1)},
+      [weak = weak_from_this(), token_hash = resuming->token_hash](Result<Session> session) {
+        const auto manager = weak.lock();
+        if (manager && session) manager->give_back(token_hash, std::move(session.value()));
+      });
+}
+
+MUSTER_INLINE void ConnectionManager::give_back(const std::string& token_hash, Session session) {
+  const TimePoint at = now();
+  try {
+    sessions_->save(token_hash, std::move(session), at, at + options_.resume_window,
+                    Reply<Result<bool>>([](const Result<bool>&) {}));
+  } catch (...) {
+    ++counters_.session_store_failures;
+  }
 }
 
 /// In this process another connection may still speak for the session: its executor parts them, and then this one
@@ -237,9 +278,13 @@ MUSTER_INLINE void ConnectionManager::claim_session(ConnectionState& connection,
         adopt_session(claimant, resuming, was_held);
         return;
       case detail::SessionTable::Claim::occupied:
-        claim_session(claimant, resuming);
+        // A newer connection's turn; or its executor has stopped, and another thread is taking its connections down.
+        if (++resuming->handovers < 8) return claim_session(claimant, resuming);
+        fail_resume(claimant, *resuming,
+                    {errc::unavailable, "The session's old connection is still ending", std::chrono::seconds(1)});
         return;
       case detail::SessionTable::Claim::lost:
+        resuming->taken_of.reset();
         fail_resume(claimant, *resuming, {errc::resume_failed, "Another connection has resumed the session", {}});
         return;
     }
@@ -277,6 +322,7 @@ MUSTER_INLINE void ConnectionManager::claim_session(ConnectionState& connection,
 
 MUSTER_INLINE void ConnectionManager::adopt_session(ConnectionState& connection,
                                                     const std::shared_ptr<Resuming>& resuming, bool was_held) {
+  resuming->taken_of.reset();
   connection.member = resuming->member;
   connection.session_generation = resuming->session.generation;
   connection.resumed = true;

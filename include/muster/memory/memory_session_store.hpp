@@ -53,6 +53,8 @@ class MemorySessionStore final : public SessionStore {
   /// Answers whether there was one.
   void forget(std::string token_hash, Reply<Result<bool>> done) override { done(forget_now(token_hash)); }
 
+  void revoke(Revocation which, Reply<Result<std::size_t>> done) override { done(revoke_now(which)); }
+
   /// A payload that no limit lets in is `too_large`, and drops nothing.
   void enqueue(UserKey user, QueuedMessage message, QueueLimits limits, TimePoint now, Reply<Result<Queued>> done) override {
     done(enqueue_now(user, std::move(message), limits, now));
@@ -167,6 +169,23 @@ class MemorySessionStore final : public SessionStore {
     if (at == tokens_.end()) return false;
     drop_token(at);
     return true;
+  }
+
+  /// Looks at every token: rare, and a few milliseconds for a hundred thousand.
+  [[nodiscard]] Result<std::size_t> revoke_now(const Revocation& which) {
+    const detail::Lock lock(mutex_);
+    std::size_t revoked = 0;
+    for (auto at = tokens_.begin(); at != tokens_.end();) {
+      const auto token = at++;
+      const Session& session = token->second.session;
+      if (which.session ? session.id != *which.session
+                        : session.user.tenant != which.tenant || (which.user && session.user.user != *which.user)) {
+        continue;
+      }
+      drop_token(token);
+      ++revoked;
+    }
+    return revoked;
   }
 
   [[nodiscard]] Result<Queued> enqueue_now(const UserKey& user, QueuedMessage message, const QueueLimits& limits,
