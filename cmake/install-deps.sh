@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# Installs what is missing to build muster on Debian or Ubuntu; with --tests also what its tests need, with --clients what
-# those of tests/clients need. Says what it does.
+# Installs what is missing to build muster on Debian or Ubuntu; with --tests also what its tests need, with --clients or
+# --proxies what tests/clients or tests/proxies need. Says what it does.
 # A tool that is already on PATH, from wherever, is left alone.
 set -euo pipefail
 
-usage="usage: cmake/install-deps.sh [--tests] [--clients]"
-tests=no clients=no
+usage="usage: cmake/install-deps.sh [--tests] [--clients] [--proxies]"
+tests=no clients=no proxies=no
 for argument in "$@"; do
   case "$argument" in
     --tests) tests=yes ;;
     --clients) clients=yes ;;
+    --proxies) proxies=yes ;;
     -h | --help) echo "$usage"; exit 0 ;;
     *) echo "install-deps: unknown argument $argument; $usage" >&2; exit 2 ;;
   esac
@@ -72,6 +73,20 @@ if [ "$clients" = yes ]; then
     golang-github-gorilla-websocket-dev libwebsockets-dev libboost-dev
 fi
 
+# Daemons that come with their packages, and are not wanted.
+services=()
+if [ "$proxies" = yes ]; then
+  need_package apache2-bin
+  PATH=$PATH:/usr/sbin:/sbin
+  for service in nginx haproxy caddy varnish lighttpd; do
+    command=$service package=$service
+    [ "$service" != nginx ] || package=nginx-light
+    [ "$service" != varnish ] || command=varnishd
+    command -v "$command" >/dev/null || { missing+=("$package") && services+=("$service"); }
+  done
+  need_package lighttpd-mod-openssl
+fi
+
 if [ ${#missing[@]} -eq 0 ]; then
   echo "install-deps: nothing is missing"
   exit 0
@@ -102,3 +117,8 @@ run() {
 
 run "updating the package lists" apt-get update
 run "installing ${missing[*]}" apt-get install -y --no-install-recommends "${missing[@]}"
+for service in ${services[@]+"${services[@]}"}; do
+  echo "install-deps: $service is not to run by itself"
+  "${as_root[@]}" service "$service" stop >"$log" 2>&1 || true  # it may not have been started
+  "${as_root[@]}" update-rc.d "$service" disable >"$log" 2>&1 || true
+done
