@@ -5,7 +5,7 @@ import { availableParallelism } from 'node:os';
 import { after, before, describe, test } from 'node:test';
 import { clients, run } from './clients.mjs';
 import { sized, targets } from './sizes.mjs';
-import { DEADLINE, Peer, get, startServer, tokensFile, within } from './support.mjs';
+import { DEADLINE, Peer, get, startServer, tokensFile, until, within } from './support.mjs';
 
 const TOKEN = 'ann-secret';
 const LIMIT = 128 * 1024;
@@ -13,14 +13,22 @@ const flags = ['--heartbeat', '1s', '--pong-timeout', '1s', '--max-message-bytes
   '--connect-rate-per-ip', '0', '--drain-deadline', '1s', '--log-level', 'error'];
 const start = (...more) => startServer({ auth: tokensFile({ [TOKEN]: { user: 'ann' }, 'eve-secret': { user: 'eve' } }), flags: [...flags, ...more] });
 
+/** A server for one scene, gone after it whatever happened. */
+async function own(use, ...more) {
+  const server = await start(...more);
+  try {
+    await use(server);
+  } finally {
+    await server.kill();
+  }
+}
+
 /** A connection of ours beside the client's: it sees who is there and how time goes by. */
 const observe = (server, ...rooms) => Peer.connect(server.ws, { headers: { Authorization: 'Bearer eve-secret' }, rooms });
 const join = (room) => [`send {"type":"join","id":"joining","payload":{"room":"${room}"}}`, 'await "joining"'];
 const comes = (observer) => observer.take(({ type, payload }) => type === 'presence' && payload.joined?.some(({ user }) => user === 'ann'), 'the client in the room');
 const metric = async (server, name) => Number(new RegExp(`^muster_${name} (\\d+)$`, 'm').exec((await get(server.url, '/metrics')).body.replaceAll('"', ''))[1]);
-const rises = (server, name, before) => within((async () => {
-  while (await metric(server, name) === before) await new Promise((again) => setTimeout(again, 10));
-})(), () => `${name} to rise above ${before}`);
+const rises = (server, name, before) => until(async () => await metric(server, name) > before, () => `${name} to rise above ${before}`);
 
 function play(name, client) {
   const can = (what) => !client.lacks.includes(what);
@@ -40,16 +48,13 @@ function play(name, client) {
     return seen;
   };
   const acknowledged = (seen) => assert.equal(JSON.parse(seen.messages.find((message) => message.includes('"connection_ack"'))).payload.user_id, 'ann');
-  const sizes = async (...more) => {
-    const server = await start(...more);
+  const sizes = (...more) => own(async (server) => {
     const observer = await observe(server);
     const { script, answer, check } = await sized(observer);
     const done = run(client, server.ws, [...hello, ...join('sizes'), ...script, 'close 1000 done']);
     await Promise.race([done, answer()]);
     check((await done).messages);
-    await observer.close();
-    await server.stop();
-  };
+  }, ...more);
 
   describe(name, { concurrency: 1, timeout: 20 * DEADLINE }, () => {
     let server;
@@ -131,8 +136,7 @@ function play(name, client) {
       shows(seen, 'status', 404);
     });
 
-    test('is told when to come back by a server that drains', async () => {
-      const draining = await start();
+    test('is told when to come back by a server that drains', () => own(async (draining) => {
       const observer = await observe(draining, 'drain');
       const done = run(client, draining.ws, [...hello, ...join('drain'), 'closed']);
       await Promise.race([done, comes(observer)]);
@@ -141,7 +145,7 @@ function play(name, client) {
       assert.equal(seen.code, 1001);
       const told = seen.messages.map((text) => JSON.parse(text)).find(({ payload }) => payload.reconnect_after_ms !== undefined);
       assert.ok(told?.payload.reconnect_after_ms >= 0, JSON.stringify(seen.messages));
-    });
+    }));
   });
 }
 

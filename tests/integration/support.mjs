@@ -30,6 +30,15 @@ export function within(promise, describe, ms = DEADLINE) {
   return Promise.race([promise, deadline]).finally(() => clearTimeout(timer));
 }
 
+/** Asks again and again until `condition()` holds; rejects after the deadline. */
+export async function until(condition, describe, ms = DEADLINE) {
+  const end = Date.now() + ms;
+  while (!await condition()) {
+    if (Date.now() > end) throw new Error(`not within ${ms} ms: ${describe()}`);
+    await new Promise((again) => setTimeout(again, 10));
+  }
+}
+
 const running = new Set();
 after(() => { for (const server of running) server.kill('SIGKILL'); });          // a failed test leaves its own running
 

@@ -5,7 +5,11 @@ import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+<<<<<<< HEAD
 import { DEADLINE, within } from './support.mjs';
+=======
+import { DEADLINE, until, within } from './support.mjs';
+>>>>>>> h-outside
 
 const CERTIFICATE = '/etc/ssl/private/app.example.pem';
 const examples = process.env.MUSTER_PROXIES;
@@ -139,6 +143,7 @@ export async function startProxy(kind, server, pem, { impatient = false } = {}) 
   running.add(proxy);
   let over = false;
   exited.then(() => { over = true; });
+<<<<<<< HEAD
   await within((async () => {
     while (!await new Promise((done) => net.connect(port, '127.0.0.1', function () { this.destroy(); done(true); }).on('error', () => done(false)))) {
       if (over) break;
@@ -146,5 +151,16 @@ export async function startProxy(kind, server, pem, { impatient = false } = {}) 
     }
     if (over) throw new Error(`${words.join(' ')} ended: ${said}`);
   })(), () => `${words[0]} to listen; it said: ${said}`);
+=======
+  try {
+    await until(async () => {
+      if (over) throw new Error(`${words.join(' ')} ended: ${said}`);
+      return new Promise((done) => net.connect(port, '127.0.0.1', function () { this.destroy(); done(true); }).on('error', () => done(false)));
+    }, () => `${words[0]} to listen; it said: ${said}`);
+  } catch (error) {
+    await proxy.stop();
+    throw error;
+  }
+>>>>>>> h-outside
   return proxy;
 }

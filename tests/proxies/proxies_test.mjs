@@ -9,7 +9,7 @@ import { after, afterEach, before, describe, test } from 'node:test';
 import { authority } from './certificates.mjs';
 import { connectByHttp2 } from './http2.mjs';
 import { proxies, startProxy } from './proxies.mjs';
-import { CANVAS, DEADLINE, Peer, get, startServer, tokensFile, within } from './support.mjs';
+import { CANVAS, DEADLINE, Peer, get, startServer, tokensFile, until, within } from './support.mjs';
 
 const SITE = 'app.example';
 const ours = authority('proxies');
@@ -40,15 +40,11 @@ function play(name, kind) {
     }).on('error', failed);
   }), () => `GET ${path}`);
   const metric = async (server, name) => Number(new RegExp(`^muster_${name} (\\d+)$`, 'm').exec((await get(server.url, '/metrics')).body)[1]);
-  const until = (condition, what) => within((async () => {
-    while (!await condition()) await new Promise((retry) => setTimeout(retry, 20));
-  })(), () => what);
   const talks = async (peer) => assert.equal((await peer.ask('session_info', {})).reply_to !== undefined, true);
   /** Once the proxy has noticed that the server is there again. */
   const returns = async (proxy) => {
     let peer;
-    await until(async () => { peer = await through(proxy).catch(() => undefined); return peer; }, `${name} to find the server again`)
-      .catch((error) => { throw new Error(`${error.message}; it said: ${proxy.said()}`); });
+    await until(async () => { peer = await through(proxy).catch(() => undefined); return peer; }, () => `${name} to find the server again; it said: ${proxy.said()}`);
     return peer;
   };
 
@@ -57,16 +53,22 @@ function play(name, kind) {
     const connect = async (how) => { const peer = await through(proxy, how); peers.push(peer); return peer; };
     before(async () => {
       server = await start();
-      proxy = await startProxy(kind, server, pem);
-      (await returns(proxy)).socket.terminate();
+      try {
+        proxy = await startProxy(kind, server, pem);
+        (await returns(proxy)).socket.terminate();
+      } catch (error) {                           // no test runs, nor what comes after them
+        await end();
+        throw error;
+      }
     });
-    after(async () => {
+    const end = async () => {
       await proxy?.stop();
-      await server?.stop();
-    });
+      await server.stop();
+    };
+    after(end);
     afterEach(async () => {
       for (const peer of peers.splice(0)) peer.socket.terminate();
-      await until(async () => await metric(server, 'reserved_connections') <= 1, 'the connections to be gone');
+      await until(async () => await metric(server, 'reserved_connections') <= 1, () => 'the connections to be gone');
     });
 
     test('passes the page on, and no metrics', async () => {
@@ -112,32 +114,34 @@ function play(name, kind) {
 
     test(`a reload ${kind.cuts ? 'cuts' : 'keeps'} open connections, and takes new ones`, async () => {
       const other = await start();
-      const old = await connect();
-      await talks(old);
-      proxy.reload(other);
-      await until(async () => {
-        const young = await through(proxy).catch(() => undefined);
-        await young?.take('connection_ack').catch(() => {});
-        young?.socket.terminate();
-        return await metric(other, 'connections_total') > 0;
-      }, 'the other server to be asked');
-      if (kind.cuts) {
-        assert.ok(kind.cuts.includes(await old.code()));
-      } else {
-        await talks(old);
-      }
       const before = server;
-      server = other;
-      old.socket.terminate();
-      await before.stop();
+      try {
+        const old = await connect();
+        await talks(old);
+        proxy.reload(other);
+        await until(async () => {
+          const young = await through(proxy).catch(() => undefined);
+          await young?.take('connection_ack').catch(() => {});
+          young?.socket.terminate();
+          return await metric(other, 'connections_total') > 0;
+        }, () => 'the other server to be asked');
+        if (kind.cuts) assert.ok(kind.cuts.includes(await old.code()));
+        else await talks(old);
+      } finally {
+        server = other;
+        await before.stop();
+      }
     });
 
     test('passes a drain on, and finds the server again', async () => {
-      const ann = await connect();
+      const ann = await returns(proxy);           // the reload may not be over
+      peers.push(ann);
       await talks(ann);
       await server.stop();
       assert.equal(typeof (await ann.take(({ payload }) => payload?.reconnect_after_ms !== undefined, 'when to come back')).payload.reconnect_after_ms, 'number');
       assert.equal(await ann.code(), 1001);
+      await assert.rejects(through(proxy), 'there is no server now');
+      assert.ok((await page(proxy, '/')).status >= 500);
       server = await again(server);
       const back = await returns(proxy);
       peers.push(back);
@@ -149,12 +153,13 @@ function play(name, kind) {
     const idle = async (heartbeat, meanwhile) => {
       const server = await start('--heartbeat', heartbeat, '--pong-timeout', '1s');
       const proxy = await startProxy(kind, server, pem, { impatient: true });
-      const ann = await returns(proxy);
+      let ann;
       try {
+        ann = await returns(proxy);
         await talks(ann);
         await meanwhile(ann);
       } finally {
-        ann.socket.terminate();
+        ann?.socket.terminate();
         await proxy.stop();
         await server.stop();
       }
