@@ -5,11 +5,7 @@ import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-<<<<<<< HEAD
-import { DEADLINE, within } from './support.mjs';
-=======
 import { DEADLINE, until, within } from './support.mjs';
->>>>>>> h-outside
 
 const CERTIFICATE = '/etc/ssl/private/app.example.pem';
 const examples = process.env.MUSTER_PROXIES;
@@ -143,15 +139,6 @@ export async function startProxy(kind, server, pem, { impatient = false } = {}) 
   running.add(proxy);
   let over = false;
   exited.then(() => { over = true; });
-<<<<<<< HEAD
-  await within((async () => {
-    while (!await new Promise((done) => net.connect(port, '127.0.0.1', function () { this.destroy(); done(true); }).on('error', () => done(false)))) {
-      if (over) break;
-      await new Promise((again) => setTimeout(again, 20));
-    }
-    if (over) throw new Error(`${words.join(' ')} ended: ${said}`);
-  })(), () => `${words[0]} to listen; it said: ${said}`);
-=======
   try {
     await until(async () => {
       if (over) throw new Error(`${words.join(' ')} ended: ${said}`);
@@ -161,6 +148,5 @@ export async function startProxy(kind, server, pem, { impatient = false } = {}) 
     await proxy.stop();
     throw error;
   }
->>>>>>> h-outside
   return proxy;
 }
