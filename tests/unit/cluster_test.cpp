@@ -198,6 +198,22 @@ TEST_CASE("who joins while the room before is unsubscribed hears what is publish
   CHECK(bob.messages("r") == Texts{"1"});
 }
 
+TEST_CASE("what another node told an executor that has stopped is told by the others", "[cluster]") {
+  CheckedSim sim(Setup{without_sessions(), 3, 2, std::make_shared<LoopbackBroker>(LoopbackBroker::Limits{}, 1), 1});
+  const auto bob = sim.member("bob", "r", Dial().at(1).on(1));
+  const auto dan = sim.member("dan", "r", Dial().at(1).on(2));
+  const auto ann = sim.connect("ann", Dial().at(0).on(0));
+  sim.advance(1s);
+  ann.join("r");
+  ann.executor()->loop().run_ready();
+  dan.executor()->loop().stop();  // with the task that was to tell of ann
+  sim.manager(1).sweep_now(nullptr);
+  sim.advance(1s);
+  CHECK(bob.members("r") == Texts{"ann", "bob"});
+  bob.hang_up();
+  sim.advance(1s);
+}
+
 TEST_CASE("a state flush that went with its executor is made up for", "[cluster]") {
   CheckedSim sim(without_sessions(), 2);
   const auto ann = sim.member("ann", "r", Dial().on(0));

@@ -24,6 +24,7 @@ struct Rooms {
     });
   }
   [[nodiscard]] Texts take() { return std::exchange(story_, {}); }
+  [[nodiscard]] std::ptrdiff_t count(const std::string& line) const { return std::count(story_.begin(), story_.end(), line); }
   std::function<void(const std::string&)> then;
 
  private:
@@ -101,6 +102,7 @@ TEST_CASE("opened and emptied come in turns, whoever changes the room meanwhile"
     if (line != "emptied r" || std::exchange(came, true)) return;
     bob.join("r");  // while the hook runs
     sim.schedule.executors[1]->loop().run_ready();
+    CHECK(rooms.count("opened r") == 0);  // it is told when this has been
   };
   ann.leave("r");
   sim.run();
@@ -224,18 +226,19 @@ TEST_CASE("a kick, a revocation and a failure of a pending opening answer it", "
   CHECK(sim.manager().metrics().reserved == 0);
 }
 
-/// An executor that has something done the first time it is asked for the time.
+/// An executor that has something done when it is asked for the time the nth time.
 class NosyExecutor final : public Executor {
  public:
   [[nodiscard]] bool post(Task task) override { return loop.post(std::move(task)); }
   [[nodiscard]] bool schedule(TimePoint when, Task task) override { return loop.schedule(when, std::move(task)); }
   [[nodiscard]] TimePoint now() const override {
-    if (const auto run = std::exchange(first, nullptr)) run();
+    if (nth != 0 && --nth == 0) then();
     return loop.now();
   }
   [[nodiscard]] WallTime wall_now() const override { return loop.wall_now(); }
   ManualExecutor loop;
-  mutable std::function<void()> first;
+  mutable int nth = 0;
+  std::function<void()> then;
 };
 
 TEST_CASE("a connection that opens on a new executor while the manager shuts down is refused", "[extensions][ending]") {
@@ -244,7 +247,8 @@ TEST_CASE("a connection that opens on a new executor while the manager shuts dow
   const auto pipe = std::make_shared<MemoryTransport>(executor);
   bool done = false;
   REQUIRE(pipe->open(manager, {}));
-  executor->first = [&] { manager->shutdown([&] { done = true; }); };
+  executor->nth = GENERATE(1, 2);  // before its place is reserved; before it is among the executors
+  executor->then = [&] { manager->shutdown([&] { done = true; }); };
   executor->loop.run_ready();
   CHECK(done);
   REQUIRE(pipe->answer());

@@ -212,11 +212,9 @@ MUSTER_INLINE void ConnectionManager::revoke_stored(Revocation which) {
   }
 }
 MUSTER_INLINE std::size_t ConnectionManager::revoke(ConnectionId id) {
-  const auto info = info_of(id);
-  const ConnectionId member = info ? info->member : id;
   const std::size_t revoked = remove(id, CloseReason::revoked, {}) ? 1 : 0;
-  end_graces([member](const detail::Grace& grace) { return grace.member == member; }, true);
-  revoke_stored({{}, {}, to_string(member)});
+  end_graces([id](const detail::Grace& grace) { return grace.member == id; }, true);
+  revoke_stored({{}, {}, to_string(id)});
   return revoked;
 }
 
