@@ -53,6 +53,7 @@ export function servers(build, tokensFile) {
     muster: {
       executable: join(build, 'examples/server/muster_server'),
       flags: ({ heartbeat = '0', awarenessInterval = '50ms' }) => ['--auth', `tokens:${tokensFile}`, '--port', 0, '--heartbeat', heartbeat,
+        ...(heartbeat === '0' ? [] : ['--pong-timeout', heartbeat]),
         '--awareness-interval', awarenessInterval, ...MUSTER_FLAGS.split(' ')],
       client: ({ awarenessInterval, latest }) => ['--path', '/ws', '--header', 'Sec-WebSocket-Protocol: muster.v1.json', '--header', 'Authorization: Bearer token-%i',
         '--hello', join_, '--publish', awarenessInterval ? aware : latest ? state : publish],

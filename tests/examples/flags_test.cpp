@@ -110,6 +110,7 @@ TEST_CASE("a flag sets its field", "[flags]") {
                                   "--deflate-min-bytes=1KiB",
                                   "--heartbeat",
                                   "500ms",
+                                  "--pong-timeout=500ms",
                                   "--auth-timeout",
                                   "2m",
                                   "--max-message-bytes",

@@ -14,7 +14,7 @@ TEST_CASE("the cipher is XTEA, as published", "[cipher]") {
   CHECK(detail::Cipher({0, 0, 0, 0})(0) == 0xdee9d4d8f7131ed9);
 }
 
-TEST_CASE("another key, other numbers; and none comes twice", "[cipher]") {
+TEST_CASE("another key makes other numbers, and none comes twice", "[cipher]") {
   const detail::Cipher one({1, 2, 3, 4});
   const detail::Cipher other({1, 2, 3, 5});
   std::set<std::uint64_t> seen;
