@@ -60,7 +60,7 @@ export class Client {
   id; user; tenant;                               // once connected; id: the connection id others know this client by
   #url; #options; #socket; #ready; #timers = new Timers(); #attempt = 0; #connectedAt = 0; #generation = 0; #refusal; #kicked;
   #closeCode; #notBefore = 0; #drained; #commands = new Commands(); #rooms = new Map(); #listeners = new Listeners();
-  #session; #inbox = new Inbox(); #offered; #comeback; #expiry; #keep;
+  #session; #inbox = new Inbox(); #offered; #comeback; #expiry; #keep; #present = new Map();
 
   constructor(url, options) {
     [this.#url, this.#options] = [url, { ...DEFAULTS, WebSocket: globalThis.WebSocket, ...options }];
@@ -131,7 +131,12 @@ export class Client {
   }
 
   /** Who is online: of these user ids (an array), or of this room. */
-  presence(target) { return this.request('presence_query', Array.isArray(target) ? { users: target } : { room: target }); }
+  async presence(target) {
+    if (Array.isArray(target)) return this.request('presence_query', { users: target });
+    this.#present.set(target, []);
+    const last = await this.request('presence_query', { room: target });
+    return { ...last, users: [...this.#present.get(target), ...last.users] };
+  }
 
   /** Round trip in ms. */
   async ping() { const start = performance.now(); await this.request('ping', {}); return performance.now() - start; }
@@ -234,6 +239,7 @@ export class Client {
       const told = this.#rooms.get(payload.room)?.presence(payload);
       if (told) this.#emit('presence', { room: payload.room, ...told });
     },
+    presence_state: ({ room, users }) => this.#present.get(room)?.push(...users),      // before the last, which is the answer
     awareness_state: (payload) => {
       this.#aware(payload);
       if (!payload.more) this.#announce(this.#rooms.get(payload.room));   // only now is the clock known under which the server has our state

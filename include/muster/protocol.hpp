@@ -205,8 +205,14 @@ struct UserPresence {
   /// Online without a connection: nobody was told that the user went, since its session may still come back.
   bool in_grace = false;
 };
+/// Users who were asked about, or a room's: these in chunks. An answer's correlation comes with the last.
 struct PresenceState {
-  const std::vector<UserPresence>* users = nullptr;
+  const UserPresence* users = nullptr;
+  std::size_t count = 0;
+  /// Another chunk follows.
+  bool more = false;
+  /// Empty: it was asked about users.
+  std::string_view room = {};
 };
 /// Who came and went. With `members` instead: all who are there, or a chunk of them, in place of what was told before:
 /// the room was larger than presence_list_max, and is no longer. Null lists: only the count is told.

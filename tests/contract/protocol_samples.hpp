@@ -126,7 +126,8 @@ class EventSamples {
     events_.emplace_back(event::AwarenessState{name_, nullptr, 0});
     events_.emplace_back(event::AwarenessChanged{name_, entries_.data(), entries_.size()});
     events_.emplace_back(event::AwarenessChanged{name_, nullptr, 0});
-    events_.emplace_back(event::PresenceState{&users_});
+    events_.emplace_back(event::PresenceState{users_.data(), users_.size()});
+    events_.emplace_back(event::PresenceState{users_.data(), users_.size(), true, name_});
     events_.emplace_back(event::PresenceState{});
     events_.emplace_back(event::PresenceChanged{name_, &members_, &members_, nullptr, 0, false, 3});
     events_.emplace_back(event::PresenceChanged{name_, nullptr, &no_members_, nullptr, 0, false, 0});

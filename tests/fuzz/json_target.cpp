@@ -73,7 +73,7 @@ struct Tell {
     must(c.room.empty() || c.users.empty(), "a query is by users or by room");
     std::vector<event::UserPresence> users;
     for (const std::string& user : c.users) users.push_back({user, 1, false});
-    check_told(protocol, event::PresenceState{&users}, &correlation);
+    check_told(protocol, event::PresenceState{users.data(), users.size()}, &correlation);
   }
   void operator()(const command::AcknowledgeQueue&) const {}
   void operator()(const command::SessionInfo&) const {}

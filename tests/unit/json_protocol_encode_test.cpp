@@ -138,7 +138,9 @@ TEST_CASE("awareness is told", "[json][encode]") {
 
 TEST_CASE("presence is told", "[json][encode]") {
   const std::vector<event::UserPresence> users{{"ann", 2}, {"bob", 0}};
-  CHECK(tell(event::PresenceState{&users}) == message_of("presence_state",
+  CHECK(tell(event::PresenceState{users.data(), 1, true, "r"}) ==
+        message_of("presence_state", R"({"room":"r","users":[{"user":"ann","online":true,"connections":2}],"more":true})"));
+  CHECK(tell(event::PresenceState{users.data(), users.size()}) == message_of("presence_state",
                                                          R"({"users":[{"user":"ann","online":true,"connections":2},)"
                                                          R"({"user":"bob","online":false,"connections":0}]})"));
   CHECK(tell(event::PresenceChanged{"r", &both, &nobody, nullptr, 0, false, 2}) ==

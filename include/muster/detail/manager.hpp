@@ -161,8 +161,28 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   void on_command(ConnectionState&, Correlation&, command::Ping&);
   void on_command(ConnectionState&, Correlation&, command::Custom&);
   void on_command(ConnectionState&, Correlation&, command::Invalid&);
-  void query_users(ConnectionState&, Correlation, std::vector<std::string> users, std::size_t next,
-                   std::vector<event::UserPresence> found);
+  /// Several questions, one after another. Their number is the client's: an answer inside the call must not go deeper.
+  struct Steps {
+    bool inside = false;
+    bool again = false;
+  };
+  /// Takes the next step of `steps`, or lets the caller further out take it. Each step asks, or ends.
+  template <class T>
+  void one_after_another(ConnectionState& connection, const std::shared_ptr<T>& steps,
+                         void (ConnectionManager::*step)(ConnectionState&, const std::shared_ptr<T>&)) {
+    steps->again = true;
+    if (std::exchange(steps->inside, true)) return;
+    while (std::exchange(steps->again, false)) (this->*step)(connection, steps);
+    steps->inside = false;
+  }
+  struct UsersAsked : Steps {
+    Correlation correlation;
+    std::vector<std::string> users;
+    std::vector<event::UserPresence> found;
+  };
+  void query_next_user(ConnectionState& connection, const std::shared_ptr<UsersAsked>& asked);
+  void tell_presence(ConnectionState& connection, const Correlation& correlation, const std::string& room,
+                     std::vector<event::UserPresence> users);
 
   // Rooms: impl/rooms.ipp; what embedders hold of them: impl/room_handle.ipp.
   struct Entered {

@@ -274,7 +274,10 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
                  {errc::too_large, "users may have " + std::to_string(most_users) + " entries", {}});
       return;
     }
-    query_users(connection, correlation, std::move(query.users), 0, {});
+    const auto asked = std::make_shared<UsersAsked>();
+    asked->correlation = correlation;
+    asked->users = std::move(query.users);
+    one_after_another(connection, asked, &ConnectionManager::query_next_user);
     return;
   }
   if (connection.membership(query.room) == nullptr) {
@@ -291,37 +294,57 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
               std::vector<event::UserPresence> users;
               {
                 detail::Lock lock(membership->room->mutex);
-                std::map<std::string, std::size_t> counts;
+                users.reserve(membership->room->users.size() + membership->room->remote_members.size());
                 for (const auto& [user, count] : membership->room->users) {
-                  if (count != 0) counts[user] += count;
+                  if (count != 0) users.push_back({user, count});
                 }
-                for (const auto& remote : membership->room->remote_members) ++counts[remote.second];
-                for (const auto& [user, count] : counts) users.push_back({user, count});
+                for (const auto& remote : membership->room->remote_members) users.push_back({remote.second, 1});
               }
-              event::PresenceState state;
-              state.users = &users;
-              tell_asked(allowed, state, &correlation);
+              tell_presence(allowed, correlation, name, std::move(users));
             });
 }
 
+/// In the order of users, and in chunks of which the last is the answer.
+MUSTER_INLINE void ConnectionManager::tell_presence(ConnectionState& connection, const Correlation& correlation,
+                                                    const std::string& room, std::vector<event::UserPresence> users) {
+  std::sort(users.begin(), users.end(), [](const auto& a, const auto& b) { return a.user < b.user; });
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < users.size(); ++i) {  // a user may be here and at other nodes
+    if (i != 0 && users[i].user == users[kept - 1].user) {
+      users[kept - 1].connections += users[i].connections;
+    } else {
+      if (kept != i) users[kept] = std::move(users[i]);
+      ++kept;
+    }
+  }
+  event::PresenceState state;
+  state.room = room;
+  std::size_t told = 0;
+  do {
+    state.users = users.data() + told;
+    state.count = std::min(detail::members_per_frame, kept - told);
+    told += state.count;
+    state.more = told < kept;
+    tell_asked(connection, state, state.more ? nullptr : &correlation);
+  } while (state.more && !connection.doomed);
+}
+
 /// Each user is a question of its own to the authorizer: who may know one need not know another.
-MUSTER_INLINE void ConnectionManager::query_users(ConnectionState& connection, Correlation correlation,
-                                                  std::vector<std::string> users, std::size_t next,
-                                                  std::vector<event::UserPresence> found) {
-  if (next == users.size()) {
+MUSTER_INLINE void ConnectionManager::query_next_user(ConnectionState& connection,
+                                                      const std::shared_ptr<UsersAsked>& asked) {
+  if (asked->found.size() == asked->users.size()) {
     event::PresenceState state;
-    state.users = &found;
-    tell_asked(connection, state, &correlation);
+    state.users = asked->found.data();
+    state.count = asked->found.size();
+    tell_asked(connection, state, &asked->correlation);
     return;
   }
-  std::string user = users[next];
-  authorize(connection, Action::query, user, correlation,
-            [this, correlation, users = std::move(users), next, found = std::move(found)](
-                ConnectionState& allowed) mutable {
-              const UserKey key{allowed.identity_->tenant, users[next]};
+  authorize(connection, Action::query, asked->users[asked->found.size()], asked->correlation,
+            [this, asked](ConnectionState& allowed) {
+              const UserKey key{allowed.identity_->tenant, asked->users[asked->found.size()]};
               const std::size_t connections = users_.count(key);
-              found.push_back({key.user, connections, connections == 0 && users_.contains(key)});
-              query_users(allowed, correlation, std::move(users), next + 1, std::move(found));
+              asked->found.push_back({key.user, connections, connections == 0 && users_.contains(key)});
+              one_after_another(allowed, asked, &ConnectionManager::query_next_user);
             });
 }
 

@@ -70,7 +70,7 @@ MUSTER_INLINE void ConnectionManager::authenticate_first(ConnectionState& connec
 
 /// New credentials of the same user: they take the place of the old ones whole, once every room is authorised with
 /// them, or not at all.
-struct ConnectionManager::Renewal {
+struct ConnectionManager::Renewal : Steps {
   Correlation correlation;
   std::shared_ptr<const Identity> identity;
   std::vector<std::string> rooms;
@@ -108,7 +108,7 @@ MUSTER_INLINE void ConnectionManager::authenticate_again(ConnectionState& connec
     renewal->correlation = correlation;
     renewal->identity = std::make_shared<const Identity>(std::move(answer.value()));
     renewal->rooms = asker.rooms();
-    renew_identity(asker, renewal);
+    one_after_another(asker, renewal, &ConnectionManager::renew_identity);
   });
 }
 
@@ -132,7 +132,7 @@ MUSTER_INLINE void ConnectionManager::renew_identity(ConnectionState& connection
       },
       [this, renewal, room](ConnectionState& asker, const Permission& answer) {
         if (answer) {
-          renew_identity(asker, renewal);
+          one_after_another(asker, renewal, &ConnectionManager::renew_identity);
         } else if (answer.unavailable()) {
           tell_error(asker, &renewal->correlation,
                      {errc::unavailable, answer.message(), std::chrono::seconds(1)});

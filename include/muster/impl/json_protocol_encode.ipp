@@ -297,11 +297,14 @@ class EventWriter {
 
   void operator()(const event::PresenceState& e) {
     begin("presence_state");
-    each(R"({"users":)", e.users, [this](const event::UserPresence& user) {
+    out_ << "{";
+    if (!e.room.empty()) (out_ << R"("room":)").string(e.room) << ",";
+    each(R"("users":)", e.users, e.count, [this](const event::UserPresence& user) {
       (out_ << R"({"user":)").string(user.user);
       (out_ << R"(,"online":)").boolean(user.connections != 0 || user.in_grace);
       (out_ << R"(,"connections":)").number(user.connections) << "}";
     });
+    more(e.more);
     end();
   }
 

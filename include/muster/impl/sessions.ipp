@@ -35,7 +35,7 @@ namespace detail {
 }  // namespace detail
 
 /// A resume on its way: the token's session, the rooms asked for, and which of them may be entered.
-struct ConnectionManager::Resuming {
+struct ConnectionManager::Resuming : Steps {
   Correlation correlation;
   std::string token_hash;
   std::vector<command::ResumeRoom> asked;
@@ -350,7 +350,7 @@ MUSTER_INLINE void ConnectionManager::adopt_session(ConnectionState& connection,
   std::vector<command::ResumeRoom> denied(std::make_move_iterator(unknown), std::make_move_iterator(asked.end()));
   asked.erase(unknown, asked.end());
   resuming->denied = std::move(denied);
-  permit_rooms(connection, resuming);
+  one_after_another(connection, resuming, &ConnectionManager::permit_rooms);
 }
 
 /// Each room is authorised again, one after another.
@@ -370,7 +370,7 @@ MUSTER_INLINE void ConnectionManager::permit_rooms(ConnectionState& connection,
       [this, resuming, name](ConnectionState& asker, const Permission& answer) {
         const auto go_on = [this, resuming](ConnectionState& same, bool permitted) {
           resuming->permitted.push_back(permitted);
-          permit_rooms(same, resuming);
+          one_after_another(same, resuming, &ConnectionManager::permit_rooms);
         };
         if (answer && broker_ &&
             subscribe_first(asker, find_or_make({asker.identity_->tenant, name}),
