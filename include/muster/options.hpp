@@ -65,11 +65,13 @@ struct Options {
   UserLimitPolicy user_limit_policy = UserLimitPolicy::reject_new;
   /// Proxies whose X-Forwarded-For is believed; nobody's by default.
   std::vector<std::string> trusted_proxies;
-  /// Hosts whose pages may connect beside the server's own; "*" admits every page (browsers send Origin, RFC 6455, 10.2).
+  /// Hosts whose pages may connect beside the server's own; "*.example" is every host below that domain, "*" admits every
+  /// page (browsers send Origin, RFC 6455, 10.2).
   std::vector<std::string> allowed_origins;
-  /// Values of Host that are answered; empty: any, except that a loopback listener takes loopback names only.
+  /// Values of Host that are answered, in the same form; empty: any, except that a loopback listener takes loopback names only.
   std::vector<std::string> allowed_hosts;
-  /// Handshake: time from accept to the whole request, TLS included, and bytes of its header (0 = the default).
+  /// Handshake: time from accept to the whole request, TLS included, and bytes of its header, at most 64 KiB (0 = the
+  /// default).
   std::chrono::milliseconds handshake_timeout = std::chrono::seconds(5);
   std::size_t handshake_bytes = 8 * 1024;
 

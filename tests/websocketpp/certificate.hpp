@@ -40,7 +40,21 @@ class Certificate {
   ~Certificate() {
     std::remove(certificate_file.c_str());
     std::remove(key_file.c_str());
+    std::remove((directory_ + "/encrypted.pem").c_str());
     ::rmdir(directory_.c_str());
+  }
+
+  /// The key again, in a file that takes a passphrase.
+  [[nodiscard]] std::string encrypted_key_file() const {
+    std::FILE* file = std::fopen(key_file.c_str(), "r");
+    if (file == nullptr) throw std::runtime_error(key_file);
+    EVP_PKEY* key = PEM_read_PrivateKey(file, nullptr, nullptr, nullptr);
+    std::fclose(file);
+    const std::string path = directory_ + "/encrypted.pem";
+    const unsigned char passphrase[] = "secret";
+    save(path, [&](std::FILE* to) { return PEM_write_PrivateKey(to, key, EVP_aes_256_cbc(), passphrase, 6, nullptr, nullptr); });
+    EVP_PKEY_free(key);
+    return path;
   }
 
   /// Becomes this one, in its own files.

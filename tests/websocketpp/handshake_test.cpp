@@ -255,6 +255,19 @@ TEST_CASE("a page may connect to its own host, or where it is listed", "[websock
     CHECK(f.ask(origin("null")) == 403);
     CHECK(f.ask(origin("http://localhost")) == 101);
   }
+  SECTION("every host below a domain") {
+    Options options;
+    options.allowed_origins = {"*.app.example", "*.other.example:8443"};
+    Fixture f(options);
+    CHECK(f.ask(origin("https://www.app.example")) == 101);
+    CHECK(f.ask(origin("https://a.b.APP.example:3000")) == 101);
+    CHECK(f.ask(origin("https://app.example")) == 403);
+    CHECK(f.ask(origin("https://evilapp.example")) == 403);
+    CHECK(f.ask(origin("https://www.app.example.evil.example")) == 403);
+    CHECK(f.ask(origin("https://.app.example")) == 403);
+    CHECK(f.ask(origin("https://x.other.example:8443")) == 101);
+    CHECK(f.ask(origin("https://x.other.example")) == 403);
+  }
   SECTION("every page") {
     Options options;
     options.allowed_origins = {"*"};

@@ -235,6 +235,17 @@ TEST_CASE("what cannot be is said in words", "[websocketpp][server]") {
   options.address = "203.0.113.1";  // RFC 5737: nobody's
   CHECK(message(options).find("203.0.113.1:0") != std::string::npos);
   CHECK(message(threads(0)).find("threads") != std::string::npos);
+  options.address.clear();
+  options.tls_key_file = "key.pem";
+  options.proxy_protocol = true;
+  const std::string all = message(options);  // all of it at once
+  for (const char* field : {"address is empty", "tls_certificate_file and tls_key_file", "proxy_protocol needs trusted_proxies"}) {
+    CHECK(all.find(field) != std::string::npos);
+  }
+  Options core;
+  core.handshake_bytes = 65 * 1024;
+  const auto large = std::make_shared<RecordingManager>(core);
+  CHECK_THROWS_WITH(muster::websocketpp::Server(large, threads(1)), Catch::Matchers::Contains("handshake_bytes must be at most 65536"));
   CHECK_THROWS_AS(muster::websocketpp::Server(nullptr, threads(1)), std::invalid_argument);
 }
 

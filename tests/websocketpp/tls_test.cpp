@@ -167,6 +167,26 @@ TEST_CASE("a certificate or key that cannot be used is named", "[websocketpp][tl
   CHECK(message(options).find("tls_key_file") != std::string::npos);
 }
 
+TEST_CASE("a missing file, and a key with a passphrase, are told from one that is damaged", "[websocketpp][tls]") {
+  const test::Certificate certificate;
+  const auto message = [](const muster::websocketpp::ListenerOptions& options) -> std::string {
+    Fixture f({}, options);
+    try {
+      f.listen();
+    } catch (const std::exception& error) {
+      return error.what();
+    }
+    return {};
+  };
+  auto options = with(certificate);
+  options.tls_certificate_file = "/nowhere.pem";
+  CHECK(message(options) == "TLS certificate /nowhere.pem cannot be read: No such file or directory");
+  options = with(certificate);
+  options.tls_key_file = certificate.encrypted_key_file();
+  CHECK(message(options).find(options.tls_key_file + " is encrypted") != std::string::npos);
+  CHECK(message(options).find("openssl pkey") != std::string::npos);
+}
+
 TEST_CASE("a certificate is read again, and stays when the new one is bad", "[websocketpp][tls]") {
   const test::Certificate certificate(7);
   const test::Certificate renewed(8);

@@ -55,12 +55,8 @@ class Acceptor : public std::enable_shared_from_this<Acceptor> {
     if (!manager) throw std::invalid_argument("websocketpp listener: a manager is needed");
     site_ = std::make_shared<Site>(std::move(manager), std::move(options));
     const ListenerOptions& settings = site_->options;
-    if (settings.tls_certificate_file.empty() != settings.tls_key_file.empty()) {
-      throw std::invalid_argument("websocketpp listener: tls_certificate_file and tls_key_file go together");
-    }
-    if (settings.proxy_protocol && site_->manager->options().trusted_proxies.empty()) {
-      throw std::invalid_argument("websocketpp listener: proxy_protocol needs trusted_proxies, whose headers are read");
-    }
+    const std::string wrong = problems(settings, site_->manager->options());
+    if (!wrong.empty()) throw std::invalid_argument("websocketpp listener:" + wrong);
     if (!settings.tls_certificate_file.empty()) {
       site_->tls = std::make_unique<TlsContext>(settings.tls_certificate_file, settings.tls_key_file);
     }
@@ -99,6 +95,22 @@ class Acceptor : public std::enable_shared_from_this<Acceptor> {
   }
 
  private:
+  /// What is wrong with the options, one after the other; empty: nothing.
+  [[nodiscard]] static std::string problems(const ListenerOptions& settings, const Options& options) {
+    std::string found;
+    const auto require = [&found](bool holds, const std::string& sentence) {
+      if (!holds) found += (found.empty() ? " " : "; ") + sentence;
+    };
+    require(!settings.address.empty(), "address is empty (0.0.0.0 or :: is every address of this machine, 127.0.0.1 nobody else's)");
+    require(settings.tls_certificate_file.empty() == settings.tls_key_file.empty(),
+            "tls_certificate_file and tls_key_file go together");
+    require(!settings.proxy_protocol || !options.trusted_proxies.empty(),
+            "proxy_protocol needs trusted_proxies, whose headers are read");
+    require(options.handshake_bytes <= Loop::read_size,
+            "handshake_bytes must be at most " + std::to_string(Loop::read_size) + ", in which a head is read");
+    return found;
+  }
+
   void listen() {
     const ListenerOptions& options = site_->options;
     const std::string where = options.address + ":" + std::to_string(options.port);

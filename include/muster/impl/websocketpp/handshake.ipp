@@ -102,9 +102,16 @@ class TrustedProxies {
   return !error && address.is_loopback();
 }
 
-/// An entry of an allow list names a host, with any port, or a host and its port.
+/// An entry of an allow list names a host, with any port, or a host and its port. One that begins with "*." names every
+/// host below that domain, not the domain itself.
 [[nodiscard]] inline bool names_authority(std::string_view entry, std::string_view authority) noexcept {
-  return equal_ignoring_case(entry, authority) || equal_ignoring_case(entry, host_of(authority));
+  const bool below = entry.substr(0, 2) == "*.";
+  if (below) entry.remove_prefix(1);
+  const auto named = [&](std::string_view whole) {
+    if (!below) return equal_ignoring_case(entry, whole);
+    return whole.size() > entry.size() && whole.front() != '.' && equal_ignoring_case(entry, whole.substr(whole.size() - entry.size()));
+  };
+  return named(authority) || named(host_of(authority));
 }
 
 [[nodiscard]] inline std::optional<Refusal> check_host(const HttpRequest& request, bool http_1_1, const Options& options,

@@ -17,10 +17,12 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
+#include <fstream>
 #include <memory>
 #include <mutex>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 #include <utility>
 
 #include "muster/span.hpp"
@@ -115,17 +117,32 @@ class TlsContext {
     SSL_CTX_set_mode(context.get(), SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
                                          SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_session_cache_mode(context.get(), SSL_SESS_CACHE_OFF);
+    must_open(certificate_file, "TLS certificate ");
+    must_open(key_file, "TLS key ");
+    // Nobody is there to be asked: without this OpenSSL would wait for a passphrase on the terminal.
+    bool encrypted = false;
+    SSL_CTX_set_default_passwd_cb_userdata(context.get(), &encrypted);
+    SSL_CTX_set_default_passwd_cb(context.get(), [](char*, int, int, void* asked) {
+      *static_cast<bool*>(asked) = true;
+      return 0;
+    });
     ERR_clear_error();
     if (SSL_CTX_use_certificate_chain_file(context.get(), certificate_file.c_str()) != 1) {
       fail("TLS certificate " + certificate_file);
     }
     if (SSL_CTX_use_PrivateKey_file(context.get(), key_file.c_str(), SSL_FILETYPE_PEM) != 1 ||
         SSL_CTX_check_private_key(context.get()) != 1) {
+      if (encrypted) {
+        throw std::runtime_error("TLS key " + key_file + " is encrypted, and nobody is there to be asked for its passphrase: "
+                                 "decrypt it (openssl pkey -in " + key_file + " -out plain.pem), and let nobody else read it");
+      }
       // Of another kind than the certificate's, or of the same kind and not its own.
       const int reason = ERR_GET_REASON(ERR_peek_error());
       const bool strange = reason == X509_R_KEY_VALUES_MISMATCH || reason == X509_R_KEY_TYPE_MISMATCH;
       fail("TLS key " + key_file + (strange ? " does not belong to certificate " + certificate_file : ""));
     }
+    SSL_CTX_set_default_passwd_cb(context.get(), nullptr);
+    SSL_CTX_set_default_passwd_cb_userdata(context.get(), nullptr);
     const std::lock_guard<std::mutex> lock(mutex_);
     context_.swap(context);
   }
@@ -149,6 +166,10 @@ class TlsContext {
   }
 
  private:
+  static void must_open(const std::string& file, const char* what) {
+    errno = 0;
+    if (!std::ifstream(file)) throw std::runtime_error(what + file + " cannot be read: " + std::generic_category().message(errno));
+  }
   [[noreturn]] static void fail(const std::string& what) {
     const unsigned long code = ERR_get_error();
     const char* why = code != 0 ? ERR_reason_error_string(code) : nullptr;
