@@ -52,6 +52,12 @@ struct BrokerState {
 /// Ownership: shared by the managers that use it. Threads: every method from any thread; sinks are called from any
 /// thread, one call at a time for each room. Order: a room's messages reach every sink in `seq` order, each once, or
 /// the sink is told `lost`. Nothing waits: a broker that cannot reach its back end answers `unavailable`.
+///
+/// What managers do not promise on a broker yet: a session that resumes at another node than it dropped from is told as
+/// left when its grace ends there; of what is lost in a quiet room members hear with its next message; at a new epoch they
+/// are not told what they missed of the old one; of two nodes' connections of one user either may own a client id; a
+/// publish with an idempotency key that is repeated at another node is a second message. Users are each node's own:
+/// IConnectionManager::is_online, on_user_online, capacity and limits count what is connected there.
 class Broker {
  public:
   /// A manager's end. Calls return soon and do not call back into the broker.
