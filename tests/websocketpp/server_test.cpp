@@ -1,10 +1,16 @@
 // Server: loops and threads of its own. Here clients run in the test's thread and the server in its own.
 #include <asio/post.hpp>
 #include <chrono>
+#include <condition_variable>
 #include <filesystem>
 #include <iterator>
+#include <mutex>
 #include <set>
 #include <thread>
+
+#include "muster/auth/allow_all.hpp"
+#include "muster/auth/allow_anonymous.hpp"
+#include "muster/protocols/json_protocol.hpp"
 
 #include "support/wait_for.hpp"
 #include "websocketpp/certificate.hpp"
@@ -247,6 +253,50 @@ TEST_CASE("what cannot be is said in words", "[websocketpp][server]") {
   const auto large = std::make_shared<RecordingManager>(core);
   CHECK_THROWS_WITH(muster::websocketpp::Server(large, threads(1)), Catch::Matchers::Contains("handshake_bytes must be at most 65536"));
   CHECK_THROWS_AS(muster::websocketpp::Server(nullptr, threads(1)), std::invalid_argument);
+}
+
+TEST_CASE("an io_context that two threads run is found out, and the way out is said", "[websocketpp][server]") {
+  asio::io_context io;
+  Components components;
+  components.protocols = {std::make_shared<JsonProtocol>()};
+  auto manager = make_connection_manager({}, std::make_shared<AllowAnonymous>(), std::make_shared<AllowAll>(), components);
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::string caught;
+  bool inside = false;
+  manager->on_connected([&](Connection&) {  // one thread is in a handler ...
+    std::unique_lock<std::mutex> lock(mutex);
+    inside = true;
+    changed.notify_all();
+    changed.wait_for(lock, std::chrono::seconds(20), [&] { return !caught.empty(); });
+  });
+  muster::websocketpp::Listener listener(io, manager, {});
+  std::vector<std::thread> pool;
+  for (int i = 0; i < 2; ++i) {
+    pool.emplace_back([&] {
+      try {
+        io.run();
+      } catch (const std::logic_error& error) {
+        const std::lock_guard<std::mutex> lock(mutex);
+        caught = error.what();
+        changed.notify_all();
+      }
+    });
+  }
+  RawClient first(listener.port());
+  first.send(RawClient::upgrade_request());
+  {
+    std::unique_lock<std::mutex> lock(mutex);
+    REQUIRE(changed.wait_for(lock, std::chrono::seconds(20), [&] { return inside; }));
+  }
+  RawClient second(listener.port());  // ... when another comes to one
+  {
+    std::unique_lock<std::mutex> lock(mutex);
+    CHECK(changed.wait_for(lock, std::chrono::seconds(20), [&] { return !caught.empty(); }));
+    CHECK(caught.find("two threads run this io_context") != std::string::npos);
+  }
+  io.stop();
+  for (std::thread& thread : pool) thread.join();
 }
 
 TEST_CASE("clients that come and go on several loops leave nothing behind", "[websocketpp][server]") {

@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -116,7 +117,9 @@ struct ServerOptions : ListenerOptions {
   std::size_t threads = 1;
 };
 
-/// An Asio io_context as an Executor. The io_context must be run by one thread at a time.
+/// An Asio io_context as an Executor. The io_context must be run by one thread at a time: a second one that is found in a
+/// handler of muster's gets std::logic_error out of its `run`. A program whose io_context several threads run gives muster
+/// one of its own, with its own thread, and posts between the two (examples/pool.cpp); or it takes a Server.
 ///
 /// Tasks posted in one turn run together in one of the next, after the handlers that were ready before them; what they
 /// post in turn may run in the same handler, behind them, for a few rounds.
@@ -138,6 +141,22 @@ class AsioExecutor final : public Executor {
   /// The loop has returned from `run` and will not run again: what waits is destroyed unrun, and `post` answers false
   /// from now on. Never from a task of this executor.
   void stop();
+
+  /// A handler of the loop, for as long as it runs. Throws std::logic_error when another thread is in one.
+  class Turn {
+   public:
+    explicit Turn(AsioExecutor& executor);
+    ~Turn();
+    Turn(const Turn&) = delete;
+    Turn& operator=(const Turn&) = delete;
+
+   private:
+    friend class AsioExecutor;
+    struct Seat;
+    explicit Turn(Seat& seat);
+    Seat& seat_;
+    const std::thread::id before_;
+  };
 
  private:
   struct State;

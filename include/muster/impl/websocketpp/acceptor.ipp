@@ -83,7 +83,9 @@ class Acceptor : public std::enable_shared_from_this<Acceptor> {
     if (!acceptor_.is_open()) return;
     acceptor_.async_wait(asio::ip::tcp::acceptor::wait_read, [weak = weak_from_this()](const asio::error_code& error) {
       const auto self = weak.lock();
-      if (!error && self) self->accept_all();
+      if (error || !self) return;
+      const AsioExecutor::Turn turn(*self->loops_.front()->executor);
+      self->accept_all();
     });
   }
 

@@ -4,9 +4,12 @@
 #include <asio/io_context.hpp>
 #include <asio/post.hpp>
 #include <asio/steady_timer.hpp>
+#include <atomic>
 #include <map>
 #include <mutex>
 #include <optional>
+#include <stdexcept>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -16,7 +19,12 @@ namespace muster {
 inline namespace MUSTER_ABI {
 namespace websocketpp {
 
-struct AsioExecutor::State : std::enable_shared_from_this<AsioExecutor::State> {
+/// Who is in a handler.
+struct AsioExecutor::Turn::Seat {
+  std::atomic<std::thread::id> taken_by{};
+};
+
+struct AsioExecutor::State : AsioExecutor::Turn::Seat, std::enable_shared_from_this<AsioExecutor::State> {
   explicit State(asio::io_context& io) : context(&io), timer(std::in_place, io) {}
 
   std::mutex mutex;
@@ -41,7 +49,7 @@ struct AsioExecutor::State : std::enable_shared_from_this<AsioExecutor::State> {
         const std::lock_guard<std::mutex> lock(mutex);
         run_posted = !posted.empty() && context != nullptr;
         if (!run_posted) return;
-        if (round == rounds) return asio::post(*context, [state = shared_from_this()] { state->run(); });
+        if (round == rounds) return asio::post(*context, [state = shared_from_this()] { state->run_in_turn(); });
         running.swap(posted);
       }
       for (Task& task : running) {
@@ -50,6 +58,11 @@ struct AsioExecutor::State : std::enable_shared_from_this<AsioExecutor::State> {
       }
       running.clear();
     }
+  }
+
+  void run_in_turn() {
+    const Turn turn(*this);
+    run();
   }
 
   // The earliest deadline changed, or was met.
@@ -63,7 +76,9 @@ struct AsioExecutor::State : std::enable_shared_from_this<AsioExecutor::State> {
     armed_for = scheduled.begin()->first;
     timer->expires_at(armed_for);
     timer->async_wait([state = shared_from_this()](const asio::error_code& error) {
-      if (!error) state->expire();
+      if (error) return;
+      const Turn turn(*state);
+      state->expire();
     });
   }
 
@@ -83,6 +98,17 @@ struct AsioExecutor::State : std::enable_shared_from_this<AsioExecutor::State> {
   }
 };
 
+MUSTER_INLINE AsioExecutor::Turn::Turn(Seat& seat)
+    : seat_(seat), before_(seat.taken_by.exchange(std::this_thread::get_id(), std::memory_order_acquire)) {
+  if (before_ == std::thread::id() || before_ == std::this_thread::get_id()) return;
+  seat.taken_by.store(before_, std::memory_order_release);
+  throw std::logic_error(
+      "muster: two threads run this io_context, and what is on it belongs to one. Run it by one thread, or give muster an "
+      "io_context and a thread of its own and post between the two (or use muster::websocketpp::Server)");
+}
+MUSTER_INLINE AsioExecutor::Turn::Turn(AsioExecutor& executor) : Turn(*executor.state_) {}
+MUSTER_INLINE AsioExecutor::Turn::~Turn() { seat_.taken_by.store(before_, std::memory_order_release); }
+
 MUSTER_INLINE AsioExecutor::AsioExecutor(asio::io_context& context) : state_(std::make_shared<State>(context)) {}
 
 MUSTER_INLINE AsioExecutor::~AsioExecutor() = default;
@@ -92,7 +118,7 @@ MUSTER_INLINE bool AsioExecutor::post(Task task) {
   if (state_->context == nullptr) return false;
   state_->posted.push_back(std::move(task));
   if (!std::exchange(state_->run_posted, true)) {
-    asio::post(*state_->context, [state = state_] { state->run(); });
+    asio::post(*state_->context, [state = state_] { state->run_in_turn(); });
   }
   return true;
 }
@@ -104,7 +130,10 @@ MUSTER_INLINE bool AsioExecutor::schedule(TimePoint when, Task task) {
   if (when < state_->armed_for) {
     state_->armed_for = when;
     // The timer belongs to the loop.
-    asio::post(*state_->context, [state = state_] { state->arm(); });
+    asio::post(*state_->context, [state = state_] {
+      const Turn turn(*state);
+      state->arm();
+    });
   }
   return true;
 }

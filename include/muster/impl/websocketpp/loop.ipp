@@ -134,7 +134,9 @@ class Loop : public std::enable_shared_from_this<Loop> {
     armed_for_ = deadlines_.begin()->first;
     timer_->expires_at(armed_for_);
     timer_->async_wait([loop = shared_from_this()](const asio::error_code& error) {
-      if (!error) loop->expire();
+      if (error) return;
+      const AsioExecutor::Turn turn(*loop->executor);
+      loop->expire();
     });
   }
 

@@ -145,7 +145,10 @@ class Session final : public Transport, public LoopMember, public std::enable_sh
   void bury(CloseReason cause);
   template <class Member>
   void post(Member member) {
-    asio::post(loop_->context, [self = shared_from_this(), member] { ((*self).*member)(); });
+    asio::post(loop_->context, [self = shared_from_this(), member] {
+      const AsioExecutor::Turn turn(*self->loop_->executor);
+      ((*self).*member)();
+    });
   }
 
   // Handshake.
@@ -240,6 +243,7 @@ MUSTER_INLINE void Session::start() {
 MUSTER_INLINE void Session::wait_readable() {
   if (phase_ == Phase::gone || std::exchange(waiting_readable_, true)) return;
   stream_->socket().async_wait(asio::ip::tcp::socket::wait_read, [self = shared_from_this()](const asio::error_code&) {
+    const AsioExecutor::Turn turn(*self->loop_->executor);
     self->waiting_readable_ = false;
     self->on_readable();
   });
@@ -248,6 +252,7 @@ MUSTER_INLINE void Session::wait_readable() {
 MUSTER_INLINE void Session::wait_writable() {
   if (phase_ == Phase::gone || std::exchange(waiting_writable_, true)) return;
   stream_->socket().async_wait(asio::ip::tcp::socket::wait_write, [self = shared_from_this()](const asio::error_code&) {
+    const AsioExecutor::Turn turn(*self->loop_->executor);
     self->waiting_writable_ = false;
     if (self->phase_ == Phase::gone) return;
     if (std::exchange(self->read_waits_for_writable_, false)) self->on_readable();
