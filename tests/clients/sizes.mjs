@@ -27,7 +27,7 @@ function noise(length, seed) {
 }
 
 const publish = (data, echo = false) => `{"type":"publish","payload":{"room":"sizes","echo":${echo},"data":"${data}"}}`;
-const aware = (id) => `{"type":"awareness_update","id":"${id}","payload":{"room":"sizes","clock":1,"state":{}}}`;
+const aware = (id) => `{"type":"awareness_update","id":"${id}","payload":{"room":"sizes","clock":1,"state":null}}`;  // of nothing: a plain ack
 
 /**
  * The script of a client in the room "sizes", where it says m1, m2, ... and is told o1, o2, ..., each of the next size; what
