@@ -344,6 +344,21 @@ TEST_CASE("a server publish into a room without members begins its history, and 
   CHECK(publish_now(sim, "r", "3").position.epoch != first.position.epoch);
 }
 
+TEST_CASE("what is published before anybody has come ends with its age, though no executor is there to see to it", "[rooms]") {
+  CheckedSim sim;
+  for (int i = 0; i < 10; ++i) (void)publish_now(sim, "r" + std::to_string(i), "1");
+  CHECK(sim.manager().room_count() == 10);
+  sim.advance(6min);
+  SECTION("at the next publish") {
+    (void)publish_now(sim, "another", "1");
+    CHECK(sim.manager().room_count() == 1);
+  }
+  SECTION("when it is swept") {
+    sim.manager().sweep_now(nullptr);
+    CHECK(sim.manager().room_count() == 0);
+  }
+}
+
 TEST_CASE("a server publish makes no room of what nothing would be kept of", "[rooms]") {
   Options options;
   options.rooms_by_prefix["none:"].history_messages = 0;

@@ -103,12 +103,15 @@ TEST_CASE("an upload that still arrives when the server drains harms nobody", "[
     REQUIRE(f.until([&] { return clients.back()->pump(), clients.back()->take_head().has_value(); }));
   }
   for (const auto& client : clients) client->send(upload.substr(0, 300));
+  std::atomic<std::size_t> closing{0};
   for (std::size_t i = 0; i < clients.size(); ++i) {
     const auto seen = f.seen(i);
-    (void)seen->executor->post([seen] {
+    (void)seen->executor->post([seen, &closing] {
       if (seen->transport) seen->transport->close(1001, "going");
+      ++closing;
     });
   }
+  REQUIRE(f.until([&] { return closing == clients.size(); }));  // else what is too big would be the cause
   for (const auto& client : clients) {
     client->send(upload.substr(300));
     for (int i = 0; i < 5; ++i) client->send(too_big);

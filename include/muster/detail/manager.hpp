@@ -120,6 +120,7 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   void wake(Loop& loop, TimePoint when);
   void on_wake(Loop& loop, TimePoint when);
   void sweep(Loop& loop, detail::Gate& findings);
+  void sweep_rooms();
   /// Takes over what a stopped executor left: its connections go through the five steps here.
   void bury(const LoopPtr& loop);
 
@@ -443,6 +444,7 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   std::vector<LoopPtr> loops_;
   std::atomic<Executor*> clock_{nullptr};
   const std::function<TimePoint()> first_clock_;  ///< until there is an executor
+  std::atomic<TimePoint::rep> swept_at_{0};        ///< rooms, while there was none
 
   detail::Mutex announcements_mutex_;
   std::map<UserKey, bool> announcements_;

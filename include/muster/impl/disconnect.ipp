@@ -249,10 +249,19 @@ MUSTER_INLINE void ConnectionManager::let_go(Function<void()> done) {
 
 MUSTER_INLINE void ConnectionManager::sweep_now(Function<void(std::size_t)> done) {
   const auto findings = std::make_shared<detail::Gate>(std::move(done));
+  bool alone = true;
   for (const LoopPtr& loop : loops()) {
     if (loop->buried) continue;
-    if (!post(loop, [loop, findings](ConnectionManager& manager) { manager.sweep(*loop, *findings); })) bury(loop);
+    const bool posted = post(loop, [loop, findings](ConnectionManager& manager) { manager.sweep(*loop, *findings); });
+    if (!posted) bury(loop);
+    alone = alone && !posted;
   }
+  if (alone) sweep_rooms();
+}
+
+/// For while there is no executor: rooms that were published to have a past, and no timer that would end it.
+MUSTER_INLINE void ConnectionManager::sweep_rooms() {
+  for (const RoomPtr& room : rooms_.all()) (void)retire_if_empty(room);
 }
 
 MUSTER_INLINE void ConnectionManager::beat(ConnectionState& connection) {

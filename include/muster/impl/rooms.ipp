@@ -374,7 +374,13 @@ MUSTER_INLINE Published ConnectionManager::publish_here(const RoomKey& key, Draf
     room = rooms_.find(key);
     const bool kept = !entry->latest && detail::keeps_history(options_.room_options(key.name));
     if (!room && !kept) return published;
-    if (!room) room = find_or_make(key);
+    if (!room) {
+      room = find_or_make(key);
+      auto last = swept_at_.load();
+      const auto at = entry->at.time_since_epoch();
+      const bool due = clock_.load() == nullptr && at - TimePoint::duration(last) >= options_.sweep_interval;
+      if (due && swept_at_.compare_exchange_strong(last, at.count())) sweep_rooms();
+    }
     std::uint64_t conflated = 0;
     bool retired = false;
     {
