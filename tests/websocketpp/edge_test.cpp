@@ -1,4 +1,6 @@
 // What a peer may still send once its connection ends, and that bytes are told as they come in.
+#include <atomic>
+
 #include "websocketpp/certificate.hpp"
 #include "websocketpp/deflating.hpp"
 #include "websocketpp/fixture.hpp"
