@@ -48,7 +48,7 @@ struct Queued {
   std::size_t dropped = 0;  ///< older messages that had to go
 };
 
-/// Whose sessions end: all of a tenant; with `user`, that user's; with `session` too, that one.
+/// Whose sessions end: all of a tenant; with `user`, that user's. With `session`, the one of this id alone, whoever's.
 struct Revocation {
   std::string tenant;
   std::optional<std::string> user = std::nullopt;

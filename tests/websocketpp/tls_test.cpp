@@ -140,18 +140,20 @@ TEST_CASE("a TLS peer that goes away at any moment leaves nothing behind", "[web
   CHECK(test::open_descriptors() == before);
 }
 
+/// What a listener with these options says; empty: it listens.
+static std::string message(const muster::websocketpp::ListenerOptions& options) {
+  Fixture f({}, options);
+  try {
+    f.listen();
+  } catch (const std::exception& error) {
+    return error.what();
+  }
+  return {};
+}
+
 TEST_CASE("a certificate or key that cannot be used is named", "[websocketpp][tls]") {
   const test::Certificate certificate;
   const test::Certificate other;
-  const auto message = [](const muster::websocketpp::ListenerOptions& options) -> std::string {
-    Fixture f({}, options);
-    try {
-      f.listen();
-    } catch (const std::exception& error) {
-      return error.what();
-    }
-    return {};
-  };
   auto options = with(certificate);
   options.tls_certificate_file = "/nowhere.pem";
   CHECK(message(options).find("/nowhere.pem") != std::string::npos);
@@ -169,15 +171,6 @@ TEST_CASE("a certificate or key that cannot be used is named", "[websocketpp][tl
 
 TEST_CASE("a missing file, and a key with a passphrase, are told from one that is damaged", "[websocketpp][tls]") {
   const test::Certificate certificate;
-  const auto message = [](const muster::websocketpp::ListenerOptions& options) -> std::string {
-    Fixture f({}, options);
-    try {
-      f.listen();
-    } catch (const std::exception& error) {
-      return error.what();
-    }
-    return {};
-  };
   auto options = with(certificate);
   options.tls_certificate_file = "/nowhere.pem";
   CHECK(message(options) == "TLS certificate /nowhere.pem cannot be read: No such file or directory");

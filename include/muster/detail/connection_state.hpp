@@ -178,6 +178,7 @@ class ConnectionState final : public Connection, public std::enable_shared_from_
   bool queue_loading = false;
   bool queue_again = false;
   bool queue_unread = false;  ///< the last reading failed, or has not been answered
+  bool queue_watched = false;  ///< it is looked at whether that is so still
   std::uint32_t queue_reading = 0;
   TimePoint queue_asked_at{};
 

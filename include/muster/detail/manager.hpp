@@ -350,7 +350,7 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   void deliver_queue(ConnectionState& connection, Function<void(ConnectionState&)> then);
   void deliver_more_of_queue(ConnectionState& connection);
   void tell_queued(ConnectionState& connection, const Result<std::vector<QueuedMessage>>& messages);
-  void read_queue_again(ConnectionState& connection, std::chrono::milliseconds after);
+  void read_queue_again(ConnectionState& connection);
   void enqueue(const UserKey& user, QueuedMessage message, QueuedDone done);
   void send_queued(ConnectionState& connection, const Correlation& correlation, const command::Send& sending);
 

@@ -86,7 +86,7 @@ MUSTER_INLINE bool ConnectionManager::tell_missed(ConnectionState& connection, M
   const auto more_fits = [&] {
     return !connection.doomed && connection.outbox.unsent() <= options_.unsent_soft_bytes;
   };
-  const auto presence = missed.take_presence();
+  auto presence = missed.take_presence();
   std::uint64_t epoch = 0;
   detail::Notice notice;
   {
@@ -97,8 +97,8 @@ MUSTER_INLINE bool ConnectionManager::tell_missed(ConnectionState& connection, M
     notice.whole = presence.whole && !room.presence.lossy();
     if (notice.whole) notice.joined = room.list();
     if (!room.presence.lossy()) {
+      if (notice.whole) presence.members.clear();
       for (const auto& [id, user] : presence.members) {
-        if (notice.whole) break;
         const bool member = room.members.count(id) != 0 || room.remote_members.count(id) != 0;
         (member ? notice.joined : notice.left).push_back({id, user});
       }

@@ -57,19 +57,24 @@ MUSTER_INLINE void ConnectionManager::deliver_more_of_queue(ConnectionState& con
               });
             }));
   });
-  if (well) return read_queue_again(connection, options_.answer_timeout);  // unless it answers before
-  connection.queue_loading = false;
-  read_queue_again(connection, options_.answer_timeout);
+  if (!well) connection.queue_loading = false;
+  read_queue_again(connection);
 }
 
-/// Should nothing have been read until then. Whoever is connected gets its queue also when the store fails for a while.
-MUSTER_INLINE void ConnectionManager::read_queue_again(ConnectionState& connection, std::chrono::milliseconds after) {
+/// After `answer_timeout`, should nothing have been read until then. Whoever is connected gets its queue also when the
+/// store fails for a while. One look at a time, however much is queued.
+MUSTER_INLINE void ConnectionManager::read_queue_again(ConnectionState& connection) {
+  if (std::exchange(connection.queue_watched, true)) return;
   const auto& executor = connection.loop->executor;
-  (void)executor->schedule(executor->now() + after, [weak = weak_from_this(), of = connection.weak_from_this(),
-                                                     reading = connection.queue_reading] {
+  (void)executor->schedule(executor->now() + options_.answer_timeout,
+                           [weak = weak_from_this(), of = connection.weak_from_this()] {
     const auto manager = weak.lock();
     const auto asker = of.lock();
-    if (manager && asker && asker->queue_reading == reading && asker->queue_unread) manager->deliver_more_of_queue(*asker);
+    if (!manager || !asker) return;
+    asker->queue_watched = false;
+    if (!asker->live() || !asker->queue_unread) return;
+    manager->read_queue_again(*asker);  // the reading of now may be younger than this look
+    manager->deliver_more_of_queue(*asker);
   });
 }
 
@@ -79,7 +84,7 @@ MUSTER_INLINE void ConnectionManager::tell_queued(ConnectionState& connection,
   connection.queue_unread = !messages;
   if (!messages) {
     ++counters_.session_store_failures;
-    read_queue_again(connection, options_.answer_timeout);
+    read_queue_again(connection);
     return;
   }
   for (const QueuedMessage& message : messages.value()) {
