@@ -60,8 +60,8 @@ class Permission {
 
 /// Says what is allowed. Asked for every client command that touches a room, a user or a handler of the embedder.
 ///
-/// Threads, answers and exceptions as for Authenticator; a throw before the answer is `Permission::late`. An answer inside the call is the fast path: one that comes
-/// later holds back that connection's further commands.
+/// Threads, answers and exceptions as for Authenticator; a throw before the answer is `Permission::late`. An answer inside
+/// the call is the fast path: one that comes later holds back that connection's further commands.
 class Authorizer {
  public:
   virtual ~Authorizer() = default;
