@@ -272,7 +272,7 @@ TEST_CASE("an io_context that two threads run is found out, and the way out is s
   });
   muster::websocketpp::Listener listener(io, manager, {});
   std::vector<std::thread> pool;
-  for (int i = 0; i < 2; ++i) {
+  const auto join_pool = [&] {
     pool.emplace_back([&] {
       try {
         io.run();
@@ -282,13 +282,15 @@ TEST_CASE("an io_context that two threads run is found out, and the way out is s
         changed.notify_all();
       }
     });
-  }
+  };
+  join_pool();
   RawClient first(listener.port());
   first.send(RawClient::upgrade_request());
-  {
-    std::unique_lock<std::mutex> lock(mutex);
-    REQUIRE(changed.wait_for(lock, std::chrono::seconds(20), [&] { return inside; }));
-  }
+  CHECK(wait_for([&] {
+    const std::lock_guard<std::mutex> lock(mutex);
+    return inside;
+  }));
+  join_pool();
   RawClient second(listener.port());  // ... when another comes to one
   {
     std::unique_lock<std::mutex> lock(mutex);
