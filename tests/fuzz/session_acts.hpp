@@ -190,7 +190,7 @@ inline void act_of_server(World& world, Act what, Choices& choices) {
     }
     case Act::publish: {
       const std::string room = room_of(choices.byte());
-      return manager.publish({"", room}, text(std::string(size_of(choices.below(200)), 'p')));
+      return world.publish(room, std::string(size_of(choices.below(200)), 'p'));
     }
     case Act::kick:
       return (void)manager.kick(one(), "kicked", choices.below(2) != 0);
@@ -201,7 +201,7 @@ inline void act_of_server(World& world, Act what, Choices& choices) {
     case Act::revoke:
       return (void)manager.revoke(one());
     case Act::send_queued:
-      return (void)manager.send_to_user({"", user_of(choices.byte())}, json("1"), Delivery::queued(), nullptr);
+      return world.queue(user_of(choices.byte()), "1");
     case Act::answer:
       return (void)world.seams().answer(choices.below(4) != 0);
     case Act::step:

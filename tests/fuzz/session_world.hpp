@@ -75,6 +75,8 @@ class World {
   static constexpr std::size_t most_out = 1024 * 1024;
   /// What a socket holds on the way, and so what one read brings, at most.
   static constexpr std::size_t one_read = 32 * 1024;
+  /// What a message is kept with, and the room or queue it is kept in.
+  static constexpr std::size_t each_kept = 2048;
 
   explicit World(WorldOptions options) : options_(std::move(options)), descriptors_(open_descriptors()) {
     reset_clock();
@@ -159,6 +161,16 @@ class World {
     }
   }
   void advance(std::chrono::milliseconds by) { advance_clock(by); }
+
+  /// What the program says itself is kept for it, whether anybody is there or not.
+  void publish(const std::string& room, std::string words) {
+    program_bytes_ += words.size() + each_kept;
+    manager_->publish({"", room}, text(std::move(words)));
+  }
+  void queue(const std::string& user, std::string words) {
+    program_bytes_ += words.size() + each_kept;
+    manager_->send_to_user({"", user}, json(std::move(words)), Delivery::queued(), nullptr);
+  }
 
   /// The clients go, and time does the rest; then nothing is left.
   void end() {
@@ -285,7 +297,7 @@ class World {
     const std::size_t each = core.handshake_bytes * 8 + core.pre_auth_bytes + one_read + 16 * 1024;
     // Its buffers, and a deflater for each window that clients may ask for.
     const std::size_t loops = 192 * 1024 + (options_.listener.deflate ? 7 * 300 * 1024 : 0);
-    at_most(held_bytes() - own_bytes(), at_start_ + loops + sockets * each, "strangers are held little for");
+    at_most(held_bytes() - own_bytes(), at_start_ + program_bytes_ + loops + sockets * each, "strangers are held little for");
   }
 
   /// Whoever was never refused has sent no more than its rate lets pass: on the wire, compressed or not.
@@ -312,6 +324,7 @@ class World {
   std::shared_ptr<websocketpp::detail::Site> site_;
   std::array<Client, 4> clients_;
   std::size_t at_start_ = 0;
+  std::size_t program_bytes_ = 0;
   int idle_turns_ = 0;
 };
 
