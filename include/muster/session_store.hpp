@@ -27,7 +27,7 @@ struct Session {
   std::vector<std::string> rooms;
 };
 
-/// One message of an offline queue. Ids grow per user; acknowledging one acknowledges those before it.
+/// One message of an offline queue. Ids grow per user.
 struct QueuedMessage {
   std::uint64_t queue_id = 0;
   Payload payload;
@@ -41,6 +41,12 @@ struct QueueLimits {
   std::size_t messages = 100;
   std::size_t bytes = 256 * 1024;
   std::chrono::milliseconds age = std::chrono::hours(24);
+};
+
+/// Who reads a user's queue: one of its sessions, by id. Empty: a connection that has no session.
+struct QueueReader {
+  UserKey user;
+  std::string session;
 };
 
 struct Queued {
@@ -80,11 +86,14 @@ class SessionStore {
 
   /// Appends to a user's queue, under the next id (that of `message` is ignored).
   virtual void enqueue(UserKey user, QueuedMessage message, QueueLimits limits, TimePoint now, Reply<Result<Queued>> done) = 0;
-  /// What is queued after `after`, in order.
-  virtual void pending(UserKey user, std::uint64_t after, TimePoint now,
+  /// What this reader lacks of the queue, in order: what lies behind `after` and behind what it has acknowledged. A
+  /// session begins, when it is saved first, behind what any session of the user has acknowledged until then; so does
+  /// a reader without one.
+  virtual void pending(QueueReader reader, std::uint64_t after, TimePoint now,
                        Reply<Result<std::vector<QueuedMessage>>> done) = 0;
-  /// Removes everything up to `queue_id`.
-  virtual void acknowledge(UserKey user, std::uint64_t queue_id, Reply<Result<bool>> done) = 0;
+  /// This reader has everything up to `queue_id`. A message is removed when every session of its user that is connected
+  /// or can be taken up has acknowledged it; if there is none, at once.
+  virtual void acknowledge(QueueReader reader, std::uint64_t queue_id, Reply<Result<bool>> done) = 0;
 
  protected:
   SessionStore() = default;

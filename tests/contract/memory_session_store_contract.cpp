@@ -108,8 +108,22 @@ TEST_CASE("MemorySessionStore bounds the bytes of all queues, and of each tenant
   CHECK_FALSE(enqueue(store, {"globex", "zoe"}, 1000, start + std::chrono::hours(1)));
   CHECK(store.queued_count() == 3);
   SECTION("what was acknowledged gives its place back") {
-    REQUIRE(now<Result<bool>>([&](auto done) { store.acknowledge({"acme", "bob"}, 1000, done); }).value());
+    REQUIRE(now<Result<bool>>([&](auto done) { store.acknowledge({{"acme", "bob"}, ""}, 1000, done); }).value());
     CHECK(enqueue(store, {"globex", "zoe"}, 1000, start + std::chrono::hours(1)));
+  }
+  SECTION("what is acknowledged ends with the last session that lacks it") {
+    REQUIRE(save(store, "phone", start, start + std::chrono::minutes(1)));
+    const auto acknowledge = [&](const std::string& session) {
+      return now<Result<bool>>([&](auto done) { store.acknowledge({{"acme", "ann"}, session}, 1000, done); }).value();
+    };
+    CHECK_FALSE(acknowledge(""));
+    CHECK(store.queued_count() == 3);
+    const auto way = GENERATE(0, 1, 2, 3);
+    if (way == 0) CHECK(acknowledge("phone"));
+    if (way == 1) REQUIRE(now<Result<bool>>([&](auto done) { store.forget("hash of phone", done); }));
+    if (way == 2) REQUIRE(now<Result<std::size_t>>([&](auto done) { store.revoke({"acme", "ann", {}}, done); }));
+    if (way == 3) CHECK(enqueue(store, {"globex", "eve"}, 0, start + std::chrono::minutes(1)));  // it has expired
+    CHECK(store.queued_count() == (way == 3 ? 3 : 2));
   }
   SECTION("so does what has expired, whoever it was for") {
     CHECK(enqueue(store, {"globex", "zoe"}, 1000, start + std::chrono::hours(24)));

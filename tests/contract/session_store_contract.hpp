@@ -50,12 +50,13 @@ inline void session_store_contract(const MakeSessionStoreFixture& make) {
   const auto enqueue = [&](const UserKey& user, const std::string& bytes, QueueLimits limits, TimePoint at) {
     return ask<Result<Queued>>(*fixture, [&](auto done) { store.enqueue(user, {0, json(bytes)}, limits, at, done); });
   };
-  const auto acknowledge = [&](const UserKey& user, std::uint64_t id) {
-    return ask<Result<bool>>(*fixture, [&](auto done) { store.acknowledge(user, id, done); });
+  const auto acknowledge_by = [&](const QueueReader& reader, std::uint64_t id) {
+    return ask<Result<bool>>(*fixture, [&](auto done) { store.acknowledge(reader, id, done); });
   };
-  const auto pending = [&](const UserKey& user, std::uint64_t after, TimePoint at) {
+  const auto acknowledge = [&](const UserKey& user, std::uint64_t id) { return acknowledge_by({user, ""}, id); };
+  const auto pending_for = [&](const QueueReader& reader, std::uint64_t after, TimePoint at) {
     const auto answer =
-        ask<Result<std::vector<QueuedMessage>>>(*fixture, [&](auto done) { store.pending(user, after, at, done); });
+        ask<Result<std::vector<QueuedMessage>>>(*fixture, [&](auto done) { store.pending(reader, after, at, done); });
     REQUIRE(answer);
     std::vector<std::string> payloads;
     std::uint64_t last = after;
@@ -65,6 +66,9 @@ inline void session_store_contract(const MakeSessionStoreFixture& make) {
       payloads.emplace_back(message.payload.view());
     }
     return payloads;
+  };
+  const auto pending = [&](const UserKey& user, std::uint64_t after, TimePoint at) {
+    return pending_for({user, ""}, after, at);
   };
   using Strings = std::vector<std::string>;
 
@@ -210,6 +214,46 @@ inline void session_store_contract(const MakeSessionStoreFixture& make) {
     }
   }
 
+  SECTION("a message waits for every session of its user") {
+    const QueueReader phone{ann, "phone"};
+    const QueueReader desk{ann, "desk"};
+    REQUIRE(save("h1", session("phone", ann, 1), now, TimePoint::max()));
+    REQUIRE(save("h2", session("desk", ann, 1), now, now + minutes(5)));
+    REQUIRE(save("h3", session("other", bob, 1), now, now + minutes(5)));
+    std::vector<std::uint64_t> ids;
+    for (const char* bytes : {"1", "2", "3"}) ids.push_back(enqueue(ann, bytes, {}, now).value().queue_id);
+    REQUIRE(acknowledge_by(phone, ids[1]));
+    CHECK(pending_for(phone, 0, now) == Strings{"3"});
+    CHECK(pending_for(desk, 0, now) == Strings{"1", "2", "3"});
+    CHECK(pending_for(desk, ids[0], now) == Strings{"2", "3"});
+    SECTION("who comes new, or has no session, begins where its user is") {
+      REQUIRE(save("h4", session("tablet", ann, 1), now, now + minutes(5)));
+      CHECK(pending_for({ann, "tablet"}, 0, now) == Strings{"3"});
+      CHECK(pending(ann, 0, now) == Strings{"3"});
+      CHECK(pending_for({ann, "other"}, 0, now) == Strings{"3"});  // bob's
+      CHECK(pending_for({bob, "phone"}, 0, now).empty());
+    }
+    SECTION("the cursor outlives connections: taken, saved anew") {
+      const auto taken = take("h2", ann, 9, now);
+      REQUIRE(taken);
+      CHECK(pending_for(desk, 0, now) == Strings{"1", "2", "3"});
+      REQUIRE(save("h4", taken.value(), now, now + minutes(5)));
+      REQUIRE(acknowledge_by(desk, ids[0]));
+      CHECK(pending_for(desk, 0, now) == Strings{"2", "3"});
+      REQUIRE(acknowledge_by(desk, ids[2]));
+      CHECK(pending_for(phone, 0, now) == Strings{"3"});
+    }
+    SECTION("an old acknowledgement takes nothing back") {
+      REQUIRE(acknowledge_by(phone, ids[0]));
+      CHECK(pending_for(phone, 0, now) == Strings{"3"});
+    }
+    SECTION("what is acknowledged ahead of its time is not lost") {
+      REQUIRE(acknowledge_by(phone, ids[2] + 1000));
+      REQUIRE(enqueue(ann, "4", {}, now));
+      CHECK(pending_for(phone, 0, now) == Strings{"4"});
+    }
+  }
+
   SECTION("beyond its number of messages a queue drops the oldest, and says how many") {
     QueueLimits three;
     three.messages = 3;
@@ -288,7 +332,7 @@ inline void session_store_contract(const MakeSessionStoreFixture& make) {
   SECTION("a store that goes before it has answered holds nobody") {
     const auto held = std::make_shared<int>(0);
     store.take("h1", ann, ConnectionId(9), now, Reply<Result<Session>>([held](const auto&) {}));
-    store.pending(ann, 0, now, Reply<Result<std::vector<QueuedMessage>>>([held](const auto&) {}));
+    store.pending({ann, ""}, 0, now, Reply<Result<std::vector<QueuedMessage>>>([held](const auto&) {}));
     fixture.reset();
     CHECK(held.use_count() == 1);
   }

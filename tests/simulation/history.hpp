@@ -121,6 +121,9 @@ class History : Acts {
       const Client fresh = sim_.connect("fresh " + user.user, dial);
       if (fresh.count("connection_ack") != 0) oracle_.check_queue(fresh, user, sim_.sessions->behind);
     }
+    for (const auto& peer : oracle_.peers) {
+      if (oracle_.is_alive(peer)) oracle_.check_lacking(peer, sim_.sessions->behind);
+    }
   }
 
   void check_secret() {

@@ -88,7 +88,7 @@ class SessionOracle {
   /// At rest: `fresh` has just connected, and must have its user's whole queue.
   void check_queue(const Client& fresh, const UserKey& user, SessionStore& store) {
     std::vector<std::uint64_t> kept;
-    store.pending(user, 0, sim_.now(), Reply<Result<std::vector<QueuedMessage>>>([&](const auto& pending) {
+    store.pending({user, ""}, 0, sim_.now(), Reply<Result<std::vector<QueuedMessage>>>([&](const auto& pending) {
       for (const auto& message : pending.value()) kept.push_back(message.queue_id);
     }));
     std::vector<std::uint64_t> told;
@@ -115,15 +115,32 @@ class SessionOracle {
     }
   }
 
+  /// At rest: who is there was sent all that its session lacks.
+  void check_lacking(const Peer& peer, SessionStore& store) {
+    std::set<std::uint64_t> told;
+    for (const Told& direct : peer.client.all("direct")) {
+      if (direct.has("queue_id")) told.insert(direct.number("queue_id"));
+    }
+    store.pending({user_of(peer), member_of(peer)}, 0, sim_.now(),
+                  Reply<Result<std::vector<QueuedMessage>>>([&](const auto& pending) {
+                    for (const auto& message : pending.value()) {
+                      if (told.count(message.queue_id) == 0) {
+                        fail(peer.client.name() + " was never told queued message " + std::to_string(message.queue_id));
+                      }
+                    }
+                  }));
+  }
+
   /// At rest.
   void check_sessions() {
     const WallTime now = sim_.schedule.executors[0]->wall_now();
     for (const Peer& peer : peers) {
       const std::string& who = peer.client.name();
       if (peer.resumes && peer.token_was_spent && has_resumed(peer)) fail(who + " resumed with a token that was spent");
-      for (const Told& direct : peer.client.all("direct")) {
-        if (direct.has("queue_id") && direct.number("queue_id") <= peer.acknowledged_before) {
-          fail(who + " got queued message " + direct.value("queue_id") + " after it was acknowledged");
+      for (const Told& told : peer.client.log()) {
+        if (told.type() == "resumed") break;  // its session may lack what another device has
+        if (told.type() == "direct" && told.has("queue_id") && told.number("queue_id") <= peer.acknowledged_before) {
+          fail(who + " got queued message " + told.value("queue_id") + " after it was acknowledged");
         }
       }
       const auto expiry = expiries.find(peer.client.id());

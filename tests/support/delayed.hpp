@@ -152,14 +152,14 @@ class DelayedSessionStore final : public SessionStore {
     if (gate_->is_failing()) return done(not_reachable());
     behind_->enqueue(std::move(user), std::move(message), limits, now, Gate::through(gate_, std::move(done)));
   }
-  void pending(UserKey user, std::uint64_t after, TimePoint now,
+  void pending(QueueReader reader, std::uint64_t after, TimePoint now,
                Reply<Result<std::vector<QueuedMessage>>> done) override {
     if (gate_->is_failing()) return done(not_reachable());
-    behind_->pending(std::move(user), after, now, Gate::through(gate_, std::move(done)));
+    behind_->pending(std::move(reader), after, now, Gate::through(gate_, std::move(done)));
   }
-  void acknowledge(UserKey user, std::uint64_t queue_id, Reply<Result<bool>> done) override {
+  void acknowledge(QueueReader reader, std::uint64_t queue_id, Reply<Result<bool>> done) override {
     if (gate_->is_failing()) return done(not_reachable());
-    behind_->acknowledge(std::move(user), queue_id, Gate::through(gate_, std::move(done)));
+    behind_->acknowledge(std::move(reader), queue_id, Gate::through(gate_, std::move(done)));
   }
 
  private:

@@ -211,14 +211,14 @@ class ScriptedSessionStore final : public SessionStore {
       behind.enqueue(user, message, limits, now, answered);
     });
   }
-  void pending(UserKey user, std::uint64_t after, TimePoint now,
+  void pending(QueueReader reader, std::uint64_t after, TimePoint now,
                Reply<Result<std::vector<QueuedMessage>>> done) override {
     pass(std::move(done),
-         [this, user, after, now](auto answered) mutable { behind.pending(user, after, now, answered); });
+         [this, reader, after, now](auto answered) mutable { behind.pending(reader, after, now, answered); });
   }
-  void acknowledge(UserKey user, std::uint64_t queue_id, Reply<Result<bool>> done) override {
+  void acknowledge(QueueReader reader, std::uint64_t queue_id, Reply<Result<bool>> done) override {
     pass(std::move(done),
-         [this, user, queue_id](auto answered) mutable { behind.acknowledge(user, queue_id, answered); });
+         [this, reader, queue_id](auto answered) mutable { behind.acknowledge(reader, queue_id, answered); });
   }
 
   Answer answer;

@@ -76,7 +76,7 @@ TEST_CASE("a half-open connection loses nothing that was queued", "[offline]") {
   CHECK(queued(again) == Texts{"1#1"});
 }
 
-TEST_CASE("every device is sent the queue, and one acknowledges for the user", "[offline]") {
+TEST_CASE("every device is sent the queue, and who comes new not what one has acknowledged", "[offline]") {
   CheckedSim sim({}, 2);
   const auto phone = sim.connect("ann");
   const auto desk = sim.connect("ann", Dial().on(1));
@@ -87,6 +87,76 @@ TEST_CASE("every device is sent the queue, and one acknowledges for the user", "
   phone.say("ack", R"({"queue_id":1})");
   sim.run();
   CHECK(queued(sim.connect("ann")).empty());
+}
+
+TEST_CASE("a device that was away gets what another has acknowledged", "[offline]") {
+  CheckedSim sim({}, 2);
+  const auto phone = sim.connect("ann");
+  const auto desk = sim.connect("ann", Dial().on(1));
+  phone.hang_up(CloseReason::lost);
+  for (int i = 1; i <= 3; ++i) (void)sim.manager().send_to_user(ann_key, json(std::to_string(i)), Delivery::queued());
+  sim.run();
+  desk.say("ack", R"({"queue_id":2})");
+  sim.run();
+  CHECK(sim.sessions->behind.queued_count() == 3);
+  const bool later = GENERATE(false, true);
+  if (later) {
+    desk.say("ack", R"({"queue_id":3})");
+    sim.run();
+  }
+  const auto again = sim.resume_session(phone, {});
+  // Acknowledging one acknowledges those before it: so what it was sent as a new one comes once more, in its place.
+  CHECK(queued(again) == (later ? Texts{"1#1", "2#2", "3#3"} : Texts{"3#3", "1#1", "2#2", "3#3"}));
+  again.say("ack", R"({"queue_id":3})");
+  desk.say("ack", R"({"queue_id":3})");
+  sim.run();
+  CHECK(sim.sessions->behind.queued_count() == 0);
+}
+
+TEST_CASE("a session taken up gets its queue once, in order, and goes on from there", "[offline]") {
+  CheckedSim sim;
+  const auto ann = sim.connect("ann");
+  for (int i = 1; i <= 3; ++i) (void)sim.manager().send_to_user(ann_key, json(std::to_string(i)), Delivery::queued());
+  sim.run();
+  ann.say("ack", R"({"queue_id":1})");
+  sim.run();
+  ann.hang_up(CloseReason::lost);
+  const auto fail = GENERATE(false, true);
+  const auto again = sim.connect("ann");
+  CHECK(queued(again) == Texts{"2#2", "3#3"});
+  again.resume_session(ann, {});
+  sim.run();
+  if (fail) sim.sessions->answer = Answer::unavailable();
+  (void)sim.manager().send_to_user(ann_key, json("4"), Delivery::queued());
+  sim.run();
+  sim.sessions->answer = Answer::now();
+  (void)sim.manager().send_to_user(ann_key, json("5"), Delivery::queued());
+  sim.run();
+  CHECK(queued(again) == (fail ? Texts{"2#2", "3#3", "5#4"} : Texts{"2#2", "3#3", "4#4", "5#5"}));
+  again.say("ack", R"({"queue_id":3})");
+  sim.run();
+  CHECK(sim.sessions->behind.queued_count() == (fail ? 1 : 2));
+}
+
+TEST_CASE("a message waits no longer than the sessions that lack it", "[offline]") {
+  CheckedSim sim;
+  const auto phone = sim.connect("ann");
+  const auto desk = sim.connect("ann");
+  (void)sim.manager().send_to_user(ann_key, json("1"), Delivery::queued());
+  sim.run();
+  desk.say("ack", R"({"queue_id":1})");
+  sim.run();
+  CHECK(sim.sessions->behind.queued_count() == 1);
+  const auto way = GENERATE(0, 1, 2);
+  if (way == 0) phone.hang_up(CloseReason::normal);
+  if (way == 1) (void)sim.manager().kick(phone.id(), "kicked", false);
+  if (way == 2) {
+    phone.hang_up(CloseReason::lost);
+    sim.advance(sim.manager().options().resume_window + 1s);
+    (void)sim.connect("bob");
+  }
+  sim.run();
+  CHECK(sim.sessions->behind.queued_count() == 0);
 }
 
 TEST_CASE("a queue is bounded: the oldest goes, and is counted", "[offline]") {

@@ -175,6 +175,8 @@ class ConnectionState final : public Connection, public std::enable_shared_from_
   bool chosen_id = false;  ///< by the embedder: it may come again, so no session goes by it
   bool resumed = false;
   std::uint64_t queue_cursor = 0;  ///< the newest message of the offline queue it was sent
+  std::uint64_t queue_first = 0;   ///< the oldest; 0: none yet
+  bool queue_whole = false;        ///< to be read from its session's beginning once more
   bool queue_loading = false;
   bool queue_again = false;
   bool queue_unread = false;  ///< the last reading failed, or has not been answered

@@ -8,6 +8,15 @@
 namespace muster {
 inline namespace MUSTER_ABI {
 
+namespace detail {
+
+[[nodiscard]] inline QueueReader reader_of(const ConnectionState& connection) {
+  return {{connection.identity_->tenant, connection.identity_->user},
+          connection.session_generation == 0 ? std::string() : to_string(connection.member)};
+}
+
+}  // namespace detail
+
 /// A new connection gets its user's queue before anything it asks for; commands wait until then.
 MUSTER_INLINE void ConnectionManager::deliver_queue(ConnectionState& connection,
                                                     Function<void(ConnectionState&)> then) {
@@ -19,14 +28,22 @@ MUSTER_INLINE void ConnectionManager::deliver_queue(ConnectionState& connection,
   ask<Result<std::vector<QueuedMessage>>>(
       connection,
       [&](Reply<Result<std::vector<QueuedMessage>>> reply) {
-        sessions_->pending({connection.identity_->tenant, connection.identity_->user}, connection.queue_cursor,
-                           connection.loop->executor->now(), std::move(reply));
+        sessions_->pending(detail::reader_of(connection), connection.queue_cursor, connection.loop->executor->now(),
+                           std::move(reply));
       },
       [this, then = std::move(then)](ConnectionState& asker, const Result<std::vector<QueuedMessage>>& messages) mutable {
-        tell_queued(asker, messages);
+        tell_queued(asker, messages, false);
         if (then && !asker.ended()) then(asker);
       },
       Error{errc::unavailable, "The session store did not answer in time", {}});
+}
+
+/// Who took a session up has been sent what its new one lacked: the old one may lack messages from before those. Then
+/// all that it lacks comes, in order, since acknowledging one acknowledges those before it.
+MUSTER_INLINE void ConnectionManager::deliver_queue_of_resumed(ConnectionState& connection) {
+  if (options_.offline_messages == 0) return;
+  connection.queue_whole = true;
+  deliver_more_of_queue(connection);
 }
 
 /// Something was added, or the client has caught up: what lies behind the cursor is read and told. One reading at a
@@ -42,18 +59,19 @@ MUSTER_INLINE void ConnectionManager::deliver_more_of_queue(ConnectionState& con
   connection.queue_again = false;
   connection.queue_asked_at = now_here;
   const std::uint32_t reading = ++connection.queue_reading;
+  const bool whole = connection.queue_whole;
   const bool well = contain(connection, "The session store", [&] {
     sessions_->pending(
-        {connection.identity_->tenant, connection.identity_->user}, connection.queue_cursor, now_here,
+        detail::reader_of(connection), whole ? 0 : connection.queue_cursor, now_here,
         Reply<Result<std::vector<QueuedMessage>>>(
-            [weak = weak_from_this(), of = connection.weak_from_this(), reading](
+            [weak = weak_from_this(), of = connection.weak_from_this(), reading, whole](
                 Result<std::vector<QueuedMessage>> messages) {
               const auto manager = weak.lock();
               const auto asker = of.lock();
               if (!manager || !asker) return;
-              (void)manager->post(asker->loop, [asker, reading, messages = std::move(messages)](
+              (void)manager->post(asker->loop, [asker, reading, whole, messages = std::move(messages)](
                                                    ConnectionManager& on_loop) {
-                if (asker->live() && asker->queue_reading == reading) on_loop.tell_queued(*asker, messages);
+                if (asker->live() && asker->queue_reading == reading) on_loop.tell_queued(*asker, messages, whole);
               });
             }));
   });
@@ -79,13 +97,18 @@ MUSTER_INLINE void ConnectionManager::read_queue_again(ConnectionState& connecti
 }
 
 MUSTER_INLINE void ConnectionManager::tell_queued(ConnectionState& connection,
-                                                  const Result<std::vector<QueuedMessage>>& messages) {
+                                                  const Result<std::vector<QueuedMessage>>& messages, bool whole) {
   connection.queue_loading = false;
   connection.queue_unread = !messages;
   if (!messages) {
     ++counters_.session_store_failures;
     read_queue_again(connection);
     return;
+  }
+  if (whole) {
+    connection.queue_whole = false;
+    const bool lacks_older = !messages.value().empty() && messages.value().front().queue_id < connection.queue_first;
+    if (lacks_older) connection.queue_cursor = 0;
   }
   for (const QueuedMessage& message : messages.value()) {
     if (message.queue_id <= connection.queue_cursor) continue;
@@ -94,6 +117,7 @@ MUSTER_INLINE void ConnectionManager::tell_queued(ConnectionState& connection,
       return;
     }
     connection.queue_cursor = message.queue_id;
+    if (connection.queue_first == 0 || message.queue_id < connection.queue_first) connection.queue_first = message.queue_id;
     event::DirectMessage direct;
     direct.from = message.from;
     direct.from_user = message.from_user;
@@ -180,7 +204,7 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
   ask<Result<bool>>(
       connection,
       [&](Reply<Result<bool>> reply) {
-        sessions_->acknowledge({connection.identity_->tenant, connection.identity_->user}, up_to, std::move(reply));
+        sessions_->acknowledge(detail::reader_of(connection), up_to, std::move(reply));
       },
       [this, correlation](ConnectionState& asker, const Result<bool>& removed) {
         if (!removed) {

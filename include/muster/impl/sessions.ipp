@@ -435,6 +435,7 @@ MUSTER_INLINE void ConnectionManager::finish_resume(ConnectionState& connection,
   bool well = true;
   for (const There& one : there) well = after_joined(connection, one.room, one.entered) && well;
   if (!well) disconnect(connection, CloseReason::internal_error, {});
+  deliver_queue_of_resumed(connection);
 }
 
 }  // namespace MUSTER_ABI

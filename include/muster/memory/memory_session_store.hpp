@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
-#include <map>
+#include <memory>
 #include <set>
 #include <string>
 #include <unordered_map>
@@ -59,13 +59,13 @@ class MemorySessionStore final : public SessionStore {
   void enqueue(UserKey user, QueuedMessage message, QueueLimits limits, TimePoint now, Reply<Result<Queued>> done) override {
     done(enqueue_now(user, std::move(message), limits, now));
   }
-  void pending(UserKey user, std::uint64_t after, TimePoint now,
+  void pending(QueueReader reader, std::uint64_t after, TimePoint now,
                Reply<Result<std::vector<QueuedMessage>>> done) override {
-    done(pending_now(user, after, now));
+    done(pending_now(reader, after, now));
   }
   /// Answers whether anything was removed.
-  void acknowledge(UserKey user, std::uint64_t queue_id, Reply<Result<bool>> done) override {
-    done(acknowledge_now(user, queue_id));
+  void acknowledge(QueueReader reader, std::uint64_t queue_id, Reply<Result<bool>> done) override {
+    done(acknowledge_now(reader, queue_id));
   }
 
   /// Sessions that can be taken, and messages that wait; expired ones may be among them.
@@ -79,15 +79,6 @@ class MemorySessionStore final : public SessionStore {
   }
 
  private:
-  struct Token {
-    Session session;
-    TimePoint expires;
-  };
-  struct Generation {
-    std::uint64_t number = 0;
-    std::size_t tokens = 0;
-    TimePoint forgotten_at{};  ///< while it has no token
-  };
   struct Waiting {
     QueuedMessage message;
     TimePoint expires;
@@ -95,6 +86,31 @@ class MemorySessionStore final : public SessionStore {
   struct Queue {
     std::deque<Waiting> waiting;
     std::size_t bytes = 0;
+    std::uint64_t acknowledged = 0;  ///< by whichever reader is farthest
+  };
+  struct Known;
+  /// A user, while it has a queue or a session.
+  struct User {
+    std::unique_ptr<Queue> queue;
+    Known* sessions = nullptr;  ///< the first of a list
+  };
+  using Users = std::unordered_map<UserKey, User>;
+  /// A session that has a token, or whose last one was taken a short while ago.
+  struct Known {
+    Users::value_type* user = nullptr;
+    std::uint64_t generation = 0;  ///< the newest: who comes with an older one has lost it
+    std::uint64_t cursor = 0;      ///< what it has acknowledged of its user's queue
+    std::size_t tokens = 0;
+    TimePoint forgotten_at{};  ///< while it has no token
+    Known* next = nullptr;
+    Known* previous = nullptr;
+  };
+  using Sessions = std::unordered_map<std::string, Known>;
+  struct Token {
+    Sessions::value_type* session = nullptr;
+    std::uint64_t generation = 0;
+    std::vector<std::string> rooms;
+    TimePoint expires{};
   };
   struct Expiry {
     TimePoint when;
@@ -121,20 +137,32 @@ class MemorySessionStore final : public SessionStore {
   [[nodiscard]] Result<bool> save_now(std::string token_hash, Session session, TimePoint now, TimePoint expires) {
     const detail::Lock lock(mutex_);
     drop_expired_sessions(now);
-    auto known = generations_.find(session.id);
-    if (known != generations_.end() && known->second.number > session.generation) return false;
-    const auto at = tokens_.find(token_hash);
-    if ((at == tokens_.end() && beyond(tokens_.size(), 1, limits_.sessions)) ||
-        (known == generations_.end() && beyond(generations_.size(), 1, limits_.sessions))) {
+    auto known = sessions_.find(session.id);
+    if (known != sessions_.end() &&
+        (known->second.generation > session.generation || known->second.user->first != session.user)) {
+      return false;
+    }
+    if ((tokens_.count(token_hash) == 0 && beyond(tokens_.size(), 1, limits_.sessions)) ||
+        (known == sessions_.end() && beyond(sessions_.size(), 1, limits_.sessions))) {
       return full("No room for more sessions");
     }
-    if (known == generations_.end()) known = generations_.try_emplace(session.id).first;
-    Generation& generation = known->second;
-    generation.number = session.generation;
-    if (generation.tokens++ == 0) taken_.erase({generation.forgotten_at, session.id});
-    if (at != tokens_.end()) drop_token(at);  // after the new one was counted: the last takes the generation with it
-    if (expires != TimePoint::max()) tokens_by_expiry_.insert({expires, token_hash});
-    tokens_.emplace(std::move(token_hash), Token{std::move(session), expires});
+    if (known == sessions_.end()) known = add_session(session);
+    bool expiry_added = false;
+    try {
+      if (expires != TimePoint::max()) expiry_added = tokens_by_expiry_.insert({expires, token_hash}).second;
+      tokens_.try_emplace(token_hash);
+    } catch (...) {  // nothing was changed then
+      if (expiry_added) tokens_by_expiry_.erase({expires, token_hash});
+      if (known->second.tokens == 0 && known->second.forgotten_at == TimePoint{}) drop_session(known);
+      throw;
+    }
+    Token& token = tokens_.find(token_hash)->second;
+    Sessions::value_type* const before = token.session;
+    if (before != nullptr && token.expires != expires) tokens_by_expiry_.erase({token.expires, token_hash});
+    token = Token{&*known, session.generation, std::move(session.rooms), expires};
+    known->second.generation = session.generation;
+    if (known->second.tokens++ == 0) taken_.erase({known->second.forgotten_at, session.id});
+    if (before != nullptr) release(*before);  // after the new one was counted: the last takes the session with it
     return true;
   }
 
@@ -143,21 +171,21 @@ class MemorySessionStore final : public SessionStore {
     const detail::Lock lock(mutex_);
     drop_expired_sessions(now);
     const auto at = tokens_.find(token_hash);
-    if (at == tokens_.end() || at->second.session.user != user) return not_resumable();
-    const auto generation = generations_.find(at->second.session.id);
+    if (at == tokens_.end() || at->second.session->second.user->first != user) return not_resumable();
+    Sessions::value_type& session = *at->second.session;
+    Known& known = session.second;
     // Another token of the same session was taken since.
-    if (generation->second.number != at->second.session.generation) return not_resumable();
-    Session session = at->second.session;
-    const TimePoint token_expires = at->second.expires;
-    ++generation->second.tokens;  // outlives its last token: the taker is about to save another
-    drop_token(at);
-    if (--generation->second.tokens == 0) {
-      generation->second.forgotten_at = std::min(token_expires, later(now, taken_for));
-      taken_.insert({generation->second.forgotten_at, session.id});
+    if (known.generation != at->second.generation) return not_resumable();
+    Session taken{session.first, user, known.generation + 1, connection, at->second.rooms};
+    if (known.tokens == 1) {  // outlives its last token: the taker is about to save another
+      known.forgotten_at = std::min(at->second.expires, later(now, taken_for));
+      taken_.insert({known.forgotten_at, session.first});
     }
-    session.generation = ++generation->second.number;
-    session.connection = connection;
-    return session;
+    ++known.generation;
+    ++known.tokens;
+    drop_token(at);
+    --known.tokens;
+    return taken;
   }
   static Error not_resumable() {
     return {errc::resume_failed, "The session is unknown, was taken already or has expired", {}};
@@ -177,9 +205,10 @@ class MemorySessionStore final : public SessionStore {
     std::size_t revoked = 0;
     for (auto at = tokens_.begin(); at != tokens_.end();) {
       const auto token = at++;
-      const Session& session = token->second.session;
-      if (which.session ? session.id != *which.session
-                        : session.user.tenant != which.tenant || (which.user && session.user.user != *which.user)) {
+      const auto& [id, known] = *token->second.session;
+      const UserKey& user = known.user->first;
+      if (which.session ? id != *which.session
+                        : user.tenant != which.tenant || (which.user && user.user != *which.user)) {
         continue;
       }
       drop_token(token);
@@ -195,73 +224,133 @@ class MemorySessionStore final : public SessionStore {
       return Error{errc::too_large, "The message is larger than an offline queue may be", {}};
     }
     const detail::Lock lock(mutex_);
+    drop_expired_sessions(now);
     if (!has_room(user, size)) {
       while (!queued_by_expiry_.empty() && queued_by_expiry_.begin()->when <= now) drop_expired_message();
       if (!has_room(user, size)) return full("No room for more queued messages");
     }
-    Queue& queue = queues_[user];
+    const auto to = users_.try_emplace(user).first;
+    try {
+      if (!to->second.queue) to->second.queue = std::make_unique<Queue>();
+      return append(*to->second.queue, user, std::move(message), limits, now);
+    } catch (...) {
+      (void)trim(*to);
+      throw;
+    }
+  }
+  [[nodiscard]] Queued append(Queue& queue, const UserKey& user, QueuedMessage message, const QueueLimits& limits,
+                              TimePoint now) {
+    const std::size_t size = message.payload.view().size();
+    const TimePoint expires = later(now, limits.age);
     Queued queued;
     while (!queue.waiting.empty() && (queue.waiting.front().expires <= now || queue.waiting.size() >= limits.messages ||
                                       queue.bytes > limits.bytes - size)) {
       drop_front(user, queue);
       ++queued.dropped;
     }
-    queued.queue_id = ++last_queue_id_;
-    message.queue_id = queued.queue_id;
-    queue.waiting.push_back({std::move(message), later(now, limits.age)});
+    message.queue_id = queued.queue_id = ++last_queue_id_;
+    std::size_t& of_tenant = tenant_bytes_[user.tenant];
+    const auto expiry = queued_by_expiry_.insert({expires, queued.queue_id, user}).first;
+    try {
+      queue.waiting.push_back({std::move(message), expires});
+    } catch (...) {
+      queued_by_expiry_.erase(expiry);
+      throw;
+    }
     queue.bytes += size;
-    const Waiting& added = queue.waiting.back();
-    queued_by_expiry_.insert({added.expires, queued.queue_id, user});
-    bytes_ += charge(added.message);
-    tenant_bytes_[user.tenant] += charge(added.message);
+    bytes_ += size + surroundings;
+    of_tenant += size + surroundings;
     return queued;
   }
 
-  [[nodiscard]] Result<std::vector<QueuedMessage>> pending_now(const UserKey& user, std::uint64_t after,
+  [[nodiscard]] Result<std::vector<QueuedMessage>> pending_now(const QueueReader& reader, std::uint64_t after,
                                                                TimePoint now) const {
     std::vector<QueuedMessage> messages;
     const detail::Lock lock(mutex_);
-    const auto queue = queues_.find(user);
-    if (queue == queues_.end()) return messages;
-    for (const Waiting& waiting : queue->second.waiting) {
+    const auto user = users_.find(reader.user);
+    if (user == users_.end() || !user->second.queue) return messages;
+    const auto session = sessions_.find(reader.session);
+    const bool known = session != sessions_.end() && session->second.user == &*user;
+    after = std::max(after, known ? session->second.cursor : user->second.queue->acknowledged);
+    for (const Waiting& waiting : user->second.queue->waiting) {
       if (waiting.message.queue_id > after && waiting.expires > now) messages.push_back(waiting.message);
     }
     return messages;
   }
 
-  [[nodiscard]] Result<bool> acknowledge_now(const UserKey& user, std::uint64_t queue_id) {
+  [[nodiscard]] Result<bool> acknowledge_now(const QueueReader& reader, std::uint64_t queue_id) {
     const detail::Lock lock(mutex_);
-    const auto at = queues_.find(user);
-    if (at == queues_.end()) return false;
-    bool removed = false;
-    Queue& queue = at->second;
-    while (!queue.waiting.empty() && queue.waiting.front().message.queue_id <= queue_id) {
-      drop_front(user, queue);
-      removed = true;
+    const auto user = users_.find(reader.user);
+    if (user == users_.end() || !user->second.queue) return false;
+    queue_id = std::min(queue_id, last_queue_id_);
+    const auto session = sessions_.find(reader.session);
+    if (session != sessions_.end() && session->second.user == &*user) {
+      session->second.cursor = std::max(session->second.cursor, queue_id);
     }
-    if (queue.waiting.empty()) queues_.erase(at);
-    return removed;
+    user->second.queue->acknowledged = std::max(user->second.queue->acknowledged, queue_id);
+    return trim(*user);
   }
 
   // All below: locked.
 
   using Tokens = std::unordered_map<std::string, Token>;
+  [[nodiscard]] Sessions::iterator add_session(const Session& session) {
+    const auto added = sessions_.try_emplace(session.id).first;
+    Users::iterator user;
+    try {
+      user = users_.try_emplace(session.user).first;
+    } catch (...) {
+      sessions_.erase(added);
+      throw;
+    }
+    Known& known = added->second;
+    known.user = &*user;
+    if (user->second.queue) known.cursor = user->second.queue->acknowledged;
+    known.next = std::exchange(user->second.sessions, &known);
+    if (known.next != nullptr) known.next->previous = &known;
+    return added;
+  }
+  /// Nobody can come back to it, and no message waits for it any longer.
+  void drop_session(Sessions::iterator at) {
+    const Known known = at->second;
+    (known.previous == nullptr ? known.user->second.sessions : known.previous->next) = known.next;
+    if (known.next != nullptr) known.next->previous = known.previous;
+    sessions_.erase(at);
+    (void)trim(*known.user);
+  }
   void drop_token(Tokens::iterator at) {
     if (at->second.expires != TimePoint::max()) tokens_by_expiry_.erase({at->second.expires, at->first});
-    const auto generation = generations_.find(at->second.session.id);
-    if (--generation->second.tokens == 0) generations_.erase(generation);  // nobody can come back to it
+    Sessions::value_type& session = *at->second.session;
     tokens_.erase(at);
+    release(session);
+  }
+  void release(Sessions::value_type& session) {
+    if (--session.second.tokens == 0) drop_session(sessions_.find(session.first));
   }
   void drop_expired_sessions(TimePoint now) {
     while (!tokens_by_expiry_.empty() && tokens_by_expiry_.begin()->first <= now) {
       drop_token(tokens_.find(tokens_by_expiry_.begin()->second));
     }
     while (!taken_.empty() && taken_.begin()->first <= now) {
-      generations_.erase(taken_.begin()->second);
+      drop_session(sessions_.find(taken_.begin()->second));
       taken_.erase(taken_.begin());
     }
   }
 
+  /// Removes what every session has; and the user with its last message and session. Answers whether anything went.
+  bool trim(Users::value_type& user) {
+    auto& [key, state] = user;
+    bool removed = false;
+    if (state.queue) {
+      std::uint64_t all_have = state.queue->acknowledged;
+      for (const Known* one = state.sessions; one != nullptr; one = one->next) all_have = std::min(all_have, one->cursor);
+      auto& waiting = state.queue->waiting;
+      for (; !waiting.empty() && waiting.front().message.queue_id <= all_have; removed = true) drop_front(key, *state.queue);
+      if (waiting.empty()) state.queue.reset();
+    }
+    if (!state.queue && state.sessions == nullptr) users_.erase(users_.find(key));
+    return removed;
+  }
   [[nodiscard]] bool has_room(const UserKey& user, std::size_t size) const {
     const auto tenant = tenant_bytes_.find(user.tenant);
     return !beyond(bytes_, size + surroundings, limits_.queued_bytes) &&
@@ -283,25 +372,23 @@ class MemorySessionStore final : public SessionStore {
   }
   void drop_expired_message() {
     const Expiry expiry = *queued_by_expiry_.begin();
-    const auto at = queues_.find(expiry.user);
-    Queue& queue = at->second;
+    const auto at = users_.find(expiry.user);
+    Queue& queue = *at->second.queue;
     const auto expired = std::find_if(queue.waiting.begin(), queue.waiting.end(),
                                       [&](const Waiting& one) { return one.message.queue_id == expiry.queue_id; });
     queued_by_expiry_.erase(queued_by_expiry_.begin());
     uncharge(expiry.user.tenant, queue, *expired);
     queue.waiting.erase(expired);
-    if (queue.waiting.empty()) queues_.erase(at);
+    (void)trim(*at);
   }
 
   const MemorySessionLimits limits_;
   mutable detail::Mutex mutex_;
   Tokens tokens_;
   std::set<std::pair<TimePoint, std::string>> tokens_by_expiry_;
-  /// The newest generation of each session that has a token, or whose last one was taken a short while ago: who comes
-  /// with an older one has lost it.
-  std::unordered_map<std::string, Generation> generations_;
+  Sessions sessions_;
   std::set<std::pair<TimePoint, std::string>> taken_;
-  std::unordered_map<UserKey, Queue> queues_;
+  Users users_;
   std::set<Expiry> queued_by_expiry_;
   std::unordered_map<std::string, std::size_t> tenant_bytes_;
   std::size_t bytes_ = 0;
