@@ -274,8 +274,8 @@ class IConnectionManager {
 
   /// To the connection of this id, or the one that took up its session. 0: unknown.
   virtual std::size_t send(ConnectionId id, const Payload& payload) = 0;
-  /// To all of a user's connections. Delivery::queued is stored first, until a connection of the user acknowledges it;
-  /// who is online gets it at once, who is not with the next connection. `done`, if given, is called once, from any
+  /// To all of a user's connections. Delivery::queued is stored first, until every session of the user has acknowledged
+  /// it; who is online gets it at once, who is not with the next connection. `done`, if given, is called once, from any
   /// thread, when it is stored: `unavailable` when the store does not take it (then it is not sent either), `too_large`
   /// when no queue can hold it. Other deliveries call it at once, with queue id 0.
   virtual std::size_t send_to_user(const UserKey& user, const Payload& payload, const Delivery& delivery,

@@ -81,6 +81,8 @@ struct PresenceQuery {
   std::vector<std::string> users;
   std::string room;
 };
+/// The client's session has every queued message up to `queue_id`. A client that resumes waits for `resumed` with it:
+/// what the session lacks is sent before that, and may be older than what came first.
 struct AcknowledgeQueue {
   std::uint64_t queue_id = 0;
 };

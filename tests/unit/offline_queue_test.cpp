@@ -107,6 +107,7 @@ TEST_CASE("a device that was away gets what another has acknowledged", "[offline
   const auto again = sim.resume_session(phone, {});
   // Acknowledging one acknowledges those before it: so what it was sent as a new one comes once more, in its place.
   CHECK(queued(again) == (later ? Texts{"1#1", "2#2", "3#3"} : Texts{"3#3", "1#1", "2#2", "3#3"}));
+  CHECK(again.types().back() == "resumed");  // and with all of it in hand: it may acknowledge from then on
   again.say("ack", R"({"queue_id":3})");
   desk.say("ack", R"({"queue_id":3})");
   sim.run();

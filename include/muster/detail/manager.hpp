@@ -348,7 +348,6 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
 
   // Offline queues: impl/offline_queue.ipp.
   void deliver_queue(ConnectionState& connection, Function<void(ConnectionState&)> then);
-  void deliver_queue_of_resumed(ConnectionState& connection);
   void deliver_more_of_queue(ConnectionState& connection);
   void tell_queued(ConnectionState& connection, const Result<std::vector<QueuedMessage>>& messages, bool whole);
   void read_queue_again(ConnectionState& connection);

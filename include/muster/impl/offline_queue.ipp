@@ -17,7 +17,9 @@ namespace detail {
 
 }  // namespace detail
 
-/// A new connection gets its user's queue before anything it asks for; commands wait until then.
+/// A new connection gets its user's queue before anything it asks for; commands wait until then. So does one that takes
+/// a session up, before it hears `resumed`: what the session lacks may be older than what the connection was sent as a
+/// new one. Then all of it comes, in order, since acknowledging one acknowledges those before it.
 MUSTER_INLINE void ConnectionManager::deliver_queue(ConnectionState& connection,
                                                     Function<void(ConnectionState&)> then) {
   if (options_.offline_messages == 0 || detail::mutant(detail::Mutant::skip_queue_on_connect)) {
@@ -25,25 +27,20 @@ MUSTER_INLINE void ConnectionManager::deliver_queue(ConnectionState& connection,
     return;
   }
   connection.queue_loading = true;
+  connection.queue_asked_at = connection.loop->executor->now();
+  ++connection.queue_reading;  // a reading of before is not waited for
+  const bool whole = connection.queue_whole;
   ask<Result<std::vector<QueuedMessage>>>(
       connection,
       [&](Reply<Result<std::vector<QueuedMessage>>> reply) {
-        sessions_->pending(detail::reader_of(connection), connection.queue_cursor, connection.loop->executor->now(),
-                           std::move(reply));
+        sessions_->pending(detail::reader_of(connection), whole ? 0 : connection.queue_cursor,
+                           connection.queue_asked_at, std::move(reply));
       },
-      [this, then = std::move(then)](ConnectionState& asker, const Result<std::vector<QueuedMessage>>& messages) mutable {
-        tell_queued(asker, messages, false);
+      [this, whole, then = std::move(then)](ConnectionState& asker, const Result<std::vector<QueuedMessage>>& messages) mutable {
+        tell_queued(asker, messages, whole);
         if (then && !asker.ended()) then(asker);
       },
       Error{errc::unavailable, "The session store did not answer in time", {}});
-}
-
-/// Who took a session up has been sent what its new one lacked: the old one may lack messages from before those. Then
-/// all that it lacks comes, in order, since acknowledging one acknowledges those before it.
-MUSTER_INLINE void ConnectionManager::deliver_queue_of_resumed(ConnectionState& connection) {
-  if (options_.offline_messages == 0) return;
-  connection.queue_whole = true;
-  deliver_more_of_queue(connection);
 }
 
 /// Something was added, or the client has caught up: what lies behind the cursor is read and told. One reading at a

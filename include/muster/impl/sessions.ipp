@@ -350,7 +350,10 @@ MUSTER_INLINE void ConnectionManager::adopt_session(ConnectionState& connection,
   std::vector<command::ResumeRoom> denied(std::make_move_iterator(unknown), std::make_move_iterator(asked.end()));
   asked.erase(unknown, asked.end());
   resuming->denied = std::move(denied);
-  one_after_another(connection, resuming, &ConnectionManager::permit_rooms);
+  connection.queue_whole = true;
+  deliver_queue(connection, [this, resuming](ConnectionState& same) {
+    one_after_another(same, resuming, &ConnectionManager::permit_rooms);
+  });
 }
 
 /// Each room is authorised again, one after another.
@@ -435,7 +438,6 @@ MUSTER_INLINE void ConnectionManager::finish_resume(ConnectionState& connection,
   bool well = true;
   for (const There& one : there) well = after_joined(connection, one.room, one.entered) && well;
   if (!well) disconnect(connection, CloseReason::internal_error, {});
-  deliver_queue_of_resumed(connection);
 }
 
 }  // namespace MUSTER_ABI
