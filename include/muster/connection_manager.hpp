@@ -96,6 +96,10 @@ struct OpenRequest {
   std::vector<std::string> subprotocols;
   /// How frames are written for this connection; none: WebSocketFormat.
   std::shared_ptr<const WireFormat> wire_format;
+  /// The session this peer comes back for, by the id its client knows it by (the query's `resume=ID`); 0: none. Where a
+  /// limit leaves it no place, it gets that of the session's old connection, once it has authenticated as the same user:
+  /// the old one is a ghost then, and ends as `lost`, so that its session waits for `resume`. One such peer at a time.
+  ConnectionId resumes;
   /// An id of the caller's own (its session does not resume); 0: one is made. A taken one is `invalid_message`.
   ConnectionId id;
 };

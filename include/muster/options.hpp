@@ -60,7 +60,8 @@ struct Options {
   /// are not counted, nor who has resumed a session: an office behind one address may come back at once.
   std::size_t connect_rate_per_ip = 60;
   std::chrono::milliseconds connect_rate_window = std::chrono::seconds(60);
-  /// Connections of one user (0 = no limit).
+  /// Connections of one user (0 = no limit). A connection that comes back for a session, and says so
+  /// (OpenRequest::resumes), takes its old connection's place: here, and where the two limits above leave it none.
   std::size_t max_connections_per_user = 0;
   UserLimitPolicy user_limit_policy = UserLimitPolicy::reject_new;
   /// Proxies whose X-Forwarded-For is believed; nobody's by default.

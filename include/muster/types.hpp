@@ -44,6 +44,18 @@ class ConnectionId {
   return text;
 }
 
+/// What `to_string(ConnectionId)` wrote; 0 for anything else.
+[[nodiscard]] inline ConnectionId parse_connection_id(std::string_view text) noexcept {
+  std::uint64_t value = 0;
+  if (text.size() != 16) return {};
+  for (const char c : text) {
+    const bool digit = c >= '0' && c <= '9';
+    if (!digit && (c < 'a' || c > 'f')) return {};
+    value = (value << 4U) | static_cast<std::uint64_t>(digit ? c - '0' : c - 'a' + 10);
+  }
+  return ConnectionId(value);
+}
+
 /// A user within a tenant. The tenant comes from the identity, never from what a client says.
 struct UserKey {
   std::string tenant;

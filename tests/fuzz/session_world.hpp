@@ -276,7 +276,7 @@ class World {
     const Metrics now = manager_->metrics();
     must(now.sweep_findings == 0 && now.callback_failures == 0, "no table contradicts another");
     must(now.closed[static_cast<std::size_t>(CloseReason::internal_error)] == 0, "nothing goes wrong inside");
-    must(core.max_connections == 0 || now.reserved <= core.max_connections, "no more places than there are");
+    must(core.max_connections == 0 || now.reserved <= 2 * core.max_connections, "no more places than there are, and are lent");
     check_strangers(now);
     for (Client& client : clients_) check_rate(client, now);
   }

@@ -98,6 +98,7 @@ class Acts {
     const std::string name = user + "#" + std::to_string(oracle_.peers.size());
     const std::string token = dial.tenant.empty() ? user : user + "@" + dial.tenant;
     if (!silent && !dial.token) dial.with(token);
+    if (!oracle_.peers.empty() && random_.one_in(20)) dial.back_for(random_.pick(oracle_.peers).client.id());  // it is nobody's, or another's
     if (!oracle_.peers.empty() && random_.one_in(2) && resume()) return;
     const Client client = sim_.dial(name, dial);
     oracle_.peers.push_back({client, dial.tenant, token, sim_.schedule.executors[dial.executor] == stopped_, {}});
@@ -122,6 +123,7 @@ class Acts {
     dial.with(before.token);
     const bool silent = random_.one_in(4) || sim_.manager().options().auth_mode == AuthMode::message_only;
     if (silent) dial.silent();
+    if (random_.one_in(2)) dial.back_for(parse_connection_id(oracle_.member_of(before)));
     Texts asked;
     for (const auto& [room, view] : before.client.rooms()) {
       if (!view.stays.empty() && !random_.one_in(8)) asked.push_back(room);

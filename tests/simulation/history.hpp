@@ -27,6 +27,7 @@ class History : Acts {
     settle();
     oracle_.check_views();
     oracle_.check_sessions();
+    oracle_.check_places();
     check_secret();
     check_queues();
     end();

@@ -131,6 +131,21 @@ class SessionOracle {
                   }));
   }
 
+  /// At rest: nobody has a place that is only lent, and no user more than it may have.
+  void check_places() {
+    const Options& options = sim_.manager().options();
+    if (options.max_connections != 0 && sim_.manager().metrics().reserved > options.max_connections) {
+      fail("there are more places than max_connections");
+    }
+    std::map<UserKey, std::size_t> users;
+    for (const ConnectionInfo& info : sim_.manager().connections({}, 1000)) ++users[{info.tenant, info.user}];
+    for (const auto& [user, count] : users) {
+      if (options.max_connections_per_user != 0 && count > options.max_connections_per_user) {
+        fail(user.user + " has more connections than max_connections_per_user");
+      }
+    }
+  }
+
   /// At rest.
   void check_sessions() {
     const WallTime now = sim_.schedule.executors[0]->wall_now();

@@ -41,6 +41,7 @@ struct Dial {
   /// None: the name, with the tenant. Empty: no token in the upgrade.
   std::optional<std::string> token;
   ConnectionId id;
+  ConnectionId resumes;
   std::vector<std::string> subprotocols;
 
   Dial& of(std::string which) { return tenant = std::move(which), *this; }
@@ -49,6 +50,7 @@ struct Dial {
   Dial& from(RemoteAddress where) { return address = std::move(where), *this; }
   Dial& with(std::string what) { return token = std::move(what), *this; }
   Dial& as(ConnectionId which) { return id = which, *this; }
+  Dial& back_for(ConnectionId session) { return resumes = session, *this; }
   Dial& speaking(std::string subprotocol) { return subprotocols = {std::move(subprotocol)}, *this; }
   /// Without a token: it has to authenticate by its first message.
   Dial& silent() { return token = std::string(), *this; }
@@ -122,6 +124,7 @@ class Sim {
     request.token = how.token ? *how.token : how.tenant.empty() ? name : name + "@" + how.tenant;
     if (!request.token.empty()) request.token_source = TokenSource::authorization_header;
     request.id = how.id;
+    request.resumes = how.resumes;
     request.subprotocols = std::move(how.subprotocols);
     client.pipe().open(managers_[how.node], std::move(request), [client](const Decision& decision) {
       if (decision.connection) client.set_id(decision.connection->id());

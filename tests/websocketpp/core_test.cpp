@@ -74,6 +74,50 @@ std::unique_ptr<RawClient> connect(std::uint16_t port, const std::string& user) 
 
 }  // namespace
 
+TEST_CASE("a full server takes back who names its session, as often as it comes", "[websocketpp][core]") {
+  Options options;
+  options.max_connections = options.max_connections_per_user = 1;
+  const auto manager = make_manager(options);
+  muster::websocketpp::ServerOptions server_options;
+  server_options.threads = 2;
+  server_options.extra_sockets = 1;
+  muster::websocketpp::Server server(manager, server_options);
+  server.start();
+  const auto of = [](const std::string& frame, const std::string& name) {
+    const std::size_t at = frame.find('"' + name + "\":\"") + name.size() + 4;
+    return frame.substr(at, frame.find('"', at) - at);
+  };
+  std::vector<std::unique_ptr<RawClient>> clients;
+  std::string session;
+  std::string token;
+  for (int times = 0; times < 4; ++times) {
+    int answer = 0;  // none: who was refused just now is not gone yet
+    CHECK(wait_for([&] {
+      clients.push_back(std::make_unique<RawClient>(server.port()));
+      clients.back()->send(RawClient::upgrade_request(bearer("ann-secret"), session.empty() ? "/ws" : "/ws?resume=" + session));
+      if ((answer = status(*clients.back())) == 0) clients.pop_back();
+      return answer != 0;
+    }));
+    REQUIRE(answer == 101);
+    RawClient& client = *clients.back();
+    const std::string ack = read_until(client, "connection_ack");
+    if (session.empty()) {
+      session = of(ack, "connection");
+      client.send(test::text_frame(R"({"type":"join","id":"1","payload":{"room":"r"}})"));
+      CHECK_FALSE(read_until(client, "room_joined").empty());
+    } else {
+      client.send(test::text_frame(R"({"type":"resume","id":"1","payload":{"token":")" + token + R"(","rooms":{}}})"));
+      CHECK(of(read_until(client, "resumed"), "connection") == session);
+      CHECK(wait_for([&] { return clients[clients.size() - 2]->pump(), clients[clients.size() - 2]->ended(); }));
+    }
+    token = of(ack, "resume_token");
+    CHECK(wait_for([&] { return manager->metrics().reserved == 1; }));
+    RawClient other(server.port());
+    other.send(RawClient::upgrade_request(bearer("bob-secret"), "/ws?resume=" + session));
+    CHECK(status(other) == 503);
+  }
+}
+
 TEST_CASE("two users on two loops share a room", "[websocketpp][core]") {
   const auto manager = make_manager();
   muster::websocketpp::ServerOptions options;

@@ -294,6 +294,11 @@ TEST_CASE("the token is found where it may be, in order, and nowhere else", "[we
   CHECK(first.query == "x=1&y=2");
   CHECK(first.subprotocols == std::vector<std::string>{"muster.v1.json", "bearer"});
 
+  const OpenRequest& back = ask(all, "/ws?x=1&resume=00000000000000ff&y=2");
+  CHECK(back.resumes == ConnectionId(255));
+  CHECK(back.query == "x=1&y=2");
+  CHECK_FALSE(ask(all, "/ws?resume=nobody").resumes);
+
   const OpenRequest& second = ask(all, "/ws?token=from-query");
   CHECK(second.token == "from-protocol");
   CHECK(second.token_source == TokenSource::subprotocol);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -172,6 +173,9 @@ class ConnectionState final : public Connection, public std::enable_shared_from_
   std::string token_hash;
   std::string previous_token_hash;  ///< good until a command shows that `resumed` has arrived
   bool handing_over = false;
+  bool lent = false;               ///< its place is, by the connection of the session it comes back for
+  std::atomic<bool> lends{false};  ///< to one that comes back for its session
+  bool on_trial = false;           ///< beyond the user's limit, until its resume is decided
   bool chosen_id = false;  ///< by the embedder: it may come again, so no session goes by it
   bool resumed = false;
   std::uint64_t queue_cursor = 0;  ///< the newest message of the offline queue it was sent
@@ -202,6 +206,7 @@ class ConnectionState final : public Connection, public std::enable_shared_from_
   std::vector<std::shared_ptr<Gate>> gates;
 
   // Cold.
+  ConnectionId resumes;  ///< the session it says it comes back for
   RemoteAddress address;
   Credentials credentials;
   WallTime connected_at{};

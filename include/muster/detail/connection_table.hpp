@@ -118,20 +118,32 @@ class UserTable {
     LeftRooms::List left;  ///< with `offline`
   };
 
-  /// Adds one, unless `limit` (0 = none) are there already. Then `oldest` gets the first of them, and the new one takes
-  /// its place if it `may_replace`; the oldest counts no longer, and is to be closed. False: it was not added.
+  /// Adds one, unless `limit` (0 = none) are there already. Then it takes the place of `ghost`, if that is among them, or
+  /// of the oldest, if it `may_replace`: `yields` counts no longer, and is to be closed. False: it was not added.
   [[nodiscard]] bool add(const UserKey& key, const ConnectionPtr& connection, std::size_t limit, bool may_replace,
-                         ConnectionPtr& oldest) {
+                         const ConnectionPtr& ghost, ConnectionPtr& yields) {
     Shard& shard = shard_of(key);
     Lock lock(shard.mutex);
     User& user = shard.tenants[key.tenant][key.user];
     if (limit != 0 && user.connections.size() - user.leaving >= limit) {
-      if (!may_replace) return false;
-      oldest = user.connections[user.leaving++];
+      const bool has_ghost = ghost && stays(user, ghost);
+      if (!has_ghost && !may_replace) return false;
+      yields = has_ghost ? ghost : user.connections[user.leaving];
+      give_way(user, yields);
     }
     if (!user.online()) ++shard.users;
     user.connections.push_back(connection);
     return true;
+  }
+  /// Who yields of a user that is beyond the limit with `newest`: it, or the oldest.
+  [[nodiscard]] ConnectionPtr overflow(const UserKey& key, std::size_t limit, bool may_replace, const ConnectionPtr& newest) {
+    Shard& shard = shard_of(key);
+    Lock lock(shard.mutex);
+    User& user = shard.tenants[key.tenant][key.user];
+    if (limit == 0 || user.connections.size() - user.leaving <= limit || !stays(user, newest)) return nullptr;
+    ConnectionPtr yields = may_replace ? user.connections[user.leaving] : newest;
+    give_way(user, yields);
+    return yields;
   }
   [[nodiscard]] Edge remove(const UserKey& key, const ConnectionPtr& connection) {
     return change(key, [&](User& user) {
@@ -228,11 +240,20 @@ class UserTable {
   struct User {
     std::vector<ConnectionPtr> connections;  ///< the oldest first
     std::uint32_t held = 0;
-    std::uint16_t leaving = 0;  ///< the first of `connections`: replaced by newer ones, and being closed
+    std::uint16_t leaving = 0;  ///< the first of `connections`: they gave way to newer ones, and being closed
     bool told = false;          ///< the last edge that was told is that it came online
     bool telling = false;
     [[nodiscard]] bool online() const { return !connections.empty() || held != 0; }
   };
+  /// Whether it counts against the limit.
+  [[nodiscard]] static bool stays(const User& user, const ConnectionPtr& connection) {
+    return std::find(user.connections.begin() + user.leaving, user.connections.end(), connection) != user.connections.end();
+  }
+  static void give_way(User& user, const ConnectionPtr& connection) {
+    const auto stay = user.connections.begin() + user.leaving++;
+    const auto at = std::find(stay, user.connections.end(), connection);
+    std::rotate(stay, at, at + 1);
+  }
   using Users = std::unordered_map<std::string, User>;
   struct Shard {
     mutable Mutex mutex;

@@ -128,6 +128,10 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   void answer_open(ConnectionState& connection, Authentication answer);
   void refuse_open(ConnectionState& connection, CloseReason reason, Error error);
   void accept_open(ConnectionState& connection);
+  [[nodiscard]] Reservation place_of(const RemoteAddress& address, const ConnectionPtr& lender);
+  [[nodiscard]] Reservation lend_place(ConnectionId session, const RemoteAddress& address);
+  void end_trial(ConnectionState& connection);
+  [[nodiscard]] ConnectionPtr ghost_of(const ConnectionState& connection, const UserKey& key) const;
   [[nodiscard]] std::optional<Error> establish(ConnectionState& connection, Identity identity);
   void welcome(ConnectionState& connection, Function<void(ConnectionState&)> then);
   void forget(ConnectionState& connection);

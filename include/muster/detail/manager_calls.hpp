@@ -58,6 +58,11 @@ namespace detail {
   }
 }
 
+[[nodiscard]] inline Error too_many_of_user(std::chrono::milliseconds retry_after) {
+  return {errc::too_many, "This user has too many connections; who comes back for a session names it (resume=ID in the query)",
+          retry_after};
+}
+
 /// What stands for the answer of a seam that threw, which is not one that came too late.
 [[nodiscard]] inline Authentication when_thrown(Authentication) {
   return Error{errc::internal, "The credentials could not be checked", {}};

@@ -95,12 +95,13 @@ class AddressTable {
 
   explicit AddressTable(std::size_t remembered = 65536) : remembered_(remembered) {}
 
-  /// Takes a place for a socket. False: the address has as many as it may.
-  [[nodiscard]] bool take_place(const Bytes& address, const Options& options) {
+  /// Takes a place for a socket; `beyond`: whatever the limit. False: the address has as many as it may.
+  [[nodiscard]] bool take_place(const Bytes& address, const Options& options, bool beyond = false) {
     if (options.max_connections_per_ip == 0) return true;
     const Keys keys = keys_of(address);
     Lock lock(mutex_);
     for (const Key& key : keys) {
+      if (beyond) break;
       const auto found = entries_.find(key);
       if (found != entries_.end() && found->second.connections >= share(key, options.max_connections_per_ip)) return false;
     }

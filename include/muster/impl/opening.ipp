@@ -66,12 +66,28 @@ MUSTER_INLINE Reservation ConnectionManager::reserve(const RemoteAddress& addres
     --reserved_;
     return refused(CloseReason::policy, "Too many connections from this address", std::chrono::seconds(1));
   }
-  return Reservation([weak = weak_from_this(), bytes = address.bytes, known] {
+  return place_of(address, nullptr);
+}
+
+MUSTER_INLINE Reservation ConnectionManager::place_of(const RemoteAddress& address, const ConnectionPtr& lender) {
+  return Reservation([weak = weak_from_this(), bytes = address.bytes, known = address.is_known(),
+                      of = std::weak_ptr<ConnectionState>(lender)] {
+    if (const auto ghost = of.lock()) ghost->lends = false;
     if (const auto manager = weak.lock()) {
       if (known) manager->addresses_.release(bytes, manager->options_);
       if (!detail::mutant(detail::Mutant::keep_reservation)) --manager->reserved_;
     }
   });
+}
+
+/// Who comes back for a session may be let in beyond the limits, until it is known whether it is who it says it is: one
+/// for each connection that there is, which is bounded.
+MUSTER_INLINE Reservation ConnectionManager::lend_place(ConnectionId session, const RemoteAddress& address) {
+  const ConnectionPtr ghost = session && info_of(session) ? locate(session) : nullptr;
+  if (!ghost || ghost->lends.exchange(true)) return {};
+  ++reserved_;
+  if (address.is_known()) (void)addresses_.take_place(address.bytes, options_, true);
+  return place_of(address, ghost);
 }
 
 MUSTER_INLINE std::uint64_t ConnectionManager::open(OpenRequest request, std::shared_ptr<Transport> transport,
@@ -113,8 +129,14 @@ MUSTER_INLINE std::uint64_t ConnectionManager::open(OpenRequest request, std::sh
   if (!ask_now && options_.auth_mode == AuthMode::upgrade_only) {
     return refuse(RefusedFor::auth, CloseReason::auth_required, {errc::auth_required, "A token is required to connect", {}});
   }
+  bool lent = false;
   if (!request.reservation) {
     request.reservation = reserve(request.remote_address, executor->now());
+    if (!request.reservation) {
+      Reservation place = lend_place(request.resumes, request.remote_address);
+      lent = static_cast<bool>(place);
+      if (lent) request.reservation = std::move(place);
+    }
     if (!request.reservation) {
       return refuse(request.reservation.refused_for(), request.reservation.refusal(), request.reservation.error());
     }
@@ -144,6 +166,8 @@ MUSTER_INLINE std::uint64_t ConnectionManager::open(OpenRequest request, std::sh
 
   connection->order = next_order_++;
   connection->chosen_id = static_cast<bool>(request.id);
+  connection->lent = lent;
+  connection->resumes = request.resumes;
   connection->reservation = std::move(request.reservation);
   connection->address = std::move(request.remote_address);
   connection->open_done = std::move(done);
@@ -231,6 +255,14 @@ MUSTER_INLINE void ConnectionManager::accept_open(ConnectionState& connection) {
   done(std::move(decision));
 }
 
+/// The connection of the session that this one of user `key` comes back for.
+MUSTER_INLINE ConnectionPtr ConnectionManager::ghost_of(const ConnectionState& connection, const UserKey& key) const {
+  if (!connection.resumes) return nullptr;
+  ConnectionPtr ghost = locate(connection.resumes);
+  const auto info = ghost ? connections_.info(ghost->id_) : nullptr;
+  return info && info->tenant == key.tenant && info->user == key.user ? ghost : nullptr;
+}
+
 /// Puts an authenticated connection into the tables.
 MUSTER_INLINE std::optional<Error> ConnectionManager::establish(ConnectionState& connection, Identity identity) {
   const WallTime wall = connection.loop->executor->wall_now();
@@ -242,12 +274,17 @@ MUSTER_INLINE std::optional<Error> ConnectionManager::establish(ConnectionState&
     return Error{errc::auth_failed, "The token has expired", {}};
   }
   const UserKey key{identity.tenant, identity.user};
-  ConnectionPtr oldest;
-  if (!users_.add(key, connection.shared_from_this(), options_.max_connections_per_user,
-                  options_.user_limit_policy == UserLimitPolicy::close_oldest, oldest)) {
-    return Error{errc::too_many, "This user has too many connections", draw(options_.reconnect_window)};
+  const ConnectionPtr ghost = ghost_of(connection, key);
+  if (connection.lent && !ghost) {
+    return Error{errc::unavailable, "The server has no free connection", draw(options_.reconnect_window)};
   }
-  if (oldest) (void)remove(oldest->id_, CloseReason::replaced, {});
+  ConnectionPtr yields;
+  if (!users_.add(key, connection.shared_from_this(), connection.on_trial ? 0 : options_.max_connections_per_user,
+                  options_.user_limit_policy == UserLimitPolicy::close_oldest, ghost, yields)) {
+    return detail::too_many_of_user(draw(options_.reconnect_window));
+  }
+  if (yields && yields != ghost) (void)remove(yields->id_, CloseReason::replaced, {});
+  if (ghost && (connection.lent || yields == ghost)) (void)remove(ghost->id_, CloseReason::lost, {});
   connection.guard_timer.cancel();
   connection.identity_ = std::make_shared<const Identity>(std::move(identity));
   connection.status_ = ConnectionStatus::connected;

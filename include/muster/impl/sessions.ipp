@@ -20,18 +20,6 @@ namespace detail {
 
 [[nodiscard]] inline std::string token_hash(std::string_view token) { return to_hex(sha256(token)); }
 
-/// What `to_string(ConnectionId)` wrote; 0 for anything else.
-[[nodiscard]] inline ConnectionId parse_id(std::string_view text) noexcept {
-  std::uint64_t value = 0;
-  if (text.size() != 16) return {};
-  for (const char c : text) {
-    const bool digit = c >= '0' && c <= '9';
-    if (!digit && (c < 'a' || c > 'f')) return {};
-    value = (value << 4U) | static_cast<std::uint64_t>(digit ? c - '0' : c - 'a' + 10);
-  }
-  return ConnectionId(value);
-}
-
 }  // namespace detail
 
 /// A resume on its way: the token's session, the rooms asked for, and which of them may be entered.
@@ -207,6 +195,7 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
     take_session(connection, resuming);
     return;
   }
+  connection.on_trial = true;
   authenticate_first(connection, correlation, std::move(resume.auth), false,
                      [this, resuming](ConnectionState& known) { take_session(known, resuming); });
 }
@@ -215,6 +204,18 @@ MUSTER_INLINE void ConnectionManager::fail_resume(ConnectionState& connection, c
                                                   Error error) {
   ++counters_.resumes_failed;
   tell_error(connection, &resuming.correlation, std::move(error));
+  end_trial(connection);
+}
+
+/// Whose resume came with its credentials was let in beyond the user's limit, since its ghost might be the one too many.
+MUSTER_INLINE void ConnectionManager::end_trial(ConnectionState& connection) {
+  if (!std::exchange(connection.on_trial, false)) return;
+  const bool may_replace = options_.user_limit_policy == UserLimitPolicy::close_oldest;
+  const auto yields = users_.overflow({connection.identity_->tenant, connection.identity_->user},
+                                      options_.max_connections_per_user, may_replace, connection.shared_from_this());
+  if (!yields) return;
+  (void)remove(yields->id_, may_replace ? CloseReason::replaced : CloseReason::policy,
+               may_replace ? std::string() : detail::too_many_of_user({}).message);
 }
 
 /// Spends the token: of two connections that bring it, one gets the session.
@@ -245,7 +246,7 @@ MUSTER_INLINE void ConnectionManager::take_session(ConnectionState& connection,
         }
         resuming->session = std::move(session.value());
         resuming->taken_of = weak_from_this();
-        resuming->member = detail::parse_id(resuming->session.id);
+        resuming->member = parse_connection_id(resuming->session.id);
         claim_session(asker, resuming);
       },
       Error{errc::unavailable, "The session store did not answer in time", std::chrono::seconds(1)},
@@ -331,6 +332,7 @@ MUSTER_INLINE void ConnectionManager::adopt_session(ConnectionState& connection,
   if (was_held && !detail::mutant(detail::Mutant::keep_user_hold)) {
     (void)users_.release({connection.identity_->tenant, connection.identity_->user});  // its own connection is there
   }
+  end_trial(connection);
   publish_info(connection);
   save_session(connection, connection.token_hash, {}, TimePoint::max());
   save_session(connection, connection.previous_token_hash, {}, TimePoint::max());

@@ -233,6 +233,8 @@ class TrustedProxies {
   (void)any_element(request.query, '&', [&](std::string_view parameter) {
     if (parameter.substr(0, 6) == "token=") {
       if (options.auth_query) found(TokenSource::query, percent_decoded(parameter.substr(6)));
+    } else if (parameter.substr(0, 7) == "resume=") {
+      open.resumes = parse_connection_id(parameter.substr(7));
     } else {
       open.query.append(open.query.empty() ? "" : "&").append(parameter);
     }

@@ -112,7 +112,7 @@ MUSTER_INLINE void Session::process_request() {
     opening.reservation.release();
     opening.reservation = manager().reserve(opening.remote, loop_->executor->now());
   }
-  if (!opening.reservation) {
+  if (!opening.reservation && !open.resumes) {
     // No protocol was chosen. Browsers give up on an upgrade that names none of theirs, and would not see a close code.
     if (!open.subprotocols.empty()) opening.subprotocol = open.subprotocols.front();
     const Error& error = opening.reservation.error();
@@ -175,6 +175,7 @@ MUSTER_INLINE void Session::decided(Decision decision) {
     opening_->reservation = std::move(decision.reservation);
     return tell_refusal(decision.reason, decision.error, decision.close_code);
   }
+  (void)sit(nullptr, 0);  // it has a place of its own
   connection_ = std::move(decision.connection);
   upgrade();
 }
