@@ -29,16 +29,20 @@ using Digest = std::array<std::uint8_t, 32>;
                                  0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
   const auto rotate = [](std::uint32_t x, unsigned by) { return (x >> by) | (x << (32 - by)); };
 
-  std::string padded(message);
-  padded.push_back('\x80');
-  padded.append((64 + 56 - padded.size() % 64) % 64, '\0');
+  // Whole blocks as they stand, then one or two with what is left, a bit, and the length.
+  const std::size_t whole = message.size() / 64 * 64;
+  std::array<char, 128> padded{};
+  const std::size_t left = message.copy(padded.data(), 64, whole);
+  padded[left] = '\x80';
+  const std::size_t ending = left < 56 ? 64 : 128;
   const std::uint64_t bits = std::uint64_t{message.size()} * 8;
-  for (int shift = 56; shift >= 0; shift -= 8) padded.push_back(static_cast<char>(bits >> shift));
+  for (std::size_t i = 0; i < 8; ++i) padded[ending - 1 - i] = static_cast<char>(bits >> (8 * i));
 
-  for (std::size_t block = 0; block < padded.size(); block += 64) {
+  for (std::size_t block = 0; block < whole + ending; block += 64) {
+    const char* const bytes = block < whole ? message.data() + block : padded.data() + (block - whole);
     std::array<std::uint32_t, 64> w{};
     for (std::size_t i = 0; i < 64; ++i) {
-      w[i / 4] = (w[i / 4] << 8U) | static_cast<std::uint8_t>(padded[block + i]);
+      w[i / 4] = (w[i / 4] << 8U) | static_cast<std::uint8_t>(bytes[i]);
     }
     for (std::size_t i = 16; i < 64; ++i) {
       const std::uint32_t s0 = rotate(w[i - 15], 7) ^ rotate(w[i - 15], 18) ^ (w[i - 15] >> 3U);

@@ -10,8 +10,11 @@ inline namespace MUSTER_ABI {
 
 namespace detail {
 
+[[nodiscard]] inline UserKey user_of(const ConnectionState& connection) {
+  return {connection.identity_->tenant, connection.identity_->user};
+}
 [[nodiscard]] inline QueueReader reader_of(const ConnectionState& connection) {
-  return {{connection.identity_->tenant, connection.identity_->user},
+  return {user_of(connection),
           connection.session_generation == 0 ? std::string() : to_string(connection.member)};
 }
 
@@ -33,14 +36,15 @@ MUSTER_INLINE void ConnectionManager::deliver_queue(ConnectionState& connection,
   ask<Result<std::vector<QueuedMessage>>>(
       connection,
       [&](Reply<Result<std::vector<QueuedMessage>>> reply) {
-        sessions_->pending(detail::reader_of(connection), whole ? 0 : connection.queue_cursor,
-                           connection.queue_asked_at, std::move(reply));
+        // A session that has just begun is where its user is, as is a reader without one.
+        sessions_->pending(whole ? detail::reader_of(connection) : QueueReader{detail::user_of(connection), {}},
+                           whole ? 0 : connection.queue_cursor, connection.queue_asked_at, std::move(reply));
       },
       [this, whole, then = std::move(then)](ConnectionState& asker, const Result<std::vector<QueuedMessage>>& messages) mutable {
         tell_queued(asker, messages, whole);
         if (then && !asker.ended()) then(asker);
       },
-      Error{errc::unavailable, "The session store did not answer in time", {}});
+      Error{errc::unavailable, {}, {}});  // told to nobody
 }
 
 /// Something was added, or the client has caught up: what lies behind the cursor is read and told. One reading at a

@@ -161,7 +161,7 @@ class MemorySessionStore final : public SessionStore {
     if (before != nullptr && token.expires != expires) tokens_by_expiry_.erase({token.expires, token_hash});
     token = Token{&*known, session.generation, std::move(session.rooms), expires};
     known->second.generation = session.generation;
-    if (known->second.tokens++ == 0) taken_.erase({known->second.forgotten_at, session.id});
+    if (known->second.tokens++ == 0) taken_.erase({known->second.forgotten_at, known->first});
     if (before != nullptr) release(*before);  // after the new one was counted: the last takes the session with it
     return true;
   }
@@ -294,8 +294,8 @@ class MemorySessionStore final : public SessionStore {
   // All below: locked.
 
   using Tokens = std::unordered_map<std::string, Token>;
-  [[nodiscard]] Sessions::iterator add_session(const Session& session) {
-    const auto added = sessions_.try_emplace(session.id).first;
+  [[nodiscard]] Sessions::iterator add_session(Session& session) {
+    const auto added = sessions_.try_emplace(std::move(session.id)).first;
     Users::iterator user;
     try {
       user = users_.try_emplace(session.user).first;
