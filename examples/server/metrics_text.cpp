@@ -40,9 +40,9 @@ class Exposition {
 std::string metrics_text(const muster::Metrics& metrics, bool ready) {
   // Names every field, so that a new one does not compile until it has its line below.
   const auto& [connections, pending, reserved, users, rooms, awareness_entries, sessions_held, history_bytes,
-               block_bytes, connections_total, refused_capacity, refused_per_ip, refused_rate, refused_auth, refused_going_away,
+               waiting_bytes, connections_total, refused_capacity, refused_per_ip, refused_rate, refused_auth, refused_going_away,
                refused_host, refused_origin, refused_path, refused_request, closed, messages_in,
-               bytes_in, writes, bytes_out, deliveries, blocks, conflated, gaps, history_dropped, errors, rate_limited,
+               bytes_in, writes, bytes_out, deliveries, blocks, conflated, gaps, history_dropped, refused_when_full, errors, rate_limited,
                callback_failures, sweep_findings, resumes, resumes_failed, queued, queue_dropped,
                session_store_failures, lost] = metrics;
   Exposition out;
@@ -60,7 +60,7 @@ std::string metrics_text(const muster::Metrics& metrics, bool ready) {
   out.gauge("rooms", "Rooms.", rooms);
   out.gauge("awareness_entries", "Awareness entries of all rooms.", awareness_entries);
   out.gauge("history_bytes", "History and idempotency keys of all rooms.", history_bytes);
-  out.gauge("block_bytes", "Encoded frames that wait for a peer.", block_bytes);
+  out.gauge("waiting_bytes", "What waits for peers and executors that are behind.", waiting_bytes);
 
   out.gauge("sessions_held", "Dropped sessions that others still see, for their grace.", sessions_held);
 
@@ -89,6 +89,7 @@ std::string metrics_text(const muster::Metrics& metrics, bool ready) {
   out.counter("conflated_total", "Messages that a newer one of the same key replaced.", conflated);
   out.counter("gaps_total", "Gaps told to members.", gaps);
   out.counter("history_dropped_total", "Messages that history gave up for the byte budgets.", history_dropped);
+  out.counter("refused_when_full_total", "Publishes and sends refused, since too much waits.", refused_when_full);
   out.counter("errors_total", "Errors told to clients.", errors);
   out.counter("rate_limited_total", "Messages refused by a rate limit.", rate_limited);
   out.counter("callback_failures_total", "Handlers, hooks and seams that threw.", callback_failures);

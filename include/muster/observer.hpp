@@ -45,7 +45,7 @@ struct Metrics {
   std::size_t awareness_entries = 0;
   std::size_t sessions_held = 0;  ///< dropped, and still present to others
   std::size_t history_bytes = 0;  ///< history and idempotency keys of all rooms
-  std::size_t block_bytes = 0;    ///< encoded frames that wait for a peer; with history_bytes what `total_bytes` bounds
+  std::size_t waiting_bytes = 0;  ///< for peers and executors that are behind; with history_bytes what `total_bytes` bounds
   // Since the start.
   std::uint64_t connections_total = 0;
   std::uint64_t refused_capacity = 0;  ///< by RefusedFor, as those that follow
@@ -67,6 +67,7 @@ struct Metrics {
   std::uint64_t conflated = 0;   ///< `latest` messages and awareness that newer ones replaced
   std::uint64_t gaps = 0;        ///< told
   std::uint64_t history_dropped = 0;  ///< messages that history gave up because of `total_bytes` or `tenant_bytes`
+  std::uint64_t refused_when_full = 0;  ///< publishes and sends, since what waits is beyond `total_bytes`
   std::uint64_t errors = 0;       ///< error events sent
   std::uint64_t rate_limited = 0;       ///< messages and commands refused for their rate
   std::uint64_t callback_failures = 0;  ///< handlers, hooks and seams that threw

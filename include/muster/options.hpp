@@ -134,9 +134,10 @@ struct Options {
   std::chrono::milliseconds unsent_age = std::chrono::seconds(10);
 
   // Budgets of all together (0 = no limit): what rooms keep of their past, history and idempotency keys; against the
-  // first count encoded frames that wait for peers, too.
+  // first counts what waits, too: encoded frames for slow peers, messages for executors that are behind.
   /// Beyond one of them the oldest history is dropped, of the tenant that has too much or of all: a member that was
-  /// behind is told a gap. Offline queues are bounded by their SessionStore (MemorySessionLimits).
+  /// behind is told a gap. While what waits is beyond it by itself, publishing and a client's sending are answered
+  /// `unavailable`. Offline queues are bounded by their SessionStore (MemorySessionLimits).
   std::size_t total_bytes = std::size_t{512} * 1024 * 1024;
   std::size_t tenant_bytes = std::size_t{128} * 1024 * 1024;
 

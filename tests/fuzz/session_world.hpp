@@ -191,7 +191,7 @@ class World {
     Metrics left = manager_->metrics();
     must(left.reserved == 0, "every place was given back");
     must(left.users == 0 && left.awareness_entries == 0 && left.sessions_held == 0, "nobody is there");
-    must(left.block_bytes == 0, "nothing waits for anybody");
+    must(left.waiting_bytes == 0, "nothing waits for anybody");
     advance(core.room.history_age + core.idempotency_age);
     for (int i = 0; i < 2; ++i) {
       std::size_t findings = 0;

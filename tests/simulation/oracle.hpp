@@ -138,6 +138,7 @@ class Oracle : public SessionOracle {
     if (now.users != 0) fail(std::to_string(now.users) + " ghosts among the users");
     if (now.rooms != 0) fail(std::to_string(now.rooms) + " rooms are left");
     if (now.awareness_entries != 0) fail(std::to_string(now.awareness_entries) + " awareness entries are left");
+    if (now.waiting_bytes != 0) fail(std::to_string(now.waiting_bytes) + " bytes wait for nobody");
     if (sim_.manager().awareness().size() != 0) fail("the awareness store is not empty");
     if (sim_.manager().connection_count() != 0 || !sim_.manager().connections({}, 10).empty()) fail("a lookup finds a ghost");
     for (const RoomKey& key : rooms) {

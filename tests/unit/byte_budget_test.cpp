@@ -125,14 +125,14 @@ TEST_CASE("blocks that wait for slow peers count in all: history goes first", "[
   for (int i = 0; i < 40; ++i) ann.publish("r", kilobyte);
   sim.run();
   CHECK(counters(sim, "", "r").history_messages == 40);
-  CHECK(sim.manager().metrics().block_bytes == 0);  // nobody waits
+  CHECK(sim.manager().metrics().waiting_bytes == 0);  // nobody waits
   bob.stall();
   for (int i = 0; i < 150; ++i) {
     (void)sim.manager().send(bob.id(), json(kilobyte));
     sim.run();
   }
   // All but the block that is still being filled.
-  CHECK(sim.manager().metrics().block_bytes > 100'000);
+  CHECK(sim.manager().metrics().waiting_bytes > 100'000);
   CHECK(counters(sim, "", "r").history_messages == 40);
   ann.publish("r", kilobyte);  // who adds history finds that there is no room for it
   sim.run();
@@ -143,8 +143,73 @@ TEST_CASE("blocks that wait for slow peers count in all: history goes first", "[
   CHECK(counters(sim, "", "r").history_messages == 0);
   bob.resume();
   sim.run();
-  CHECK(sim.manager().metrics().block_bytes == 0);
+  CHECK(sim.manager().metrics().waiting_bytes == 0);
   CHECK(bob.count("direct") == 300);
+}
+
+TEST_CASE("what waits for an executor that stands still is counted, and bounded", "[limits]") {
+  Options options = roomy();
+  options.total_bytes = 100'000;
+  options.room.history_messages = GENERATE(0, 20, 1000);
+  CheckedSim sim(options, 2);
+  const auto ann = sim.connect("ann");
+  const auto bob = sim.connect("bob", Dial().on(1));
+  ann.join("r");
+  bob.join("r");
+  sim.run();
+  std::size_t stored = 0;
+  std::size_t refused = 0;
+  const auto publish = [&](Delivery delivery) {
+    sim.manager().publish({"", "r"}, json(kilobyte), std::move(delivery), {}, [&](const Result<Published>& result) {
+      if (!result) CHECK(result.error().code == errc::unavailable);
+      ++(result ? stored : refused);
+    });
+  };
+  for (int i = 0; i < 500; ++i) publish(i % 2 == 0 ? Delivery::reliable() : Delivery::latest(std::to_string(i)));
+  const Metrics full = sim.manager().metrics();
+  CHECK(stored > 60);
+  CHECK(refused > 300);
+  CHECK(full.refused_when_full == refused);
+  CHECK(full.waiting_bytes + full.history_bytes <= options.total_bytes + 3000);
+  CHECK(full.waiting_bytes > options.total_bytes);
+  sim.run();
+  CHECK(sim.manager().metrics().waiting_bytes == 0);
+  CHECK(ann.messages("r").size() == bob.messages("r").size());
+  const std::size_t before = stored;
+  publish(Delivery::reliable());
+  CHECK(stored == before + 1);
+  sim.run();
+}
+
+TEST_CASE("a client's publishes and sends are answered unavailable while too much waits", "[limits]") {
+  Options options = roomy();
+  options.total_bytes = 50'000;
+  options.allow_send = true;
+  options.room.history_messages = 0;
+  CheckedSim sim(options, 2);
+  const auto ann = sim.connect("ann");
+  const auto bob = sim.connect("bob", Dial().on(1));
+  ann.join("r");
+  bob.join("r");
+  sim.run();
+  for (int i = 0; i < 100; ++i) ann.say("send", R"({"user":"bob","data":)" + kilobyte + "}");
+  while (sim.schedule.executors[0]->loop().run_one()) {
+  }
+  CHECK(sim.manager().metrics().waiting_bytes < 60'000);
+  CHECK(sim.manager().metrics().waiting_bytes > 50'000);
+  CHECK(ann.error() == "unavailable");
+  ann.publish("r", kilobyte);
+  while (sim.schedule.executors[0]->loop().run_one()) {
+  }
+  CHECK(ann.error() == "unavailable");
+  const auto refused = sim.manager().metrics().refused_when_full;
+  CHECK(refused > 40);
+  sim.run();
+  CHECK(bob.count("direct") == 101 - refused);
+  CHECK(sim.manager().metrics().waiting_bytes == 0);
+  ann.publish("r", kilobyte);
+  sim.run();
+  CHECK(bob.messages("r").size() == 1);
 }
 
 TEST_CASE("a room that was there for its history only ends with it", "[limits]") {
@@ -170,8 +235,10 @@ TEST_CASE("a budget smaller than one message keeps none of them, and they arrive
   ann.join("r");
   bob.join("r");
   sim.run();
-  for (int i = 0; i < 5; ++i) ann.publish("r", kilobyte, R"(,"idempotency_key":"k)" + std::to_string(i) + "\"");
-  sim.run();
+  for (int i = 0; i < 5; ++i) {
+    ann.publish("r", kilobyte, R"(,"idempotency_key":"k)" + std::to_string(i) + "\"");
+    sim.run();
+  }
   CHECK(bob.messages("r").size() == 5);
   CHECK(sim.manager().metrics().history_bytes == 0);
 }

@@ -152,7 +152,7 @@ TEST_CASE("a broken pipe gives its blocks up on its executor, whoever holds the 
   sim.run();
   CHECK(sim.manager().connection_count() == 0);
   (void)sim.member("bob", "r");  // the executor has gone on, and holds nothing of that turn itself
-  CHECK(sim.manager().metrics().block_bytes < 10'000);
+  CHECK(sim.manager().metrics().waiting_bytes < 10'000);
 }
 
 }  // namespace

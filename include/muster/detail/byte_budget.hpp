@@ -18,6 +18,23 @@ namespace muster {
 inline namespace MUSTER_ABI {
 namespace detail {
 
+/// Bytes that wait somewhere, in the sum of all while it lives.
+class Waiting {
+ public:
+  Waiting(std::shared_ptr<std::atomic<std::size_t>> sum, std::size_t bytes) : sum_(std::move(sum)), bytes_(bytes) {
+    *sum_ += bytes_;
+  }
+  ~Waiting() {
+    if (sum_) *sum_ -= bytes_;
+  }
+  Waiting(Waiting&&) noexcept = default;  // empties `sum_`
+  Waiting& operator=(Waiting&&) = delete;
+
+ private:
+  std::shared_ptr<std::atomic<std::size_t>> sum_;
+  const std::size_t bytes_;
+};
+
 /// Something that keeps bytes, and drops its oldest when told to: a room with its history.
 struct ByteHolder {
   std::atomic<std::size_t> held{0};
@@ -40,17 +57,21 @@ class ByteBudget {
   /// One tenant's bytes. Shared by the tenant's rooms, which may outlive the budget.
   class Account {
    public:
-    explicit Account(std::shared_ptr<std::atomic<std::size_t>> total) : total_(std::move(total)) {}
+    Account(std::shared_ptr<std::atomic<std::size_t>> total, std::shared_ptr<std::atomic<std::size_t>> waiting)
+        : total_(std::move(total)), waiting_(std::move(waiting)) {}
     [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
     /// A holder has `to` bytes where it had `from`.
     void change(std::size_t from, std::size_t to) noexcept {
       bytes_ += to - from;  // modulo 2^n: also down
       *total_ += to - from;
     }
+    /// The same for what a holder cannot give up, since others are to be sent it.
+    void change_waiting(std::size_t from, std::size_t to) noexcept { *waiting_ += to - from; }
 
    private:
     friend class ByteBudget;
     const std::shared_ptr<std::atomic<std::size_t>> total_;
+    const std::shared_ptr<std::atomic<std::size_t>> waiting_;
     std::atomic<std::size_t> bytes_{0};
     Mutex mutex_;
     std::vector<std::weak_ptr<ByteHolder>> holders_;
@@ -67,17 +88,20 @@ class ByteBudget {
   [[nodiscard]] AccountPtr account(const std::string& tenant) {
     Lock lock(mutex_);
     AccountPtr& account = accounts_[tenant];
-    if (!account) account = std::make_shared<Account>(total_);
+    if (!account) account = std::make_shared<Account>(total_, waiting_);
     return account;
   }
   /// What holders keep.
   [[nodiscard]] std::size_t bytes() const noexcept { return *total_; }
-  /// Where blocks are counted: what waits for slow peers counts against the limit of all, too.
-  [[nodiscard]] const std::shared_ptr<std::atomic<std::size_t>>& blocks() const noexcept { return blocks_; }
+  /// What waits for slow peers and for executors that are behind. It counts against the limit of all, too, and nobody
+  /// can give it up.
+  [[nodiscard]] const std::shared_ptr<std::atomic<std::size_t>>& waiting() const noexcept { return waiting_; }
+  /// Whether what waits is beyond the limit by itself: then nothing may be added.
+  [[nodiscard]] bool is_full() const noexcept { return total_limit_ != 0 && *waiting_ > total_limit_; }
   /// Whether `more` bytes would fit; with 0: whether the limits are kept.
   [[nodiscard]] bool fits(const Account& account, std::size_t more = 0) const noexcept {
     return (tenant_limit_ == 0 || account.bytes() + more <= tenant_limit_) &&
-           (total_limit_ == 0 || bytes() + *blocks_ + more <= total_limit_);
+           (total_limit_ == 0 || bytes() + *waiting_ + more <= total_limit_);
   }
 
   /// Makes known who keeps bytes: before that, and when it has none, nobody asks it to drop any.
@@ -169,7 +193,7 @@ class ByteBudget {
   const std::size_t total_limit_;
   const std::size_t tenant_limit_;
   const std::shared_ptr<std::atomic<std::size_t>> total_ = std::make_shared<std::atomic<std::size_t>>(0);
-  const std::shared_ptr<std::atomic<std::size_t>> blocks_ = std::make_shared<std::atomic<std::size_t>>(0);
+  const std::shared_ptr<std::atomic<std::size_t>> waiting_ = std::make_shared<std::atomic<std::size_t>>(0);
   mutable Mutex mutex_;
   std::unordered_map<std::string, AccountPtr> accounts_;
   std::size_t hand_ = 0;

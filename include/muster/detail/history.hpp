@@ -33,6 +33,12 @@ struct Notice {
   std::vector<AwarenessEntry> awareness;
 
   [[nodiscard]] bool presence() const { return counts_only || whole || !joined.empty() || !left.empty(); }
+  [[nodiscard]] std::size_t bytes() const {
+    std::size_t sum = sizeof(Notice) + (joined.size() + left.size()) * sizeof(Member) +
+                      (online.size() + offline.size()) * sizeof(std::string) + awareness.size() * sizeof(AwarenessEntry);
+    for (const AwarenessEntry& entry : awareness) sum += entry.state.view().size();
+    return sum;
+  }
 };
 
 /// Awareness travels in frames of about so many bytes.
@@ -68,7 +74,9 @@ struct Entry {
   TimePoint at{};
   std::unique_ptr<const Notice> notice;
 
-  [[nodiscard]] std::size_t bytes() const { return sizeof(Entry) + data.view().size() + from_user.size(); }
+  [[nodiscard]] std::size_t bytes() const {
+    return sizeof(Entry) + data.view().size() + from_user.size() + (notice ? notice->bytes() : 0);
+  }
 };
 using EntryPtr = std::shared_ptr<const Entry>;
 

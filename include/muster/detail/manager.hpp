@@ -235,7 +235,8 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
     std::string idempotency_key = {};
   };
   void publish_draft(const RoomKey& key, Draft draft, PublishDone done);
-  [[nodiscard]] Published publish_here(const RoomKey& key, Draft draft);
+  [[nodiscard]] std::optional<Error> refuse_when_full(const RoomKey& key);
+  [[nodiscard]] Result<Published> publish_here(const RoomKey& key, Draft draft);
   std::size_t send_in_room(ConnectionId id, std::string room, const Payload& payload);
   void post_flushes(const RoomPtr& room, const std::vector<RoomPart*>& parts);
 
@@ -462,7 +463,7 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   struct SharedCounters {
     std::atomic<std::uint64_t> connections_total{0}, sweep_findings{0}, lost{0}, conflated{0};
     std::atomic<std::uint64_t> resumes{0}, resumes_failed{0}, queued{0}, queue_dropped{0}, session_store_failures{0};
-    std::atomic<std::uint64_t> history_dropped{0};
+    std::atomic<std::uint64_t> history_dropped{0}, refused_when_full{0};
     std::array<std::atomic<std::uint64_t>, close_reason_count> closed{};
     std::array<std::atomic<std::uint64_t>, refused_for_count> refused{};
   };

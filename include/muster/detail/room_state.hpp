@@ -60,6 +60,7 @@ struct Batch {
   std::uint64_t first_seq = 0;  ///< of the ordered ones; 0: there are none
   std::uint64_t last_seq = 0;
   std::uint64_t messages = 0;  ///< without the notices
+  std::size_t bytes = 0;
   bool has_unordered = false;
   std::size_t unvisited = 0;  ///< members [0, unvisited) are still to be served; served from the end
   std::vector<EncodedBatch> encoded;  ///< by the executor's formats
@@ -74,6 +75,7 @@ struct RoomPart {
   Batch batch;
   // Under the room's lock.
   std::vector<EntryPtr> pending;
+  std::size_t bytes = 0;  ///< of `pending`, and of the batch on its way
   std::size_t members = 0;
   bool flush_posted = false;
 };
@@ -82,7 +84,10 @@ struct RoomState : ByteHolder {
   RoomState(RoomKey room_key, const RoomOptions& room_options, std::uint64_t first_epoch,
             ByteBudget::AccountPtr bytes_account)
       : key(std::move(room_key)), options(room_options), account(std::move(bytes_account)), epoch(first_epoch) {}
-  ~RoomState() { account->change(held, 0); }
+  ~RoomState() {
+    account->change(held, 0);
+    account->change_waiting(waiting, 0);
+  }
   RoomState(const RoomState&) = delete;
   RoomState& operator=(const RoomState&) = delete;
 
@@ -110,6 +115,7 @@ struct RoomState : ByteHolder {
   /// Members at other nodes of a broker.
   std::map<ConnectionId, std::string> remote_members;
   std::vector<std::unique_ptr<RoomPart>> parts;
+  std::size_t waiting = 0;  ///< bytes that only `parts` hold
   PresenceBatch presence;
   /// Client ids that changed, with the clock of a removal or 0.
   std::map<std::string, std::uint64_t> awareness;
@@ -135,6 +141,16 @@ struct RoomState : ByteHolder {
     const std::size_t now_held = history.bytes() + keys.bytes();
     account->change(held.exchange(now_held), now_held);
     oldest = (history.empty() ? TimePoint::max() : history.oldest()).time_since_epoch().count();  // keys go last
+    count_waiting();
+  }
+  /// Parts share their entries, and history has the last of them. Under the lock, after one of them changed.
+  void count_waiting() {
+    std::size_t most = 0;
+    for (const auto& part : parts) most = std::max(most, part->bytes);
+    const std::size_t beyond = most > history.bytes() ? most - history.bytes() : 0;
+    if (beyond == waiting) return;
+    account->change_waiting(waiting, beyond);
+    waiting = beyond;
   }
   [[nodiscard]] std::size_t member_count() const { return members.size() + remote_members.size(); }
   /// Who is there, in the order of ids. Under the lock.
@@ -188,6 +204,7 @@ using RoomPtr = std::shared_ptr<RoomState>;
 /// told, after the lock. Under the room's lock.
 inline void append_pending(RoomState& room, const EntryPtr& entry, std::vector<RoomPart*>& flushes,
                            std::uint64_t& conflated) {
+  const std::size_t bytes = entry->bytes();
   for (const auto& part : room.parts) {
     if (part->members == 0) continue;
     if (entry->latest) {  // of two unsent states with one key only the newer is of use
@@ -197,16 +214,19 @@ inline void append_pending(RoomState& room, const EntryPtr& entry, std::vector<R
         return other->latest && other->latest_key == entry->latest_key && other->exclude == entry->exclude;
       });
       if (old != end) {
+        part->bytes -= (*old)->bytes();
         part->pending.erase(old);
         ++conflated;
       }
     }
+    part->bytes += bytes;
     part->pending.push_back(entry);  // by serial: who joined in between is owed what is behind its own
     if (!part->flush_posted) {
       part->flush_posted = true;
       flushes.push_back(part.get());
     }
   }
+  room.count_waiting();
 }
 
 }  // namespace detail

@@ -133,10 +133,12 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
                 send_queued(allowed, correlation, sending);
                 return;
               }
+              if (const auto full = refuse_when_full({})) return tell_error(allowed, &correlation, *full);
               const auto targets = users_.of({allowed.identity_->tenant, sending.user});
               for (const ConnectionPtr& target : targets) {
-                (void)post(target->loop, [target, data = sending.data, from = allowed.member,
-                                          from_user](ConnectionManager& on_loop) {
+                (void)post(target->loop, [target, data = sending.data, from = allowed.member, from_user,
+                                          waiting = detail::Waiting(bytes_.waiting(), sending.data.view().size())](
+                                             ConnectionManager& on_loop) {
                   event::DirectMessage direct;
                   direct.from = from;
                   direct.from_user = from_user;

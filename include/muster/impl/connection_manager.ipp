@@ -278,8 +278,9 @@ MUSTER_INLINE Metrics ConnectionManager::metrics() const {
   sum.queue_dropped = counters_.queue_dropped;
   sum.session_store_failures = counters_.session_store_failures;
   sum.history_bytes = bytes_.bytes();
-  sum.block_bytes = *bytes_.blocks();
+  sum.waiting_bytes = *bytes_.waiting();
   sum.history_dropped = counters_.history_dropped;
+  sum.refused_when_full = counters_.refused_when_full;
   for (const LoopPtr& loop : loops()) {
     const detail::LoopCounters& counters = loop->counters;
     sum.messages_in += counters.messages_in.get();

@@ -17,6 +17,7 @@ MUSTER_INLINE void ConnectionManager::flush_part(const RoomPtr& room, RoomPart& 
       return;
     }
     batch.entries.swap(part.pending);
+    batch.bytes = part.bytes;
     batch.epoch = room->epoch;
   }
   ++batch.number;
@@ -70,6 +71,8 @@ MUSTER_INLINE void ConnectionManager::run_slice(const RoomPtr& room, RoomPart& p
   const bool gathers = part.slots.size() >= many;
   {
     detail::Lock lock(room->mutex);
+    part.bytes -= batch.bytes;
+    room->count_waiting();
     part.flush_posted = gathers || !part.pending.empty();
     if (!part.flush_posted) return;
   }
@@ -159,7 +162,7 @@ MUSTER_INLINE detail::EncodedBatch& ConnectionManager::encoded(RoomPart& part, c
                            static_cast<std::uint32_t>(bytes.size())});
   }
   part.loop->counters.blocks.add(into.blocks.size());
-  for (const detail::BlockPtr& block : into.blocks) block->count(bytes_.blocks());
+  for (const detail::BlockPtr& block : into.blocks) block->count(bytes_.waiting());
   return into;
 }
 
@@ -244,7 +247,7 @@ MUSTER_INLINE std::string& ConnectionManager::reply_bytes(Loop& loop) {
 /// What is being written must not grow.
 MUSTER_INLINE void ConnectionManager::seal_replies(Loop& loop) {
   if (!loop.replies) return;
-  loop.replies->count(bytes_.blocks());
+  loop.replies->count(bytes_.waiting());
   loop.replies = {};
 }
 
@@ -288,7 +291,7 @@ MUSTER_INLINE void ConnectionManager::broadcast(const LoopPtr& loop, const std::
     if (!block) {
       block = detail::BlockPtr::make();
       encode_event(*loop, loop->formats[connection->format], event, nullptr, block->bytes);
-      block->count(bytes_.blocks());
+      block->count(bytes_.waiting());
     }
     if (block->bytes.empty()) continue;
     connection->outbox.append(block, 0, block->bytes.size(), now_here);

@@ -58,6 +58,15 @@ MUSTER_INLINE void ConnectionManager::relieve(const RoomPtr& room) {
   }
 }
 
+/// What waits cannot be given up: once it is beyond the limit by itself, nothing is added to it.
+MUSTER_INLINE std::optional<Error> ConnectionManager::refuse_when_full(const RoomKey& key) {
+  if (!bytes_.is_full()) return std::nullopt;
+  if (const RoomPtr room = rooms_.find(key)) relieve(room);
+  ++counters_.refused_when_full;
+  return Error{errc::unavailable, "Too much waits for connections that are behind (the server's option total_bytes)",
+               std::chrono::seconds(1)};
+}
+
 MUSTER_INLINE void ConnectionManager::tell_asked(ConnectionState& connection, const Event& event,
                                                  const Correlation* correlation) {
   const std::size_t size = tell(connection, event, correlation);

@@ -142,6 +142,8 @@ MUSTER_INLINE void ConnectionManager::bury(const LoopPtr& loop) {
         if (part->loop != loop) continue;
         part->pending.clear();
         part->batch = {};
+        part->bytes = 0;
+        room->count_waiting();
         flush = true;
       }
     }

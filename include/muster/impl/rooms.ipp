@@ -327,8 +327,12 @@ MUSTER_INLINE void ConnectionManager::publish_draft(const RoomKey& key, Draft dr
     return;
   }
   if (!broker_) {
-    const Published published = publish_here(key, std::move(draft));
+    const Result<Published> published = publish_here(key, std::move(draft));
     if (done) done(published);
+    return;
+  }
+  if (auto full = refuse_when_full(key)) {
+    if (done) done(std::move(*full));
     return;
   }
   if (!draft.idempotency_key.empty()) {
@@ -358,8 +362,9 @@ MUSTER_INLINE void ConnectionManager::publish_draft(const RoomKey& key, Draft dr
   }));
 }
 
-MUSTER_INLINE Published ConnectionManager::publish_here(const RoomKey& key, Draft draft) {
+MUSTER_INLINE Result<Published> ConnectionManager::publish_here(const RoomKey& key, Draft draft) {
   Published published;
+  if (auto full = refuse_when_full(key)) return std::move(*full);
   const auto entry = std::make_shared<detail::Entry>();
   entry->data = std::move(draft.data);
   entry->from = draft.from;
@@ -428,6 +433,8 @@ MUSTER_INLINE void ConnectionManager::post_flushes(const RoomPtr& room, const st
     if (post(part->loop, [room = room, part](ConnectionManager& manager) { manager.flush_part(room, *part); })) continue;
     detail::Lock lock(room->mutex);  // its members are gone, and are taken out by the sweep
     part->pending.clear();
+    part->bytes = 0;
+    room->count_waiting();
     part->flush_posted = false;
   }
 }
