@@ -67,15 +67,14 @@ class FewCodes final : public muster::Protocol {
  public:
   std::string_view name() const noexcept override { return json_.name(); }
   std::string_view path() const noexcept override { return json_.path(); }
-  muster::FrameKind frame_kind() const noexcept override { return json_.frame_kind(); }
   std::optional<muster::CloseReason> decode(muster::FrameKind kind, std::string_view message,
                                             const muster::DecodeLimits& limits,
                                             std::vector<muster::Command>& commands) const override {
     return json_.decode(kind, message, limits, commands);
   }
-  void encode(const muster::Event& event, const muster::Correlation* correlation, muster::WallTime now,
-              std::string& out) const override {
-    json_.encode(event, correlation, now, out);
+  std::optional<muster::FrameKind> encode(const muster::Event& event, const muster::Correlation* correlation,
+                                          muster::WallTime now, std::string& out) const override {
+    return json_.encode(event, correlation, now, out);
   }
   std::uint16_t close_code(muster::CloseReason reason) const noexcept override {
     using muster::CloseReason;

@@ -289,18 +289,18 @@ class Protocol {
     (void)type;
     return false;
   }
-  /// The kind of frame that `encode` fills.
-  [[nodiscard]] virtual FrameKind frame_kind() const noexcept = 0;
-
   /// Appends the commands of one message, none or several. What cannot be understood becomes `command::Invalid`. A
   /// close reason: the message cannot be part of this protocol at all (a binary frame in a text protocol).
   [[nodiscard]] virtual std::optional<CloseReason> decode(FrameKind kind, std::string_view message,
                                                           const DecodeLimits& limits,
                                                           std::vector<Command>& commands) const = 0;
 
-  /// Appends one message's bytes. `correlation` is the answered command's, or null for what nobody asked. Appending
-  /// nothing means that this protocol does not tell this event. `now` is for timestamps.
-  virtual void encode(const Event& event, const Correlation* correlation, WallTime now, std::string& out) const = 0;
+  /// Appends one message's bytes, and answers the kind of frame it goes in: text, which must then be UTF-8, or binary; each
+  /// event says for itself. A message may be empty. Nothing: this protocol does not tell this event, and nothing was appended.
+  /// `correlation` is the answered command's, or null for what nobody asked. `now` is for timestamps. What is published is
+  /// encoded once for all who get it.
+  [[nodiscard]] virtual std::optional<FrameKind> encode(const Event& event, const Correlation* correlation, WallTime now,
+                                                        std::string& out) const = 0;
 
   /// What its clients know as the code of this reason.
   [[nodiscard]] virtual std::uint16_t close_code(CloseReason reason) const noexcept { return describe(reason).code; }

@@ -16,7 +16,7 @@ const WallTime now{std::chrono::milliseconds(1'700'000'000'000)};
 
 void check_told(const Protocol& protocol, const Event& event, const Correlation* correlation) {
   std::string out;
-  protocol.encode(event, correlation, now, out);
+  must(protocol.encode(event, correlation, now, out) == FrameKind::text, "what is told is text");
   must(is_json_object(out), "what is told is a JSON object");
 }
 

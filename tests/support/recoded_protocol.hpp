@@ -22,13 +22,13 @@ class RecodedProtocol final : public Protocol {
 
   [[nodiscard]] std::string_view name() const noexcept override { return json_.name(); }
   [[nodiscard]] std::string_view path() const noexcept override { return json_.path(); }
-  [[nodiscard]] FrameKind frame_kind() const noexcept override { return json_.frame_kind(); }
   [[nodiscard]] std::optional<CloseReason> decode(FrameKind kind, std::string_view message, const DecodeLimits& limits,
                                                   std::vector<Command>& commands) const override {
     return json_.decode(kind, message, limits, commands);
   }
-  void encode(const Event& event, const Correlation* correlation, WallTime now, std::string& out) const override {
-    json_.encode(event, correlation, now, out);
+  [[nodiscard]] std::optional<FrameKind> encode(const Event& event, const Correlation* correlation, WallTime now,
+                                                std::string& out) const override {
+    return json_.encode(event, correlation, now, out);
   }
   [[nodiscard]] std::uint16_t close_code(CloseReason reason) const noexcept override {
     return codes_(reason, json_.close_code(reason));

@@ -129,7 +129,6 @@ TEST_CASE("the options choose name and path, and are checked", "[json]") {
   const JsonProtocol standard;
   CHECK(standard.name() == "muster.v1.json");
   CHECK(standard.path() == "/ws");
-  CHECK(standard.frame_kind() == FrameKind::text);
   const JsonProtocol other({"chat.v2", "/chat", {}});
   CHECK(other.name() == "chat.v2");
   CHECK(other.path() == "/chat");

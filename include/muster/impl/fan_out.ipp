@@ -169,8 +169,8 @@ MUSTER_INLINE detail::EncodedBatch& ConnectionManager::encoded(RoomPart& part, c
 MUSTER_INLINE void ConnectionManager::encode_event(Loop& loop, const detail::Format& format, const Event& event,
                                                    const Correlation* correlation, std::string& bytes) {
   loop.text.clear();
-  format.protocol->encode(event, correlation, loop.executor->wall_now(), loop.text);
-  if (!loop.text.empty()) format.wire->append(format.protocol->frame_kind(), loop.text, bytes);
+  const auto kind = format.protocol->encode(event, correlation, loop.executor->wall_now(), loop.text);
+  if (kind) format.wire->append(*kind, loop.text, bytes);
 }
 
 MUSTER_INLINE void ConnectionManager::encode_entry(Loop& loop, const detail::Format& format, std::string_view room,

@@ -460,10 +460,11 @@ class EventWriter {
 }  // namespace json_protocol
 }  // namespace detail
 
-MUSTER_INLINE void JsonProtocol::encode(const Event& event, const Correlation* correlation, WallTime now,
-                                        std::string& out) const {
+MUSTER_INLINE std::optional<FrameKind> JsonProtocol::encode(const Event& event, const Correlation* correlation, WallTime now,
+                                                            std::string& out) const {
   detail::json_protocol::EventWriter writer(correlation, now, out);
   std::visit(writer, event);
+  return FrameKind::text;
 }
 
 }  // namespace MUSTER_ABI

@@ -47,11 +47,11 @@ class JsonProtocol final : public Protocol {
   [[nodiscard]] std::string_view name() const noexcept override { return name_; }
   [[nodiscard]] std::string_view path() const noexcept override { return path_; }
   [[nodiscard]] bool serves(std::string_view type) const noexcept override;
-  [[nodiscard]] FrameKind frame_kind() const noexcept override { return FrameKind::text; }
 
   [[nodiscard]] std::optional<CloseReason> decode(FrameKind kind, std::string_view message, const DecodeLimits& limits,
                                                   std::vector<Command>& commands) const override;
-  void encode(const Event& event, const Correlation* correlation, WallTime now, std::string& out) const override;
+  [[nodiscard]] std::optional<FrameKind> encode(const Event& event, const Correlation* correlation, WallTime now,
+                                                std::string& out) const override;
 
  private:
   std::string name_;

@@ -3,6 +3,7 @@
 // "Warm": what is touched is in the caches, so that a larger room costs more only if the core does more. "Cold": what is
 // touched was last seen before a broadcast to everybody, or is one of all in no order; mostly the memory's time.
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -19,7 +20,6 @@ constexpr const char* leave_hall = R"({"type":"leave","id":2,"payload":{"room":"
 class LetterProtocol final : public Protocol {
  public:
   [[nodiscard]] std::string_view name() const noexcept override { return "letter"; }
-  [[nodiscard]] FrameKind frame_kind() const noexcept override { return FrameKind::text; }
   [[nodiscard]] std::optional<CloseReason> decode(FrameKind, std::string_view message, const DecodeLimits&,
                                                   std::vector<Command>& commands) const override {
     Command command;
@@ -31,7 +31,9 @@ class LetterProtocol final : public Protocol {
     commands.push_back(std::move(command));
     return std::nullopt;
   }
-  void encode(const Event&, const Correlation*, WallTime, std::string&) const override {}
+  [[nodiscard]] std::optional<FrameKind> encode(const Event&, const Correlation*, WallTime, std::string&) const override {
+    return std::nullopt;
+  }
 };
 
 struct Costs {
