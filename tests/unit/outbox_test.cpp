@@ -66,12 +66,23 @@ TEST_CASE("control goes before data at the next frame boundary, and its age coun
   CHECK(queue.write() == "first");
   queue.add("data", 3s);
   queue.outbox.append_control("ping", TimePoint(2s));
-  queue.outbox.set_pong("old pong", TimePoint(4s));
-  queue.outbox.set_pong("pong", TimePoint(5s));
+  queue.outbox.append_pong("old pong", TimePoint(4s));
+  queue.outbox.append_pong("pong", TimePoint(5s));
   CHECK(queue.outbox.unsent() == std::string("firstdatapingpong").size());
   (void)queue.outbox.batch_done();
   CHECK(queue.since() == 2s);
   CHECK(queue.write() == "pingpongdata");
+  (void)queue.outbox.batch_done();
+  CHECK(queue.outbox.unsent() == 0);
+}
+
+TEST_CASE("every ping is answered while the pipe takes the answers", "[outbox]") {
+  Queue queue;
+  queue.outbox.append_pong("one", TimePoint(1s));
+  queue.outbox.append_pong("two", TimePoint(2s));
+  CHECK(queue.outbox.unsent() == 6);
+  CHECK(queue.since() == 1s);
+  CHECK(queue.write() == "onetwo");
   (void)queue.outbox.batch_done();
   CHECK(queue.outbox.unsent() == 0);
 }

@@ -157,7 +157,7 @@ TEST_CASE("a peer's close is answered with its code and told as its cause", "[we
       {test::close_frame(1005), 1002, CloseReason::protocol_error},
       {test::close_frame(1006), 1002, CloseReason::protocol_error},
       {test::close_frame(999), 1002, CloseReason::protocol_error},
-      {test::close_frame(1000, "\xff"), 1002, CloseReason::protocol_error},
+      {test::close_frame(1000, "\xff"), 1007, CloseReason::invalid_utf8},
   };
   for (const Case& c : cases) {
     INFO(c.answer << " " << to_string(c.cause));
@@ -169,7 +169,7 @@ TEST_CASE("a peer's close is answered with its code and told as its cause", "[we
     CHECK(frame->first == 0x88);
     CHECK(frame->code() == c.answer);
     const std::string said = frame->payload.substr(2);
-    CHECK((said.empty() || said == "bye" || said == "Invalid close code"));  // nothing that is not UTF-8
+    CHECK((said.empty() || said == "bye" || said == "Invalid close code" || said == describe(c.cause).text));  // nothing that is not UTF-8
     CHECK(f.until([&] { return client.ended(); }));
     client.cut();
     CHECK(f.until([&] { return f.manager->closings().size() == 1; }));
@@ -293,6 +293,22 @@ TEST_CASE("a batch given up at the deadline of a close is referenced no more", "
   f.seen()->batch = {};  // the sanitizers watch
   client.stall(false);
   CHECK(f.until([&] { return client.ended(); }));
+}
+
+TEST_CASE("who is closed for a fault has close_timeout to take what is on its way, however it takes it", "[websocketpp][frames]") {
+  Options options;
+  options.close_timeout = std::chrono::milliseconds(200);
+  Fixture f(options);
+  RawClient& client = f.open({}, false, 4096);
+  client.stall(true);
+  while (f.manager->write(0, frames(FrameKind::binary, std::string(500'000, 'b'))) == WriteResult::done) {
+  }
+  client.send(test::masked_frame(0x83, "x"));
+  REQUIRE(f.until([&] { return f.manager->failures().size() == 1; }));
+  client.stall(false);
+  client.pump();
+  client.stall(true);
+  CHECK(f.until([&] { return f.manager->closings().size() == 1; }, std::chrono::seconds(5)));
 }
 
 TEST_CASE("a peer that says goodbye and goes is heard although it cannot be written to", "[websocketpp][frames]") {

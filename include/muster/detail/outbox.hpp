@@ -49,15 +49,17 @@ class Outbox {
     queue_.push_back({block, static_cast<std::uint32_t>(begin), static_cast<std::uint32_t>(end), now});
   }
 
-  /// Frames that overtake queued data at the next frame boundary: ping, reauth. Pongs only count as the newest.
+  /// Frames that overtake queued data at the next frame boundary: ping, reauth.
   void append_control(std::string frame, TimePoint now) {
     unsent_ += frame.size();
     control(now).frames += frame;
   }
-  void set_pong(std::string frame, TimePoint now) {
-    std::string& pong = control(now).pong;
-    unsent_ += frame.size() - pong.size();
-    pong = std::move(frame);
+  /// Likewise. Behind a batch in flight only the newest waits (RFC 6455, 5.5.3): who takes none shall not pile them up.
+  void append_pong(const std::string& frame, TimePoint now) {
+    std::string& pongs = control(now).pongs;
+    if (in_flight_) unsent_ -= std::exchange(pongs, {}).size();
+    unsent_ += frame.size();
+    pongs += frame;
   }
 
   /// Hands over what is queued, control first; `scratch` lends its memory. Call only when not `in_flight`.
@@ -147,7 +149,7 @@ class Outbox {
   struct Control {
     TimePoint since;
     std::string frames;
-    std::string pong;
+    std::string pongs;
   };
   struct Batch {
     TimePoint since;
@@ -182,7 +184,7 @@ class Outbox {
   std::size_t next_batch(std::vector<Span>& spans, std::size_t& size) const {
     spans.clear();
     if (control_) {
-      for (const std::string* frames : {&control_->frames, &control_->pong}) {
+      for (const std::string* frames : {&control_->frames, &control_->pongs}) {
         if (!frames->empty()) spans.push_back({frames->data(), frames->size()});
         size += frames->size();
       }

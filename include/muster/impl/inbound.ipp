@@ -53,7 +53,7 @@ MUSTER_INLINE void ConnectionManager::received(Connection& from, FrameKind kind,
   } else if (kind == FrameKind::ping) {
     std::string pong;
     loop.formats[connection.format].wire->append(FrameKind::pong, bytes, pong);
-    connection.outbox.set_pong(std::move(pong), now_here);
+    connection.outbox.append_pong(pong, now_here);
     mark_dirty(connection);
   } else if (kind == FrameKind::pong) {
     connection.last_pong = now_here;

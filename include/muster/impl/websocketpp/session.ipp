@@ -94,8 +94,9 @@ class Session final : public Transport, public LoopMember, public std::enable_sh
     lingering,  // all is written; what the peer still sends is thrown away until it closes, lest a reset destroy our last bytes
     gone        // the descriptor is closed
   };
-  /// Who decided first that an open connection ends.
-  enum class Ending : std::uint8_t { none, by_core, by_peer, by_fault };
+  /// Who decided first that an open connection ends. `heard`: the peer, whose close is answered behind what the core has
+  /// still to say to what came before.
+  enum class Ending : std::uint8_t { none, by_core, heard, by_peer, by_fault };
 
   /// What is needed before the connection is open, and not later.
   struct Opening {
@@ -176,6 +177,7 @@ class Session final : public Transport, public LoopMember, public std::enable_sh
   /// `wire`: bytes of it that came in since the core was last told of any.
   void on_frame(const InboundMessage& message, std::size_t wire);
   void peer_closed(const std::string& payload);
+  void answer_close(int rounds, std::string frame);
   void fail(CloseReason reason, std::string_view text);
   void on_message(FrameKind kind, std::string_view payload, std::size_t wire);
   void on_compressed(FrameKind kind, std::string_view deflated, std::size_t wire);

@@ -155,17 +155,34 @@ MUSTER_INLINE void Session::on_frame(const InboundMessage& message, std::size_t 
 MUSTER_INLINE void Session::peer_closed(const std::string& payload) {
   namespace status = ::websocketpp::close::status;
   if (ending_ != Ending::none) return;
-  ending_ = Ending::by_peer;
+  ending_ = Ending::heard;
   std::error_code invalid;
   status::value code = ::websocketpp::close::extract_code(payload, invalid);
-  std::string reason = "Invalid close code";
-  if (!invalid) reason = ::websocketpp::close::extract_reason(payload, invalid);
-  if (!is_utf8(reason)) reason.clear();
   if (code == status::no_status) code = status::normal;  // a plain close(): the peer's own goodbye
-  cause_ = invalid ? CloseReason::protocol_error : code == status::normal ? CloseReason::normal : CloseReason::going_away;
-  if (invalid) code = status::protocol_error;
+  std::string reason = payload.size() > 2 ? payload.substr(2) : std::string();
+  cause_ = code == status::normal ? CloseReason::normal : CloseReason::going_away;
+  if (invalid) {
+    cause_ = CloseReason::protocol_error;
+    code = status::protocol_error;
+    reason = "Invalid close code";
+  } else if (!is_utf8(reason)) {
+    cause_ = CloseReason::invalid_utf8;
+    code = status::invalid_payload;
+    reason = describe(cause_).text;
+  }
   set_deadline(core_options().close_timeout);
-  send(Outgoing::Kind::close_frame, close_frame(code, reason));
+  answer_close(3, close_frame(code, reason));  // the core's answers are two rounds away
+}
+
+MUSTER_INLINE void Session::answer_close(int rounds, std::string frame) {
+  if (phase_ != Phase::open) return;
+  if (rounds == 0) {
+    ending_ = Ending::by_peer;
+    return send(Outgoing::Kind::close_frame, std::move(frame));
+  }
+  (void)loop_->executor->post([self = shared_from_this(), rounds, frame = std::move(frame)]() mutable {
+    self->answer_close(rounds - 1, std::move(frame));
+  });
 }
 
 MUSTER_INLINE void Session::fail(CloseReason reason, std::string_view text) {
@@ -218,6 +235,7 @@ MUSTER_INLINE void Session::close(std::uint16_t code, std::string_view text) {
       phase_ = Phase::answering;
       return send(Outgoing::Kind::last, close_frame(code, close_text(text)));
     case Ending::by_core:
+    case Ending::heard:
     case Ending::by_peer:
       return;
   }

@@ -13,7 +13,8 @@ namespace websocketpp {
 namespace detail {
 
 MUSTER_INLINE WriteResult Session::write(const Span* spans, std::size_t count) {
-  if (ending_ != Ending::none || broken_) return WriteResult::closed;
+  // Once a fault or the peer's close is known, what the core has answered before still goes out in front of our close.
+  if (ending_ == Ending::by_core || ending_ == Ending::by_peer || broken_) return WriteResult::closed;
   if (phase_ == Phase::open) return send(Outgoing::Kind::batch, spans, count);
   return phase_ == Phase::upgrading ? write_first(spans, count) : WriteResult::closed;
 }
@@ -89,7 +90,7 @@ MUSTER_INLINE void Session::break_off() {
 MUSTER_INLINE void Session::on_writable() {
   while (outgoing_) {
     Outgoing& next = outgoing_->front();
-    const std::size_t before = phase_ == Phase::answering ? next.cursor.left() : 0;
+    const std::size_t before = phase_ == Phase::answering && opening_ ? next.cursor.left() : 0;  // of HTTP
     const IoStatus status = write_now(next.cursor);
     if (before != 0 && next.cursor.left() != before) set_deadline(site_->options.http_timeout);  // it takes what it can
     if (status == IoStatus::write_again) return wait_writable();
