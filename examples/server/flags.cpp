@@ -151,6 +151,13 @@ void add_server_flags(FlagSet& flags, Settings& settings, std::string& auth) {
   flags.value("deflate-min-bytes", "SIZE", "messages of fewer bytes are sent as they are",
               show_size(server.deflate_min_bytes),
               [&server](const std::string& text) { return read_size(text, server.deflate_min_bytes); });
+  flags.value("deflate-client-window-bits", "BITS", "9 to 15: clients may keep a context of 2^BITS bytes each; 0: none does",
+              std::to_string(server.deflate_client_window_bits), [&server](const std::string& text) {
+                std::uint64_t bits = 0;
+                Problem problem = text == "0" ? Problem() : read_number(text, 9, 15, bits);
+                if (problem.empty()) server.deflate_client_window_bits = static_cast<int>(bits);
+                return problem;
+              });
   flags.value("auth", "WHO", "required: anonymous (everyone, each a user of their own), tokens:FILE or jwt", "",
               non_empty(auth));
   flags.value("roles", "FILE", "who may do what; without it whoever is let in may do everything", "",

@@ -13,19 +13,20 @@ const python = (file) => ['/usr/bin/python3', '-B', here + file];               
 
 /**
  * `lacks`: it cannot set a header, does not show the status of a refusal, the protocol chosen or the reason of a close, does
- * not wait for the answer to its own close, or cannot close without a code.
+ * not wait for the answer to its own close, or cannot close without a code. `keepsContext`: it compresses when it is told
+ * to, and then as if nobody had answered client_no_context_takeover.
  */
 export const clients = {
   'ws (npm)': { command: node('ws.mjs'), lacks: [] },
   'undici (npm)': { command: node('undici.mjs'), lacks: ['status'] },
   'websockets (Python)': { command: python('websockets_client.py'), lacks: [] },
   'aiohttp (Python)': { command: python('aiohttp_client.py'), lacks: ['reason'] },
-  'Tornado (Python)': { command: python('tornado_client.py'), lacks: [] },
+  'Tornado (Python)': { command: python('tornado_client.py'), lacks: [], keepsContext: true },
   'gorilla (Go)': { command: [`${here}gorilla`], lacks: [] },
   'Qt 5': { command: python('qt_client.py'), lacks: ['status', 'protocol'] },
   'libwebsockets (C)': { command: [`${here}lws`], lacks: ['answer', 'plain close'] },
   'Beast (C++)': { command: [`${here}beast`], lacks: ['status'] },
-  'Mojolicious (Perl)': { command: ['perl', `${here}mojo.pl`], lacks: ['answer'] },
+  'Mojolicious (Perl)': { command: ['perl', `${here}mojo.pl`], lacks: ['answer'], keepsContext: true },
   'java.net.http': { command: ['java', '-cp', here, '-XX:TieredStopAtLevel=1', 'Client'], lacks: [] },
   'Chromium': { command: node('browser.mjs', 'chromium'), lacks: ['header', 'status'] },
   'Firefox': { command: node('browser.mjs', 'firefox'), lacks: ['header', 'status'] },

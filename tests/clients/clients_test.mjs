@@ -48,10 +48,10 @@ function play(name, client) {
     return seen;
   };
   const acknowledged = (seen) => assert.equal(JSON.parse(seen.messages.find((message) => message.includes('"connection_ack"'))).payload.user_id, 'ann');
-  const sizes = (...more) => own(async (server) => {
+  const sizes = (more = [], first = []) => own(async (server) => {
     const observer = await observe(server);
     const { script, answer, check } = await sized(observer);
-    const done = run(client, server.ws, [...hello, ...join('sizes'), ...script, 'close 1000 done']);
+    const done = run(client, server.ws, [...first, ...hello, ...join('sizes'), ...script, 'close 1000 done']);
     await Promise.race([done, answer()]);
     check((await done).messages);
   }, ...more);
@@ -94,7 +94,15 @@ function play(name, client) {
     });
 
     test(`carries ${targets.length} sizes both ways`, () => sizes());
-    test(`carries ${targets.length} sizes both ways where the server compresses`, () => sizes('--deflate'));
+    test(`carries ${targets.length} sizes both ways where the server compresses`, () => sizes(['--deflate']));
+
+    if (client.keepsContext) test(`carries ${targets.length} sizes both ways, compressed with its context where the server bears that`, () =>
+      sizes(['--deflate', '--deflate-client-window-bits', '15'], ['compress']));
+
+    if (client.keepsContext) test('is told that it keeps a context where the server bears none', () => own(async (server) => {
+      const seen = await run(client, server.ws, ['compress', ...hello, ...join('context'), ...join('context'), 'closed']);
+      closed(seen, 1002, 'client_no_context_takeover was agreed, yet a compressed message refers to an earlier one: keep to it, or do not compress');
+    }, '--deflate'));
 
     test('stays while nothing is said for two heartbeats', async () => {
       const observer = await observe(server, 'idle');

@@ -13,6 +13,7 @@ my %seen = (protocol => '', code => 0, reason => '', status => 0, messages => []
 
 my $agent = Mojo::UserAgent->new(inactivity_timeout => 0);
 my %headers = defined $asked{bearer} ? (Authorization => "Bearer $asked{bearer}") : ();
+$headers{'Sec-WebSocket-Extensions'} = 'permessage-deflate' if exists $asked{compress};
 $agent->websocket($url, \%headers, [split /,/, $asked{offer} // ''], sub {
   my (undef, $tx) = @_;
   if (!$tx->is_websocket) {

@@ -4,12 +4,13 @@ import asyncio
 from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.websocket import WebSocketClosedError, websocket_connect
 
-from scene import Closed, headers, play, protocols, seen, tell, url
+from scene import Closed, asked, headers, play, protocols, seen, tell, url
 
 
 async def main():
     try:
-        socket = await websocket_connect(HTTPRequest(url, headers=headers), subprotocols=protocols)
+        socket = await websocket_connect(HTTPRequest(url, headers=headers), subprotocols=protocols,
+                                         compression_options={} if "compress" in asked else None)
     except HTTPClientError as refused:
         seen["status"] = refused.code
         return

@@ -108,6 +108,7 @@ TEST_CASE("a flag sets its field", "[flags]") {
                                   "4",
                                   "--deflate",
                                   "--deflate-min-bytes=1KiB",
+                                  "--deflate-client-window-bits=15",
                                   "--heartbeat",
                                   "500ms",
                                   "--pong-timeout=500ms",
@@ -132,6 +133,7 @@ TEST_CASE("a flag sets its field", "[flags]") {
   CHECK(settings.server.threads == 4);
   CHECK(settings.server.deflate);
   CHECK(settings.server.deflate_min_bytes == 1024);
+  CHECK(settings.server.deflate_client_window_bits == 15);
   CHECK(settings.options.heartbeat == 500ms);
   CHECK(settings.options.auth_timeout == 2min);
   CHECK(settings.options.max_message_bytes == 128 * 1024);
@@ -193,6 +195,8 @@ TEST_CASE("a wrong value is one line that names the flag", "[flags]") {
   CHECK_THAT(refused({"--auth", "anonymous", "--allow-send=perhaps"}), ContainsSubstring("--allow-send"));
   CHECK_THAT(refused({"--auth", "anonymous", "--deflate=perhaps"}), ContainsSubstring("--deflate takes no value"));
   refused_with("--deflate-min-bytes", "some");
+  refused_with("--deflate-client-window-bits", "8");
+  refused_with("--deflate-client-window-bits", "16");
 }
 
 TEST_CASE("one proxy and one name are all that stands behind a proxy", "[flags]") {

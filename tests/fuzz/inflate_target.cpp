@@ -11,13 +11,16 @@ namespace {
 
 using websocketpp::detail::DeflateFormat;
 using websocketpp::detail::Inflater;
+using websocketpp::detail::Window;
 
 constexpr std::string_view tail = websocketpp::detail::deflate_tail;
 
 /// The message, by one call of zlib for each stream, into a buffer that is large enough from the beginning.
-Inflater::Result plainly(std::string_view deflated, std::size_t limit, std::string& out) {
+Inflater::Result plainly(std::string_view deflated, std::size_t limit, std::string& out, std::string_view window) {
   z_stream stream{};
   must(inflateInit2(&stream, -15) == Z_OK, "zlib has memory");
+  must(inflateSetDictionary(&stream, reinterpret_cast<const Bytef*>(window.data()), static_cast<uInt>(window.size())) == Z_OK,
+       "and takes a window");
   out.resize(limit + 1);
   stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(deflated.data()));
   stream.avail_in = static_cast<uInt>(deflated.size());
@@ -38,12 +41,12 @@ Inflater::Result plainly(std::string_view deflated, std::size_t limit, std::stri
                                                                       : Inflater::Result::damaged;
 }
 
-void check_same(Inflater& inflater, std::string_view deflated, std::size_t limit) {
+void check_same(Inflater& inflater, std::string_view deflated, std::size_t limit, std::string_view window = {}) {
   std::string expected;
-  const auto result = plainly(deflated, limit, expected);
+  const auto result = plainly(deflated, limit, expected, window);
   const Alone alone(deflated);
-  const auto [seen, message] = inflater.inflate(alone.view(), limit);
-  must(seen == result, "what zlib says of it");
+  const auto [seen, message] = inflater.inflate(alone.view(), limit, window);
+  must((seen == Inflater::Result::beyond_window ? Inflater::Result::damaged : seen) == result, "what zlib says of it");
   if (result == Inflater::Result::done) must(message == expected, "and the bytes it makes of it");
 }
 
@@ -54,6 +57,22 @@ void check_round(Inflater& inflater, std::string_view message, std::size_t limit
   const auto [result, inflated] = inflater.inflate(deflated, limit);
   if (message.size() > limit) return must(result == Inflater::Result::too_big, "a message beyond the limit is none");
   must(result == Inflater::Result::done && inflated == message, "what a client compressed is what it said");
+}
+
+/// What a client compresses that keeps its context comes out, message by message, and its window is bounded.
+void check_context(Inflater& inflater, std::string_view all, unsigned how) {
+  const int bits = 9 + static_cast<int>(how % 7);
+  test::Compressor compressor(bits);
+  Window window(bits);
+  all = all.substr(0, 80'000);
+  for (unsigned i = 0; i < 6; ++i) {
+    const std::string_view message = all.substr(i * all.size() / 12, all.size() / 2);
+    const std::string deflated = compressor.message(message, (how >> i & 1U) != 0).append(tail);
+    const auto [result, inflated] = inflater.inflate(deflated, 40'000, window.view());
+    must(result == Inflater::Result::done && inflated == message, "what a client compressed is what it said");
+    window.append(inflated);
+    at_most(window.capacity(), std::size_t{1} << static_cast<unsigned>(bits), "a window is held for no larger than it is");
+  }
 }
 
 /// What we compress, a client with that window can read; what would not become smaller is left as it is.
@@ -102,6 +121,7 @@ void run(std::string_view input) {
     check_same(inflater, deflated, limit);
     check_round(inflater, "what came before leaves nothing", 64 * 1024, how);
     check_same(inflater, deflated, limit);
+    check_same(inflater, deflated, limit, std::string(how * 128U, 'w'));
   } else if (what % 4 == 1) {
     // Blocks without end, which make nothing: they cost their bytes.
     std::string deflated(choices.bytes(4));
@@ -109,8 +129,10 @@ void run(std::string_view input) {
     while (!block.empty() && deflated.size() < 16'384) deflated.append(block);
     check_same(inflater, deflated.append(tail), limit);
   } else if (what % 4 == 2) {
-    check_round(inflater, message_from(choices), limit, how);
+    const std::string message = message_from(choices);
+    check_round(inflater, message, limit, how);
     check_round(inflater, "a small one", limit, how);
+    check_context(inflater, message, how);
   } else {
     check_ours(message_from(choices), 9 + static_cast<int>(how % 7), how >> 3U);
   }

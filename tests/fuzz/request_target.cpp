@@ -94,15 +94,20 @@ void check_upgrade_of(const HttpRequest& request, const Options& options) {
   for (const std::string& name : open.subprotocols) must(is_token(name), "a subprotocol is a token");
 }
 
-void check_deflate(const HttpRequest& request) {
-  const auto deflate = negotiate_deflate(request);
+void check_deflate(const HttpRequest& request, int client_window_bits) {
+  const auto deflate = negotiate_deflate(request, client_window_bits);
   if (!deflate) return;
+  const int kept = deflate->client_window_bits;
   must(deflate->window_bits >= 9 && deflate->window_bits <= 15, "zlib has that window");
-  constexpr std::string_view least = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
-  must(begins(deflate->answer, least), "no context is taken over");
+  must(kept == 0 || (kept >= 9 && kept <= client_window_bits), "no more of a client's context is kept than is borne");
+  const std::string least = "permessage-deflate; server_no_context_takeover";
+  const std::string none = "; client_no_context_takeover";
+  const std::string window = "; client_max_window_bits=" + std::to_string(kept);
   const std::string more = "; server_max_window_bits=" + std::to_string(deflate->window_bits);
-  must(deflate->answer.size() == least.size() || deflate->answer.substr(least.size()) == more,
-       "and nothing else is said");
+  std::string answer = deflate->answer;
+  if (answer.size() > more.size() && answer.substr(answer.size() - more.size()) == more) answer.resize(answer.size() - more.size());
+  must(answer == least + none ? kept == 0 : kept != 0 && (answer == least || answer == least + window),
+       "no context of ours is taken over, the client's as agreed, and nothing else is said");
 }
 
 }  // namespace
@@ -142,7 +147,7 @@ void run(std::string_view input) {
     return check_answer(response, request.method == "HEAD");
   }
   if (const auto no_upgrade = check_upgrade(request, http_1_1)) return check_refusal(*no_upgrade);
-  check_deflate(request);
+  for (const int bits : {0, 10, 15}) check_deflate(request, bits);
   if (const auto wrong_origin = check_origin(request, options)) return check_refusal(*wrong_origin);
   check_upgrade_of(request, options);
 }

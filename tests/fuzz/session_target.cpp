@@ -71,6 +71,7 @@ WorldOptions options_of(Choices& choices) {
   const unsigned more = choices.byte();
   options.listener.deflate = (more & 1U) != 0;
   options.listener.deflate_min_bytes = 32;
+  options.listener.deflate_client_window_bits = (more & 3U) == 3U ? 15 : 0;
   if ((more & 2U) != 0) core.refuse_with = RefuseWith::close_code;
   options.late = (more & 4U) != 0;
   if ((more & 8U) != 0) core.trusted_proxies = {"127.0.0.1"};

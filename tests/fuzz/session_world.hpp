@@ -294,7 +294,8 @@ class World {
                 "strangers are charged as it comes in");
       }
     }
-    const std::size_t each = core.handshake_bytes * 8 + core.pre_auth_bytes + one_read + 16 * 1024;
+    const std::size_t context = options_.listener.deflate_client_window_bits != 0 ? 32 * 1024 : 0;
+    const std::size_t each = core.handshake_bytes * 8 + core.pre_auth_bytes + one_read + context + 16 * 1024;
     // Its buffers, and a deflater for each window that clients may ask for.
     const std::size_t loops = 192 * 1024 + (options_.listener.deflate ? 7 * 300 * 1024 : 0);
     at_most(held_bytes() - own_bytes(), at_start_ + program_bytes_ + loops + sockets * each, "strangers are held little for");

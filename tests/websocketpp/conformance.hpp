@@ -27,6 +27,20 @@ namespace muster::test {
 /// A frame as the peer sees it: its first byte, and its payload.
 using Seen = std::pair<unsigned, std::string>;
 
+inline constexpr std::uint8_t fin = 0x80;
+
+/// One message in frames of so many bytes, of which all but the last have `between` behind them.
+inline std::string fragments(std::uint8_t opcode, std::string_view payload, std::size_t size, std::string_view between = {}) {
+  std::string frames;
+  for (std::uint8_t first = opcode;; first = 0) {
+    const bool last = payload.size() <= size;
+    frames += masked_frame(last ? fin | first : first, payload.substr(0, size));
+    if (last) return frames;
+    frames += between;
+    payload.remove_prefix(size);
+  }
+}
+
 /// What a client sends, and what it must see.
 struct Case {
   std::string name;

@@ -6,13 +6,14 @@
 using namespace muster;
 using test::Case;
 using test::EchoServer;
+using test::fin;
+using test::fragments;
 using test::masked_frame;
 using test::play;
 using test::Seen;
 
 namespace {
 
-constexpr std::uint8_t fin = 0x80;
 constexpr std::uint8_t opcodes[] = {1, 2};
 
 std::string close_payload(std::uint16_t code, std::string_view text = {}) {
@@ -27,18 +28,6 @@ std::string filled(std::size_t size, bool text) {
   std::string bytes(size, '*');
   for (std::size_t i = 0; i < size; ++i) bytes[i] = static_cast<char>(text ? ' ' + i * 31 % 95 : i * 131 % 256);
   return bytes;
-}
-
-/// One message in frames of so many bytes, of which all but the last have `between` behind them.
-std::string fragments(std::uint8_t opcode, std::string_view payload, std::size_t size, std::string_view between = {}) {
-  std::string frames;
-  for (std::uint8_t first = opcode;; first = 0) {
-    const bool last = payload.size() <= size;
-    frames += masked_frame(last ? fin | first : first, payload.substr(0, size));
-    if (last) return frames;
-    frames += between;
-    payload.remove_prefix(size);
-  }
 }
 
 /// As the network may hand it over: whole, and byte by byte.

@@ -9,6 +9,8 @@
 using namespace muster;
 using muster::websocketpp::detail::DeflateFormat;
 using muster::websocketpp::detail::Inflater;
+using muster::websocketpp::detail::Window;
+using test::Compressor;
 using test::deflated;
 using test::Fixture;
 using test::inflated;
@@ -22,10 +24,10 @@ constexpr std::uint8_t binary_compressed = 0xc2;
 const std::string offer = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
 const std::string agreed = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
 
-muster::websocketpp::ListenerOptions on(std::size_t min_bytes = 256) {
+muster::websocketpp::ListenerOptions on(int client_window_bits = 0) {
   muster::websocketpp::ListenerOptions options;
   options.deflate = true;
-  options.deflate_min_bytes = min_bytes;
+  options.deflate_client_window_bits = client_window_bits;
   return options;
 }
 
@@ -124,6 +126,32 @@ TEST_CASE("what ends within a block is damaged, whatever has come of it", "[defl
   }
 }
 
+TEST_CASE("a client's context is inflated from its window alone, which holds no more than it may", "[deflate]") {
+  const int bits = GENERATE(9, 12, 15);
+  const std::size_t limit = std::size_t{1} << static_cast<unsigned>(bits);
+  Compressor compressor(bits);
+  Inflater inflater;
+  Window window(bits);
+  const std::string text = words(200'000);
+  const std::string random = noise(200'000);
+  std::size_t sum = 0;
+  std::size_t refers_back = 0;
+  for (std::size_t i = 0; i < 400; ++i) {
+    const std::size_t size = i * i * 37 % (i % 10 == 9 ? 100'000 : 3000);
+    const std::string message = (i % 3 == 0 ? random : text).substr(i * 101 % 50'000, size);
+    const std::string bytes = tailed(compressor.message(message, i % 17 == 16));
+    const auto [result, inflated] = inflater.inflate(bytes, 200'000, window.view());
+    REQUIRE(result == Inflater::Result::done);
+    REQUIRE(inflated == message);
+    window.append(inflated);
+    sum += size;
+    CHECK(window.view().size() == std::min(sum, limit));
+    CHECK(window.capacity() <= limit);
+    refers_back += Inflater().inflate(bytes, 200'000).result == Inflater::Result::beyond_window ? 1 : 0;
+  }
+  CHECK(refers_back > 100);
+}
+
 TEST_CASE("blocks without contents cost no more than their bytes", "[deflate]") {
   // Each of these two bytes is a stream of its own, which ends at once (RFC 1951, 3.2.6).
   std::string ends;
@@ -187,6 +215,81 @@ TEST_CASE("offers are taken or declined as RFC 7692 says", "[websocketpp][deflat
     CHECK(f.header("Sec-WebSocket-Extensions") == c.answer);
     CHECK((f.request(f.manager->count() - 1).wire_format != nullptr) == !c.answer.empty());
   }
+}
+
+TEST_CASE("an offer is taken with as much of the client's context as the listener bears", "[websocketpp][deflate]") {
+  struct Case {
+    int bits;
+    const char* offer;
+    std::string answer;
+  };
+  const std::string keeps = "permessage-deflate; server_no_context_takeover";
+  const Case cases[] = {
+      {15, "permessage-deflate", keeps},
+      {15, "permessage-deflate; client_max_window_bits", keeps},
+      {15, "permessage-deflate; client_max_window_bits=10", keeps},
+      {15, "permessage-deflate; client_no_context_takeover; client_max_window_bits", agreed},
+      {15, "permessage-deflate; server_max_window_bits=9", keeps + "; server_max_window_bits=9"},
+      {10, "permessage-deflate; client_max_window_bits", keeps + "; client_max_window_bits=10"},
+      {10, "permessage-deflate; client_max_window_bits=15; server_max_window_bits=12", keeps + "; client_max_window_bits=10; server_max_window_bits=12"},
+      {10, "permessage-deflate; client_max_window_bits=10", keeps},
+      {10, "permessage-deflate; client_max_window_bits=8", keeps},
+      {10, "permessage-deflate; client_no_context_takeover", agreed},
+      {10, "permessage-deflate", ""},
+      {10, "permessage-deflate, permessage-deflate; client_no_context_takeover", agreed},
+  };
+  for (const Case& c : cases) {
+    INFO(c.bits << ": " << c.offer);
+    Fixture f({}, on(c.bits));
+    (void)f.open("Sec-WebSocket-Extensions: " + std::string(c.offer) + "\r\n");
+    CHECK(f.header("Sec-WebSocket-Extensions") == c.answer);
+  }
+  for (const int bits : {-1, 1, 8, 16}) {
+    Fixture f({}, on(bits));
+    CHECK_THROWS_AS(f.listen(), std::invalid_argument);
+  }
+}
+
+TEST_CASE("clients that keep their context are understood, each by itself", "[websocketpp][deflate]") {
+  const int bits = GENERATE(10, 15);
+  Fixture f({}, on(bits));
+  const std::string offers = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n";
+  RawClient* const clients[] = {&f.open(offers), &f.open(offers)};
+  Compressor compressors[] = {Compressor(bits), Compressor(bits)};
+  std::vector<std::string> said[2];
+  for (std::size_t i = 0; i < 30; ++i) {
+    const std::size_t who = i % 2;
+    const std::string message = noise(3000).substr(i / 2 * 10 + who * 1000, 900);
+    said[who].push_back(message);
+    clients[who]->send(masked_frame(binary_compressed, compressors[who].message(message)));
+    said[who].push_back(message);
+    clients[who]->send(test::binary_frame(message));  // which is no part of the context
+  }
+  REQUIRE(f.until([&] { return f.manager->messages(0) + f.manager->messages(1) == 60; }));
+  for (const std::size_t who : {0U, 1U}) {
+    for (std::size_t i = 0; i < 30; ++i) CHECK(f.manager->message(i, who) == said[who][i]);
+  }
+}
+
+TEST_CASE("who keeps more context than was agreed is told so", "[websocketpp][deflate]") {
+  const auto told = [](int bits, const std::string& its_bits = "") {
+    Fixture f({}, on(bits));
+    RawClient& client = f.open("Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits" + its_bits + "\r\n");
+    Compressor compressor;
+    for (const std::string& message : {noise(900), noise(5000).substr(900), noise(900)}) {
+      client.send(masked_frame(binary_compressed, compressor.message(message)));
+    }
+    const auto frame = f.frame(client);
+    REQUIRE(frame);
+    CHECK(frame->code() == 1002);
+    CHECK(f.manager->messages() == 2);
+    return frame->payload.substr(2);
+  };
+  CHECK(told(0) == "client_no_context_takeover was agreed, yet a compressed message refers to an earlier one: "
+                   "keep to it, or do not compress");
+  const std::string too_far = "A compressed message refers further back than the window that was agreed";
+  CHECK(told(10) == too_far);
+  CHECK(told(15, "=10") == too_far);  // by its own word, of which no more is held
 }
 
 TEST_CASE("nothing is agreed unless the listener says so", "[websocketpp][deflate]") {

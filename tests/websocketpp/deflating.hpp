@@ -11,21 +11,41 @@ namespace muster::test {
 
 inline constexpr std::string_view deflate_tail{"\0\0\xff\xff", 4};
 
-/// A message as a client compresses it. `last`: its block is marked as the last one (RFC 7692, 7.2.3.5).
+/// A client's compressor. What it has compressed before is its context for what comes.
+class Compressor {
+ public:
+  explicit Compressor(int window_bits = 15, int level = Z_DEFAULT_COMPRESSION) {
+    if (deflateInit2(&stream_, level, Z_DEFLATED, -window_bits, 8, Z_DEFAULT_STRATEGY) != Z_OK) throw std::runtime_error("deflateInit2");
+  }
+  Compressor(const Compressor&) = delete;
+  Compressor& operator=(const Compressor&) = delete;
+  ~Compressor() { deflateEnd(&stream_); }
+
+  /// The next message. `last`: its block is marked as the last one (RFC 7692, 7.2.3.5), and ends the context.
+  std::string message(std::string_view text, bool last = false) {
+    std::string out(deflateBound(&stream_, text.size()) + 64, '\0');
+    stream_.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
+    stream_.avail_in = static_cast<uInt>(text.size());
+    stream_.next_out = reinterpret_cast<Bytef*>(out.data());
+    stream_.avail_out = static_cast<uInt>(out.size());
+    deflate(&stream_, last ? Z_FINISH : Z_SYNC_FLUSH);
+    out.resize(out.size() - stream_.avail_out);
+    if (last) {
+      deflateReset(&stream_);
+      return out + std::string(1, '\0');
+    }
+    if (out.empty()) return std::string(1, '\0');  // an empty message behind another: the block of the tail (7.2.3.6)
+    out.resize(out.size() - deflate_tail.size());
+    return out;
+  }
+
+ private:
+  z_stream stream_{};
+};
+
+/// A message as a client compresses it that keeps no context.
 inline std::string deflated(std::string_view text, bool last = false, int level = Z_DEFAULT_COMPRESSION) {
-  z_stream stream{};
-  if (deflateInit2(&stream, level, Z_DEFLATED, -15, 8, Z_DEFAULT_STRATEGY) != Z_OK) throw std::runtime_error("deflateInit2");
-  std::string out(deflateBound(&stream, text.size()) + 64, '\0');
-  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
-  stream.avail_in = static_cast<uInt>(text.size());
-  stream.next_out = reinterpret_cast<Bytef*>(out.data());
-  stream.avail_out = static_cast<uInt>(out.size());
-  deflate(&stream, last ? Z_FINISH : Z_SYNC_FLUSH);
-  out.resize(out.size() - stream.avail_out);
-  deflateEnd(&stream);
-  if (last) return out + std::string(1, '\0');
-  out.resize(out.size() - deflate_tail.size());
-  return out;
+  return Compressor(15, level).message(text, last);
 }
 
 /// What a server's compressed message says to a client whose window is `window_bits`.

@@ -43,6 +43,7 @@ class Server {
                                       std::make_shared<AllowAll>(), std::move(components));
     muster::websocketpp::ListenerOptions listening;
     listening.deflate = true;
+    listening.deflate_client_window_bits = 15;
     listener = std::make_unique<muster::websocketpp::Listener>(io, manager, listening);
   }
   ~Server() {
@@ -304,6 +305,38 @@ TEST_CASE("compressed messages come in no faster than byte_rate, on the wire and
   const auto most = (20.0 * 1024 + 10.0 * 1024 * seconds) / 50'000 + 1;
   CHECK(static_cast<double>(server.manager->metrics().messages_in) <= most);
   CHECK(server.manager->connection_count() == 1);
+}
+
+TEST_CASE("clients that keep their context are held for with a window each", "[websocketpp][hostile]") {
+  constexpr std::size_t count = 50;
+  Options options;
+  options.max_connections_per_ip = options.connect_rate_per_ip = options.byte_rate = 0;
+  Server server(options);
+  const auto connect = [&server]() -> RawClient& {
+    return server.connect("ann", 0, "Sec-WebSocket-Extensions: permessage-deflate\r\n");
+  };
+  std::vector<RawClient*> clients;
+  for (std::size_t i = 0; i < count; ++i) clients.push_back(&connect());
+  std::string noise(60'000, ' ');
+  for (std::uint32_t i = 0, x = 1; i < noise.size(); ++i) noise[i] = static_cast<char>('a' + ((x = x * 1664525U + 1013904223U) >> 28U));
+  const auto message = [&noise](std::size_t at) { return R"({"type":"session_info","more":")" + noise.substr(at, 10'000) + "\"}"; };
+  const auto fill = [&](RawClient& client) {
+    test::Compressor compressor;
+    for (std::size_t at = 0; at < noise.size(); at += 10'000) {
+      client.send(test::masked_frame(0xc1, compressor.message(message(at))));
+      server.settle(client);
+    }
+  };
+  fill(connect());  // what the loop has of its own
+  for (RawClient* client : clients) {  // and the clients, who are in this process
+    client->send(test::text_frame(message(0)));
+    server.settle(*client);
+  }
+  Cost cost(server);
+  for (RawClient* client : clients) fill(*client);
+  cost.report("contexts kept by 50 clients", count * noise.size(), "32 KiB each, at deflate_client_window_bits = 15");
+  CHECK(server.manager->metrics().messages_in == (count + 1) * 6 + count);
+  CHECK(cost.held < count * 33 * 1024);
 }
 
 TEST_CASE("half handshakes end at handshake_timeout, and their places come back", "[websocketpp][hostile]") {

@@ -78,13 +78,20 @@ struct ListenerOptions {
   /// haproxy.org), before TLS and HTTP; who does not is closed. It says who is behind them, as X-Forwarded-For does for
   /// proxies that speak HTTP; all other peers are served as ever. Needs trusted_proxies.
   bool proxy_protocol = false;
-  /// Agrees to permessage-deflate (RFC 7692) with clients that offer it, without context takeover in either direction.
-  /// A message is compressed once for all who get it, and no connection holds a compressor: each loop has one for each
-  /// window that its clients ask for, at most seven of up to 270 KiB, and one that inflates. Costs the CPU of zlib's default
-  /// level, some 20 us for a message of 1 KiB of JSON, and once for all.
+  /// Agrees to permessage-deflate (RFC 7692) with clients that offer it, without context takeover in either direction, but
+  /// for deflate_client_window_bits. A message is compressed once for all who get it, and no connection holds a compressor:
+  /// each loop has one for each window that its clients ask for, at most seven of up to 270 KiB, and one that inflates. Costs
+  /// the CPU of zlib's default level, some 20 us for a message of 1 KiB of JSON, and once for all.
   bool deflate = false;
   /// Messages of fewer bytes are sent as they are: they would hardly become smaller.
   std::size_t deflate_min_bytes = 256;
+  /// Lets clients keep the context of their earlier messages, of up to 2^n bytes, 9 to 15. Costs a connection as many bytes,
+  /// 32 KiB at 15, once so much has come compressed; a client that offers client_no_context_takeover or a smaller window
+  /// costs less. Below 15, offers without client_max_window_bits are declined: who makes them cannot be told to use less.
+  /// 0: every client is answered client_no_context_takeover. Some do not heed it (those of Tornado 6.2 and Mojolicious 9.31,
+  /// when they are told to compress): they are closed with 1002 at the first message that refers to an earlier one, and the
+  /// reason says so. For them this is 15, or they offer no compression.
+  int deflate_client_window_bits = 0;
   /// What the system keeps unsent for a peer that takes no more, beyond which a write waits (TCP_NOTSENT_LOWAT): the rest
   /// is where the marks of unsent bytes, conflation and gaps see it. Smaller: a slow peer's state is fresher, and it costs
   /// less memory; larger: fewer wake-ups for it. 0: the system's own, which is megabytes.

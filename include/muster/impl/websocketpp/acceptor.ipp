@@ -108,6 +108,8 @@ class Acceptor : public std::enable_shared_from_this<Acceptor> {
             "tls_certificate_file and tls_key_file go together");
     require(!settings.proxy_protocol || !options.trusted_proxies.empty(),
             "proxy_protocol needs trusted_proxies, whose headers are read");
+    const int bits = settings.deflate_client_window_bits;
+    require(bits == 0 || (bits >= 9 && bits <= 15), "deflate_client_window_bits must be 9 to 15, or 0");
     require(options.handshake_bytes <= Loop::read_size,
             "handshake_bytes must be at most " + std::to_string(Loop::read_size) + ", in which a head is read");
     return found;

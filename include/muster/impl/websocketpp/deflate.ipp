@@ -1,5 +1,5 @@
-// permessage-deflate without context takeover (RFC 7692): one inflater and one deflater per loop, whatever the number of
-// connections. The only place that knows zlib.
+// permessage-deflate (RFC 7692): one inflater and one deflater per loop, whatever the number of connections; of a client
+// that keeps its context the window alone. The only place that knows zlib.
 #pragma once
 
 #include <zlib.h>
@@ -13,6 +13,7 @@
 #include <new>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "muster/wire_format.hpp"
 
@@ -24,11 +25,34 @@ namespace detail {
 /// What ends every flush and does not travel (RFC 7692, 7.2.1).
 inline constexpr std::string_view deflate_tail{"\x00\x00\xff\xff", 4};
 
+/// What a client that keeps its context may refer back to: the end of what it has compressed so far (RFC 7692, 7.2.2).
+/// Holds as much as has come, up to the window.
+class Window {
+ public:
+  explicit Window(int bits) : limit_(std::size_t{1} << static_cast<unsigned>(bits)) {}
+
+  [[nodiscard]] std::string_view view() const noexcept { return {bytes_.data(), bytes_.size()}; }
+  [[nodiscard]] std::size_t capacity() const noexcept { return bytes_.capacity(); }
+  void append(std::string_view message) {
+    message.remove_prefix(message.size() - std::min(message.size(), limit_));
+    const std::size_t kept = std::min(bytes_.size(), limit_ - message.size());
+    bytes_.erase(bytes_.begin(), bytes_.end() - static_cast<std::ptrdiff_t>(kept));
+    const std::size_t size = kept + message.size();
+    if (size > bytes_.capacity()) bytes_.reserve(std::min(limit_, std::max(size, 2 * bytes_.capacity())));
+    bytes_.insert(bytes_.end(), message.begin(), message.end());
+  }
+
+ private:
+  const std::size_t limit_;
+  std::vector<char> bytes_;
+};
+
 /// Inflates whole messages, one after another; nothing of one is left for the next. About 40 KiB once used, and what the
 /// largest of the last messages took.
 class Inflater {
  public:
-  enum class Result : std::uint8_t { done, too_big, damaged };
+  /// `beyond_window`: the message refers to what neither it nor its window has.
+  enum class Result : std::uint8_t { done, too_big, beyond_window, damaged };
   struct Inflated {
     Result result = Result::damaged;
     std::string_view message;  ///< valid until the next call
@@ -41,10 +65,15 @@ class Inflater {
   Inflater& operator=(const Inflater&) = delete;
   ~Inflater() { inflateEnd(&stream_); }
 
-  /// The message, `deflated` being what came of it followed by the tail. Never makes more than `limit` + 1 bytes, whatever
-  /// they stand for; work and memory go by what came in and what is made of it, not by the number of blocks.
-  [[nodiscard]] Inflated inflate(std::string_view deflated, std::size_t limit) {
+  /// The message, `deflated` being what came of it followed by the tail, and `window` what was before it. Never makes more
+  /// than `limit` + 1 bytes, whatever they stand for; work and memory go by what came in and what is made of it, not by the
+  /// number of blocks.
+  [[nodiscard]] Inflated inflate(std::string_view deflated, std::size_t limit, std::string_view window = {}) {
     if (inflateReset(&stream_) != Z_OK || deflated.size() > UINT32_MAX) return {};
+    if (!window.empty() && inflateSetDictionary(&stream_, reinterpret_cast<const Bytef*>(window.data()),
+                                                static_cast<uInt>(window.size())) != Z_OK) {
+      return {};
+    }
     if (capacity_ > kept_bytes) reserve(0, chunk);
     stream_.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(deflated.data()));
     stream_.avail_in = static_cast<uInt>(deflated.size());
@@ -65,7 +94,7 @@ class Inflater {
         if (inflateReset(&stream_) != Z_OK) return {};
         continue;
       }
-      if (status != Z_OK) return {};
+      if (status != Z_OK) return {refers_too_far() ? Result::beyond_window : Result::damaged, {}};
       // A whole message ends where a block does, as zlib says before it is asked for more, which it then has not.
       if (all_used && (stream_.data_type & 128) != 0) return whole;
       if (stream_.avail_out != 0) return {};
@@ -75,6 +104,10 @@ class Inflater {
  private:
   static constexpr std::size_t chunk = 16 * 1024;
   static constexpr std::size_t kept_bytes = 64 * 1024;
+
+  [[nodiscard]] bool refers_too_far() const {
+    return stream_.msg != nullptr && std::string_view(stream_.msg) == "invalid distance too far back";
+  }
 
   /// Not cleared: zlib writes what is read.
   void reserve(std::size_t size, std::size_t capacity) {

@@ -215,6 +215,7 @@ class Session final : public Transport, public LoopMember, public std::enable_sh
   std::shared_ptr<Loop> loop_;
   std::shared_ptr<Site> site_;
   std::unique_ptr<Frames> frames_;  // once open
+  std::unique_ptr<Window> client_window_;  // of a client that keeps its context
   std::shared_ptr<Connection> connection_;
   std::unique_ptr<Opening> opening_;
   /// What was read and not used yet: the request's head, frames behind it, or what came before a pause.
@@ -349,6 +350,7 @@ MUSTER_INLINE void Session::bury(CloseReason cause) {
   const auto connection = std::exchange(connection_, nullptr);
   const auto opening = std::exchange(opening_, nullptr);
   frames_.reset();
+  client_window_.reset();
   stream_.reset();
   input_ = {};
   if (opening && opening->asked && !opening->answered) manager().cancel_open(loop_->executor, opening->id);
@@ -363,6 +365,7 @@ MUSTER_INLINE void Session::on_loop_end() {
   loop_->sockets.fetch_sub(1);
   outgoing_.reset();
   frames_.reset();
+  client_window_.reset();
   stream_.reset();
   opening_.reset();
   connection_.reset();

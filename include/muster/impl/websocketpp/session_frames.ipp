@@ -199,15 +199,22 @@ MUSTER_INLINE void Session::on_message(FrameKind kind, std::string_view payload,
 
 MUSTER_INLINE void Session::on_compressed(FrameKind kind, std::string_view deflated, std::size_t wire) {
   if (phase_ != Phase::open || ending_ != Ending::none) return;
-  const auto [result, payload] = loop_->inflater().inflate(deflated, message_limit());
+  const std::string_view window = client_window_ ? client_window_->view() : std::string_view();
+  const auto [result, payload] = loop_->inflater().inflate(deflated, message_limit(), window);
   switch (result) {
     case Inflater::Result::done:
+      if (client_window_) client_window_->append(payload);
       if (kind == FrameKind::text && !is_utf8(payload)) {
         return fail(CloseReason::invalid_utf8, describe(CloseReason::invalid_utf8).text);
       }
       return on_message(kind, payload, wire);
     case Inflater::Result::too_big:
       return fail(CloseReason::message_too_big, describe(CloseReason::message_too_big).text);
+    case Inflater::Result::beyond_window:
+      return fail(CloseReason::protocol_error,
+                  client_window_ ? "A compressed message refers further back than the window that was agreed"
+                                 : "client_no_context_takeover was agreed, yet a compressed message refers to an earlier one: "
+                                   "keep to it, or do not compress");
     case Inflater::Result::damaged:
       return fail(CloseReason::protocol_error, "A compressed message is damaged");
   }

@@ -146,8 +146,9 @@ MUSTER_INLINE void Session::ask(OpenRequest open) {
   opening_->asked = true;
   opening_->only_bearer = open.subprotocols == std::vector<std::string>{"bearer"};
   if (site_->options.deflate) {
-    if (auto deflate = negotiate_deflate(opening_->request)) {
+    if (auto deflate = negotiate_deflate(opening_->request, site_->options.deflate_client_window_bits)) {
       opening_->extensions = std::move(deflate->answer);
+      if (deflate->client_window_bits != 0) client_window_ = std::make_unique<Window>(deflate->client_window_bits);
       open.wire_format = loop_->deflate_format(deflate->window_bits, site_->options.deflate_min_bytes);
     }
   }
