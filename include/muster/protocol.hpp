@@ -69,7 +69,7 @@ struct AwarenessSet {
   std::string room;
   /// Empty: the one entry of this connection that needs no name.
   std::string client;
-  /// None removes.
+  /// None removes, and so does an empty one, which is what others are told of a removal.
   std::optional<Payload> state;
   std::uint64_t clock = 0;
 };

@@ -15,7 +15,7 @@ namespace muster::test {
 
 class EchoProtocol final : public Protocol {
  public:
-  /// The type of every message that does not join a room.
+  /// The type of every message but "join ROOM", and "state STATE", which is the sender's awareness in the room "hall".
   static constexpr const char* type = "message";
   static void echo(Connection& connection, const Payload& payload) { connection.reply(payload); }
 
@@ -24,9 +24,14 @@ class EchoProtocol final : public Protocol {
   [[nodiscard]] std::optional<CloseReason> decode(FrameKind kind, std::string_view message, const DecodeLimits&,
                                                   std::vector<Command>& commands) const override {
     constexpr std::string_view join = "join ";
+    constexpr std::string_view state = "state ";
     Command& command = commands.emplace_back();
     if (kind == FrameKind::text && message.substr(0, join.size()) == join) {
       command.body = command::Join{std::string(message.substr(join.size()))};
+    } else if (kind == FrameKind::text && message.substr(0, state.size()) == state) {
+      command::AwarenessSet& set = command.body.emplace<command::AwarenessSet>();
+      set.room = "hall";
+      set.state = text(std::string(message.substr(state.size())));
     } else {
       command.body = command::Custom{type, kind == FrameKind::text ? text(std::string(message)) : binary(std::string(message))};
     }

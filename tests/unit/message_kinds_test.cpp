@@ -79,6 +79,18 @@ TEST_CASE("what is sent and published is of its own kind for everybody, and may 
   }
 }
 
+TEST_CASE("an empty state is none: nobody has what others were told is gone", "[protocol][awareness]") {
+  Bare bare(1);
+  const auto states = [&bare] {
+    bare.crowd.settle();
+    return bare.crowd.manager->awareness().get_all({"", "hall"}).size();
+  };
+  bare.crowd.say(bare.crowd.peers[0], "state typing");
+  CHECK(states() == 1);
+  bare.crowd.say(bare.crowd.peers[0], "state ");
+  CHECK(states() == 0);
+}
+
 TEST_CASE("an event that a protocol does not tell is no message at all", "[protocol]") {
   Bare bare(1);
   const auto writes = bare.crowd.writes();

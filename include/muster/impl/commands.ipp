@@ -156,6 +156,7 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
 
 MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Correlation& correlation,
                                                  command::AwarenessSet& setting) {
+  if (setting.state && setting.state->empty()) setting.state.reset();
   const bool its_own = setting.client.empty();
   if (its_own) setting.client = to_string(connection.member);
   const Membership* membership = connection.membership(setting.room);
