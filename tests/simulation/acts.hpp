@@ -219,6 +219,9 @@ class Acts {
       case 21:
         client.pong();
         return;
+      case 24:
+        client.pipe().receive_part(1 + random_.below(100));
+        return;
       case 22:
         acknowledge(peer);
         return;

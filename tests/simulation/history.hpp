@@ -66,6 +66,8 @@ class History : Acts {
 
  private:
   void pass_time() {
+    if (held_ == 0 && random_.one_in(80)) hold(1 + random_.below(12));
+    if (held_ != 0 && --held_ == 0) release();
     const std::size_t chance = random_.below(20);
     if (chance < 12) {
       for (std::size_t steps = random_.below(12); steps > 0 && sim_.schedule.step(); --steps) {
@@ -81,12 +83,28 @@ class History : Acts {
   }
 
   void beat() {
-    for (const auto& peer : oracle_.peers) peer.client.pong();
+    for (const auto& peer : oracle_.peers) {
+      if (uploads_) peer.client.pipe().receive_part(1);
+      else peer.client.pong();
+    }
+  }
+
+  /// One executor, or the whole server, gets no processor.
+  void hold(std::size_t turns) {
+    held_ = turns;
+    const auto& executors = sim_.schedule.executors;
+    if (random_.one_in(2)) return random_.pick(executors)->hold(true);
+    for (const auto& executor : executors) executor->hold(true);
+  }
+  void release() {
+    for (const auto& executor : sim_.schedule.executors) executor->hold(false);
   }
 
   /// Everybody reads again or is gone, every answer came, and every batch was told.
   void settle() {
     calm_ = true;
+    held_ = 0;
+    release();
     for (const auto& peer : oracle_.peers) {
       peer.client.pipe().take_per_turn(0);
       peer.client.pipe().fail_write(0);
@@ -165,6 +183,11 @@ class History : Acts {
     });
     sim_.run();
   }
+
+  /// For how many turns an executor is held.
+  std::size_t held_ = 0;
+  /// Instead of pongs, parts of a message that never ends.
+  const bool uploads_ = random_.one_in(4);
 };
 
 }  // namespace muster::test

@@ -74,10 +74,19 @@ class Oracle : public SessionOracle {
       if (info && info->id == connection->id()) fail("on_disconnected before the tables changed: " + line);
       life.disconnected = true;
       life.reason = line.substr(line.rfind(' ') + 1);
+      if (life.reason == "heartbeat_timeout" && peer != nullptr) check_silence(peer->client);
     }
   }
 
   // Checks.
+
+  /// Whoever said anything, a part of a message even, within pong_timeout is not cut as silent.
+  void check_silence(const Client& client) {
+    if (client.pipe().is_vanished()) return;  // with what it had said
+    const auto silent = sim_.now() - client.pipe().heard_at();
+    if (silent > 0s && silent < sim_.manager().options().pong_timeout) fail(client.name() + " was cut while it spoke");
+  }
+
 
   /// At any moment: no limit is overshot.
   void check_limits(const std::vector<RoomKey>& rooms) {

@@ -72,6 +72,10 @@ class SimExecutor final : public Executor {
   /// The `nth` post or schedule from now on finds it stopped; while it runs, it stops after the running task.
   void fail_post(std::size_t nth) { fails_in_ = nth; }
   [[nodiscard]] std::size_t posts() const { return posts_; }
+  /// Runs nothing meanwhile, as a thread that gets no processor: its time passes all the same.
+  void hold(bool held) { held_ = held; }
+  [[nodiscard]] bool is_held() const { return held_; }
+  [[nodiscard]] bool is_ready() const { return !held_ && loop_.is_ready(); }
   [[nodiscard]] ManualExecutor& loop() { return loop_; }
 
  private:
@@ -79,6 +83,7 @@ class SimExecutor final : public Executor {
 
   Schedule& schedule_;
   ManualExecutor loop_;
+  bool held_ = false;
   // Tests with real threads post from them.
   std::atomic<std::size_t> posts_{0};
   std::atomic<std::size_t> fails_in_{0};
@@ -126,7 +131,7 @@ class Schedule {
   bool step() {
     ready_.clear();
     for (auto& executor : all_) {
-      if (executor->loop().is_ready()) ready_.push_back(executor.get());
+      if (executor->is_ready()) ready_.push_back(executor.get());
     }
     if (ready_.empty()) return false;
     const bool ran = random.pick(ready_)->loop().run_one();
@@ -148,7 +153,7 @@ class Schedule {
       std::optional<TimePoint> next;
       for (auto& executor : all_) {
         const auto time = executor->loop().next_time();
-        if (time && !executor->loop().is_stopped() && (!next || *time < *next)) next = time;
+        if (time && !executor->is_held() && !executor->loop().is_stopped() && (!next || *time < *next)) next = time;
       }
       if (!next || *next > when) break;
       clock->move_to(*next);
@@ -199,7 +204,7 @@ class Schedule {
     if (quiet_ != 0 || depth_ >= deepest || !random.one_in(yield_one_in)) return;
     std::vector<SimExecutor*> ready;
     for (auto& executor : all_) {
-      if (executor->loop().is_ready()) ready.push_back(executor.get());
+      if (executor->is_ready()) ready.push_back(executor.get());
     }
     if (ready.empty()) return;
     ++depth_;

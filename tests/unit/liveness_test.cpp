@@ -37,6 +37,22 @@ TEST_CASE("no answer to a ping within pong_timeout cuts the socket, and gives it
   CHECK(sim.is_empty());
 }
 
+TEST_CASE("a server that was held up hears its peers before it judges them", "[liveness]") {
+  CheckedSim sim;
+  const auto ann = sim.connect("ann");
+  const auto dead = sim.connect("dead");
+  dead.vanish();
+  auto& loop = sim.schedule.executors[0]->loop();
+  while (ann.pings() == 0) sim.advance(1s);
+  sim.schedule.clock->move_to(sim.now() + 20s);
+  REQUIRE(loop.run_one());  // its timers are due, and what lies in its sockets has not been read
+  ann.pong();
+  sim.run();
+  CHECK(ann.is_open());
+  sim.advance(sim.manager().options().heartbeat + sim.manager().options().pong_timeout);
+  CHECK_FALSE(dead.is_open());
+}
+
 TEST_CASE("a half-open client is gone within heartbeat and pong timeout, and the others are told once", "[liveness]") {
   CheckedSim sim(without_sessions());
   const auto ann = sim.connect("ann");

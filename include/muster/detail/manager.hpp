@@ -118,7 +118,7 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   bool post(const LoopPtr& loop, F task, int rounds = 0);
   void arm(Loop& loop, detail::Timer& timer, TimePoint deadline);
   void wake(Loop& loop, TimePoint when);
-  void on_wake(Loop& loop, TimePoint when);
+  void on_wake(Loop& loop, TimePoint when, bool has_listened);
   void sweep(Loop& loop, detail::Gate& findings);
   void sweep_rooms();
   /// Takes over what a stopped executor left: its connections go through the five steps here.

@@ -113,7 +113,9 @@ MUSTER_INLINE void ConnectionManager::pause(ConnectionState& connection, detail:
   const auto bit = static_cast<std::uint8_t>(why);
   const std::uint8_t before = connection.pauses;
   connection.pauses = static_cast<std::uint8_t>(on ? before | bit : before & ~bit);
-  if ((before == 0) != (connection.pauses == 0)) connection.transport->pause_reading(connection.pauses != 0);
+  if ((before == 0) == (connection.pauses == 0)) return;
+  if (connection.pauses == 0) connection.last_inbound = connection.loop->executor->now();  // what it said meanwhile comes now
+  connection.transport->pause_reading(connection.pauses != 0);
 }
 
 MUSTER_INLINE void ConnectionManager::handle(ConnectionState& connection, Command command) {

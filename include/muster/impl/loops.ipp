@@ -78,13 +78,23 @@ MUSTER_INLINE void ConnectionManager::wake(Loop& loop, TimePoint when) {
       when, [weak = weak_from_this(), shared = std::weak_ptr<Loop>(loop.shared_from_this()), when] {
         const auto manager = weak.lock();
         const auto woken = shared.lock();
-        if (manager && woken) manager->on_wake(*woken, when);
+        if (manager && woken) manager->on_wake(*woken, when, false);
       });
   if (!scheduled) loop.stopped = true;
 }
 
-MUSTER_INLINE void ConnectionManager::on_wake(Loop& loop, TimePoint when) {
+/// A loop that was held up (by a suspended process, a handler that blocks) hears its peers before it judges them: what
+/// they said in time may lie in its sockets still.
+MUSTER_INLINE void ConnectionManager::on_wake(Loop& loop, TimePoint when, bool has_listened) {
   if (loop.armed_for != when) return;  // an earlier one was set meanwhile, and takes care
+  constexpr std::chrono::milliseconds held_up{200};
+  if (!has_listened && loop.executor->now() - when >= held_up) {
+    const int rounds = 2 + static_cast<int>(loop.connections.size() / 64);  // an executor hears some sockets a round
+    (void)post(loop.shared_from_this(), [when, on = &loop](ConnectionManager& manager) {
+      manager.on_wake(*on, when, true);
+    }, rounds);
+    return;
+  }
   loop.armed_for.reset();
   loop.wheel.advance(loop.executor->now());
   const auto next = loop.wheel.next();

@@ -55,7 +55,18 @@ class MemoryTransport final : public Transport, public std::enable_shared_from_t
     {
       const Lock lock(mutex_);
       if (gone_ || vanished_) return;
-      inbound_.push_back({kind, std::move(bytes)});
+      inbound_.push_back({kind, std::move(bytes), 0});
+      heard_at_ = executor_->now();
+    }
+    post_delivery();
+  }
+  /// So many bytes come in of a message that is not whole yet: IConnectionManager::arrived.
+  void receive_part(std::size_t bytes) {
+    {
+      const Lock lock(mutex_);
+      if (gone_ || vanished_) return;
+      inbound_.push_back({FrameKind::continuation, {}, bytes});
+      heard_at_ = executor_->now();
     }
     post_delivery();
   }
@@ -101,6 +112,11 @@ class MemoryTransport final : public Transport, public std::enable_shared_from_t
 
   // What happened.
 
+  /// When the peer last said something.
+  [[nodiscard]] TimePoint heard_at() const {
+    const Lock lock(mutex_);
+    return heard_at_;
+  }
   /// Every byte the peer got.
   [[nodiscard]] std::string written() const {
     const Lock lock(mutex_);
@@ -261,6 +277,7 @@ class MemoryTransport final : public Transport, public std::enable_shared_from_t
   struct Inbound {
     FrameKind kind;
     std::string bytes;
+    std::size_t part;  ///< else: a whole frame
   };
 
   void open_now(const std::shared_ptr<IConnectionManager>& manager, OpenRequest request,
@@ -311,7 +328,11 @@ class MemoryTransport final : public Transport, public std::enable_shared_from_t
         inbound_.pop_front();
         connection = connection_;
       }
-      manager->received(*connection, next.kind, next.bytes);
+      if (next.part != 0) {
+        manager->arrived(*connection, next.part);
+      } else {
+        manager->received(*connection, next.kind, next.bytes);
+      }
     }
   }
 
@@ -384,6 +405,7 @@ class MemoryTransport final : public Transport, public std::enable_shared_from_t
   std::shared_ptr<Connection> connection_;
   std::uint64_t opening_ = 0;
   std::deque<Inbound> inbound_;
+  TimePoint heard_at_{};
   std::vector<Span> held_;
   std::size_t held_from_ = 0;
   std::string written_;
