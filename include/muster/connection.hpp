@@ -58,7 +58,8 @@ class Connection {
   };
   [[nodiscard]] virtual Counters counters() const noexcept = 0;
 
-  /// Queues a direct message behind what is queued already. Nothing is sent to a connection that is closing.
+  /// Queues a direct message behind what is queued already. Nothing is sent to a connection that is closing, as one is that
+  /// is beyond Options::unsent_hard_bytes with it: that one ends, with slow_consumer, and what is queued is dropped.
   virtual void send(const Payload& payload) = 0;
   /// Publishes to a room of this connection's tenant, to everyone in it but this connection. Not authorised again, and
   /// membership is not required: this is the server speaking on the connection's behalf.

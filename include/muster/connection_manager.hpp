@@ -280,8 +280,8 @@ class IConnectionManager {
   virtual std::size_t send(ConnectionId id, const Payload& payload) = 0;
   /// To all of a user's connections. Delivery::queued is stored first, until every session of the user has acknowledged
   /// it; who is online gets it at once, who is not with the next connection. `done`, if given, is called once, from any
-  /// thread, when it is stored: `unavailable` when the store does not take it (then it is not sent either), `too_large`
-  /// when no queue can hold it. Other deliveries call it at once, with queue id 0.
+  /// thread, when the store has answered, which has no deadline here: `unavailable` when it does not take it (then it is
+  /// not sent either), `too_large` when no queue can hold it. Other deliveries call it at once, with queue id 0.
   virtual std::size_t send_to_user(const UserKey& user, const Payload& payload, const Delivery& delivery,
                                    QueuedDone done = nullptr) = 0;
   virtual std::size_t send_to_user(const UserKey& user, const Payload& payload) = 0;
@@ -303,7 +303,8 @@ class IConnectionManager {
   /// Runs the periodic sweep now on every executor; `done` gets how many findings once all have run.
   virtual void sweep_now(Function<void(std::size_t)> done) = 0;
   /// Ends what was granted, with `revoked`: no grace, and no session that could resume. Returns how many connections.
-  /// That the same credentials are refused from now on is the authenticator's part.
+  /// Who is connected to another manager stays: revoke there, too. That the same credentials are refused from now on is
+  /// the authenticator's part.
   virtual std::size_t revoke(const UserKey& user) = 0;
   virtual std::size_t revoke(ConnectionId id) = 0;
   virtual std::size_t revoke_tenant(std::string_view tenant) = 0;
@@ -312,8 +313,8 @@ class IConnectionManager {
   /// going_away. Sockets that are not gone by then are cut. `done` gets the counts once every socket is gone.
   virtual void drain(std::chrono::milliseconds deadline, std::chrono::milliseconds reconnect_window,
                      Function<void(Drained)> done) = 0;
-  /// Takes no more connections, closes all with going_away, and calls `done` when every socket is gone. After it:
-  /// stop the listeners, then the executors, then let the manager go.
+  /// Takes no more connections, closes all with going_away, and calls `done` once every socket is gone; those of an
+  /// executor that has stopped count as gone. After it: stop the listeners, then the executors, then let the manager go.
   virtual void shutdown(Function<void()> done) = 0;
   /// Whether new connections are taken: false from the start of `drain` or `shutdown`.
   [[nodiscard]] virtual bool is_ready() const = 0;

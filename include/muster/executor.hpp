@@ -9,7 +9,7 @@ inline namespace MUSTER_ABI {
 
 /// One event loop: tasks run one after another, never two at a time. Every connection lives on exactly one.
 ///
-/// Ownership: shared; the manager keeps an executor for as long as connections live on it.
+/// Ownership: shared; a manager keeps each executor that a connection was opened on until the manager goes.
 /// Threads: every method may be called from any thread. None of them runs a task inside the call.
 class Executor {
  public:

@@ -56,8 +56,9 @@ struct Options {
   /// Connections from one IPv4 address or IPv6 /64 (0 = no limit); from the /56 and the /48 around it 4 and 16 times as
   /// many (RFC 6177). Beyond: 429.
   std::size_t max_connections_per_ip = 50;
-  /// New connections from one address per `connect_rate_window` (0 = no limit); counted for IPv6 as above. Refused ones
-  /// are not counted, nor who has resumed a session: an office behind one address may come back at once.
+  /// New connections from one address per `connect_rate_window` (0 = no limit); counted for IPv6 as above. Who finds no
+  /// place or comes too often is not counted, nor who has resumed a session: an office behind one address may come back
+  /// at once. Who the authenticator refuses is counted: guessing has its rate, too.
   std::size_t connect_rate_per_ip = 60;
   std::chrono::milliseconds connect_rate_window = std::chrono::seconds(60);
   /// Connections of one user (0 = no limit). A connection that comes back for a session, and says so
@@ -155,7 +156,7 @@ struct Options {
   /// How long a dropped connection whose session may resume keeps its place, presence and awareness before it is told
   /// as left; at most `resume_window` (0 = told at once).
   std::chrono::milliseconds presence_grace = std::chrono::seconds(10);
-  /// Awareness nobody refreshed for this long is removed (0 = off).
+  /// Awareness nobody refreshed for this long is removed by the next sweep (0 = off).
   std::chrono::milliseconds awareness_ttl{0};
 
   // Sessions.

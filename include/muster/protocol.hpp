@@ -298,7 +298,7 @@ class Protocol {
   /// Appends one message's bytes, and answers the kind of frame it goes in: text, which must then be UTF-8, or binary; each
   /// event says for itself. A message may be empty. Nothing: this protocol does not tell this event, and nothing was appended.
   /// `correlation` is the answered command's, or null for what nobody asked. `now` is for timestamps. What is published is
-  /// encoded once for all who get it.
+  /// encoded once for all of one executor who keep up and are written to in one form.
   [[nodiscard]] virtual std::optional<FrameKind> encode(const Event& event, const Correlation* correlation, WallTime now,
                                                         std::string& out) const = 0;
 

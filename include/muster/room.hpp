@@ -52,8 +52,8 @@ class Room {
   [[nodiscard]] virtual RoomCounters counters() const = 0;
 
   /// Publishes to all members but `exclude`. `done`, if given, is called once, before or after this returns, from any
-  /// thread; `unavailable` when a broker does not take it, or when too much waits for connections that are behind
-  /// (`Options::total_bytes`).
+  /// thread, when a broker has answered, which has no deadline here; `unavailable` when it does not take it, or when too
+  /// much waits for connections that are behind (`Options::total_bytes`).
   virtual void publish(const Payload& payload, Delivery delivery = Delivery::reliable(), ConnectionId exclude = {},
                        PublishDone done = nullptr) = 0;
   /// Sends to the members that `chosen` picks, without a seq. Returns how many. `chosen` runs in this call.

@@ -16,7 +16,8 @@
 namespace muster {
 inline namespace MUSTER_ABI {
 
-/// Monotonic time, as an Executor tells it. The core never reads a clock of its own.
+/// Monotonic time, as an Executor tells it. The core reads no other clock, but for
+/// Components::clock until the first connection.
 using TimePoint = std::chrono::steady_clock::time_point;
 /// Calendar time: timestamps on the wire and the expiry of credentials.
 using WallTime = std::chrono::system_clock::time_point;

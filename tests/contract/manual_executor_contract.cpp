@@ -37,3 +37,32 @@ class ManualFixture final : public test::ExecutorFixture {
 TEST_CASE("ManualExecutor is an executor", "[contract][executor]") {
   test::executor_contract([] { return std::make_unique<ManualFixture>(); });
 }
+
+TEST_CASE("a ManualClock stands still until it is moved, starts in 2026, and never goes back", "[executor]") {
+  ManualClock clock;
+  const TimePoint start = clock.now();
+  CHECK(start > TimePoint{});
+  CHECK(clock.wall_now() == WallTime(std::chrono::seconds(1767225600)));
+  const auto real = std::chrono::steady_clock::now();
+  while (std::chrono::steady_clock::now() == real) std::this_thread::yield();
+  CHECK(clock.now() == start);
+  clock.move_to(start + std::chrono::seconds(1));
+  CHECK(clock.now() == start + std::chrono::seconds(1));
+  CHECK(clock.wall_now() == WallTime(std::chrono::seconds(1767225601)));
+  clock.move_to(start);
+  CHECK(clock.now() == start + std::chrono::seconds(1));
+}
+
+TEST_CASE("run_ready runs what is posted meanwhile, as many as it is told, and nothing from inside a task", "[executor]") {
+  ManualExecutor executor;
+  std::vector<std::size_t> inner;
+  std::function<void()> again = [&] {
+    inner.push_back(executor.run_ready());
+    if (inner.size() < 5) (void)executor.post(again);
+  };
+  CHECK(executor.post(again));
+  CHECK(executor.run_ready(2) == 2);
+  CHECK(executor.run_ready() == 3);
+  CHECK(executor.run_ready() == 0);
+  CHECK(inner == std::vector<std::size_t>(5, 0));
+}

@@ -1,12 +1,14 @@
 // RecodedProtocol: muster.v1.json under another name, for clients that know other close codes.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "muster/protocols/json_protocol.hpp"
@@ -28,15 +30,19 @@ class RecodedProtocol final : public Protocol {
   }
   [[nodiscard]] std::optional<FrameKind> encode(const Event& event, const Correlation* correlation, WallTime now,
                                                 std::string& out) const override {
+    if (std::holds_alternative<event::RoomMessage>(event)) ++room_messages_;
     return json_.encode(event, correlation, now, out);
   }
   [[nodiscard]] std::uint16_t close_code(CloseReason reason) const noexcept override {
     return codes_(reason, json_.close_code(reason));
   }
+  /// How many it has encoded.
+  [[nodiscard]] int room_messages() const noexcept { return room_messages_; }
 
  private:
   const JsonProtocol json_;
   const Codes codes_;
+  mutable std::atomic<int> room_messages_{0};
 };
 
 }  // namespace muster::test

@@ -231,5 +231,39 @@ TEST_CASE("a state flush that went with its executor is made up for", "[cluster]
   CHECK(bob.members("r") == Texts{"bob", "dan"});
 }
 
+TEST_CASE("a revocation ends connections of its own manager, and others' only there", "[cluster]") {
+  Cluster cluster;
+  const auto here = cluster.sim.connect("eve", Dial().at(0).on(0));
+  const auto there = cluster.sim.connect("eve", Dial().at(1).on(1));
+  CHECK(cluster.sim.manager(0).revoke(UserKey{"", "eve"}) == 1);
+  cluster.sim.run();
+  CHECK(here.close_code() == 4003);
+  CHECK(there.is_open());
+  there.hang_up(CloseReason::lost);
+  cluster.sim.run();
+  const auto again = cluster.sim.connect("eve", Dial().at(1).on(1));
+  again.resume_session(there, {});
+  cluster.sim.run();
+  CHECK(again.last("resumed"));
+}
+
+TEST_CASE("a server's publish is answered once, when the broker has answered", "[cluster]") {
+  Cluster cluster;
+  cluster.join();
+  const bool taken = GENERATE(true, false);
+  if (taken) cluster.broker->hold();
+  if (!taken) cluster.broker->fail(true);
+  Texts answers;
+  cluster.sim.manager().room({"", "r"})->publish(json("1"), Delivery::reliable(), {}, [&](const Result<Published>& result) {
+    answers.push_back(result ? "taken" : std::string(to_string(result.error().code)));
+  });
+  cluster.sim.advance(1min);
+  CHECK(answers == (taken ? Texts{} : Texts{"unavailable"}));
+  cluster.broker->resume();
+  cluster.broker->fail(false);
+  cluster.sim.advance(1min);
+  CHECK(answers == Texts{taken ? "taken" : "unavailable"});
+}
+
 }  // namespace
 }  // namespace muster::test

@@ -1,5 +1,6 @@
 // What is published to a room: its order, who gets it, and how few writes that takes.
 #include "support/checked_sim.hpp"
+#include "support/recoded_protocol.hpp"
 
 namespace muster::test {
 namespace {
@@ -266,6 +267,55 @@ TEST_CASE("a room's members and counters are a snapshot", "[delivery]") {
   CHECK(room->counters().history_messages == 2);
   CHECK(room->counters().history_bytes > 0);
   CHECK(sim.manager().metrics().deliveries == 2);
+}
+
+TEST_CASE("a payload travels byte for byte, a client's and a server's", "[delivery]") {
+  CheckedSim sim;
+  const auto ann = sim.member("ann", "r");
+  const auto bob = sim.member("bob", "r");
+  const std::string odd = "{ \"x\" : 1.00e+2,\t\"y\":\"\\u0041\" }";
+  const bool by_client = GENERATE(true, false);
+  if (by_client) ann.publish("r", odd);
+  if (!by_client) sim.manager().publish({"", "r"}, json(odd));
+  sim.run();
+  CHECK(bob.pipe().written().find(odd) != std::string::npos);
+}
+
+TEST_CASE("a handle to a room is one to an empty room until there is one, and again when it has gone", "[delivery]") {
+  Options options;
+  options.room.history_messages = 0;
+  CheckedSim sim(options);
+  const auto room = sim.manager().room({"", "r"});
+  const auto is_nothing = [&] {
+    int answers = 0;
+    room->publish(json("1"), {}, {}, [&answers](const Result<Published>& result) {
+      if (result && result.value().position == Position{} && result.value().reached == 0) ++answers;
+    });
+    return answers == 1 && room->size() == 0 && room->members().empty() && room->position() == Position{} &&
+           room->send_to([](const Member&) { return true; }, json("1")) == 0 && sim.manager().room_count() == 0;
+  };
+  CHECK(is_nothing());
+  for (int round = 0; round < 2; ++round) {
+    const auto ann = sim.member("ann", "r");
+    CHECK(room->size() == 1);
+    ann.hang_up(CloseReason::normal);
+    sim.run();
+    CHECK(is_nothing());
+  }
+}
+
+
+TEST_CASE("what is published is encoded once for each executor, however many get it", "[delivery]") {
+  const auto counted = std::make_shared<RecodedProtocol>("counted", [](CloseReason, std::uint16_t code) { return code; });
+  CheckedSim sim(Setup{{}, 2, 1, nullptr, 1, {counted}});
+  std::vector<Client> members;
+  for (std::size_t i = 0; i < 20; ++i) {
+    members.push_back(sim.member("u" + std::to_string(i), "r", Dial().on(i % 2).speaking("counted")));
+  }
+  for (int i = 0; i < 3; ++i) sim.manager().publish({"", "r"}, json(std::to_string(i)));
+  sim.run();
+  for (const Client& member : members) CHECK(member.messages("r") == Texts{"0", "1", "2"});
+  CHECK(counted->room_messages() == 2 * 3);
 }
 
 }  // namespace

@@ -189,5 +189,19 @@ TEST_CASE("the five steps come in order, each observable", "[ending]") {
   CHECK(bob.members("r") == Texts{"bob"});
 }
 
+TEST_CASE("shutdown counts the sockets of an executor that has stopped as gone", "[ending]") {
+  CheckedSim sim({}, 2);
+  const auto ann = sim.connect("ann", Dial().on(0));
+  const auto bob = sim.connect("bob", Dial().on(1));
+  bob.vanish();
+  bob.executor()->loop().stop();
+  bool done = false;
+  sim.manager().shutdown([&done] { done = true; });
+  sim.run();
+  CHECK(done);
+  CHECK(ann.close_code() == 1001);
+  CHECK(sim.is_empty());
+}
+
 }  // namespace
 }  // namespace muster::test

@@ -267,5 +267,47 @@ TEST_CASE("a connection that opens on a new executor while the manager shuts dow
   CHECK(manager->connection_count() + manager->pending_count() == 0);
 }
 
+TEST_CASE("an opening is answered once, whatever answers it, and nothing late is an answer", "[extensions][ending]") {
+  CheckedSim sim;
+  const int how = GENERATE(range(0, 5));
+  sim.authenticator->answer = how == 0 ? Answer::now() : Answer::never();
+  const auto pipe = std::make_shared<MemoryTransport>(sim.schedule.executors[0]);
+  OpenRequest request;
+  request.token = "ann";
+  request.token_source = TokenSource::authorization_header;
+  int answers = 0;
+  pipe->open(sim.shared_manager(), std::move(request), [&answers](const Decision&) { ++answers; });
+  sim.run();
+  CHECK(answers == (how == 0 ? 1 : 0));
+  if (how == 1) (void)sim.manager().kick(sim.authenticator->last.connection, "out", false);
+  if (how == 2) sim.manager().close_all(CloseReason::going_away, {}, nullptr);
+  if (how == 3) sim.manager().shutdown(nullptr);
+  sim.advance(how == 4 ? 5s : 1s);
+  CHECK(answers == 1);
+  sim.authenticator->withheld.release();
+  sim.advance(10s);
+  CHECK(answers == 1);
+}
+
+TEST_CASE("a pipe keeps its connection until it is gone, and a manager its executors until it goes", "[extensions]") {
+  auto executor = std::make_shared<ManualExecutor>();
+  const std::weak_ptr<Executor> kept = executor;
+  auto manager = make_manager({std::make_shared<JsonProtocol>()});
+  auto pipe = std::make_shared<MemoryTransport>(executor);
+  REQUIRE(pipe->open(manager, {}));
+  executor->run_ready();
+  const std::weak_ptr<Connection> connection = pipe->connection();
+  CHECK_FALSE(connection.expired());
+  pipe->hang_up();
+  executor->advance(10min);
+  CHECK(pipe->connection() == nullptr);
+  CHECK(connection.expired());
+  pipe.reset();
+  executor.reset();
+  CHECK_FALSE(kept.expired());
+  manager.reset();
+  CHECK(kept.expired());
+}
+
 }  // namespace
 }  // namespace muster::test

@@ -325,5 +325,18 @@ TEST_CASE("JSON nested too deeply is invalid_message", "[lifecycle]") {
   CHECK(ann.is_open());
 }
 
+TEST_CASE("who is not authenticated yet has an identity with empty members", "[lifecycle]") {
+  CheckedSim sim;
+  const auto ann = sim.connect("ann", Dial().silent());
+  const auto connection = ann.pipe().connection();
+  REQUIRE(connection);
+  const Identity& nobody = connection->identity();
+  CHECK((nobody.user.empty() && nobody.tenant.empty() && nobody.roles.empty() && !nobody.expires_at));
+  ann.authenticate("ann@acme");
+  sim.run();
+  CHECK(connection->identity().user == "ann");
+  CHECK(connection->identity().tenant == "acme");
+}
+
 }  // namespace
 }  // namespace muster::test

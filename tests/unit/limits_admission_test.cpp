@@ -266,5 +266,24 @@ TEST_CASE("a limit of 0 is no limit for who comes in", "[limits][admission]") {
   CHECK(sim.manager().connection_count() == 200);
 }
 
+TEST_CASE("connects per IP: who finds no place is not counted, who brings a bad token is", "[limits][admission]") {
+  Options options;
+  options.connect_rate_per_ip = 2;
+  options.max_connections_per_ip = 1;
+  CheckedSim sim(options);
+  sim.authenticator->decide = [](const Credentials& offered) {
+    return offered.token == "bad" ? reject() : accept(offered.token);
+  };
+  const auto dial = Dial().from(RemoteAddress::v4(10, 0, 0, 1));
+  const auto in = sim.connect("in", dial);
+  for (int i = 0; i < 5; ++i) CHECK(refused(sim.connect("out", dial), 429));
+  CHECK(sim.manager().metrics().refused_per_ip == 5);
+  in.hang_up(CloseReason::normal);
+  sim.advance(1s);
+  CHECK(refused(sim.connect("bad", dial), 401));
+  CHECK(refused(sim.connect("good", dial), 429));
+  CHECK(sim.manager().metrics().refused_rate == 1);
+}
+
 }  // namespace
 }  // namespace muster::test

@@ -264,5 +264,32 @@ TEST_CASE("without offline queues queued is answered not_supported", "[offline]"
   CHECK(failed == errc::not_supported);
 }
 
+TEST_CASE("who queues is answered once, when the store has answered", "[offline]") {
+  CheckedSim sim;
+  const auto kind = GENERATE(Answer::Kind::now, Answer::Kind::never, Answer::Kind::unavailable, Answer::Kind::raise);
+  sim.sessions->answer.kind = kind;
+  int answers = 0;
+  (void)sim.manager().send_to_user(ann_key, json("1"), Delivery::queued(), [&answers](const Result<Queued>&) { ++answers; });
+  sim.advance(1min);
+  CHECK(answers == (kind == Answer::Kind::never ? 0 : 1));
+  sim.sessions->answer = Answer::now();
+  sim.sessions->withheld.release();
+  sim.advance(1min);
+  CHECK(answers == 1);
+}
+
+TEST_CASE("what no queue can hold is too_large, and goes to nobody", "[offline]") {
+  CheckedSim sim;
+  const auto ann = sim.connect("ann");
+  std::optional<errc> failed;
+  const std::string large = '"' + std::string(Options().offline_bytes, 'x') + '"';
+  (void)sim.manager().send_to_user(ann_key, json(large), Delivery::queued(), [&failed](const Result<Queued>& result) {
+    if (!result) failed = result.error().code;
+  });
+  sim.run();
+  CHECK(failed == errc::too_large);
+  CHECK(queued(ann).empty());
+}
+
 }  // namespace
 }  // namespace muster::test

@@ -6,6 +6,8 @@
 #include "muster/auth/allow_all.hpp"
 #include "muster/auth/allow_anonymous.hpp"
 #include "muster/detail/log_window.hpp"
+#include "muster/memory/manual_executor.hpp"
+#include "muster/memory/memory_transport.hpp"
 #include "muster/muster.hpp"
 #include "muster/protocols/json_protocol.hpp"
 #include "support/catch.hpp"
@@ -99,6 +101,25 @@ TEST_CASE("a place that is refused is no refusal until somebody is turned away f
   CHECK_FALSE(places.back());
   CHECK(places.back().refused_for() == RefusedFor::per_ip);
   CHECK(r.manager->metrics().refused_per_ip == 0);
+  CHECK(r.said().empty());
+}
+
+TEST_CASE("what connects, is delivered and goes is logged nowhere", "[refusals]") {
+  Refusing r;
+  const auto executor = std::make_shared<ManualExecutor>();
+  std::vector<std::shared_ptr<MemoryTransport>> pipes;
+  for (int i = 0; i < 3; ++i) {
+    pipes.push_back(std::make_shared<MemoryTransport>(executor));
+    REQUIRE(pipes.back()->open(r.manager, {}));
+    pipes.back()->receive(R"({"type":"join","payload":{"room":"r"}})");
+  }
+  executor->run_ready();
+  for (int i = 0; i < 50; ++i) pipes[0]->receive(R"({"type":"publish","payload":{"room":"r","data":1}})");
+  executor->run_ready();
+  CHECK(r.manager->metrics().deliveries == 100);
+  for (const auto& pipe : pipes) pipe->hang_up(CloseReason::lost);
+  executor->advance(10min);
+  CHECK(r.manager->metrics().connections == 0);
   CHECK(r.said().empty());
 }
 

@@ -6,6 +6,7 @@
 
 #include "contract/questions.hpp"
 #include "support/catch.hpp"
+#include "support/counted_allocations.hpp"
 
 using namespace muster;
 
@@ -171,4 +172,19 @@ TEST_CASE("a hostile target costs no more than its length times the pattern's", 
   CHECK_FALSE(matches("*a*a*a*a*a*a*a*a*a*a*a*ab", target));
   CHECK_FALSE(matches("*aaaaaaaaaaaaaaab*a*b", target));
   CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(5));  // exponential would not come back
+}
+
+TEST_CASE("a yes costs no allocation", "[roles]") {
+  RoleAuthorizer authorizer({{"viewer", {Action::join}, "canvas:*"}, {"editor", {Action::publish}, "{tenant}:{user}:*"}});
+  const auto identity = std::make_shared<const Identity>(ann);
+  for (const auto& [action, target] : {std::pair(Action::join, "canvas:1"), std::pair(Action::publish, "acme:ann:notes")}) {
+    const Access access{ConnectionId(1), identity, action, target};
+    bool allowed = false;
+    Reply<Permission> reply([&allowed](const Permission& answer) { allowed = static_cast<bool>(answer); });
+    const auto before = test::allocations().calls;
+    authorizer.authorize(access, std::move(reply));
+    const auto after = test::allocations().calls;
+    CHECK(allowed);
+    CHECK(after == before);
+  }
 }

@@ -244,5 +244,19 @@ TEST_CASE("an id of the embedder's own may come again: no session goes by it", "
   CHECK(sim.manager().metrics().sessions_held == 0);
 }
 
+TEST_CASE("the store never has a resume token, only what it hashes to", "[sessions]") {
+  CheckedSim sim;
+  const auto ann = sim.connect("ann");
+  ann.hang_up(CloseReason::lost);
+  sim.run();
+  std::optional<errc> refused;
+  sim.sessions->behind.take(ann.token(), {"", "ann"}, ConnectionId(9), sim.now(),
+                            Reply<Result<Session>>([&refused](const Result<Session>& taken) {
+                              if (!taken) refused = taken.error().code;
+                            }));
+  CHECK(refused == errc::resume_failed);
+  CHECK(sim.resume_session(ann, {}).last("resumed"));
+}
+
 }  // namespace
 }  // namespace muster::test
