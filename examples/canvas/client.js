@@ -175,7 +175,7 @@ export class Client {
     this.#notBefore = 0;
     this.#timers.after('connect', connectTimeout, () => this.#lost(1006, `no answer within ${connectTimeout} ms`));
     const upgrade = token && tokenIn === 'upgrade';
-    const socket = this.#socket = new WebSocket(this.#address(), upgrade ? [PROTOCOL, 'bearer', token] : [PROTOCOL]);
+    const socket = this.#socket = new WebSocket(this.#session.address(this.#url), upgrade ? [PROTOCOL, 'bearer', token] : [PROTOCOL]);
     const current = (handler) => (event) => { if (socket === this.#socket) handler(event); };
     socket.onopen = current(() => {
       if (!token || upgrade) return;
@@ -185,12 +185,6 @@ export class Client {
     socket.onmessage = current(({ data }) => this.#received(JSON.parse(data)));
     socket.onclose = current(({ code, reason }) => this.#lost(code, reason));
     socket.onerror = () => {};                     // close follows, and says all there is to know
-  }
-
-  /** It says whom it comes back for, so that a full server takes it for the one it has already. */
-  #address() {
-    if (!this.#session.resumable) return this.#url;
-    return `${this.#url}${String(this.#url).includes('?') ? '&' : '?'}resume=${this.#session.id}`;
   }
 
   #received({ type, timestamp, reply_to: id, payload = {} }) {

@@ -56,6 +56,9 @@ export class Session {
 
   get resumable() { return this.token !== undefined && !(Date.now() - this.#lostAt > this.ttl); }
 
+  /** Says whom it comes back for, so that a full server takes it for the one it has already. */
+  address(url) { return this.resumable ? `${url}${String(url).includes('?') ? '&' : '?'}resume=${this.id}` : url; }
+
   begin({ token, ttl, id }) { Object.assign(this, { token, ttl, id }); this.#lostAt = undefined; }
   lost() { this.#lostAt ??= Date.now(); }
 
