@@ -60,7 +60,8 @@ struct BrokerState {
 /// IConnectionManager::is_online, on_user_online, capacity and limits count what is connected there.
 class Broker {
  public:
-  /// A manager's end. Calls return soon and do not call back into the broker.
+  /// A manager's end. Calls return soon and do not call back into the broker. One that throws, for want of memory, has
+  /// changed nothing that the same call again would not put right.
   class Sink {
    public:
     virtual ~Sink() = default;
@@ -93,7 +94,8 @@ class Broker {
   virtual void subscribe(NodeId node, RoomKey room, std::optional<Position> known, Reply<Result<Position>> done) = 0;
   virtual void unsubscribe(NodeId node, const RoomKey& room) = 0;
 
-  /// Replicates one change to the other nodes that are subscribed to the room, and keeps it for later subscribers.
+  /// Replicates one change to the other nodes that are subscribed to the room, and keeps it for later subscribers. Must
+  /// not throw; a manager asks one that does up to three times.
   virtual void replicate(NodeId node, BrokerState state) = 0;
 
  protected:

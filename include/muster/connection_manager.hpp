@@ -36,7 +36,7 @@ inline namespace MUSTER_ABI {
 class Reservation {
  public:
   Reservation() = default;
-  Reservation(Function<void()> release) : release_(std::move(release)) {}
+  Reservation(Function<void()> release) noexcept : release_(std::move(release)) {}
   Reservation(CloseReason refusal, Error error) : refusal_(refusal), error_(std::move(error)) {}
   Reservation(Reservation&& other) noexcept
       : release_(std::move(other.release_)), refusal_(other.refusal_), error_(std::move(other.error_)) {
@@ -77,7 +77,7 @@ class Reservation {
  private:
   Function<void()> release_;
   CloseReason refusal_ = CloseReason::over_capacity;
-  Error error_{errc::unavailable, "No place was reserved", {}};
+  Error error_{errc::unavailable, {}, {}};
 };
 
 /// What an adapter knows when a peer asks to connect.

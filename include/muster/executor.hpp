@@ -9,7 +9,8 @@ inline namespace MUSTER_ABI {
 
 /// One event loop: tasks run one after another, never two at a time. Every connection lives on exactly one.
 ///
-/// Ownership: shared; a manager keeps each executor that a connection was opened on until the manager goes.
+/// Ownership: shared; the manager keeps an executor until it finds that it has stopped: when it has a task for it, at the
+/// next sweep, or when a connection comes on a new one. The first one it keeps for its clock.
 /// Threads: every method may be called from any thread. None of them runs a task inside the call.
 class Executor {
  public:

@@ -156,7 +156,8 @@ struct Options {
   /// How long a dropped connection whose session may resume keeps its place, presence and awareness before it is told
   /// as left; at most `resume_window` (0 = told at once).
   std::chrono::milliseconds presence_grace = std::chrono::seconds(10);
-  /// Awareness nobody refreshed for this long is removed by the next sweep (0 = off).
+  /// Awareness nobody refreshed for this long is removed, an eighth of it later at the latest (0 = off). Each executor looks
+  /// as often as that.
   std::chrono::milliseconds awareness_ttl{0};
 
   // Sessions.

@@ -12,6 +12,7 @@
 #include "muster/authenticator.hpp"
 #include "muster/authorizer.hpp"
 #include "muster/broker.hpp"
+#include "muster/memory/memory_awareness_store.hpp"
 #include "muster/memory/memory_session_store.hpp"
 #include "muster/session_store.hpp"
 #include "support/schedule.hpp"
@@ -71,7 +72,7 @@ class ScriptedAuthenticator final : public Authenticator {
   explicit ScriptedAuthenticator(Schedule& schedule) : schedule_(schedule) {}
 
   void authenticate(const Credentials& credentials, Reply<Authentication> done) override {
-    if (core_holds_a_lock()) schedule_.fault("the authenticator was called under a lock");
+    schedule_.seam("the authenticator");
     ++asked;
     last = credentials;
     const Answer how = script ? script(credentials) : answer;
@@ -103,7 +104,7 @@ class ScriptedAuthorizer final : public Authorizer {
   explicit ScriptedAuthorizer(Schedule& schedule) : schedule_(schedule) {}
 
   void authorize(const Access& access, Reply<Permission> done) override {
-    if (core_holds_a_lock()) schedule_.fault("the authorizer was called under a lock");
+    schedule_.seam("the authorizer");
     ++asked;
     last = access;
     const Answer how = script ? script(access) : answer;
@@ -157,9 +158,7 @@ class ScriptedBroker final : public Broker {
   std::function<void()> before_unsubscribe;
 
  private:
-  void check() {
-    if (core_holds_a_lock()) schedule_.fault("the broker was called under a lock");
-  }
+  void check() { schedule_.seam("the broker"); }
   void pass(Reply<Result<Position>> done, Function<void(Reply<Result<Position>>)> forward) {
     check();
     switch (answer.kind) {
@@ -180,6 +179,47 @@ class ScriptedBroker final : public Broker {
 
   Schedule& schedule_;
   std::shared_ptr<Broker> behind_;
+};
+
+/// In front of an awareness store.
+class ScriptedAwarenessStore final : public AwarenessStore {
+ public:
+  explicit ScriptedAwarenessStore(Schedule& schedule) : schedule_(schedule) {}
+
+  [[nodiscard]] AwarenessUpdate set(const RoomKey& room, AwarenessEntry entry, AwarenessLimits limits) override {
+    return seam().set(room, std::move(entry), limits);
+  }
+  [[nodiscard]] AwarenessUpdate judge(const RoomKey& room, std::string_view client, const AwarenessOwner& owner,
+                                      std::uint64_t clock) const override {
+    return seam().judge(room, client, owner, clock);
+  }
+  [[nodiscard]] AwarenessUpdate remove(const RoomKey& room, std::string_view client, const AwarenessOwner& owner,
+                                       std::uint64_t clock) override {
+    return seam().remove(room, client, owner, clock);
+  }
+  [[nodiscard]] std::vector<AwarenessRemoval> remove_all_for_connection(ConnectionId owner,
+                                                                        const RoomKey& room) override {
+    return seam().remove_all_for_connection(owner, room);
+  }
+  [[nodiscard]] std::vector<AwarenessRemoval> remove_all_for_connection(ConnectionId owner) override {
+    return seam().remove_all_for_connection(owner);
+  }
+  [[nodiscard]] bool get(const RoomKey& room, std::string_view client, AwarenessEntry& found) const override {
+    return seam().get(room, client, found);
+  }
+  [[nodiscard]] std::vector<AwarenessEntry> get_all(const RoomKey& room) const override { return seam().get_all(room); }
+  [[nodiscard]] std::vector<AwarenessRemoval> expire(TimePoint refreshed_before) override {
+    return seam().expire(refreshed_before);
+  }
+  [[nodiscard]] std::size_t size() const override { return behind_->size(); }
+
+ private:
+  [[nodiscard]] AwarenessStore& seam() const {
+    schedule_.seam("the awareness store");
+    return *behind_;
+  }
+  Schedule& schedule_;
+  const std::shared_ptr<AwarenessStore> behind_ = std::make_shared<MemoryAwarenessStore>();
 };
 
 /// In front of a session store.
@@ -228,7 +268,7 @@ class ScriptedSessionStore final : public SessionStore {
  private:
   template <class T, class Forward>
   void pass(Reply<Result<T>> done, Forward forward) {
-    if (core_holds_a_lock()) schedule_.fault("the session store was called under a lock");
+    schedule_.seam("the session store");
     switch (answer.kind) {
       case Answer::Kind::now:
         return forward(std::move(done));

@@ -33,13 +33,13 @@ struct Queue {
   }
   std::string write() {
     Handed handed;
-    (void)outbox.write(pipe, spans, handed);
+    (void)outbox.write(pipe, lent, handed);
     return pipe.batch;
   }
   [[nodiscard]] TimePoint::duration since() const { return outbox.waiting_since().time_since_epoch(); }
   Outbox outbox;
   SlowPipe pipe;
-  std::vector<Span> spans;
+  Outbox::Lent lent;
 };
 
 TEST_CASE("the age of the oldest unsent byte is that of the batch in flight, then of what is first behind it", "[outbox]") {
@@ -106,7 +106,7 @@ TEST_CASE("a block handed over at once is in flight as any batch, or done, or lo
   REQUIRE(queue.outbox.idle());
   const auto answer = GENERATE(WriteResult::pending, WriteResult::done, WriteResult::closed);
   queue.pipe.answer = answer;
-  CHECK(queue.outbox.write_at_once(queue.pipe, block, TimePoint(1s), handed) == answer);
+  CHECK(queue.outbox.write_at_once(queue.pipe, block, TimePoint(1s), queue.lent, handed) == answer);
   CHECK(queue.pipe.batch == "block");
   CHECK(handed.writes == 1);
   CHECK(handed.bytes == (answer == WriteResult::done ? 5 : 0));

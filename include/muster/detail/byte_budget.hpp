@@ -140,12 +140,17 @@ class ByteBudget {
     return oldest;
   }
 
-  /// Forgets tenants that keep nothing.
-  void prune() {
+  /// Forgets tenants that keep nothing, of so many as are looked at in one call; the next call goes on from there.
+  void prune(std::size_t most = 4096) {
     Lock lock(mutex_);
-    for (auto at = accounts_.begin(); at != accounts_.end();) {
-      at = at->second.use_count() == 1 ? accounts_.erase(at) : std::next(at);
+    std::vector<const std::string*> done;
+    for (std::size_t left = std::min(accounts_.bucket_count(), most); left > 0; --left, ++pruned_) {
+      const std::size_t bucket = pruned_ % accounts_.bucket_count();
+      for (auto at = accounts_.begin(bucket); at != accounts_.end(bucket); ++at) {
+        if (at->second.use_count() == 1) done.push_back(&at->first);
+      }
     }
+    for (const std::string* tenant : done) accounts_.erase(accounts_.find(*tenant));
   }
   [[nodiscard]] std::size_t accounts() const {
     Lock lock(mutex_);
@@ -197,6 +202,7 @@ class ByteBudget {
   mutable Mutex mutex_;
   std::unordered_map<std::string, AccountPtr> accounts_;
   std::size_t hand_ = 0;
+  std::size_t pruned_ = 0;
 };
 
 }  // namespace detail

@@ -47,7 +47,8 @@ class Gate {
 struct Membership {
   RoomPtr room;
   RoomPart* part = nullptr;
-  std::size_t index = 0;
+  std::uint32_t index = 0;
+  bool told = false;  ///< on_joined was: so on_left will be
   /// What it could not be told while it was behind.
   std::unique_ptr<Missed> missed;
 
@@ -129,7 +130,8 @@ class ConnectionState final : public Connection, public std::enable_shared_from_
   std::size_t missed_bytes = 0;  ///< of all memberships' Missed
   bool dirty = false;
   bool behind = false;  ///< keeps only its cursors, and is fed from history
-  bool doomed = false;  ///< a disconnect is posted
+  bool doomed = false;  ///< a disconnect is posted, or is tried again
+  bool cut = false;     ///< and its socket is gone
   ConnectionStatus status_ = ConnectionStatus::connecting;
   std::uint8_t format = 0;
   std::shared_ptr<Transport> transport;
@@ -178,6 +180,7 @@ class ConnectionState final : public Connection, public std::enable_shared_from_
   bool on_trial = false;           ///< beyond the user's limit, until its resume is decided
   bool chosen_id = false;  ///< by the embedder: it may come again, so no session goes by it
   bool resumed = false;
+  bool greeted = false;  ///< on_connected was told: so on_disconnected will be
   std::uint64_t queue_cursor = 0;  ///< the newest message of the offline queue it was sent
   std::uint64_t queue_first = 0;   ///< the oldest; 0: none yet
   bool queue_whole = false;        ///< to be read from its session's beginning once more

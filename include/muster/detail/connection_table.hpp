@@ -115,7 +115,7 @@ class UserTable {
   struct Edge {
     enum class Kind : std::uint8_t { none, online, offline };
     Kind kind = Kind::none;
-    LeftRooms::List left;  ///< with `offline`
+    LeftRooms left;  ///< with `offline`
   };
 
   /// Adds one, unless `limit` (0 = none) are there already. Then it takes the place of `ghost`, if that is among them, or
@@ -124,7 +124,13 @@ class UserTable {
                          const ConnectionPtr& ghost, ConnectionPtr& yields) {
     Shard& shard = shard_of(key);
     Lock lock(shard.mutex);
-    User& user = shard.tenants[key.tenant][key.user];
+    User& user = entry_of(shard, key);
+    try {
+      if (user.connections.size() == user.connections.capacity()) user.connections.reserve(2 * user.connections.size() + 1);
+    } catch (...) {
+      drop_if_unused(shard, key);
+      throw;
+    }
     if (limit != 0 && user.connections.size() - user.leaving >= limit) {
       const bool has_ghost = ghost && stays(user, ghost);
       if (!has_ghost && !may_replace) return false;
@@ -153,25 +159,27 @@ class UserTable {
       user.connections.erase(at);
     });
   }
-  /// Keeps a user with a connection online also when that one ends, for a session in its grace.
-  void hold(const UserKey& key) {
+  /// Keeps a user online who has a connection, also when that one ends, for a session in its grace.
+  void hold(const UserKey& key) noexcept {
     Shard& shard = shard_of(key);
     Lock lock(shard.mutex);
-    ++shard.tenants[key.tenant][key.user].held;
+    const auto tenant = shard.tenants.find(key.tenant);
+    if (tenant == shard.tenants.end()) return;
+    const auto at = tenant->second.find(key.user);
+    if (at != tenant->second.end()) ++at->second.held;
   }
   [[nodiscard]] Edge release(const UserKey& key) {
     return change(key, [](User& user) { --user.held; });
   }
 
   /// What a connection that has ended leaves to those of its user that go on.
-  void left_rooms(const UserKey& key, const LeftRooms::List& rooms) {
+  template <class Rooms>
+  void left_rooms(const UserKey& key, const Rooms& rooms) {
     Shard& shard = shard_of(key);
     Lock lock(shard.mutex);
-    for (const auto& weak : rooms) {
-      if (const auto room = weak.lock()) shard.left[key].add(room);
-    }
+    rooms([&](const std::shared_ptr<RoomState>& room) { shard.left[key].add(room); });
   }
-  [[nodiscard]] LeftRooms::List take_left_rooms(const UserKey& key) {
+  [[nodiscard]] LeftRooms take_left_rooms(const UserKey& key) {
     Shard& shard = shard_of(key);
     Lock lock(shard.mutex);
     return take_left(shard, key);
@@ -267,6 +275,22 @@ class UserTable {
     const auto user = tenant->second.find(key.user);
     return user == tenant->second.end() ? nullptr : &user->second;
   }
+  [[nodiscard]] static User& entry_of(Shard& shard, const UserKey& key) {
+    Users& users = shard.tenants[key.tenant];
+    try {
+      return users[key.user];
+    } catch (...) {
+      if (users.empty()) shard.tenants.erase(key.tenant);
+      throw;
+    }
+  }
+  static void drop_if_unused(Shard& shard, const UserKey& key) {
+    const auto tenant = shard.tenants.find(key.tenant);
+    const auto at = tenant->second.find(key.user);
+    if (at->second.online() || at->second.told || at->second.telling) return;
+    tenant->second.erase(at);
+    if (tenant->second.empty()) shard.tenants.erase(tenant);
+  }
   template <class Change>
   [[nodiscard]] Edge change(const UserKey& key, Change apply) {
     Shard& shard = shard_of(key);
@@ -291,11 +315,11 @@ class UserTable {
     if (user.told) return {Edge::Kind::online, {}};
     return {Edge::Kind::offline, take_left(shard, key)};
   }
-  [[nodiscard]] static LeftRooms::List take_left(Shard& shard, const UserKey& key) {
+  [[nodiscard]] static LeftRooms take_left(Shard& shard, const UserKey& key) {
     if (shard.left.empty()) return {};
     const auto at = shard.left.find(key);
     if (at == shard.left.end()) return {};
-    auto rooms = at->second.take();
+    LeftRooms rooms = std::move(at->second);
     shard.left.erase(at);
     return rooms;
   }

@@ -91,8 +91,9 @@ class History {
   void append(EntryPtr entry, const RoomOptions& options) {
     if (options.history_messages == 0 || options.history_bytes == 0) return;
     if (!entries_.empty() && entries_.back()->seq + 1 != entry->seq) clear();
-    bytes_ += entry->bytes();
+    const std::size_t size = entry->bytes();
     entries_.push_back(std::move(entry));
+    bytes_ += size;
     while (entries_.size() > options.history_messages || bytes_ > options.history_bytes) pop();
   }
   void expire(TimePoint now, const RoomOptions& options) {

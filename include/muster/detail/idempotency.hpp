@@ -42,8 +42,9 @@ class IdempotencyKeys {
     if (of == users_.end()) return nullptr;
     const auto found = of->second.by_key.find(key);
     if (found == of->second.by_key.end()) return nullptr;
-    if (found->second->epoch == epoch && found->second->at + age > now) return &*found->second;
-    remove(of, found->second);
+    Publish& publish = found->second->publish;
+    if (publish.epoch == epoch && publish.at + age > now) return &publish;
+    remove(found->second);
     return nullptr;
   }
 
@@ -52,7 +53,7 @@ class IdempotencyKeys {
     const auto of = users_.find(user);
     if (of == users_.end()) return nullptr;
     const auto found = of->second.by_key.find(key);
-    return found == of->second.by_key.end() || found->second->answered ? nullptr : &*found->second;
+    return found == of->second.by_key.end() || found->second->publish.answered ? nullptr : &found->second->publish;
   }
 
   /// Remembers a publish whose key is new. Of more than `limit` the oldest of some user goes.
@@ -60,31 +61,37 @@ class IdempotencyKeys {
     const TimePoint now = publish.at;
     if (size_ >= limit) expire(now, age);
     while (size_ >= limit && size_ > 0) drop_oldest();
+    // What needs memory comes first, and leaves nothing where it finds none.
+    std::list<Node> fresh;
+    fresh.push_back({std::move(publish), nullptr, {}});
+    std::list<Node*> place(1, &fresh.front());
     const auto [of, added] = users_.try_emplace(user);
+    try {
+      of->second.by_key.emplace(fresh.front().publish.key, fresh.begin());
+    } catch (...) {
+      if (added) users_.erase(of);
+      throw;
+    }
     if (added) bytes_ += user_bytes(of->first);
-    auto& [by_age, by_key] = of->second;
-    by_age.push_back(std::move(publish));
-    by_key.emplace(by_age.back().key, std::prev(by_age.end()));
-    bytes_ += key_bytes(by_age.back());
+    bytes_ += key_bytes(fresh.front().publish);
     ++size_;
-    return by_age.back();
+    fresh.front().of = &*of;
+    fresh.front().place = place.begin();
+    of->second.by_age.splice(of->second.by_age.end(), place);
+    by_age_.splice(by_age_.end(), fresh);
+    return by_age_.back().publish;
   }
 
   void forget(const std::string& user, std::string_view key) {
     const auto of = users_.find(user);
     if (of == users_.end()) return;
     const auto found = of->second.by_key.find(key);
-    if (found != of->second.by_key.end()) remove(of, found->second);
+    if (found != of->second.by_key.end()) remove(found->second);
   }
 
+  /// Constant work beside what ends.
   void expire(TimePoint now, TimePoint::duration age) {
-    for (auto of = users_.begin(); of != users_.end();) {
-      const auto next = std::next(of);
-      for (std::size_t left = of->second.by_age.size(); left > 0 && of->second.by_age.front().at + age <= now; --left) {
-        remove(of, of->second.by_age.begin());  // the last one takes the user along
-      }
-      of = next;
-    }
+    while (!by_age_.empty() && by_age_.front().publish.at + age <= now) remove(by_age_.begin());
   }
 
   /// The oldest key of the user with the most. Only when there is one.
@@ -92,33 +99,42 @@ class IdempotencyKeys {
     const auto most = std::max_element(users_.begin(), users_.end(), [](const auto& a, const auto& b) {
       return a.second.by_age.size() < b.second.by_age.size();
     });
-    remove(most, most->second.by_age.begin());
+    remove(most->second.by_key.find(most->second.by_age.front()->publish.key)->second);
   }
 
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
   [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
 
  private:
-  struct User {
-    std::list<Publish> by_age;
-    std::unordered_map<std::string_view, std::list<Publish>::iterator> by_key;  ///< views of the list's keys
-  };
+  struct User;
   using Users = std::unordered_map<std::string, User>;
+  struct Node {
+    Publish publish;
+    Users::value_type* of = nullptr;
+    std::list<Node*>::iterator place;  ///< in its user's `by_age`
+  };
+  struct User {
+    std::list<Node*> by_age;
+    std::unordered_map<std::string_view, std::list<Node>::iterator> by_key;  ///< views of the list's keys
+  };
 
   /// With what the list, the map and the allocator add.
-  static std::size_t key_bytes(const Publish& publish) { return sizeof(Publish) + publish.key.size() + 96; }
+  static std::size_t key_bytes(const Publish& publish) { return sizeof(Node) + publish.key.size() + 128; }
   static std::size_t user_bytes(const std::string& user) { return sizeof(User) + user.size() + 96; }
 
-  void remove(Users::iterator of, std::list<Publish>::iterator which) {
-    bytes_ -= key_bytes(*which);
+  void remove(std::list<Node>::iterator which) {
+    auto& [user, of] = *which->of;
+    bytes_ -= key_bytes(which->publish);
     --size_;
-    of->second.by_key.erase(which->key);
-    of->second.by_age.erase(which);
-    if (!of->second.by_age.empty()) return;
-    bytes_ -= user_bytes(of->first);
-    users_.erase(of);
+    of.by_key.erase(which->publish.key);
+    of.by_age.erase(which->place);
+    by_age_.erase(which);
+    if (!of.by_age.empty()) return;
+    bytes_ -= user_bytes(user);
+    users_.erase(users_.find(user));
   }
 
+  std::list<Node> by_age_;  ///< all users'
   Users users_;
   std::size_t size_ = 0;
   std::size_t bytes_ = 0;

@@ -30,12 +30,15 @@ class LeftRooms {
     more_->push_back(room);
   }
   /// All of them, some perhaps twice.
-  [[nodiscard]] List take() {
-    List all = more_ ? std::move(*more_) : List();
-    if (!first_.expired()) all.push_back(std::exchange(first_, {}));
-    more_.reset();
-    return all;
+  template <class Each>
+  void for_each(Each each) const {
+    if (const auto room = first_.lock()) each(room);
+    if (!more_) return;
+    for (const auto& weak : *more_) {
+      if (const auto room = weak.lock()) each(room);
+    }
   }
+  [[nodiscard]] bool empty() const noexcept { return first_.expired() && !more_; }
 
  private:
   void compact() {

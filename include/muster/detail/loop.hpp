@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <list>
 #include <map>
 #include <memory>
 #include <optional>
@@ -11,7 +12,9 @@
 #include <utility>
 #include <vector>
 
+#include "muster/awareness_store.hpp"
 #include "muster/detail/block.hpp"
+#include "muster/detail/outbox.hpp"
 #include "muster/detail/room_state.hpp"
 #include "muster/detail/timer_wheel.hpp"
 #include "muster/executor.hpp"
@@ -40,6 +43,15 @@ class Counter {
 struct LoopCounters {
   Counter messages_in, bytes_in, writes, bytes_out, deliveries, blocks, conflated, gaps, errors, rate_limited;
   Counter callback_failures;
+
+  void add(const LoopCounters& other) noexcept {
+    for (const auto one : {&LoopCounters::messages_in, &LoopCounters::bytes_in, &LoopCounters::writes,
+                           &LoopCounters::bytes_out, &LoopCounters::deliveries, &LoopCounters::blocks,
+                           &LoopCounters::conflated, &LoopCounters::gaps, &LoopCounters::errors,
+                           &LoopCounters::rate_limited, &LoopCounters::callback_failures}) {
+      (this->*one).add((other.*one).get());
+    }
+  }
 };
 
 /// What is encoded once: a protocol on a wire format.
@@ -57,6 +69,20 @@ struct Grace {
   std::string previous_token_hash;
 };
 
+using Graces = std::multimap<TimePoint, Grace>;
+
+/// Awareness that is to be cleared, and to be told as removed. Where a part of that fails it stays listed, and is tried
+/// again. The list's memory is taken before what makes it necessary.
+struct Clearing {
+  ConnectionId owner;
+  /// Null: in all rooms.
+  RoomPtr room;
+  bool removed = false;
+  std::vector<AwarenessRemoval> removals;
+  std::size_t told = 0;
+};
+using Clearings = std::list<Clearing>;
+
 struct Loop : std::enable_shared_from_this<Loop> {
   Loop(ConnectionManager& owner, std::shared_ptr<Executor> on, std::uint64_t seed);
 
@@ -71,12 +97,16 @@ struct Loop : std::enable_shared_from_this<Loop> {
   LoopCounters counters;
 
   TimerWheel wheel;
-  std::optional<TimePoint> armed_for;
+  /// When the executor was asked to wake us: each earlier than the one before. What is asked for cannot be taken back, so
+  /// whoever needs a time behind the next waits for that, and asks then.
+  std::vector<TimePoint> wakes;
+  bool waking = false;
+  bool wake_missed = false;  ///< the executor could not be asked
   /// Rooms whose changed state is to be flushed; null: the tenants' presence.
   std::multimap<TimePoint, RoomPtr> state_flushes;
   Timer state_timer;
   /// What was dropped here and may come back.
-  std::multimap<TimePoint, Grace> graces;
+  Graces graces;
   Timer grace_timer;
   /// The connections a drain has still to close, the next one last, and how far apart.
   std::vector<std::shared_ptr<ConnectionState>> draining;
@@ -86,6 +116,11 @@ struct Loop : std::enable_shared_from_this<Loop> {
   std::shared_ptr<std::atomic<std::size_t>> drain_forced;
   Timer drain_timer;
   Timer sweep_timer;
+  Timer awareness_timer;
+  /// What has failed is tried again.
+  Timer retry_timer;
+  Clearings clearings;
+  Clearings spare_clearing;  ///< memory for the next one
 
   /// Every connection whose socket is not gone yet; each knows its index.
   std::vector<std::shared_ptr<ConnectionState>> connections;
@@ -93,11 +128,12 @@ struct Loop : std::enable_shared_from_this<Loop> {
   /// Connections with something to write at the end of this turn.
   std::vector<ConnectionState*> dirty;
   bool write_posted = false;
+  bool task_lost = false;  ///< one that was to come a few turns later
   /// Replies of this turn, many connections' in one block.
   BlockPtr replies;
 
   // Memory lent from turn to turn.
-  std::vector<Span> spans;
+  Outbox::Lent lent;
   std::vector<Command> commands;
   std::string text;
 

@@ -116,17 +116,35 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   /// After `rounds` more turns of the executor, and behind what they post before.
   template <class F>
   bool post(const LoopPtr& loop, F task, int rounds = 0);
-  void arm(Loop& loop, detail::Timer& timer, TimePoint deadline);
-  void wake(Loop& loop, TimePoint when);
-  void on_wake(Loop& loop, TimePoint when, bool has_listened);
-  void sweep(Loop& loop, detail::Gate& findings);
-  void sweep_rooms();
+  void arm(Loop& loop, detail::Timer& timer, TimePoint deadline) noexcept;
+  void wake(Loop& loop, TimePoint when) noexcept;
+  void wake_for_next(Loop& loop) noexcept;
+  void on_wake(Loop& loop, TimePoint when, bool has_listened) noexcept;
+  void retry_soon(Loop& loop) noexcept;
+  void retry(Loop& loop);
   /// Takes over what a stopped executor left: its connections go through the five steps here.
   void bury(const LoopPtr& loop);
+  void bury_stopped(Loop& by);
+  void leave_part(Loop& loop, const RoomPtr& room) noexcept;
+
+  // The sweep: impl/sweep.ipp.
+  struct Sweep;
+  /// So many connections and rooms a task.
+  static constexpr std::size_t sweep_slice = 256;
+  void sweep(Loop& loop, std::shared_ptr<detail::Gate> findings, detail::RoomTable::Cursor rooms);
+  void sweep_on(Loop& loop, const std::shared_ptr<Sweep>& round);
+  void sweep_again(Loop& loop);
+  bool sweep_rooms(detail::RoomTable::Cursor& at, std::size_t most);
+  void sweep_unattended();
+  void check(ConnectionState& connection, detail::Gate& findings);
+  void catch_up_room(Loop& loop, const RoomPtr& room);
+  void expire_awareness(Loop& loop);
 
   // Opening and authenticating: impl/opening.ipp.
   void answer_open(ConnectionState& connection, Authentication answer);
-  void refuse_open(ConnectionState& connection, CloseReason reason, Error error);
+  void begin_open(ConnectionState& connection, OpenRequest request, std::shared_ptr<const Protocol> protocol,
+                  bool offered_token, bool ask_now);
+  void refuse_open(ConnectionState& connection, CloseReason reason, Error error) noexcept;
   void accept_open(ConnectionState& connection);
   [[nodiscard]] Reservation place_of(const RemoteAddress& address, const ConnectionPtr& lender);
   [[nodiscard]] Reservation lend_place(ConnectionId session, const RemoteAddress& address);
@@ -134,11 +152,12 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   [[nodiscard]] ConnectionPtr ghost_of(const ConnectionState& connection, const UserKey& key) const;
   [[nodiscard]] std::optional<Error> establish(ConnectionState& connection, Identity identity);
   void welcome(ConnectionState& connection, Function<void(ConnectionState&)> then);
-  void forget(ConnectionState& connection);
+  void forget(ConnectionState& connection) noexcept;
   void publish_info(ConnectionState& connection);
 
   // Commands: impl/commands.ipp. A command that waits for an answer holds back those behind it.
   [[nodiscard]] bool charge_bytes(ConnectionState& connection, std::size_t bytes, TimePoint now);
+  void received_frame(ConnectionState& connection, FrameKind kind, std::string_view bytes, std::size_t wire_bytes);
   void received_message(ConnectionState& connection, FrameKind kind, std::string_view bytes,
                         bool many_bytes);
   void pause(ConnectionState& connection, detail::Pause why, bool on);
@@ -214,10 +233,16 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   void tell_joined(ConnectionState& connection, const Correlation* correlation, const RoomPtr& room,
                    const Entered& entered);
   [[nodiscard]] bool after_joined(ConnectionState& connection, const RoomPtr& room, const Entered& entered);
-  /// `index` is the membership's. A live connection is first told what it is still owed.
-  void leave(ConnectionState& connection, std::size_t index, std::optional<CloseReason> reason,
-             bool keep_place = false);
-  void give_up_place(Loop& loop, const RoomPtr& room, ConnectionId member);
+
+  // Leaving and retiring rooms: impl/leaving.ipp.
+  void tell_rest(ConnectionState& connection, Membership& leaving);
+  /// By a live connection's own wish; `index` is the membership's.
+  void leave(ConnectionState& connection, std::size_t index);
+  template <class Then>
+  bool part_from_room(ConnectionState& connection, std::size_t index, std::optional<CloseReason> reason, bool keep_place,
+                      Then then) noexcept;
+  void give_up_place(Loop& loop, const RoomPtr& room, ConnectionId member) noexcept;
+  void leave_untold(const RoomPtr& room) noexcept;
   class Unsubscribing;
   /// True: somebody was told that it is open, and has to be told first that it is not.
   bool retire_if_empty(const RoomPtr& room);
@@ -238,7 +263,7 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   [[nodiscard]] std::optional<Error> refuse_when_full(const RoomKey& key);
   [[nodiscard]] Result<Published> publish_here(const RoomKey& key, Draft draft);
   std::size_t send_in_room(ConnectionId id, std::string room, const Payload& payload);
-  void post_flushes(const RoomPtr& room, const std::vector<RoomPart*>& parts);
+  void post_flushes(const RoomPtr& room, const std::vector<detail::RoomPartPtr>& parts) noexcept;
 
   // Limits: impl/limits.ipp.
   /// The room of this key, made when there is none. Null: the connection makes too many, and was told so.
@@ -251,6 +276,7 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   [[nodiscard]] std::chrono::milliseconds debt(ConnectionState& connection, TimePoint now) const;
   /// Notes that the connection is beyond a rate. True: it has been for too long, and is to be refused.
   [[nodiscard]] bool exceeds_for_long(ConnectionState& connection, TimePoint now);
+  void read_on(ConnectionState& paced);
   /// Reads no more from a connection that owes, until it does not.
   void keep_pace(ConnectionState& connection, TimePoint now);
   /// publish_draft for a broker's room, once for each idempotency key.
@@ -260,6 +286,7 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   // Fan-out and writing: impl/fan_out.ipp; members that are behind: impl/catch_up.ipp.
   void flush_part(const RoomPtr& room, RoomPart& part);
   void run_slice(const RoomPtr& room, RoomPart& part);
+  bool serve_slice(const RoomState& room, RoomPart& part, TimePoint now) noexcept;
   void deliver(RoomPart& part, detail::MemberSlot& slot, const RoomState& room, TimePoint now);
   void note_missed(RoomPart& part, ConnectionState& connection, const RoomState& room, std::size_t from);
   [[nodiscard]] detail::EncodedBatch& encoded(RoomPart& part, const RoomState& room, std::uint8_t format);
@@ -280,6 +307,7 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   void hold_to_hard_mark(ConnectionState& connection);
   void mark_dirty(ConnectionState& connection);
   void write_dirty(Loop& loop);
+  void write_on(ConnectionState& connection);
   /// Feeds and writes what can be written now.
   void flush_connection(ConnectionState& connection);
   /// False: the pipe is broken.
@@ -295,11 +323,16 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   bool tell_missed(ConnectionState& connection, Membership& membership);
 
   // Awareness and presence: impl/awareness.ipp.
-  void schedule_state_flush(Loop& loop, const RoomPtr& room);
-  void run_state_flushes(Loop& loop, TimePoint now);
-  void flush_state(Loop& loop, const RoomPtr& room);
+  void schedule_state_flush(Loop& loop, const RoomPtr& room) noexcept;
+  void run_state_flushes(Loop& loop, TimePoint now) noexcept;
+  void run_due_flushes(Loop& loop);
+  void flush_state(Loop& loop, const RoomPtr& room) noexcept;
+  [[nodiscard]] bool flush_state_once(const RoomPtr& room, detail::RoomState::Marks& dirty);
   void mark_awareness(Loop& loop, const RoomPtr& room, const std::string& client, std::uint64_t removed_at);
-  void mark_removed(Loop& loop, const std::vector<AwarenessRemoval>& removals);
+  [[nodiscard]] detail::Clearings clearing_for(Loop& loop, ConnectionId owner, const RoomPtr& room);
+  void clear_awareness(Loop& loop, detail::Clearings& clearing) noexcept;
+  void clear_awareness(Loop& loop) noexcept;
+  [[nodiscard]] bool clear_some(Loop& loop, detail::Clearing& clearing, std::size_t& left);
   void resolve_awareness(const RoomKey& key, const std::string& client, std::uint64_t removed_at,
                          std::vector<AwarenessEntry>& changes) const;
   void tell_awareness(ConnectionState& connection, const Correlation* correlation, const RoomKey& key);
@@ -308,19 +341,27 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
                   const std::string& client, bool its_own, std::uint64_t clock);
   void announce(Loop& loop, const UserKey& user, bool online);
   void flush_announcements(Loop& loop);
+  void tell_announcements(const std::map<UserKey, bool>& dirty);
 
   // The disconnect flow: impl/disconnect.ipp. On the connection's executor, whatever the cause.
-  void disconnect(ConnectionState& connection, CloseReason reason, std::string_view text, bool socket_gone = false);
+  // All of it happens, or nothing for want of memory, and then it is tried again; what a seam throws is contained.
+  void disconnect(ConnectionState& connection, CloseReason reason, std::string_view text,
+                  bool socket_gone = false) noexcept;
+  struct Parting;
+  void prepare_parting(ConnectionState& connection, Parting& parting);
+  void put_off(ConnectionState& connection, CloseReason reason, bool socket_gone) noexcept;
+  void tell_disconnected(ConnectionState& connection, CloseReason reason) noexcept;
+  void dispose(ConnectionState& connection, CloseReason reason, std::string_view text) noexcept;
   /// Disconnects after the work at hand, for causes found while writing or iterating.
-  void doom(ConnectionState& connection, CloseReason reason, std::string text = {});
-  void gone(ConnectionState& connection);
+  void doom(ConnectionState& connection, CloseReason reason, std::string text = {}) noexcept;
+  void gone(ConnectionState& connection) noexcept;
   void let_go(Function<void()> done);
   /// Tells hooks and clients that a user came online or went offline, if that is so and they were told otherwise.
   /// False: a hook threw.
   /// `former`, `left`: rooms that were told that it is online, and that the connection that ends is in no more.
   bool tell_edges(Loop& loop, const UserKey& user, detail::UserTable::Edge edge, const std::vector<RoomPtr>& former = {},
-                  detail::LeftRooms::List left = {});
-  void tell_offline(Loop& loop, const UserKey& user, const RoomPtr& room);
+                  detail::LeftRooms left = {}) noexcept;
+  void tell_offline(Loop& loop, const UserKey& user, const RoomPtr& room) noexcept;
   void drain_next(Loop& loop);
   void beat(ConnectionState& connection);
   void on_answer_late(ConnectionState& connection);
@@ -333,17 +374,18 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   void save_session(ConnectionState& connection, const std::string& token_hash, std::vector<std::string> rooms,
                     TimePoint expires, std::shared_ptr<std::atomic<bool>> refused = nullptr);
   void forget_session(const std::string& token_hash);
-  [[nodiscard]] bool session_waits(const ConnectionState& connection, CloseReason reason, bool socket_gone);
-  /// Returns rooms in which the session kept a place, and keeps none any more.
-  [[nodiscard]] std::vector<RoomPtr> part_from_session(ConnectionState& connection, CloseReason reason, bool waits,
-                                                       const std::vector<RoomPtr>& rooms);
-  void run_graces(Loop& loop, TimePoint now);
-  void end_grace(Loop& loop, const detail::Grace& grace);
+  [[nodiscard]] bool session_waits(const ConnectionState& connection, CloseReason reason, bool socket_gone) noexcept;
+  [[nodiscard]] bool keep_session(ConnectionState& connection, CloseReason reason, bool socket_gone) noexcept;
+  void part_from_session(ConnectionState& connection, CloseReason reason, std::vector<std::string> names) noexcept;
+  void run_graces(Loop& loop, TimePoint now) noexcept;
+  void run_due_graces(Loop& loop);
+  detail::Graces::iterator end_grace(Loop& loop, detail::Graces::iterator at);
   void end_graces(std::function<bool(const detail::Grace&)> chosen, bool for_good);
   struct Resuming;
   void take_session(ConnectionState& connection, const std::shared_ptr<Resuming>& resuming);
   void claim_session(ConnectionState& connection, const std::shared_ptr<Resuming>& resuming);
-  void adopt_session(ConnectionState& connection, const std::shared_ptr<Resuming>& resuming, bool was_held);
+  void adopt_session(ConnectionState& connection, const std::shared_ptr<Resuming>& resuming);
+  void give_up_rest(ConnectionState& connection);
   void permit_rooms(ConnectionState& connection, const std::shared_ptr<Resuming>& resuming);
   void finish_resume(ConnectionState& connection, Resuming& resuming);
   void fail_resume(ConnectionState& connection, const Resuming& resuming, Error error);
@@ -373,11 +415,16 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   [[nodiscard]] ConnectionPtr locate(ConnectionId id) const;
   [[nodiscard]] detail::InfoPtr info_of(ConnectionId id) const;
 
-  /// Runs an embedder's code; what it throws is contained. False: it threw.
+  /// Runs what may throw, an embedder's code or ours; what it throws is counted, logged and goes no further. False: it
+  /// threw.
   template <class F>
-  bool contain(Loop& loop, ConnectionId of, const char* where, F code, const std::string* secret = nullptr);
+  bool contain(Loop& loop, ConnectionId of, const char* where, F code, const std::string* secret = nullptr) noexcept;
   template <class F>
-  bool contain(ConnectionState& connection, const char* where, F code);
+  bool contain(ConnectionState& connection, const char* where, F code) noexcept;
+  /// The same for what a connection is about to do: one of which a part has failed is closed.
+  template <class F>
+  void guard(ConnectionState& connection, const char* where, F code) noexcept;
+  void report(Loop& loop, ConnectionId of, const char* where, const char* thrown, const std::string* secret) noexcept;
   void log(LogLevel level, const std::string& message) const;
 
   // Broker: impl/cluster.ipp.
@@ -388,9 +435,11 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   void on_broker_message(const BrokerMessage& message);
   void on_broker_state(const BrokerState& state);
   void on_broker_lost(const RoomKey& key, Position next);
-  void replicate_member(ConnectionId id, const std::string& user, const RoomKey& key, bool member);
-  void replicate_awareness(const RoomKey& key, const std::string& client, const AwarenessOwner& owner,
-                           std::uint64_t removed_at);
+  template <class Make>
+  void replicate(Loop& loop, Make make) noexcept;
+  void replicate_member(Loop& loop, ConnectionId id, const std::string& user, const RoomKey& key, bool member) noexcept;
+  void replicate_awareness(Loop& loop, const RoomKey& key, const std::string& client, const AwarenessOwner& owner,
+                           std::uint64_t removed_at) noexcept;
 
  private:
   void must_be_closed_to_opening(const char* what) const;
@@ -447,9 +496,12 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
 
   mutable detail::Mutex loops_mutex_;
   std::vector<LoopPtr> loops_;
+  detail::LoopCounters buried_counters_;  ///< of loops that are forgotten
   std::atomic<Executor*> clock_{nullptr};
+  std::shared_ptr<Executor> clock_owner_;  ///< the first executor: told the time by, also when it has stopped
   const std::function<TimePoint()> first_clock_;  ///< until there is an executor
-  std::atomic<TimePoint::rep> swept_at_{0};        ///< rooms, while there was none
+  detail::Mutex unattended_mutex_;
+  detail::RoomTable::Cursor unattended_;  ///< of rooms, while there is none
 
   detail::Mutex announcements_mutex_;
   std::map<UserKey, bool> announcements_;

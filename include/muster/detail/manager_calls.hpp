@@ -13,11 +13,20 @@ bool ConnectionManager::post(const LoopPtr& loop, F task, int rounds) {
     int rounds;
     F task;
     void operator()() {
-      if (rounds-- > 0) {
-        const LoopPtr on = loop;
+      if (rounds-- > 0) return again();
+      if (const auto manager = loop->manager_if_alive.lock()) {
+        (void)manager->contain(*loop, {}, "A task", [&] { task(*manager); });
+        if (loop->wake_missed) manager->wake_for_next(*loop);
+      }
+    }
+    void again() noexcept {
+      const LoopPtr on = loop;
+      try {
         if (!on->executor->post(std::move(*this))) on->stopped = true;
-      } else if (const auto manager = loop->manager_if_alive.lock()) {
-        task(*manager);
+      } catch (...) {
+        on->task_lost = true;
+        on->wakes.clear();  // one of them may wait for that task
+        if (const auto manager = on->manager_if_alive.lock()) manager->retry_soon(*on);
       }
     }
   };
@@ -79,31 +88,28 @@ template <class T>
 }  // namespace detail
 
 template <class F>
-bool ConnectionManager::contain(ConnectionState& connection, const char* where, F code) {
+bool ConnectionManager::contain(ConnectionState& connection, const char* where, F code) noexcept {
   return contain(*connection.loop, connection.id_, where, std::move(code), &connection.credentials.token);
 }
 
 template <class F>
-bool ConnectionManager::contain(Loop& loop, ConnectionId of, const char* where, F code, const std::string* secret) {
-  std::string what;
+bool ConnectionManager::contain(Loop& loop, ConnectionId of, const char* where, F code,
+                                const std::string* secret) noexcept {
   try {
     code();
     return true;
   } catch (const std::exception& failure) {
-    what = failure.what();
+    report(loop, of, where, failure.what(), secret);
   } catch (...) {
-    what = "not a std::exception";
+    report(loop, of, where, "not a std::exception", secret);
   }
-  loop.counters.callback_failures.add();
-  if (secret != nullptr) what = detail::without(std::move(what), *secret);
-  // One cause, told for each connection of a storm, would hide the others.
-  const auto verdict = failures_told_.look(where + what, loop.executor->now());
-  if (verdict.left_out != 0) {
-    log(LogLevel::error, std::to_string(verdict.left_out) + " failures of the last minute have no line of their own");
-  }
-  if (!verdict.is_news) return false;
-  log(LogLevel::error, where + (of ? " of connection " + to_string(of) : std::string()) + " threw: " + what);
   return false;
+}
+
+template <class F>
+void ConnectionManager::guard(ConnectionState& connection, const char* where, F code) noexcept {
+  const ConnectionPtr keep = connection.shared_from_this();
+  if (!contain(connection, where, std::move(code))) disconnect(connection, CloseReason::internal_error, {});
 }
 
 /// Asks a seam. Answered inside the call, the command goes on at once; otherwise it waits, and an answer that comes
@@ -145,10 +151,12 @@ void ConnectionManager::ask(ConnectionState& connection, Function<void(Reply<T>)
         if (asked->unwanted) asked->unwanted(std::move(answer));
         return;
       }
-      asker->question.reset();
-      asker->answer_timer.cancel();
-      asked->then(*asker, std::move(answer));
-      on_loop.resume_commands(*asker);
+      on_loop.guard(*asker, "An answer", [&] {
+        asker->question.reset();
+        asker->answer_timer.cancel();
+        asked->then(*asker, std::move(answer));
+        on_loop.resume_commands(*asker);
+      });
     });
   });
   const bool well = contain(connection, "A question to a seam", [&] { call(std::move(reply)); });

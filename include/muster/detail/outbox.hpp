@@ -38,21 +38,48 @@ struct Handed {
 
 /// Small while nothing is wrong: what control frames and a pipe that is full need is apart.
 class Outbox {
+  struct Control {
+    TimePoint since;
+    std::string frames;
+    std::string pongs;
+  };
+  struct Batch {
+    TimePoint since;
+    std::size_t bytes = 0;
+    std::size_t unsent = 0;         ///< what counts of it
+    std::size_t unsent_before = 0;   ///< when it was last looked at for progress
+    std::size_t unsent_at_ping = 0;  ///< and by the heartbeat
+    std::unique_ptr<Control> control;
+    std::vector<Piece> pieces;
+  };
+
  public:
+  /// What writing borrows from the executor. Once a pipe has taken a batch it is too late to find no memory for it.
+  struct Lent {
+    std::vector<Span> spans;
+    std::unique_ptr<Batch> batch;
+
+    void prepare(std::size_t pieces) {
+      if (batch && batch->pieces.capacity() >= pieces) return;
+      if (!batch) batch = std::make_unique<Batch>();
+      batch->pieces.reserve(pieces);
+    }
+  };
+
   /// Queues frames behind what is queued.
   void append(const BlockPtr& block, std::size_t begin, std::size_t end, TimePoint now) {
-    unsent_ += end - begin;
     if (!queue_.empty() && queue_.back().block.get() == block.get() && queue_.back().end == begin) {
       queue_.back().end = static_cast<std::uint32_t>(end);
-      return;
+    } else {
+      queue_.push_back({block, static_cast<std::uint32_t>(begin), static_cast<std::uint32_t>(end), now});
     }
-    queue_.push_back({block, static_cast<std::uint32_t>(begin), static_cast<std::uint32_t>(end), now});
+    unsent_ += end - begin;
   }
 
   /// Frames that overtake queued data at the next frame boundary: ping, reauth.
   void append_control(std::string frame, TimePoint now) {
-    unsent_ += frame.size();
     control(now).frames += frame;
+    unsent_ += frame.size();
   }
   /// Likewise. Behind a batch in flight only the newest waits (RFC 6455, 5.5.3): who takes none shall not pile them up.
   void append_pong(const std::string& frame, TimePoint now) {
@@ -62,31 +89,38 @@ class Outbox {
     pongs += frame;
   }
 
-  /// Hands over what is queued, control first; `scratch` lends its memory. Call only when not `in_flight`.
-  [[nodiscard]] WriteResult write(Transport& transport, std::vector<Span>& scratch, Handed& handed) {
+  /// Hands over what is queued, control first. Call only when not `in_flight`.
+  [[nodiscard]] WriteResult write(Transport& transport, Lent& lent, Handed& handed) {
     while (has_queued()) {
       std::size_t size = 0;
-      const auto end = queue_.begin() + static_cast<std::ptrdiff_t>(next_batch(scratch, size));
-      const WriteResult result = transport.write(scratch.data(), scratch.size());
+      const std::size_t pieces = next_batch(lent.spans, size);
+      const auto end = queue_.begin() + static_cast<std::ptrdiff_t>(pieces);
+      lent.prepare(pieces);
+      const WriteResult result = transport.write(lent.spans.data(), lent.spans.size());
       ++handed.writes;
       if (result == WriteResult::done) {
         handed.bytes += size;
         unsent_ -= size;
         control_.reset();
-      } else {
-        keep(result, transport, {queued_since(), size, size, size, size, std::move(control_), {}});
-        batch_->pieces.assign(std::make_move_iterator(queue_.begin()), std::make_move_iterator(end));
+        queue_.erase(queue_.begin(), end);
+        continue;
       }
+      lent.batch->since = queued_since();
+      lent.batch->control = std::move(control_);
+      lent.batch->pieces.assign(std::make_move_iterator(queue_.begin()), std::make_move_iterator(end));
       queue_.erase(queue_.begin(), end);
-      if (result != WriteResult::done) return result;
+      keep(result, transport, lent, size);
+      return result;
     }
     return WriteResult::done;
   }
 
   /// Hands over one block; only when nothing is before it. A fan-out's case, which leaves the queue's memory alone.
-  [[nodiscard]] WriteResult write_at_once(Transport& transport, const BlockPtr& block, TimePoint now, Handed& handed) {
+  [[nodiscard]] WriteResult write_at_once(Transport& transport, const BlockPtr& block, TimePoint now, Lent& lent,
+                                          Handed& handed) {
     const std::size_t size = block->bytes.size();
     const Span span{block->bytes.data(), size};
+    lent.prepare(1);
     const WriteResult result = transport.write(&span, 1);
     handed.writes = 1;
     if (result == WriteResult::done) {
@@ -94,8 +128,9 @@ class Outbox {
       return result;
     }
     unsent_ = size;
-    keep(result, transport, {now, size, size, size, size, nullptr, {}});
-    batch_->pieces.push_back({block, 0, static_cast<std::uint32_t>(size), now});
+    lent.batch->since = now;
+    lent.batch->pieces.push_back({block, 0, static_cast<std::uint32_t>(size), now});
+    keep(result, transport, lent, size);
     return result;
   }
 
@@ -146,25 +181,12 @@ class Outbox {
   /// One write's worth: whole pieces up to this, at least one.
   static constexpr std::size_t batch_limit = 256 * 1024;
 
-  struct Control {
-    TimePoint since;
-    std::string frames;
-    std::string pongs;
-  };
-  struct Batch {
-    TimePoint since;
-    std::size_t bytes = 0;
-    std::size_t unsent = 0;         ///< what counts of it
-    std::size_t unsent_before = 0;   ///< when it was last looked at for progress
-    std::size_t unsent_at_ping = 0;  ///< and by the heartbeat
-    std::unique_ptr<Control> control;
-    std::vector<Piece> pieces;
-  };
-
   /// What the pipe did not take at once: it is in flight, or broke with it.
-  void keep(WriteResult result, const Transport& transport, Batch batch) {
+  void keep(WriteResult result, const Transport& transport, Lent& lent, std::size_t size) {
     in_flight_ = result == WriteResult::pending;
-    batch_ = std::make_unique<Batch>(std::move(batch));
+    batch_ = std::move(lent.batch);
+    batch_->bytes = batch_->unsent = size;
+    batch_->unsent_before = batch_->unsent_at_ping = size;
     recount(transport);
     batch_->unsent_before = batch_->unsent_at_ping = batch_->unsent;
   }

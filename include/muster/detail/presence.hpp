@@ -26,11 +26,15 @@ class PresenceBatch {
   [[nodiscard]] bool lossy() const noexcept { return lossy_; }
   void set_lossy(bool lossy) noexcept { lossy_ = lossy; }
 
-  void joined(ConnectionId id, const std::string& user) { change(id, user, true); }
-  void left(ConnectionId id, const std::string& user) { change(id, user, false); }
+  // Where there is no memory for a name, the whole list is told next.
+  void joined(ConnectionId id, const std::string& user) noexcept { change(id, user, true); }
+  void left(ConnectionId id, const std::string& user) noexcept { change(id, user, false); }
   /// Each after the other, as all edges of a user are told.
-  void online(const std::string& user) { change(user, true); }
-  void offline(const std::string& user) { change(user, false); }
+  void online(const std::string& user) noexcept { change(user, true); }
+  void offline(const std::string& user) noexcept { change(user, false); }
+  /// Something was to be told that is known no longer: the whole list is told next.
+  void lose() noexcept { lossy_ = counts_ = true; }
+  [[nodiscard]] bool empty() const noexcept { return !counts_ && changes_.empty() && users_.empty(); }
 
   /// A newcomer is about to be told the member list as it is now.
   void list_told() {
@@ -64,22 +68,31 @@ class PresenceBatch {
     bool seen = false;
     bool missed = false;
   };
-  void change(ConnectionId id, const std::string& user, bool member) {
+  void change(ConnectionId id, const std::string& user, bool member) noexcept {
     if (lossy_) {
       counts_ = true;
       return;
     }
-    const auto [at, added] = changes_.try_emplace(id);
-    if (added) at->second.was_member = !member;
-    at->second.user = user;
-    at->second.member = member;
+    try {
+      const auto [at, added] = changes_.try_emplace(id);
+      if (added) at->second.was_member = !member;
+      at->second.member = member;
+      at->second.user = user;
+    } catch (...) {
+      lose();
+    }
   }
   struct UserChange {
     bool was_online = false;
     bool online = false;
   };
-  void change(const std::string& user, bool online) {
-    if (!lossy_) users_.try_emplace(user, UserChange{!online, online}).first->second.online = online;
+  void change(const std::string& user, bool online) noexcept {
+    if (lossy_) return;
+    try {
+      users_.try_emplace(user, UserChange{!online, online}).first->second.online = online;
+    } catch (...) {
+      lose();
+    }
   }
   std::map<ConnectionId, Change> changes_;
   std::map<std::string, UserChange> users_;

@@ -105,7 +105,8 @@ class AddressTable {
       const auto found = entries_.find(key);
       if (found != entries_.end() && found->second.connections >= share(key, options.max_connections_per_ip)) return false;
     }
-    for (const Key& key : keys) ++use(key).connections;
+    use(keys, [](Entry&) {});
+    for (const Key& key : keys) ++entries_.find(key)->second.connections;
     return true;
   }
   /// Of one that was taken under the same options.
@@ -134,7 +135,7 @@ class AddressTable {
       const auto wait = connects.front() + options.connect_rate_window - now;
       return std::max(std::chrono::ceil<std::chrono::milliseconds>(wait), std::chrono::milliseconds(1));
     }
-    for (const Key& key : keys) use(key).connects.push_back(now);
+    use(keys, [now](Entry& entry) { entry.connects.push_back(now); });
     for (const Key& key : keys) rest(entries_.find(key));
     return std::chrono::milliseconds(0);
   }
@@ -187,7 +188,7 @@ class AddressTable {
     std::size_t connections = 0;
     std::deque<TimePoint> connects;
     bool rests = false;
-    std::list<Key>::iterator place;  ///< in `resting_`, if it rests
+    std::list<Key>::iterator place;  ///< in `resting_`, if it rests, or in `busy_`
   };
   using Entries = std::unordered_map<Key, Entry, Hash>;
 
@@ -214,16 +215,33 @@ class AddressTable {
 
   // All below: locked.
 
-  Entry& use(const Key& key) {
-    Entry& entry = entries_[key];
-    if (entry.rests) resting_.erase(entry.place);
-    entry.rests = false;
-    return entry;
+  /// All of them, or none that was not there before.
+  template <class Change>
+  void use(const Keys& keys, Change change) {
+    try {
+      for (const Key& key : keys) {
+        auto at = entries_.find(key);
+        if (at == entries_.end()) {
+          std::list<Key> place(1, key);
+          at = entries_.emplace(key, Entry{}).first;
+          at->second.place = place.begin();
+          busy_.splice(busy_.end(), place);
+        } else if (std::exchange(at->second.rests, false)) {
+          busy_.splice(busy_.end(), resting_, at->second.place);
+        }
+        change(at->second);
+      }
+    } catch (...) {
+      for (const Key& key : keys) {
+        const auto at = entries_.find(key);
+        if (at != entries_.end()) rest(at);
+      }
+      throw;
+    }
   }
-  void rest(Entries::iterator at) {
-    if (at->second.connections != 0) return;
-    at->second.place = resting_.insert(resting_.end(), at->first);
-    at->second.rests = true;
+  void rest(Entries::iterator at) noexcept {
+    if (at->second.connections != 0 || std::exchange(at->second.rests, true)) return;
+    resting_.splice(resting_.end(), busy_, at->second.place);
     if (at->second.connects.empty()) return forget(at);
     if (resting_.size() > remembered_) forget(entries_.find(resting_.front()));
   }
@@ -235,7 +253,8 @@ class AddressTable {
   const std::size_t remembered_;
   mutable Mutex mutex_;
   Entries entries_;
-  std::list<Key> resting_;  ///< addresses without a socket; the one that came the longest ago first
+  std::list<Key> busy_;     ///< addresses with a socket
+  std::list<Key> resting_;  ///< those without; the one that came the longest ago first
 };
 
 }  // namespace detail

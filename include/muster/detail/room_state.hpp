@@ -15,6 +15,7 @@
 #include "muster/detail/byte_budget.hpp"
 #include "muster/detail/history.hpp"
 #include "muster/detail/idempotency.hpp"
+#include "muster/detail/mutant.hpp"
 #include "muster/detail/mutex.hpp"
 #include "muster/detail/presence.hpp"
 #include "muster/options.hpp"
@@ -27,6 +28,12 @@ namespace detail {
 class ConnectionState;
 struct Loop;
 using LoopPtr = std::shared_ptr<Loop>;
+
+/// The next `push_back` needs no memory.
+template <class T>
+void make_room(std::vector<T>& list) {
+  if (list.size() == list.capacity()) list.reserve(list.empty() ? 1 : 2 * list.size());
+}
 
 /// A member as the fan-out sees it: dense, one after another. `next_seq` only grows, and alone decides what is owed.
 struct MemberSlot {
@@ -80,6 +87,9 @@ struct RoomPart {
   bool flush_posted = false;
 };
 
+/// Shared with whoever is about to post its flush: its executor may stop meanwhile, and be forgotten.
+using RoomPartPtr = std::shared_ptr<RoomPart>;
+
 struct RoomState : ByteHolder {
   RoomState(RoomKey room_key, const RoomOptions& room_options, std::uint64_t first_epoch,
             ByteBudget::AccountPtr bytes_account)
@@ -114,15 +124,18 @@ struct RoomState : ByteHolder {
   std::size_t present_users = 0;  ///< of those that have a member
   /// Members at other nodes of a broker.
   std::map<ConnectionId, std::string> remote_members;
-  std::vector<std::unique_ptr<RoomPart>> parts;
+  std::vector<RoomPartPtr> parts;
   std::size_t waiting = 0;  ///< bytes that only `parts` hold
   PresenceBatch presence;
   /// Client ids that changed, with the clock of a removal or 0.
-  std::map<std::string, std::uint64_t> awareness;
+  using Marks = std::map<std::string, std::uint64_t>;
+  Marks awareness;
   bool state_flush_due = false;
   bool state_flush_running = false;
   bool state_flush_again = false;
+  bool offline_untold = false;  ///< of some of `users` it could not be told that they have left; the sweep does
   bool subscribed = false;
+  bool unsubscribe_due = false;  ///< the broker failed when it was told
   bool told_open = false;  ///< the last edge that hooks were told
   bool telling = false;
   /// Out of the table: whoever still holds it looks again.
@@ -133,8 +146,41 @@ struct RoomState : ByteHolder {
     for (const auto& part : parts) {
       if (part->loop == loop) return *part;
     }
-    parts.push_back(std::make_unique<RoomPart>(loop));
+    parts.push_back(std::make_shared<RoomPart>(loop));
     return *parts.back();
+  }
+  /// A new member, known by `id`; or nothing has changed. Under the lock.
+  void add_member(ConnectionId id, const std::string& user, RoomPart& part, PresenceScope scope) {
+    const auto [of_user, news] = users.try_emplace(user, 0);
+    try {
+      members.emplace(id, MemberEntry{user, &part});
+    } catch (...) {
+      if (news) users.erase(of_user);
+      throw;
+    }
+    if (++of_user->second == 1) ++present_users;
+    if (scope != PresenceScope::none) presence.joined(id, user);  // what nobody is told would never be flushed
+    if (news && scope == PresenceScope::shared_rooms) presence.online(user);
+  }
+  /// Its user. Under the lock.
+  std::string remove_member(std::unordered_map<ConnectionId, MemberEntry>::iterator member, PresenceScope scope) noexcept {
+    std::string user = std::move(member->second.user);
+    const auto of_user = users.find(user);
+    if (--of_user->second == 0) {
+      --present_users;
+      if (scope != PresenceScope::shared_rooms) users.erase(of_user);
+    }
+    if (scope != PresenceScope::none && !mutant(Mutant::skip_presence_left)) presence.left(member->first, user);
+    members.erase(member);
+    return user;
+  }
+  /// These could not be told, and still are to be. Under the lock.
+  void take_back(Marks& marks) noexcept {
+    awareness.merge(marks);
+    for (const auto& [client, removed_at] : marks) {  // marked again since
+      std::uint64_t& mark = awareness.find(client)->second;
+      mark = std::max(mark, removed_at);
+    }
   }
   /// Charges what history and keys have become. Under the lock, after they changed.
   void settle() {
@@ -200,10 +246,21 @@ struct RoomState : ByteHolder {
 };
 using RoomPtr = std::shared_ptr<RoomState>;
 
+/// Makes room for `entries` more in what each executor with members has pending. Under the room's lock.
+inline void prepare_pending(RoomState& room, std::size_t entries, std::vector<RoomPartPtr>& flushes) {
+  flushes.reserve(room.parts.size());
+  for (const auto& part : room.parts) {
+    const std::size_t needed = part->pending.size() + entries;
+    if (part->members != 0 && needed > part->pending.capacity()) {
+      part->pending.reserve(std::max(needed, 2 * part->pending.capacity()));
+    }
+  }
+}
+
 /// Appends an entry to what every executor with members has pending; `flushes` gets the parts whose executor is to be
-/// told, after the lock. Under the room's lock.
-inline void append_pending(RoomState& room, const EntryPtr& entry, std::vector<RoomPart*>& flushes,
-                           std::uint64_t& conflated) {
+/// told, after the lock. Under the room's lock, and after `prepare_pending`, so that it cannot fail.
+inline void append_pending(RoomState& room, const EntryPtr& entry, std::vector<RoomPartPtr>& flushes,
+                           std::uint64_t& conflated) noexcept {
   const std::size_t bytes = entry->bytes();
   for (const auto& part : room.parts) {
     if (part->members == 0) continue;
@@ -223,7 +280,7 @@ inline void append_pending(RoomState& room, const EntryPtr& entry, std::vector<R
     part->pending.push_back(entry);  // by serial: who joined in between is owed what is behind its own
     if (!part->flush_posted) {
       part->flush_posted = true;
-      flushes.push_back(part.get());
+      flushes.push_back(part);
     }
   }
   room.count_waiting();

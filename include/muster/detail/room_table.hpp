@@ -45,13 +45,34 @@ class RoomTable {
     }
     return rooms;
   }
-  [[nodiscard]] std::vector<RoomPtr> all() const {
-    std::vector<RoomPtr> rooms;
-    for (const Shard& shard : shards_) {
+  /// How far one has come who looks at all rooms, a few at a time. What comes and goes meanwhile may be missed, and what
+  /// is there may be seen twice.
+  struct Cursor {
+    std::size_t shard = 0;
+    std::size_t step = 1;  ///< of so many who share the work, `shard` is the first of this one's
+    std::size_t bucket = 0;
+  };
+  [[nodiscard]] static Cursor no_rooms() { return {shard_count, 1, 0}; }
+  /// About `most` of them, from the cursor on. False: these were the last.
+  bool some(Cursor& at, std::size_t most, std::vector<RoomPtr>& found) const {
+    for (std::size_t looked = 0; at.shard < shard_count; at.shard += at.step, at.bucket = 0) {
+      const Shard& shard = shards_[at.shard];
       Lock lock(shard.mutex);
-      for (const auto& entry : shard.rooms) rooms.push_back(entry.second);
+      for (; at.bucket < shard.rooms.bucket_count(); ++at.bucket, ++looked) {
+        if (found.size() >= most || looked >= 16 * most) return true;
+        for (auto room = shard.rooms.begin(at.bucket); room != shard.rooms.end(at.bucket); ++room) {
+          found.push_back(room->second);
+        }
+      }
     }
-    return rooms;
+    return false;
+  }
+  void clear() {
+    for (Shard& shard : shards_) {
+      std::unordered_map<RoomKey, RoomPtr> rooms;  // they end after the section
+      Lock lock(shard.mutex);
+      rooms.swap(shard.rooms);
+    }
   }
 
  private:
@@ -59,7 +80,8 @@ class RoomTable {
     mutable Mutex mutex;
     std::unordered_map<RoomKey, RoomPtr> rooms;
   };
-  std::array<Shard, 64> shards_;
+  static constexpr std::size_t shard_count = 64;
+  std::array<Shard, shard_count> shards_;
 };
 
 }  // namespace detail

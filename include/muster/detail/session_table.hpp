@@ -38,14 +38,20 @@ class SessionTable {
     } while (!held_.compare_exchange_weak(held, held + 1));
     return true;
   }
-  /// Keeps a dropped session's places in `rooms`, beside those it has kept from before.
+  void give_back() noexcept { --held_; }
+  /// Keeps a dropped session's places in `rooms`, beside those it has kept from before; or nothing has changed.
   void hold(ConnectionId member, std::uint64_t generation, const std::vector<RoomPtr>& rooms) {
     Shard& shard = shard_of(member);
     Lock lock(shard.mutex);
-    Entry& entry = shard.entries[member];
-    entry.held = true;
-    entry.generation = generation;
-    entry.rooms.insert(entry.rooms.end(), rooms.begin(), rooms.end());
+    const auto [at, added] = shard.entries.try_emplace(member);
+    try {
+      at->second.rooms.insert(at->second.rooms.end(), rooms.begin(), rooms.end());
+    } catch (...) {
+      if (added) shard.entries.erase(at);
+      throw;
+    }
+    at->second.held = true;
+    at->second.generation = generation;
   }
 
   /// A connection resumes the session: of two claims the one of the newer generation stands. `was_held` gets whether

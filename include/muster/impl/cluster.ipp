@@ -69,6 +69,7 @@ MUSTER_INLINE bool ConnectionManager::subscribe_first(ConnectionState& connectio
           detail::Lock lock(room->mutex);
           if (!room->subscribed) {
             room->subscribed = true;
+            room->unsubscribe_due = false;
             room->epoch = position.value().epoch;
             room->last_seq = std::max(room->last_seq, position.value().seq);
           }
@@ -99,17 +100,18 @@ MUSTER_INLINE void ConnectionManager::on_broker_message(const BrokerMessage& mes
   entry->latest_key = message.delivery.key();
   entry->seq = message.position.seq;
   entry->at = now();
-  std::vector<RoomPart*> flushes;
+  std::vector<detail::RoomPartPtr> flushes;
   std::uint64_t conflated = 0;
   {
     detail::Lock lock(room->mutex);
     if (room->retired) return;
+    if (!entry->latest && entry->seq <= room->last_seq && message.position.epoch == room->epoch) return;  // known already
+    detail::prepare_pending(*room, 1, flushes);
     if (!entry->latest) {
-      if (entry->seq <= room->last_seq && message.position.epoch == room->epoch) return;  // known already
+      room->history.append(entry, room->options);
       room->epoch = message.position.epoch;
       room->last_seq = entry->seq;
       ++room->published;
-      room->history.append(entry, room->options);
       room->settle();
     }
     entry->serial = ++room->last_serial;
@@ -134,7 +136,9 @@ MUSTER_INLINE void ConnectionManager::on_broker_state(const BrokerState& state) 
   if (!room) return;
   LoopPtr loop;
   std::uint64_t removed_at = 0;
+  detail::RoomState::Marks mark;  // its memory before anything changes: the same change is not taken twice
   if (state.kind == BrokerState::Kind::awareness) {
+    mark.emplace(state.key, 0);
     const AwarenessOwner owner{state.user, state.owner, state.owner_order};
     if (state.value) {
       const auto update = awareness_->set(state.room, {state.key, owner, state.version, *state.value, now()}, {});
@@ -159,44 +163,63 @@ MUSTER_INLINE void ConnectionManager::on_broker_state(const BrokerState& state) 
         if (options_.presence_scope != PresenceScope::none) room->presence.left(state.owner, state.user);
       }
     } else {
-      std::uint64_t& mark = room->awareness[state.key];
-      mark = std::max(mark, removed_at);
+      mark.begin()->second = removed_at;
+      room->take_back(mark);
     }
     if (!loop || std::exchange(room->state_flush_due, true)) return;
   }
-  (void)post(loop, [loop, room](ConnectionManager& manager) { manager.schedule_state_flush(*loop, room); });
+  const bool posted = contain(*loop, {}, "The executor", [&] {
+    (void)post(loop, [loop, room](ConnectionManager& manager) { manager.schedule_state_flush(*loop, room); });
+  });
+  if (posted) return;
+  detail::Lock lock(room->mutex);
+  room->state_flush_due = false;  // with what changes next, or by the sweep
 }
 
-MUSTER_INLINE void ConnectionManager::replicate_member(ConnectionId id, const std::string& user, const RoomKey& key,
-                                                       bool member) {
-  if (!broker_) return;
-  BrokerState state;
-  state.room = key;
-  state.kind = BrokerState::Kind::member;
-  state.key = to_string(id);
-  state.user = user;
-  state.owner = id;
-  state.version = member ? 1 : 2;
-  if (member) state.value = Payload();
-  broker_->replicate(node_, std::move(state));
+/// What is replicated has happened: the others are told, or would never know. A broker that throws is asked again.
+template <class Make>
+void ConnectionManager::replicate(Loop& loop, Make make) noexcept {
+  const auto once = [&] { broker_->replicate(node_, make()); };
+  for (int attempts = 3; attempts > 0 && !contain(loop, {}, "The broker", once); --attempts) continue;
 }
 
-MUSTER_INLINE void ConnectionManager::replicate_awareness(const RoomKey& key, const std::string& client,
-                                                          const AwarenessOwner& owner, std::uint64_t removed_at) {
+MUSTER_INLINE void ConnectionManager::replicate_member(Loop& loop, ConnectionId id, const std::string& user,
+                                                       const RoomKey& key, bool member) noexcept {
   if (!broker_) return;
-  AwarenessEntry entry;
-  const bool there = awareness_->get(key, client, entry);
-  if (!there && removed_at == 0) return;
-  BrokerState state;
-  state.room = key;
-  state.kind = BrokerState::Kind::awareness;
-  state.key = client;
-  state.user = owner.user;
-  state.owner = owner.connection;
-  state.owner_order = owner.order;
-  state.version = removed_at != 0 ? removed_at : entry.clock;
-  if (removed_at == 0) state.value = entry.state;
-  broker_->replicate(node_, std::move(state));
+  replicate(loop, [&] {
+    BrokerState state;
+    state.room = key;
+    state.kind = BrokerState::Kind::member;
+    state.key = to_string(id);
+    state.user = user;
+    state.owner = id;
+    state.version = member ? 1 : 2;
+    if (member) state.value = Payload();
+    return state;
+  });
+}
+
+MUSTER_INLINE void ConnectionManager::replicate_awareness(Loop& loop, const RoomKey& key, const std::string& client,
+                                                          const AwarenessOwner& owner,
+                                                          std::uint64_t removed_at) noexcept {
+  if (!broker_) return;
+  replicate(loop, [&] {
+    BrokerState state;
+    state.room = key;
+    state.kind = BrokerState::Kind::awareness;
+    state.key = client;
+    state.user = owner.user;
+    state.owner = owner.connection;
+    state.owner_order = owner.order;
+    AwarenessEntry entry;
+    if (removed_at != 0) {
+      state.version = removed_at;
+    } else if (awareness_->get(key, client, entry)) {  // else it is gone already, and that is told by who removed it
+      state.version = entry.clock;
+      state.value = entry.state;
+    }
+    return state;
+  });
 }
 
 }  // namespace MUSTER_ABI

@@ -47,7 +47,7 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
                                                  command::Leave& leaving) {
   for (std::size_t i = 0; i < connection.memberships.size(); ++i) {
     if (connection.memberships[i].room->key.name == leaving.room) {
-      leave(connection, i, std::nullopt);
+      leave(connection, i);
       break;
     }
   }
@@ -204,7 +204,7 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
         switch (update.result) {
           case AwarenessResult::accepted:
             mark_awareness(*allowed.loop, room, setting.client, setting.state ? 0 : update.clock);
-            replicate_awareness(room->key, setting.client, owner, setting.state ? 0 : update.clock);
+            replicate_awareness(*allowed.loop, room->key, setting.client, owner, setting.state ? 0 : update.clock);
             break;
           case AwarenessResult::stale:
             if (setting.state) return tell_stale(allowed, correlation, room->key, setting.client, its_own, update.clock);

@@ -1,11 +1,18 @@
 // The public face of one connection.
 #pragma once
 
-#include "muster/detail/manager.hpp"
+#include "muster/detail/manager_calls.hpp"
 
 namespace muster {
 inline namespace MUSTER_ABI {
 namespace detail {
+
+/// A timer of a connection's own.
+template <void (ConnectionManager::*Fire)(ConnectionState&)>
+void fire_for_connection(void* self) {
+  auto& connection = *static_cast<ConnectionState*>(self);
+  connection.owner.guard(connection, "A timer", [&] { (connection.owner.*Fire)(connection); });
+}
 
 MUSTER_INLINE ConnectionState::ConnectionState(ConnectionManager& its_owner, LoopPtr on, ConnectionId connection_id,
                                                std::shared_ptr<Transport> pipe)
@@ -15,22 +22,10 @@ MUSTER_INLINE ConnectionState::ConnectionState(ConnectionManager& its_owner, Loo
       id_(connection_id),
       member(connection_id),
       identity_(std::make_shared<const Identity>()),
-      beat_timer(this, [](void* self) {
-        auto& connection = *static_cast<ConnectionState*>(self);
-        connection.owner.beat(connection);
-      }),
-      answer_timer(this, [](void* self) {
-        auto& connection = *static_cast<ConnectionState*>(self);
-        connection.owner.on_answer_late(connection);
-      }),
-      guard_timer(this, [](void* self) {
-        auto& connection = *static_cast<ConnectionState*>(self);
-        connection.owner.on_guard(connection);
-      }),
-      expiry_timer(this, [](void* self) {
-        auto& connection = *static_cast<ConnectionState*>(self);
-        connection.owner.on_expiry(connection);
-      }) {}
+      beat_timer(this, fire_for_connection<&ConnectionManager::beat>),
+      answer_timer(this, fire_for_connection<&ConnectionManager::on_answer_late>),
+      guard_timer(this, fire_for_connection<&ConnectionManager::on_guard>),
+      expiry_timer(this, fire_for_connection<&ConnectionManager::on_expiry>) {}
 
 MUSTER_INLINE IConnectionManager& ConnectionState::manager() noexcept { return owner; }
 

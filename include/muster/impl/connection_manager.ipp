@@ -78,7 +78,7 @@ MUSTER_INLINE ConnectionManager::~ConnectionManager() {
   if (broker_ && node_ != 0) broker_->detach(node_);
   // Rooms, their parts, sessions and the loops know each other: take the knot apart.
   kept_sessions_.clear();
-  for (const RoomPtr& room : rooms_.all()) rooms_.erase(room);
+  rooms_.clear();
   for (const LoopPtr& loop : loops_) {
     for (const ConnectionPtr& connection : loop->connections) connection->memberships.clear();
     loop->state_flushes.clear();
@@ -281,8 +281,7 @@ MUSTER_INLINE Metrics ConnectionManager::metrics() const {
   sum.waiting_bytes = *bytes_.waiting();
   sum.history_dropped = counters_.history_dropped;
   sum.refused_when_full = counters_.refused_when_full;
-  for (const LoopPtr& loop : loops()) {
-    const detail::LoopCounters& counters = loop->counters;
+  const auto add = [&sum](const detail::LoopCounters& counters) {
     sum.messages_in += counters.messages_in.get();
     sum.bytes_in += counters.bytes_in.get();
     sum.writes += counters.writes.get();
@@ -294,6 +293,11 @@ MUSTER_INLINE Metrics ConnectionManager::metrics() const {
     sum.errors += counters.errors.get();
     sum.rate_limited += counters.rate_limited.get();
     sum.callback_failures += counters.callback_failures.get();
+  };
+  {
+    detail::Lock lock(loops_mutex_);
+    for (const LoopPtr& loop : loops_) add(loop->counters);
+    add(buried_counters_);
   }
   return sum;
 }

@@ -21,28 +21,68 @@ namespace detail {
 
 }  // namespace detail
 
-MUSTER_INLINE void ConnectionManager::disconnect(ConnectionState& connection, CloseReason reason,
-                                                 std::string_view text, bool socket_gone) {
+/// What a disconnect needs memory for, taken before anything has changed.
+struct ConnectionManager::Parting {
+  UserKey user;
+  /// In which it has no place any more.
+  std::vector<RoomPtr> former;
+  /// The names of all rooms of its session.
+  std::vector<std::string> names;
+  detail::Clearings clearing;
+};
+
+MUSTER_INLINE void ConnectionManager::prepare_parting(ConnectionState& connection, Parting& parting) {
+  parting.user.tenant = connection.identity_->tenant;
+  parting.user.user = connection.identity_->user;
+  std::vector<RoomPtr> kept;
+  if (connection.resumed) kept = kept_sessions_.rooms_of(connection.member);
+  parting.former.reserve(connection.memberships.size() + kept.size());
+  if (connection.session_generation != 0) {
+    parting.names = connection.rooms();
+    for (const RoomPtr& room : kept) parting.names.push_back(room->key.name);
+  }
+  parting.clearing = clearing_for(*connection.loop, connection.member, nullptr);
+}
+
+/// From here on it is as good as gone, and is taken down as soon as that can be done.
+MUSTER_INLINE void ConnectionManager::put_off(ConnectionState& connection, CloseReason reason, bool socket_gone) noexcept {
+  connection.doomed = true;
+  connection.cut = connection.cut || socket_gone;
+  connection.close_reason = reason;
+  retry_soon(*connection.loop);
+}
+
+MUSTER_INLINE void ConnectionManager::disconnect(ConnectionState& connection, CloseReason reason, std::string_view text,
+                                                 bool socket_gone) noexcept {
   if (connection.ended()) {
     if (socket_gone) gone(connection);
     return;
   }
-  if (connection.open_done) return refuse_open(connection, reason, {errc::unavailable, std::string(text), {}});
+  if (connection.open_done) {
+    Error error{errc::unavailable, {}, {}};
+    (void)contain(connection, "A refusal", [&] { error.message = text; });
+    return refuse_open(connection, reason, std::move(error));
+  }
   const ConnectionPtr keep = connection.shared_from_this();
   const bool was_live = connection.live();
   Loop& loop = *connection.loop;
-  const UserKey user{connection.identity_->tenant, connection.identity_->user};
+  Parting parting;
+  if (!contain(connection, "A disconnect", [&] { prepare_parting(connection, parting); })) {
+    return put_off(connection, reason, socket_gone);
+  }
 
   // What was answered already still goes out, if the pipe takes it now; after the decision no data frame follows.
   const bool broken = socket_gone || reason == CloseReason::lost || reason == CloseReason::heartbeat_timeout ||
                       reason == CloseReason::slow_consumer;
   if (!broken && !connection.outbox.in_flight() && connection.outbox.has_queued()) {
-    seal_replies(loop);
-    detail::Handed handed;
-    (void)connection.outbox.write(*connection.transport, loop.spans, handed);
-    connection.counted.bytes_out += handed.bytes;
-    loop.counters.writes.add(handed.writes);
-    loop.counters.bytes_out.add(handed.bytes);
+    (void)contain(connection, "A transport", [&] {
+      seal_replies(loop);
+      detail::Handed handed;
+      (void)connection.outbox.write(*connection.transport, loop.lent, handed);
+      connection.counted.bytes_out += handed.bytes;
+      loop.counters.writes.add(handed.writes);
+      loop.counters.bytes_out.add(handed.bytes);
+    });
   }
 
   // 1. Stop message processing.
@@ -57,89 +97,100 @@ MUSTER_INLINE void ConnectionManager::disconnect(ConnectionState& connection, Cl
   connection.pace.reset();
   connection.waiting.clear();
 
-  if (detail::mutant(detail::Mutant::disconnected_before_left) && was_live) {
-    for (const auto& hook : extensions_.disconnected) contain(connection, "on_disconnected", [&] { hook(connection, reason); });
-  }
+  if (detail::mutant(detail::Mutant::disconnected_before_left) && was_live) tell_disconnected(connection, reason);
 
   // 2. Leave every room. Where the session may come back, its places wait for it, and so does what is told to others.
-  const bool waits = was_live && session_waits(connection, reason, socket_gone);
-  if (waits) users_.hold(user);
-  std::vector<RoomPtr> former;  ///< in which it has no place any more
+  const bool waits = was_live && keep_session(connection, reason, socket_gone);
   while (!connection.memberships.empty() && !detail::mutant(detail::Mutant::skip_leave)) {
-    former.push_back(connection.memberships.back().room);
-    leave(connection, connection.memberships.size() - 1, reason,
-          waits && !detail::mutant(detail::Mutant::give_up_kept_places));
+    const RoomPtr room = connection.memberships.back().room;
+    if (!waits) parting.former.push_back(room);
+    (void)part_from_room(connection, connection.memberships.size() - 1, reason, waits, [&] {
+      if (!waits || detail::mutant(detail::Mutant::give_up_kept_places)) give_up_place(loop, room, connection.member);
+      return true;
+    });
   }
-  if (was_live) {
-    auto given_up = part_from_session(connection, reason, waits, former);
-    if (waits) former.clear();
-    former.insert(former.end(), given_up.begin(), given_up.end());
+  if (was_live && !waits && connection.resumed) {
+    for (RoomPtr& room : kept_sessions_.take_rooms(connection.member)) {
+      give_up_place(loop, room, connection.member);
+      (void)contain(connection, "The end of a room", [&] { settle_room(loop, room); });
+      if (parting.former.size() < parting.former.capacity()) parting.former.push_back(std::move(room));
+    }
   }
+  if (was_live) part_from_session(connection, reason, std::move(parting.names));
 
   // 3. Clear awareness, and 4. tell the others.
   const bool awareness_waits = waits && !detail::mutant(detail::Mutant::clear_kept_awareness);
   if (was_live && !awareness_waits && !detail::mutant(detail::Mutant::skip_awareness_removal)) {
-    mark_removed(loop, awareness_->remove_all_for_connection(connection.member));
+    clear_awareness(loop, parting.clearing);
   }
 
   // 5. Dispose.
   connection.outbox.discard();
-  if (!socket_gone) {
-    const auto& protocol = loop.formats[connection.format].protocol;
-    if (reason == CloseReason::lost || reason == CloseReason::heartbeat_timeout) {  // nobody is there to answer a close
-      connection.transport->abort();
-    } else {
-      const std::string_view said = text.empty() ? describe(reason).text : text;
-      connection.transport->close(protocol->close_code(reason), detail::close_text(said));
-    }
-  }
+  if (!socket_gone) dispose(connection, reason, text);
   connections_.erase(connection.id_);
   kept_sessions_.part(connection.member, &connection);
   detail::UserTable::Edge edge;
-  if (was_live) edge = users_.remove(user, keep);
+  if (was_live) edge = users_.remove(parting.user, keep);
   ++counters_.closed[static_cast<std::size_t>(reason)];
-  if (was_live && !detail::mutant(detail::Mutant::disconnected_before_left)) {
-    for (const auto& hook : extensions_.disconnected) {
-      contain(connection, "on_disconnected", [&] { hook(connection, reason); });
-    }
-  }
+  if (was_live && !detail::mutant(detail::Mutant::disconnected_before_left)) tell_disconnected(connection, reason);
   if (was_live) {
-    (void)tell_edges(loop, user, std::move(edge), former, connection.left_rooms.take());
+    (void)tell_edges(loop, parting.user, std::move(edge), parting.former, std::move(connection.left_rooms));
   }
   connection.status_ = was_live || socket_gone ? ConnectionStatus::disconnected : ConnectionStatus::rejected;
   if (socket_gone) gone(connection);
 }
 
+MUSTER_INLINE void ConnectionManager::tell_disconnected(ConnectionState& connection, CloseReason reason) noexcept {
+  if (!connection.greeted) return;
+  for (const auto& hook : extensions_.disconnected) {
+    (void)contain(connection, "on_disconnected", [&] { hook(connection, reason); });
+  }
+}
+
+MUSTER_INLINE void ConnectionManager::dispose(ConnectionState& connection, CloseReason reason,
+                                              std::string_view text) noexcept {
+  const bool deaf = reason == CloseReason::lost || reason == CloseReason::heartbeat_timeout;  // nobody would answer a close
+  const auto& protocol = connection.loop->formats[connection.format].protocol;
+  const std::string_view said = text.empty() ? describe(reason).text : text;
+  const bool closed = !deaf && contain(connection, "A transport", [&] {
+    connection.transport->close(protocol->close_code(reason), detail::close_text(said));
+  });
+  if (!closed) (void)contain(connection, "A transport", [&] { connection.transport->abort(); });
+}
+
 MUSTER_INLINE bool ConnectionManager::tell_edges(Loop& loop, const UserKey& user, detail::UserTable::Edge edge,
-                                                 const std::vector<RoomPtr>& former, detail::LeftRooms::List left) {
+                                                 const std::vector<RoomPtr>& former, detail::LeftRooms left) noexcept {
   using Kind = detail::UserTable::Edge::Kind;
   bool well = true;
   bool told = false;
+  const auto tell_room = [&](const RoomPtr& room) { tell_offline(loop, user, room); };
   for (; edge.kind != Kind::none; edge = users_.next_edge(user)) {
     const bool online = edge.kind == Kind::online;
     for (const auto& hook : online ? extensions_.online : extensions_.offline) {
       well = contain(loop, {}, online ? "on_user_online" : "on_user_offline", [&] { hook(user); }) && well;
     }
-    announce(loop, user, online);
+    well = contain(loop, {}, "An announcement", [&] { announce(loop, user, online); }) && well;
     if (online) continue;
-    for (const RoomPtr& room : former) tell_offline(loop, user, room);
-    for (const auto* rooms : {&left, &edge.left}) {
-      for (const auto& weak : *rooms) tell_offline(loop, user, weak.lock());
-    }
+    for (const RoomPtr& room : former) tell_room(room);
+    left.for_each(tell_room);
+    edge.left.for_each(tell_room);
     told = true;
   }
-  if (!told && !(former.empty() && left.empty())) {
-    left.insert(left.end(), former.begin(), former.end());
-    users_.left_rooms(user, left);
-    // Should it have gone meanwhile, whoever told that may not have seen these.
-    if (users_.contains(user)) return well;
-    for (const auto& weak : users_.take_left_rooms(user)) tell_offline(loop, user, weak.lock());
+  if (told || (former.empty() && left.empty())) return well;
+  const auto each = [&](const auto& visit) {
+    left.for_each(visit);
+    for (const RoomPtr& room : former) visit(room);
+  };
+  if (!contain(loop, {}, "A disconnect", [&] { users_.left_rooms(user, each); })) {
+    each([this](const RoomPtr& room) { leave_untold(room); });
   }
+  // Should it have gone meanwhile, whoever told that may not have seen these.
+  if (!users_.contains(user)) users_.take_left_rooms(user).for_each(tell_room);
   return well;
 }
 
 /// Scope shared_rooms: tells a room that the user was in, if it was told that it is online.
-MUSTER_INLINE void ConnectionManager::tell_offline(Loop& loop, const UserKey& user, const RoomPtr& room) {
+MUSTER_INLINE void ConnectionManager::tell_offline(Loop& loop, const UserKey& user, const RoomPtr& room) noexcept {
   if (options_.presence_scope != PresenceScope::shared_rooms || !room) return;
   bool schedule = false;
   {
@@ -153,16 +204,19 @@ MUSTER_INLINE void ConnectionManager::tell_offline(Loop& loop, const UserKey& us
   if (schedule) schedule_state_flush(loop, room);
 }
 
-MUSTER_INLINE void ConnectionManager::doom(ConnectionState& connection, CloseReason reason, std::string text) {
+MUSTER_INLINE void ConnectionManager::doom(ConnectionState& connection, CloseReason reason, std::string text) noexcept {
   if (connection.ended() || std::exchange(connection.doomed, true)) return;
-  (void)post(connection.loop, [keep = connection.shared_from_this(), reason,
-                               text = std::move(text)](ConnectionManager& manager) {
-    manager.disconnect(*keep, reason, text);
+  const bool posted = contain(connection, "The executor", [&] {
+    (void)post(connection.loop, [keep = connection.shared_from_this(), reason,
+                                 text = std::move(text)](ConnectionManager& manager) {
+      manager.disconnect(*keep, reason, text);
+    });
   });
+  if (!posted) put_off(connection, reason, false);
 }
 
 /// The socket is released: so is its place, and nothing of the connection is needed any more.
-MUSTER_INLINE void ConnectionManager::gone(ConnectionState& connection) {
+MUSTER_INLINE void ConnectionManager::gone(ConnectionState& connection) noexcept {
   if (std::exchange(connection.socket_gone, true)) return;
   const ConnectionPtr keep = connection.shared_from_this();
   Loop& loop = *connection.loop;
@@ -245,23 +299,6 @@ MUSTER_INLINE void ConnectionManager::let_go(Function<void()> done) {
     if (done) done();
   });
   for (const LoopPtr& loop : loops()) (void)post(loop, [all](ConnectionManager&) {});
-}
-
-MUSTER_INLINE void ConnectionManager::sweep_now(Function<void(std::size_t)> done) {
-  const auto findings = std::make_shared<detail::Gate>(std::move(done));
-  bool alone = true;
-  for (const LoopPtr& loop : loops()) {
-    if (loop->buried) continue;
-    const bool posted = post(loop, [loop, findings](ConnectionManager& manager) { manager.sweep(*loop, *findings); });
-    if (!posted) bury(loop);
-    alone = alone && !posted;
-  }
-  if (alone) sweep_rooms();
-}
-
-/// For while there is no executor: rooms that were published to have a past, and no timer that would end it.
-MUSTER_INLINE void ConnectionManager::sweep_rooms() {
-  for (const RoomPtr& room : rooms_.all()) (void)retire_if_empty(room);
 }
 
 MUSTER_INLINE void ConnectionManager::beat(ConnectionState& connection) {

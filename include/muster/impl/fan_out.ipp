@@ -10,9 +10,11 @@ inline namespace MUSTER_ABI {
 
 MUSTER_INLINE void ConnectionManager::flush_part(const RoomPtr& room, RoomPart& part) {
   detail::Batch& batch = part.batch;
+  if (!batch.entries.empty()) return;  // the last one is under way, and looks again
+  const bool well = contain(*part.loop, {}, "A flush", [&] { batch.encoded.assign(part.loop->formats.size(), {}); });
   {
     detail::Lock lock(room->mutex);
-    if (part.pending.empty()) {
+    if (part.pending.empty() || !well) {  // with the next publish, or by the sweep
       part.flush_posted = false;
       return;
     }
@@ -25,7 +27,6 @@ MUSTER_INLINE void ConnectionManager::flush_part(const RoomPtr& room, RoomPart& 
   batch.first_seq = batch.last_seq = 0;
   batch.messages = 0;
   batch.has_unordered = false;
-  batch.encoded.assign(part.loop->formats.size(), {});
   batch.unvisited = part.slots.size();
   for (const EntryPtr& entry : batch.entries) {
     batch.messages += entry->notice ? 0 : 1;
@@ -53,16 +54,11 @@ inline constexpr std::size_t prefetch_ahead = 4;
 MUSTER_INLINE void ConnectionManager::run_slice(const RoomPtr& room, RoomPart& part) {
   detail::Batch& batch = part.batch;
   const TimePoint now_here = part.loop->executor->now();
-  std::size_t left = std::min(batch.unvisited, part.slots.size());
-  for (std::size_t served = 0; left > 0 && served < options_.fan_out_slice; ++served) {
-    if (left > 2 * prefetch_ahead) part.slots[left - 1 - 2 * prefetch_ahead].connection->prefetch();
-    if (left > prefetch_ahead) part.slots[left - 1 - prefetch_ahead].connection->prefetch_behind();
-    deliver(part, part.slots[--left], *room, now_here);
-  }
-  batch.unvisited = left;
-  if (left > 0) {
-    (void)post(part.loop, [room = room, at = &part](ConnectionManager& manager) { manager.run_slice(room, *at); });
-    return;
+  while (serve_slice(*room, part, now_here)) {
+    const bool posted = contain(*part.loop, {}, "The executor", [&] {
+      (void)post(part.loop, [room = room, at = &part](ConnectionManager& manager) { manager.run_slice(room, *at); });
+    });
+    if (posted) return;
   }
   batch.entries.clear();
   batch.encoded.clear();
@@ -76,7 +72,33 @@ MUSTER_INLINE void ConnectionManager::run_slice(const RoomPtr& room, RoomPart& p
     part.flush_posted = gathers || !part.pending.empty();
     if (!part.flush_posted) return;
   }
-  (void)post(part.loop, [room = room, at = &part](ConnectionManager& manager) { manager.flush_part(room, *at); }, gathers ? 12 : 0);
+  const bool posted = contain(*part.loop, {}, "The executor", [&] {
+    (void)post(part.loop, [room = room, at = &part](ConnectionManager& manager) { manager.flush_part(room, *at); }, gathers ? 12 : 0);
+  });
+  if (posted) return;
+  detail::Lock lock(room->mutex);
+  part.flush_posted = false;
+}
+
+/// False: all have been served. One who cannot be is closed: it would not know what it has missed.
+MUSTER_INLINE bool ConnectionManager::serve_slice(const RoomState& room, RoomPart& part, TimePoint now_here) noexcept {
+  detail::Batch& batch = part.batch;
+  std::size_t left = std::min(batch.unvisited, part.slots.size());
+  for (std::size_t end = left - std::min(left, options_.fan_out_slice); left > end;) {
+    try {
+      while (left > end) {
+        if (left > 2 * prefetch_ahead) part.slots[left - 1 - 2 * prefetch_ahead].connection->prefetch();
+        if (left > prefetch_ahead) part.slots[left - 1 - prefetch_ahead].connection->prefetch_behind();
+        deliver(part, part.slots[--left], room, now_here);
+      }
+    } catch (...) {
+      ConnectionState& connection = *part.slots[left].connection;
+      (void)contain(connection, "A delivery", [] { throw; });
+      doom(connection, CloseReason::internal_error);
+    }
+  }
+  batch.unvisited = left;
+  return left > 0;
 }
 
 MUSTER_INLINE void ConnectionManager::deliver(RoomPart& part, detail::MemberSlot& slot, const RoomState& room,
@@ -104,7 +126,8 @@ MUSTER_INLINE void ConnectionManager::deliver(RoomPart& part, detail::MemberSlot
     if (batch.last_seq != 0) slot.next_seq = batch.last_seq + 1;
     part.loop->counters.deliveries.add(batch.messages);
     detail::Handed handed;
-    const WriteResult result = connection.outbox.write_at_once(*connection.transport, batch_encoded.blocks.front(), now_here, handed);
+    const WriteResult result = connection.outbox.write_at_once(*connection.transport, batch_encoded.blocks.front(), now_here,
+                                                               part.loop->lent, handed);
     (void)wrote(connection, result, handed);
     return;
   }
@@ -149,7 +172,7 @@ MUSTER_INLINE detail::EncodedBatch& ConnectionManager::encoded(RoomPart& part, c
   if (format >= batch.encoded.size()) batch.encoded.resize(part.loop->formats.size());
   detail::EncodedBatch& into = batch.encoded[format];
   if (into.done) return into;
-  into.done = true;
+  into = {};  // there may be a part of it that failed
   into.frames.reserve(batch.entries.size());
   for (const EntryPtr& entry : batch.entries) {
     if (into.blocks.empty() || into.blocks.back()->bytes.size() >= detail::block_bytes) {
@@ -163,6 +186,7 @@ MUSTER_INLINE detail::EncodedBatch& ConnectionManager::encoded(RoomPart& part, c
   }
   part.loop->counters.blocks.add(into.blocks.size());
   for (const detail::BlockPtr& block : into.blocks) block->count(bytes_.waiting());
+  into.done = true;
   return into;
 }
 
@@ -287,27 +311,34 @@ MUSTER_INLINE void ConnectionManager::broadcast(const LoopPtr& loop, const std::
   const TimePoint now_here = loop->executor->now();
   for (const ConnectionPtr& connection : loop->connections) {
     if (!connection->live() || connection->doomed || (tenant && connection->identity_->tenant != *tenant)) continue;
-    detail::BlockPtr& block = blocks[connection->format];
-    if (!block) {
-      block = detail::BlockPtr::make();
-      encode_event(*loop, loop->formats[connection->format], event, nullptr, block->bytes);
-      block->count(bytes_.waiting());
-    }
-    if (block->bytes.empty()) continue;
-    connection->outbox.append(block, 0, block->bytes.size(), now_here);
-    mark_dirty(*connection);
-    hold_to_hard_mark(*connection);
+    const bool well = contain(*connection, "A broadcast", [&] {
+      detail::BlockPtr& block = blocks[connection->format];
+      if (!block) {
+        detail::BlockPtr fresh = detail::BlockPtr::make();
+        encode_event(*loop, loop->formats[connection->format], event, nullptr, fresh->bytes);
+        fresh->count(bytes_.waiting());
+        block = std::move(fresh);
+      }
+      if (block->bytes.empty()) return;
+      connection->outbox.append(block, 0, block->bytes.size(), now_here);
+      mark_dirty(*connection);
+      hold_to_hard_mark(*connection);
+    });
+    if (!well) doom(*connection, CloseReason::internal_error);
   }
 }
 
 MUSTER_INLINE void ConnectionManager::mark_dirty(ConnectionState& connection) {
   if (connection.dirty || connection.outbox.in_flight()) return;
-  connection.dirty = true;
   Loop& loop = *connection.loop;
   loop.dirty.push_back(&connection);
-  if (std::exchange(loop.write_posted, true)) return;
+  connection.dirty = true;
+  if (loop.write_posted) return;
   // Twice round: the first time comes before the flushes that the handler at hand still posts, the second after them.
-  (void)post(connection.loop, [at = &loop](ConnectionManager& manager) { manager.write_dirty(*at); }, 1);
+  loop.write_posted = contain(loop, {}, "The executor", [&] {
+    (void)post(connection.loop, [at = &loop](ConnectionManager& manager) { manager.write_dirty(*at); }, 1);
+  });
+  if (!loop.write_posted) retry_soon(loop);
 }
 
 MUSTER_INLINE void ConnectionManager::write_dirty(Loop& loop) {
@@ -319,8 +350,9 @@ MUSTER_INLINE void ConnectionManager::write_dirty(Loop& loop) {
     if (i + 2 < dirty.size() && dirty[i + 2] != nullptr) dirty[i + 2]->prefetch();
     if (i + 1 < dirty.size() && dirty[i + 1] != nullptr) dirty[i + 1]->prefetch_behind();
     if (dirty[i] == nullptr) continue;
-    dirty[i]->dirty = false;
-    flush_connection(*dirty[i]);
+    ConnectionState& connection = *dirty[i];
+    connection.dirty = false;
+    if (!contain(connection, "A write", [&] { flush_connection(connection); })) doom(connection, CloseReason::internal_error);
   }
   dirty.clear();
   if (loop.dirty.empty()) loop.dirty.swap(dirty);  // keep the memory
@@ -345,7 +377,7 @@ MUSTER_INLINE bool ConnectionManager::write(ConnectionState& connection) {
   Loop& loop = *connection.loop;
   seal_replies(loop);
   detail::Handed handed;
-  const WriteResult result = outbox.write(*connection.transport, loop.spans, handed);
+  const WriteResult result = outbox.write(*connection.transport, loop.lent, handed);
   return wrote(connection, result, handed);
 }
 
@@ -367,6 +399,10 @@ MUSTER_INLINE bool ConnectionManager::wrote(ConnectionState& connection, WriteRe
 MUSTER_INLINE void ConnectionManager::writable(Connection& from) {
   auto& connection = static_cast<ConnectionState&>(from);
   if (!connection.outbox.in_flight()) return;
+  guard(connection, "A write", [&] { write_on(connection); });
+}
+
+MUSTER_INLINE void ConnectionManager::write_on(ConnectionState& connection) {
   const std::size_t written = connection.outbox.batch_done();
   connection.counted.bytes_out += written;
   connection.loop->counters.bytes_out.add(written);

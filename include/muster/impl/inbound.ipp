@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "muster/detail/manager.hpp"
+#include "muster/detail/manager_calls.hpp"
 
 namespace muster {
 inline namespace MUSTER_ABI {
@@ -11,10 +11,11 @@ inline namespace MUSTER_ABI {
 MUSTER_INLINE void ConnectionManager::arrived(Connection& from, std::size_t bytes) {
   auto& connection = static_cast<ConnectionState&>(from);
   if (connection.ended() || connection.doomed) return;
-  const ConnectionPtr keep = connection.shared_from_this();
-  const TimePoint now_here = connection.loop->executor->now();
-  detail::add_bytes(connection.part_bytes, bytes);
-  if (charge_bytes(connection, bytes, now_here)) keep_pace(connection, now_here);
+  guard(connection, "What came in", [&] {
+    const TimePoint now_here = connection.loop->executor->now();
+    detail::add_bytes(connection.part_bytes, bytes);
+    if (charge_bytes(connection, bytes, now_here)) keep_pace(connection, now_here);
+  });
 }
 
 /// What came in, whatever it is. False: the connection has ended.
@@ -32,7 +33,11 @@ MUSTER_INLINE void ConnectionManager::received(Connection& from, FrameKind kind,
                                                std::size_t wire_bytes) {
   auto& connection = static_cast<ConnectionState&>(from);
   if (connection.ended() || connection.doomed) return;
-  const ConnectionPtr keep = connection.shared_from_this();
+  guard(connection, "What came in", [&] { received_frame(connection, kind, bytes, wire_bytes); });
+}
+
+MUSTER_INLINE void ConnectionManager::received_frame(ConnectionState& connection, FrameKind kind, std::string_view bytes,
+                                                     std::size_t wire_bytes) {
   Loop& loop = *connection.loop;
   const TimePoint now_here = loop.executor->now();
   if (kind == FrameKind::continuation) detail::add_bytes(connection.part_bytes, wire_bytes);

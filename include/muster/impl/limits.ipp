@@ -1,7 +1,7 @@
 // Limits over several rooms or commands: rooms created, bytes kept, replies asked for, publishes said twice.
 #pragma once
 
-#include "muster/detail/manager.hpp"
+#include "muster/impl/connection.ipp"
 
 namespace muster {
 inline namespace MUSTER_ABI {
@@ -79,14 +79,14 @@ MUSTER_INLINE std::chrono::milliseconds ConnectionManager::debt(ConnectionState&
                    connection.frame_budget.debt(options_.frame_rate, now_here)});
 }
 
+MUSTER_INLINE void ConnectionManager::read_on(ConnectionState& paced) {
+  keep_pace(paced, paced.loop->executor->now());
+  resume_commands(paced);
+}
+
 MUSTER_INLINE bool ConnectionManager::exceeds_for_long(ConnectionState& connection, TimePoint now_here) {
   if (!connection.pace) {
-    connection.pace = std::make_unique<detail::Pace>(&connection, [](void* self) {
-      auto& paced = *static_cast<ConnectionState*>(self);
-      const ConnectionPtr keep = paced.shared_from_this();
-      paced.owner.keep_pace(paced, paced.loop->executor->now());
-      paced.owner.resume_commands(paced);
-    });
+    connection.pace = std::make_unique<detail::Pace>(&connection, detail::fire_for_connection<&ConnectionManager::read_on>);
     connection.pace->since = now_here;
   }
   return now_here - connection.pace->since >= options_.rate_patience;
@@ -118,7 +118,15 @@ class ConnectionManager::KeyedPublish {
  public:
   KeyedPublish(RoomPtr room, std::string user, std::string key, PublishDone done)
       : room_(std::move(room)), user_(std::move(user)), key_(std::move(key)), done_(std::move(done)) {}
-  ~KeyedPublish() { answer(Error{errc::unavailable, "The broker gave no answer", std::chrono::seconds(1)}); }
+  ~KeyedPublish() {
+    try {
+      answer(Error{errc::unavailable, "The broker gave no answer", std::chrono::seconds(1)});
+    } catch (...) {  // those who wait are answered by their deadlines
+      detail::Lock lock(room_->mutex);
+      if (room_->keys.unanswered(user_, key_) != nullptr) room_->keys.forget(user_, key_);
+      room_->settle();
+    }
+  }
   KeyedPublish(const KeyedPublish&) = delete;
   KeyedPublish& operator=(const KeyedPublish&) = delete;
 

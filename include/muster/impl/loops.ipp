@@ -1,43 +1,47 @@
-// Executors and time: the loop of each executor, its timers, the sweep, and what a stopped one leaves.
+// Executors and time: the loop of each executor, its timers, and what a stopped one leaves.
 #pragma once
+
+#include <algorithm>
 
 #include "muster/detail/manager_calls.hpp"
 
 namespace muster {
 inline namespace MUSTER_ABI {
+namespace detail {
+
+/// How soon what has failed is tried again.
+inline constexpr std::chrono::milliseconds retry_delay{1000};
+
+/// How often it is looked which awareness has ended.
+[[nodiscard]] inline std::chrono::milliseconds awareness_check(const Options& options) {
+  return std::max<std::chrono::milliseconds>(options.awareness_ttl / 8, std::chrono::milliseconds(1));
+}
+
+/// A timer of a loop's own.
+template <void (ConnectionManager::*Fire)(Loop&)>
+void fire_on_loop(void* self) {
+  auto& loop = *static_cast<Loop*>(self);
+  (void)loop.manager.contain(loop, {}, "A timer", [&] { (loop.manager.*Fire)(loop); });
+}
+
+}  // namespace detail
 
 MUSTER_INLINE detail::Loop::Loop(ConnectionManager& owner, std::shared_ptr<Executor> on, std::uint64_t seed)
     : manager(owner),
       manager_if_alive(owner.weak_from_this()),
       executor(std::move(on)),
       wheel(executor->now()),
-      state_timer(this,
-                  [](void* self) {
-                    auto& loop = *static_cast<Loop*>(self);
-                    loop.manager.run_state_flushes(loop, loop.executor->now());
-                  }),
-      grace_timer(this,
-                  [](void* self) {
-                    auto& loop = *static_cast<Loop*>(self);
-                    loop.manager.run_graces(loop, loop.executor->now());
-                  }),
-      drain_timer(this,
-                  [](void* self) {
-                    auto& loop = *static_cast<Loop*>(self);
-                    loop.manager.drain_next(loop);
-                  }),
-      sweep_timer(this,
-                  [](void* self) {
-                    auto& loop = *static_cast<Loop*>(self);
-                    Gate findings(nullptr);
-                    loop.manager.sweep(loop, findings);
-                    const auto next = loop.executor->now() + loop.manager.options().sweep_interval;
-                    loop.manager.arm(loop, loop.sweep_timer, next);
-                  }),
+      state_timer(this, fire_on_loop<&ConnectionManager::run_due_flushes>),
+      grace_timer(this, fire_on_loop<&ConnectionManager::run_due_graces>),
+      drain_timer(this, fire_on_loop<&ConnectionManager::drain_next>),
+      sweep_timer(this, fire_on_loop<&ConnectionManager::sweep_again>),
+      awareness_timer(this, fire_on_loop<&ConnectionManager::expire_awareness>),
+      retry_timer(this, fire_on_loop<&ConnectionManager::retry>),
       random_state(seed) {}
 
 MUSTER_INLINE LoopPtr ConnectionManager::loop_for(const std::shared_ptr<Executor>& executor) {
   LoopPtr loop;
+  bool first = true;
   {
     detail::Lock lock(loops_mutex_);
     for (const LoopPtr& known : loops_) {
@@ -48,11 +52,17 @@ MUSTER_INLINE LoopPtr ConnectionManager::loop_for(const std::shared_ptr<Executor
   loop = std::make_shared<Loop>(*this, executor, detail::scatter(seed_ + next_draw_++ * 0x9e3779b97f4a7c15ULL));
   {
     detail::Lock lock(loops_mutex_);
+    first = loops_.empty();
     loops_.push_back(loop);
   }
   Executor* none = nullptr;
-  clock_.compare_exchange_strong(none, executor.get());
+  if (clock_.compare_exchange_strong(none, executor.get())) clock_owner_ = executor;
   arm(*loop, loop->sweep_timer, executor->now() + options_.sweep_interval);
+  if (options_.awareness_ttl.count() > 0) {
+    arm(*loop, loop->awareness_timer, executor->now() + detail::awareness_check(options_));
+  }
+  // Where executors come and go faster than sweeps, the next one buries those before it.
+  if (!first) (void)post(loop, [loop](ConnectionManager& manager) { manager.bury_stopped(*loop); });
   return loop;
 }
 
@@ -67,110 +77,151 @@ MUSTER_INLINE TimePoint ConnectionManager::now() const {
   return first_clock_ ? first_clock_() : std::chrono::steady_clock::now();
 }
 
-MUSTER_INLINE void ConnectionManager::arm(Loop& loop, detail::Timer& timer, TimePoint deadline) {
-  loop.wheel.arm(timer, deadline);
-  if (!loop.armed_for || deadline < *loop.armed_for) wake(loop, deadline);
+MUSTER_INLINE void ConnectionManager::report(Loop& loop, ConnectionId of, const char* where, const char* thrown,
+                                             const std::string* secret) noexcept {
+  loop.counters.callback_failures.add();
+  try {
+    std::string what = thrown;
+    if (secret != nullptr) what = detail::without(std::move(what), *secret);
+    // One cause, told for each connection of a storm, would hide the others.
+    const auto verdict = failures_told_.look(where + what, loop.executor->now());
+    if (verdict.left_out != 0) {
+      log(LogLevel::error, std::to_string(verdict.left_out) + " failures of the last minute have no line of their own");
+    }
+    if (!verdict.is_news) return;
+    log(LogLevel::error, where + (of ? " of connection " + to_string(of) : std::string()) + " threw: " + what);
+  } catch (...) {  // it is counted; there is no memory for more, or the log fails itself
+  }
 }
 
-MUSTER_INLINE void ConnectionManager::wake(Loop& loop, TimePoint when) {
-  loop.armed_for = when;
-  const bool scheduled = loop.executor->schedule(
-      when, [weak = weak_from_this(), shared = std::weak_ptr<Loop>(loop.shared_from_this()), when] {
-        const auto manager = weak.lock();
-        const auto woken = shared.lock();
-        if (manager && woken) manager->on_wake(*woken, when, false);
-      });
-  if (!scheduled) loop.stopped = true;
+MUSTER_INLINE void ConnectionManager::arm(Loop& loop, detail::Timer& timer, TimePoint deadline) noexcept {
+  loop.wheel.arm(timer, deadline);
+  if (loop.waking) return;
+  if (loop.wakes.empty() || deadline < loop.wakes.back()) wake(loop, deadline);
+}
+
+MUSTER_INLINE void ConnectionManager::wake_for_next(Loop& loop) noexcept {
+  loop.wake_missed = false;
+  const auto next = loop.wheel.next();
+  if (next && (loop.wakes.empty() || *next < loop.wakes.back())) wake(loop, *next);
+}
+
+MUSTER_INLINE void ConnectionManager::wake(Loop& loop, TimePoint when) noexcept {
+  // Where that fails, the next task of the loop sees to it: one that is posted for that, or any.
+  loop.wake_missed = !contain(loop, {}, "The executor", [&] {
+    loop.wakes.push_back(when);
+    try {
+      const bool scheduled = loop.executor->schedule(
+          when, [weak = weak_from_this(), shared = std::weak_ptr<Loop>(loop.shared_from_this()), when] {
+            const auto manager = weak.lock();
+            const auto woken = shared.lock();
+            if (manager && woken) manager->on_wake(*woken, when, false);
+          });
+      if (!scheduled) loop.stopped = true;
+    } catch (...) {
+      loop.wakes.pop_back();
+      throw;
+    }
+  });
+  if (!loop.wake_missed) return;
+  const LoopPtr shared = loop.shared_from_this();
+  (void)contain(loop, {}, "The executor", [&] { (void)post(shared, [](ConnectionManager&) {}); });
 }
 
 /// A loop that was held up (by a suspended process, a handler that blocks) hears its peers before it judges them: what
 /// they said in time may lie in its sockets still.
-MUSTER_INLINE void ConnectionManager::on_wake(Loop& loop, TimePoint when, bool has_listened) {
-  if (loop.armed_for != when) return;  // an earlier one was set meanwhile, and takes care
+MUSTER_INLINE void ConnectionManager::on_wake(Loop& loop, TimePoint when, bool has_listened) noexcept {
+  const auto asked = std::find(loop.wakes.begin(), loop.wakes.end(), when);
+  if (asked == loop.wakes.end()) return;
   constexpr std::chrono::milliseconds held_up{200};
   if (!has_listened && loop.executor->now() - when >= held_up) {
     const int rounds = 2 + static_cast<int>(loop.connections.size() / 64);  // an executor hears some sockets a round
-    (void)post(loop.shared_from_this(), [when, on = &loop](ConnectionManager& manager) {
-      manager.on_wake(*on, when, true);
-    }, rounds);
-    return;
+    const LoopPtr shared = loop.shared_from_this();
+    const bool listens = contain(loop, {}, "The executor", [&] {
+      (void)post(shared, [when, on = &loop](ConnectionManager& manager) { manager.on_wake(*on, when, true); }, rounds);
+    });
+    if (listens) return;
   }
-  loop.armed_for.reset();
+  loop.wakes.erase(asked);
+  loop.waking = true;
   loop.wheel.advance(loop.executor->now());
-  const auto next = loop.wheel.next();
-  if (next && (!loop.armed_for || *next < *loop.armed_for)) wake(loop, *next);
+  loop.waking = false;
+  wake_for_next(loop);
 }
 
-/// Checks the tables against each other, and clears what time has ended.
-MUSTER_INLINE void ConnectionManager::sweep(Loop& loop, detail::Gate& findings) {
-  const TimePoint now_here = loop.executor->now();
-  const auto found = [&](const std::string& what) {
-    findings.count();
-    ++counters_.sweep_findings;
-    log(LogLevel::error, "The sweep found " + what);
-  };
-  const std::vector<ConnectionPtr> connections = loop.connections;
-  for (const ConnectionPtr& connection : connections) {
-    if (!connection->live()) continue;
-    if (!contains(connection->id_)) {
-      found("connection " + to_string(connection->id_) + " missing in the table");
-    }
-    for (const Membership& membership : connection->memberships) {
-      if (membership.index >= membership.part->slots.size() || membership.slot().connection != connection.get()) {
-        found("a member of room " + membership.room->key.name + " out of its place");
-      }
-    }
+MUSTER_INLINE void ConnectionManager::retry_soon(Loop& loop) noexcept {
+  if (!loop.retry_timer.armed()) arm(loop, loop.retry_timer, loop.executor->now() + detail::retry_delay);
+}
+
+/// What could not be done for want of memory, or because a seam failed.
+MUSTER_INLINE void ConnectionManager::retry(Loop& loop) {
+  for (std::size_t i = loop.connections.size(); i > 0; --i) {
+    if (i > loop.connections.size()) continue;
+    const ConnectionPtr connection = loop.connections[i - 1];
+    if (!connection->doomed || connection->ended()) continue;
+    disconnect(*connection, connection->close_reason.value_or(CloseReason::internal_error), {}, connection->cut);
   }
+  const bool lost = std::exchange(loop.task_lost, false);
+  if (!loop.dirty.empty() && (lost || !loop.write_posted)) write_dirty(loop);
+  for (std::size_t i = 0; lost && i < loop.connections.size(); ++i) {
+    for (const Membership& membership : loop.connections[i]->memberships) flush_part(membership.room, *membership.part);
+  }
+  clear_awareness(loop);
+}
+
+MUSTER_INLINE void ConnectionManager::bury_stopped(Loop& by) {
   for (const LoopPtr& other : loops()) {
-    if (other->buried) continue;
+    if (other.get() == &by || other->buried) continue;
     // Only a refused task tells that an executor has stopped: where nobody has posted since, this one asks.
-    const bool refuses = other.get() != &loop && !post(other, [](ConnectionManager&) {});
-    if (refuses || other->stopped) bury(other);
-  }
-  for (const RoomPtr& room : rooms_.all()) settle_room(loop, room);
-  addresses_.prune(options_, now_here);
-  bytes_.prune();
-  if (options_.awareness_ttl > std::chrono::milliseconds(0)) {
-    mark_removed(loop, awareness_->expire(now_here - options_.awareness_ttl));
+    if (!post(other, [](ConnectionManager&) {}) || other->stopped) bury(other);
   }
 }
 
 MUSTER_INLINE void ConnectionManager::bury(const LoopPtr& loop) {
   if (loop->buried.exchange(true)) return;
   // The executor promised that nothing of it runs any more: what was its own is ours now.
-  const std::vector<ConnectionPtr> connections = loop->connections;
-  for (const ConnectionPtr& connection : connections) {
-    ++counters_.lost;
-    if (connection->transport) connection->transport->abort();
+  while (!loop->connections.empty()) {
+    const ConnectionPtr connection = loop->connections.back();
+    (void)contain(*connection, "A transport", [&] {
+      if (connection->transport) connection->transport->abort();
+    });
     disconnect(*connection, CloseReason::lost, "The executor has stopped", true);
-  }
-  for (const RoomPtr& room : rooms_.all()) {
-    bool flush = false;
-    {
-      detail::Lock lock(room->mutex);
-      for (const auto& part : room->parts) {
-        if (part->loop != loop) continue;
-        part->pending.clear();
-        part->batch = {};
-        part->bytes = 0;
-        room->count_waiting();
-        flush = true;
-      }
+    if (!connection->ended()) {  // for want of memory: the next sweep goes on from here
+      loop->buried = false;
+      return;
     }
-    if (flush) flush_state(*loop, room);  // what was to be flushed here, and told to those elsewhere
+    ++counters_.lost;
+  }
+  detail::RoomTable::Cursor at;
+  for (bool more = true; more;) {
+    std::vector<RoomPtr> rooms;
+    more = rooms_.some(at, sweep_slice, rooms);
+    for (const RoomPtr& room : rooms) leave_part(*loop, room);
   }
   loop->replies = {};
   loop->draining.clear();
   run_graces(*loop, TimePoint::max());
-  while (!loop->state_flushes.empty()) {
-    const RoomPtr room = loop->state_flushes.begin()->second;
-    loop->state_flushes.erase(loop->state_flushes.begin());
-    if (room) {
-      flush_state(*loop, room);
-    } else {
-      flush_announcements(*loop);
-    }
+  run_state_flushes(*loop, TimePoint::max());
+  detail::Lock lock(loops_mutex_);
+  buried_counters_.add(loop->counters);
+  loops_.erase(std::remove(loops_.begin(), loops_.end(), loop), loops_.end());
+}
+
+/// A room's part on an executor that has stopped goes, and what was to be flushed there is told to those elsewhere.
+MUSTER_INLINE void ConnectionManager::leave_part(Loop& loop, const RoomPtr& room) noexcept {
+  detail::RoomPartPtr part;  // ends after the section
+  {
+    detail::Lock lock(room->mutex);
+    const auto at = std::find_if(room->parts.begin(), room->parts.end(),
+                                 [&](const auto& one) { return one->loop.get() == &loop; });
+    if (at == room->parts.end()) return;
+    part = std::move(*at);
+    room->parts.erase(at);
+    room->count_waiting();
+    part->pending.clear();
+    part->batch = {};
   }
+  flush_state(loop, room);
 }
 
 }  // namespace MUSTER_ABI

@@ -13,6 +13,7 @@
 #include "muster/impl/fan_out.ipp"
 #include "muster/impl/identity.ipp"
 #include "muster/impl/inbound.ipp"
+#include "muster/impl/leaving.ipp"
 #include "muster/impl/limits.ipp"
 #include "muster/impl/loops.ipp"
 #include "muster/impl/offline_queue.ipp"
@@ -20,3 +21,4 @@
 #include "muster/impl/room_handle.ipp"
 #include "muster/impl/rooms.ipp"
 #include "muster/impl/sessions.ipp"
+#include "muster/impl/sweep.ipp"

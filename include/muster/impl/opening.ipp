@@ -62,7 +62,14 @@ MUSTER_INLINE Reservation ConnectionManager::reserve(const RemoteAddress& addres
   } while (!reserved_.compare_exchange_weak(taken, taken + 1));
 
   const bool known = address.is_known();
-  if (known && !addresses_.take_place(address.bytes, options_)) {
+  bool has_place = true;
+  try {
+    if (known) has_place = addresses_.take_place(address.bytes, options_);
+  } catch (...) {
+    --reserved_;
+    throw;
+  }
+  if (!has_place) {
     --reserved_;
     return refused(CloseReason::policy, "Too many connections from this address", std::chrono::seconds(1));
   }
@@ -158,12 +165,15 @@ MUSTER_INLINE std::uint64_t ConnectionManager::open(OpenRequest request, std::sh
   do {
     const ConnectionId id = request.id ? request.id : make_id();
     connection = std::make_shared<ConnectionState>(*this, loop, id, transport);
+    detail::make_room(loop->connections);
     if (connections_.insert(id, connection)) break;
     if (request.id) {
       return refuse(RefusedFor::request, CloseReason::policy, {errc::invalid_message, "The connection id is taken", {}});
     }
   } while (true);
 
+  connection->index = loop->connections.size();
+  loop->connections.push_back(connection);
   connection->order = next_order_++;
   connection->chosen_id = static_cast<bool>(request.id);
   connection->lent = lent;
@@ -171,37 +181,43 @@ MUSTER_INLINE std::uint64_t ConnectionManager::open(OpenRequest request, std::sh
   connection->reservation = std::move(request.reservation);
   connection->address = std::move(request.remote_address);
   connection->open_done = std::move(done);
+  connection->subprotocol_named = named;
   connection->last_inbound = executor->now();
-  connection->index = loop->connections.size();
-  loop->connections.push_back(connection);
+  guard(*connection, "An opening", [&] {
+    begin_open(*connection, std::move(request), std::move(protocol), offered_token, ask_now);
+  });
+  return connection->open_done ? connection->id_.value() : 0;
+}
 
+MUSTER_INLINE void ConnectionManager::begin_open(ConnectionState& connection, OpenRequest request,
+                                                 std::shared_ptr<const Protocol> protocol, bool offered_token,
+                                                 bool ask_now) {
+  auto& formats = connection.loop->formats;
   const auto wire = request.wire_format ? request.wire_format : plain_format_;
-  const auto same = std::find_if(loop->formats.begin(), loop->formats.end(), [&](const detail::Format& format) {
+  const auto same = std::find_if(formats.begin(), formats.end(), [&](const detail::Format& format) {
     return format.protocol == protocol && format.wire->key() == wire->key();
   });
-  connection->format = static_cast<std::uint8_t>(same - loop->formats.begin());
-  if (same == loop->formats.end()) loop->formats.push_back({protocol, wire});
-
-  connection->credentials = {offered_token ? std::move(request.token) : std::string(),
-                             offered_token ? request.token_source : TokenSource::none,
-                             connection->id_,
-                             connection->address,
-                             std::move(request.path),
-                             std::move(request.query),
-                             std::move(request.origin)};
-  connection->subprotocol_named = named;
+  const auto format = static_cast<std::uint8_t>(same - formats.begin());
+  if (same == formats.end()) formats.push_back({std::move(protocol), wire});
+  connection.format = format;
+  connection.credentials = {offered_token ? std::move(request.token) : std::string(),
+                            offered_token ? request.token_source : TokenSource::none,
+                            connection.id_,
+                            connection.address,
+                            std::move(request.path),
+                            std::move(request.query),
+                            std::move(request.origin)};
   if (!ask_now) {
-    accept_open(*connection);
-    return 0;
+    accept_open(connection);
+    return;
   }
   ask<Authentication>(
-      *connection,
-      [this, connection](Reply<Authentication> reply) {
-        authenticator_->authenticate(connection->credentials, std::move(reply));
+      connection,
+      [this, &connection](Reply<Authentication> reply) {
+        authenticator_->authenticate(connection.credentials, std::move(reply));
       },
       [this](ConnectionState& asker, Authentication answer) { answer_open(asker, std::move(answer)); },
       Error{errc::unavailable, "The authentication service did not answer in time", draw(options_.reconnect_window)});
-  return connection->open_done ? connection->id_.value() : 0;
 }
 
 MUSTER_INLINE void ConnectionManager::cancel_open(const std::shared_ptr<Executor>& executor, std::uint64_t opening) {
@@ -225,19 +241,26 @@ MUSTER_INLINE void ConnectionManager::answer_open(ConnectionState& connection, A
   welcome(connection, nullptr);
 }
 
-MUSTER_INLINE void ConnectionManager::refuse_open(ConnectionState& connection, CloseReason reason, Error error) {
-  refused(reason == CloseReason::going_away ? RefusedFor::going_away : RefusedFor::auth, connection.address, detail::without(error.message, connection.credentials.token),
-          connection.loop->executor->now());
+MUSTER_INLINE void ConnectionManager::refuse_open(ConnectionState& connection, CloseReason reason,
+                                                  Error error) noexcept {
+  (void)contain(connection, "A refusal", [&] {
+    refused(reason == CloseReason::going_away ? RefusedFor::going_away : RefusedFor::auth, connection.address,
+            detail::without(error.message, connection.credentials.token), connection.loop->executor->now());
+  });
   const ConnectionPtr keep = connection.shared_from_this();
   OpenDone done = std::move(connection.open_done);
   connection.open_done = nullptr;
   connection.status_ = ConnectionStatus::rejected;
   const auto& protocol = connection.loop->formats[connection.format].protocol;
-  Decision decision = detail::refusal(protocol.get(), connection.subprotocol_named, reason, std::move(error));
+  Decision decision;
+  decision.reason = reason;
+  (void)contain(connection, "A refusal", [&] {
+    decision = detail::refusal(protocol.get(), connection.subprotocol_named, reason, std::move(error));
+  });
   decision.reservation = std::move(connection.reservation);
   forget(connection);
   gone(connection);
-  done(std::move(decision));
+  (void)contain(connection, "A refusal", [&] { done(std::move(decision)); });
 }
 
 MUSTER_INLINE void ConnectionManager::accept_open(ConnectionState& connection) {
@@ -274,6 +297,7 @@ MUSTER_INLINE std::optional<Error> ConnectionManager::establish(ConnectionState&
     return Error{errc::auth_failed, "The token has expired", {}};
   }
   const UserKey key{identity.tenant, identity.user};
+  auto known = std::make_shared<const Identity>(std::move(identity));
   const ConnectionPtr ghost = ghost_of(connection, key);
   if (connection.lent && !ghost) {
     return Error{errc::unavailable, "The server has no free connection", draw(options_.reconnect_window)};
@@ -283,15 +307,22 @@ MUSTER_INLINE std::optional<Error> ConnectionManager::establish(ConnectionState&
                   options_.user_limit_policy == UserLimitPolicy::close_oldest, ghost, yields)) {
     return detail::too_many_of_user(draw(options_.reconnect_window));
   }
-  if (yields && yields != ghost) (void)remove(yields->id_, CloseReason::replaced, {});
-  if (ghost && (connection.lent || yields == ghost)) (void)remove(ghost->id_, CloseReason::lost, {});
-  connection.guard_timer.cancel();
-  connection.identity_ = std::make_shared<const Identity>(std::move(identity));
+  const ConnectionStatus before = connection.status_;
+  connection.identity_ = std::move(known);
   connection.status_ = ConnectionStatus::connected;
   connection.connected_at = wall;
+  try {
+    publish_info(connection);
+    if (yields && yields != ghost) (void)remove(yields->id_, CloseReason::replaced, {});
+    if (ghost && (connection.lent || yields == ghost)) (void)remove(ghost->id_, CloseReason::lost, {});
+  } catch (...) {
+    connection.status_ = before;
+    (void)users_.remove(key, connection.shared_from_this());
+    throw;
+  }
+  connection.guard_timer.cancel();
   connection.credentials.token.clear();
   ++counters_.connections_total;
-  publish_info(connection);
   return std::nullopt;
 }
 
@@ -314,6 +345,7 @@ MUSTER_INLINE void ConnectionManager::welcome(ConnectionState& connection, Funct
   }
   const UserKey user{identity.tenant, identity.user};
   bool well = true;
+  connection.greeted = true;
   for (const auto& hook : extensions_.connected) {
     well = contain(connection, "on_connected", [&] { hook(connection); }) && well;
   }
@@ -336,7 +368,7 @@ MUSTER_INLINE void ConnectionManager::publish_info(ConnectionState& connection) 
   connections_.publish(connection.id_, std::move(info));
 }
 
-MUSTER_INLINE void ConnectionManager::forget(ConnectionState& connection) {
+MUSTER_INLINE void ConnectionManager::forget(ConnectionState& connection) noexcept {
   ++connection.generation;
   connection.question.reset();
   connection.beat_timer.cancel();

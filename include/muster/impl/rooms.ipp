@@ -1,4 +1,4 @@
-// Rooms: joining, leaving, publishing, retiring.
+// Rooms: joining and publishing.
 #pragma once
 
 #include <algorithm>
@@ -70,23 +70,26 @@ MUSTER_INLINE ConnectionManager::Entered ConnectionManager::take_place(Connectio
     (void)retire_if_empty(room);
     return entered;
   }
+  // Both lists have memory for it.
   detail::MemberSlot slot;
   slot.connection = &connection;
   slot.next_seq = entered.next_seq;
   slot.joined_serial = entered.serial;
-  connection.memberships.push_back({room, entered.part, entered.part->slots.size(), nullptr});
+  connection.memberships.push_back(
+      {room, entered.part, static_cast<std::uint32_t>(entered.part->slots.size()), false, nullptr});
   entered.part->slots.push_back(slot);
   connection.status_ = ConnectionStatus::in_room;
+  if (entered.flush_state) schedule_state_flush(*connection.loop, room);
   if (entered.opens) tell_room_edges(*connection.loop, room);
-  if (!entered.kept) replicate_member(connection.member, connection.identity_->user, room->key, true);
+  if (!entered.kept) replicate_member(*connection.loop, connection.member, connection.identity_->user, room->key, true);
   return entered;
 }
 
 /// False: a hook threw.
 MUSTER_INLINE bool ConnectionManager::after_joined(ConnectionState& connection, const RoomPtr& room,
                                                    const Entered& entered) {
-  if (entered.flush_state) schedule_state_flush(*connection.loop, room);
   bool well = true;
+  connection.membership(room->key.name)->told = true;
   for (const auto& hook : extensions_.joined) {
     well = contain(connection, "on_joined", [&] { hook(connection, room->key, {entered.kept}); }) && well;
   }
@@ -131,22 +134,10 @@ MUSTER_INLINE ConnectionManager::Entered ConnectionManager::admit(ConnectionStat
                                                     : " connections") + ", and they are there", {}};
     return entered;
   }
+  // All that may fail comes first: what follows is the room's and the connection's in one.
   RoomPart& part = room.part_on(connection.loop);
-  const bool tells = options_.presence_scope != PresenceScope::none;
-  if (entered.kept) {
-    place->second.part = &part;
-  } else {
-    entered.opens = room.members.empty();
-    room.members[connection.member] = {user, &part};
-    if (tells) room.presence.joined(connection.member, user);
-    const auto [of_user, news] = room.users.try_emplace(user, 0);
-    if (++of_user->second == 1) ++room.present_users;
-    if (news && options_.presence_scope == PresenceScope::shared_rooms) room.presence.online(user);
-  }
-  ++part.members;
-  entered.part = &part;
-  entered.position = {room.epoch, room.last_seq};
-  entered.next_seq = room.last_seq + 1;
+  detail::make_room(part.slots);
+  detail::make_room(connection.memberships);
   if (from && from->epoch != room.epoch) {
     entered.next_seq = 1;  // all of this order is new to it
   } else if (from && from->seq <= room.last_seq) {
@@ -154,13 +145,34 @@ MUSTER_INLINE ConnectionManager::Entered ConnectionManager::admit(ConnectionStat
     entered.recovered = from->seq == room.last_seq ||
                         (!room.history.empty() && room.history.first_seq() <= from->seq + 1) ||
                         detail::mutant(detail::Mutant::call_gap_recovered);
+  } else {
+    entered.next_seq = room.last_seq + 1;
   }
   if (entered.next_seq <= room.last_seq) {
     room.history.read(entered.next_seq, options_.unsent_soft_bytes, entered.replay);
   }
+  const bool tells = options_.presence_scope != PresenceScope::none;
+  if (entered.kept) {
+    place->second.part = &part;
+  } else {
+    entered.opens = room.members.empty();
+    room.add_member(connection.member, user, part, options_.presence_scope);
+  }
+  try {
+    entered.list = room.list_for_newcomer(entered.members, tells);
+  } catch (...) {
+    if (entered.kept) {
+      place->second.part = nullptr;
+    } else {
+      (void)room.remove_member(room.members.find(connection.member), options_.presence_scope);
+    }
+    throw;
+  }
+  ++part.members;
+  entered.part = &part;
+  entered.position = {room.epoch, room.last_seq};
   entered.serial = room.last_serial;
   entered.member_count = room.member_count();
-  entered.list = room.list_for_newcomer(entered.members, tells);
   entered.flush_state = !entered.kept && tells && !std::exchange(room.state_flush_due, true);
   return entered;
 }
@@ -175,150 +187,6 @@ MUSTER_INLINE void ConnectionManager::tell_joined(ConnectionState& connection, c
   joined.recovered = entered.recovered;
   tell_asked(connection, joined, correlation);
   tell_awareness(connection, nullptr, room->key);
-}
-
-MUSTER_INLINE void ConnectionManager::leave(ConnectionState& connection, std::size_t index,
-                                            std::optional<CloseReason> reason, bool keep_place) {
-  if (connection.live()) {  // what was published before this command is still owed
-    Membership& leaving = connection.memberships[index];
-    if (!feed_room(connection, leaving)) {
-      std::uint64_t last = 0;
-      {
-        detail::Lock lock(leaving.room->mutex);
-        last = leaving.room->last_seq;
-      }
-      event::Gap gap{leaving.room->key.name, leaving.slot().next_seq, last};
-      if (gap.from <= gap.to) {
-        connection.loop->counters.gaps.add();
-        if (!detail::mutant(detail::Mutant::skip_gap)) tell(connection, gap);
-      }
-    }
-  }
-  const Membership membership = std::move(connection.memberships[index]);
-  connection.memberships.erase(connection.memberships.begin() + static_cast<std::ptrdiff_t>(index));
-  const RoomPtr& room = membership.room;
-  RoomPart& part = *membership.part;
-  auto& slots = part.slots;
-  if (membership.index + 1 != slots.size()) {  // the last slot takes its place
-    slots[membership.index] = slots.back();
-    slots[membership.index].connection->membership(room->key.name)->index = membership.index;
-  }
-  slots.pop_back();
-
-  {
-    detail::Lock lock(room->mutex);
-    --part.members;
-    room->members.find(connection.member)->second.part = nullptr;
-  }
-  if (!reason) {  // a disconnect clears awareness in a step of its own
-    mark_removed(*connection.loop, awareness_->remove_all_for_connection(connection.member, room->key));
-  }
-  if (!keep_place) give_up_place(*connection.loop, room, connection.member);
-  if (!reason) connection.left_rooms.add(room);
-  if (connection.status_ == ConnectionStatus::in_room && connection.memberships.empty()) {
-    connection.status_ = ConnectionStatus::connected;
-  }
-  if (!reason) publish_info(connection);
-  bool well = true;
-  for (const auto& hook : extensions_.left) {
-    well = contain(connection, "on_left", [&] { hook(connection, room->key, {reason, keep_place}); }) && well;
-  }
-  settle_room(*connection.loop, room);
-  if (!well && !connection.ended()) doom(connection, CloseReason::internal_error);
-}
-
-/// Takes a member out that no connection speaks for, and tells the others.
-MUSTER_INLINE void ConnectionManager::give_up_place(Loop& loop, const RoomPtr& room, ConnectionId member) {
-  bool flush_state = false;
-  std::string user;
-  {
-    detail::Lock lock(room->mutex);
-    const auto place = room->members.find(member);
-    if (place == room->members.end() || place->second.part != nullptr) return;
-    user = std::move(place->second.user);
-    room->members.erase(place);
-    const auto of_user = room->users.find(user);
-    if (--of_user->second == 0) {
-      --room->present_users;
-      if (options_.presence_scope != PresenceScope::shared_rooms) room->users.erase(of_user);
-    }
-    if (options_.presence_scope != PresenceScope::none) {  // what nobody is told would never be flushed
-      if (!detail::mutant(detail::Mutant::skip_presence_left)) room->presence.left(member, user);
-      flush_state = !std::exchange(room->state_flush_due, true);
-    }
-  }
-  replicate_member(member, user, room->key, false);
-  if (flush_state) schedule_state_flush(loop, room);
-}
-
-MUSTER_INLINE void ConnectionManager::tell_room_edges(Loop& loop, const RoomPtr& room) {
-  for (bool again = false;; again = true) {
-    bool open = false;
-    {
-      detail::Lock lock(room->mutex);
-      if (room->telling && !again) return;  // who tells now looks again
-      open = !room->members.empty();
-      room->telling = room->told_open != open;
-      if (!room->telling) return;
-      room->told_open = open;
-    }
-    for (const auto& hook : open ? extensions_.room_opened : extensions_.room_emptied) {
-      contain(loop, {}, open ? "on_room_opened" : "on_room_emptied", [&] { hook(room->key); });
-    }
-  }
-}
-
-MUSTER_INLINE void ConnectionManager::settle_room(Loop& loop, const RoomPtr& room) {
-  if (!retire_if_empty(room)) return;
-  tell_room_edges(loop, room);
-  (void)retire_if_empty(room);
-}
-
-/// While one of these lives nobody subscribes to the room.
-class ConnectionManager::Unsubscribing {
- public:
-  Unsubscribing(ConnectionManager* manager, const RoomKey& key) : manager_(manager) {
-    if (manager_ == nullptr) return;
-    detail::Lock lock(manager_->unsubscribing_mutex_);
-    at_ = manager_->unsubscribing_.insert(key);
-  }
-  ~Unsubscribing() {
-    if (manager_ == nullptr) return;
-    detail::Lock lock(manager_->unsubscribing_mutex_);
-    manager_->unsubscribing_.erase(at_);
-  }
-  Unsubscribing(const Unsubscribing&) = delete;
-  Unsubscribing& operator=(const Unsubscribing&) = delete;
-
- private:
-  ConnectionManager* const manager_;
-  std::multiset<RoomKey>::iterator at_;
-};
-
-MUSTER_INLINE bool ConnectionManager::retire_if_empty(const RoomPtr& room) {
-  const TimePoint now_here = now();
-  bool unsubscribe = false;
-  // Before the room is out of the table: who makes it anew must not be unsubscribed with this one.
-  const Unsubscribing unsubscribing(broker_ ? this : nullptr, room->key);
-  {
-    detail::Lock lock(room->mutex);
-    room->history.expire(now_here, room->options);
-    room->keys.expire(now_here, options_.idempotency_age);
-    room->settle();
-    if (!room->members.empty()) return false;
-    if (room->told_open || room->telling) return true;
-    unsubscribe = std::exchange(room->subscribed, false);
-    if (!room->history.empty() && !broker_) return false;
-    room->retired = true;
-  }
-  rooms_.erase(room);
-  if (!unsubscribe) return false;
-  broker_->unsubscribe(node_, room->key);
-  for (const AwarenessEntry& entry : awareness_->get_all(room->key)) {  // what other nodes' clients left here
-    if (locate(entry.owner.connection)) continue;                       // its disconnect is under way, and tells of it
-    (void)awareness_->remove(room->key, entry.client, entry.owner, entry.clock);
-  }
-  return false;
 }
 
 MUSTER_INLINE void ConnectionManager::publish_draft(const RoomKey& key, Draft draft, PublishDone done) {
@@ -373,18 +241,15 @@ MUSTER_INLINE Result<Published> ConnectionManager::publish_here(const RoomKey& k
   entry->latest_key = draft.delivery.key();
   entry->latest = draft.delivery.kind() == Delivery::Kind::latest;
   entry->at = now();
-  std::vector<RoomPart*> flushes;
+  std::vector<detail::RoomPartPtr> flushes;
   RoomPtr room;
   for (;;) {
     room = rooms_.find(key);
     const bool kept = !entry->latest && detail::keeps_history(options_.room_options(key.name));
     if (!room && !kept) return published;
     if (!room) {
+      if (clock_.load() == nullptr) sweep_unattended();
       room = find_or_make(key);
-      auto last = swept_at_.load();
-      const auto at = entry->at.time_since_epoch();
-      const bool due = clock_.load() == nullptr && at - TimePoint::duration(last) >= options_.sweep_interval;
-      if (due && swept_at_.compare_exchange_strong(last, at.count())) sweep_rooms();
     }
     std::uint64_t conflated = 0;
     bool retired = false;
@@ -402,18 +267,26 @@ MUSTER_INLINE Result<Published> ConnectionManager::publish_here(const RoomKey& k
             return published;
           }
         }
-        entry->serial = ++room->last_serial;
-        if (!entry->latest) {
-          entry->seq = ++room->last_seq;
-          ++room->published;
-          room->history.append(entry, room->options);
-          published.position = {room->epoch, entry->seq};
-        }
-        if (!draft.idempotency_key.empty()) {
+        // All that may fail comes first, and leaves no trace: a number that is given out is in the history.
+        detail::prepare_pending(*room, 1, flushes);
+        const bool keyed = !draft.idempotency_key.empty();
+        if (!entry->latest) published.position = {room->epoch, entry->seq = room->last_seq + 1};
+        if (keyed) {
           room->keys.remember(entry->from_user,
-                              {std::move(draft.idempotency_key), room->epoch, published.position, true, entry->at, {}},
+                              {draft.idempotency_key, room->epoch, published.position, true, entry->at, {}},
                               options_.idempotency_keys, options_.idempotency_age);
         }
+        if (!entry->latest) {
+          try {
+            room->history.append(entry, room->options);
+          } catch (...) {
+            if (keyed) room->keys.forget(entry->from_user, draft.idempotency_key);
+            throw;
+          }
+          room->last_seq = entry->seq;
+          ++room->published;
+        }
+        entry->serial = ++room->last_serial;
         room->settle();
         published.reached = room->reach(entry->exclude);
         detail::append_pending(*room, entry, flushes, conflated);
@@ -428,14 +301,20 @@ MUSTER_INLINE Result<Published> ConnectionManager::publish_here(const RoomKey& k
   return published;
 }
 
-MUSTER_INLINE void ConnectionManager::post_flushes(const RoomPtr& room, const std::vector<RoomPart*>& parts) {
-  for (RoomPart* part : parts) {
-    if (post(part->loop, [room = room, part](ConnectionManager& manager) { manager.flush_part(room, *part); })) continue;
-    detail::Lock lock(room->mutex);  // its members are gone, and are taken out by the sweep
-    part->pending.clear();
+MUSTER_INLINE void ConnectionManager::post_flushes(const RoomPtr& room,
+                                                   const std::vector<detail::RoomPartPtr>& parts) noexcept {
+  for (const detail::RoomPartPtr& part : parts) {
+    bool posted = false;
+    const bool well = contain(*part->loop, {}, "The executor", [&] {
+      posted = post(part->loop, [room, at = part.get()](ConnectionManager& manager) { manager.flush_part(room, *at); });
+    });
+    if (posted) continue;
+    detail::Lock lock(room->mutex);
+    part->flush_posted = false;  // what waits is told with the next publish, or by the sweep
+    if (!well) continue;
+    part->pending.clear();  // its members are gone, and are taken out by the sweep
     part->bytes = 0;
     room->count_waiting();
-    part->flush_posted = false;
   }
 }
 

@@ -97,7 +97,7 @@ MUSTER_INLINE void ConnectionManager::forget_session(const std::string& token_ha
 
 /// Whether the places of a connection that ends are kept; a place among the kept sessions is then taken.
 MUSTER_INLINE bool ConnectionManager::session_waits(const ConnectionState& connection, CloseReason reason,
-                                                    bool socket_gone) {
+                                                    bool socket_gone) noexcept {
   if (connection.session_generation == 0 || !ready_ || connection.loop->stopped) return false;
   if (connection.handing_over) return kept_sessions_.reserve(0);
   if (reason == CloseReason::going_away && !socket_gone) return false;  // this server goes, and its rooms with it
@@ -106,60 +106,76 @@ MUSTER_INLINE bool ConnectionManager::session_waits(const ConnectionState& conne
          kept_sessions_.reserve(options_.max_connections);
 }
 
-MUSTER_INLINE std::vector<RoomPtr> ConnectionManager::part_from_session(ConnectionState& connection, CloseReason reason,
-                                                                        bool waits, const std::vector<RoomPtr>& rooms) {
-  if (connection.session_generation == 0) return {};
+/// Keeps the places of a connection that ends for its session, or changes nothing. False: it does not wait.
+MUSTER_INLINE bool ConnectionManager::keep_session(ConnectionState& connection, CloseReason reason,
+                                                   bool socket_gone) noexcept {
+  if (!session_waits(connection, reason, socket_gone)) return false;
   Loop& loop = *connection.loop;
-  const TimePoint now_here = loop.executor->now();
   const auto grace = connection.handing_over ? options_.answer_timeout
                                              : std::min(options_.presence_grace, options_.resume_window);
-  std::vector<std::string> names;
-  for (const RoomPtr& room : rooms) names.push_back(room->key.name);
-  for (const RoomPtr& room : kept_sessions_.rooms_of(connection.member)) names.push_back(room->key.name);
-  if (waits) {
+  auto planned = loop.graces.end();
+  const bool kept = contain(connection, "A session", [&] {
+    const UserKey user{connection.identity_->tenant, connection.identity_->user};
+    planned = loop.graces.emplace(loop.executor->now() + grace,
+                                  detail::Grace{connection.member, connection.session_generation, user,
+                                                connection.token_hash, connection.previous_token_hash});
+    std::vector<RoomPtr> rooms;
+    rooms.reserve(connection.memberships.size());
+    for (const Membership& membership : connection.memberships) rooms.push_back(membership.room);
     kept_sessions_.hold(connection.member, connection.session_generation, rooms);
-    loop.graces.emplace(now_here + grace, detail::Grace{connection.member,
-                                             connection.session_generation,
-                                             {connection.identity_->tenant, connection.identity_->user},
-                                             connection.token_hash,
-                                             connection.previous_token_hash});
-    arm(loop, loop.grace_timer, loop.graces.begin()->first);
+    users_.hold(user);
+  });
+  if (!kept) {
+    if (planned != loop.graces.end()) loop.graces.erase(planned);
+    kept_sessions_.give_back();
+    return false;
   }
-  std::vector<RoomPtr> given_up;
-  if (!waits) given_up = kept_sessions_.take_rooms(connection.member);
-  for (const RoomPtr& room : given_up) {
-    give_up_place(loop, room, connection.member);
-    settle_room(loop, room);
-  }
-  for (const std::string* token : {&connection.token_hash, &connection.previous_token_hash}) {
-    if (token->empty()) continue;
-    if (detail::may_resume(reason) && !connection.handing_over) {
-      save_session(connection, *token, names, now_here + options_.resume_window);
-    } else {
-      forget_session(*token);
-    }
-  }
-  return given_up;
+  arm(loop, loop.grace_timer, loop.graces.begin()->first);
+  return true;
 }
 
-MUSTER_INLINE void ConnectionManager::run_graces(Loop& loop, TimePoint now_here) {
+MUSTER_INLINE void ConnectionManager::part_from_session(ConnectionState& connection, CloseReason reason,
+                                                        std::vector<std::string> names) noexcept {
+  if (connection.session_generation == 0) return;
+  const TimePoint expires = connection.loop->executor->now() + options_.resume_window;
+  for (const std::string* token : {&connection.token_hash, &connection.previous_token_hash}) {
+    if (token->empty()) continue;
+    (void)contain(connection, "The session store", [&] {
+      if (detail::may_resume(reason) && !connection.handing_over) {
+        save_session(connection, *token, names, expires);
+      } else {
+        forget_session(*token);
+      }
+    });
+  }
+}
+
+MUSTER_INLINE void ConnectionManager::run_graces(Loop& loop, TimePoint now_here) noexcept {
   while (!loop.graces.empty() && loop.graces.begin()->first <= now_here) {
-    const detail::Grace grace = std::move(loop.graces.begin()->second);
-    loop.graces.erase(loop.graces.begin());
-    end_grace(loop, grace);
+    if (!contain(loop, {}, "The end of a session", [&] { end_grace(loop, loop.graces.begin()); })) {
+      arm(loop, loop.grace_timer, loop.executor->now() + detail::retry_delay);
+      return;
+    }
   }
   if (!loop.graces.empty()) arm(loop, loop.grace_timer, loop.graces.begin()->first);
 }
+MUSTER_INLINE void ConnectionManager::run_due_graces(Loop& loop) { run_graces(loop, loop.executor->now()); }
 
-/// Nobody came back: the others are told now.
-MUSTER_INLINE void ConnectionManager::end_grace(Loop& loop, const detail::Grace& grace) {
-  if (detail::mutant(detail::Mutant::grace_never_ends)) return;
+/// Nobody came back: the others are told now. Or nothing has changed, and it throws.
+MUSTER_INLINE detail::Graces::iterator ConnectionManager::end_grace(Loop& loop, detail::Graces::iterator at) {
+  detail::Clearings clearing = clearing_for(loop, at->second.member, nullptr);
+  const detail::Grace grace = std::move(at->second);
+  const auto next = loop.graces.erase(at);
+  if (detail::mutant(detail::Mutant::grace_never_ends)) return next;
   const auto rooms = kept_sessions_.expire(grace.member, grace.generation);
-  if (!rooms) return;
+  if (!rooms) return next;
   for (const RoomPtr& room : *rooms) give_up_place(loop, room, grace.member);
-  mark_removed(loop, awareness_->remove_all_for_connection(grace.member));
+  clear_awareness(loop, clearing);
   (void)tell_edges(loop, grace.user, users_.release(grace.user), *rooms);
-  for (const RoomPtr& room : *rooms) settle_room(loop, room);
+  for (const RoomPtr& room : *rooms) {
+    (void)contain(loop, {}, "The end of a room", [&] { settle_room(loop, room); });
+  }
+  return next;
 }
 
 /// Ends the grace of those that `chosen` picks, on every executor; `for_good`: they cannot resume any more.
@@ -171,13 +187,11 @@ MUSTER_INLINE void ConnectionManager::end_graces(std::function<bool(const detail
           ++at;
           continue;
         }
-        const detail::Grace grace = std::move(at->second);
-        at = loop->graces.erase(at);
         if (for_good) {
-          manager.forget_session(grace.token_hash);
-          manager.forget_session(grace.previous_token_hash);
+          manager.forget_session(at->second.token_hash);
+          manager.forget_session(at->second.previous_token_hash);
         }
-        manager.end_grace(*loop, grace);
+        at = manager.end_grace(*loop, at);
       }
     });
   }
@@ -274,9 +288,17 @@ MUSTER_INLINE void ConnectionManager::claim_session(ConnectionState& connection,
   const auto settle = [this, resuming, generation](ConnectionState& claimant) {
     ConnectionPtr speaker;
     bool was_held = false;
+    const UserKey user{claimant.identity_->tenant, claimant.identity_->user};
     switch (kept_sessions_.claim(resuming->member, generation, claimant.shared_from_this(), speaker, was_held)) {
       case detail::SessionTable::Claim::taken:
-        adopt_session(claimant, resuming, was_held);
+        resuming->taken_of.reset();
+        claimant.member = resuming->member;
+        claimant.session_generation = generation;
+        claimant.resumed = true;
+        if (was_held && !detail::mutant(detail::Mutant::keep_user_hold)) {
+          (void)users_.release(user);  // its own connection is there
+        }
+        adopt_session(claimant, resuming);
         return;
       case detail::SessionTable::Claim::occupied:
         // A newer connection's turn; or its executor has stopped, and another thread is taking its connections down.
@@ -322,16 +344,9 @@ MUSTER_INLINE void ConnectionManager::claim_session(ConnectionState& connection,
 }
 
 MUSTER_INLINE void ConnectionManager::adopt_session(ConnectionState& connection,
-                                                    const std::shared_ptr<Resuming>& resuming, bool was_held) {
-  resuming->taken_of.reset();
-  connection.member = resuming->member;
-  connection.session_generation = resuming->session.generation;
-  connection.resumed = true;
+                                                    const std::shared_ptr<Resuming>& resuming) {
   if (connection.address.is_known()) addresses_.forgive_connect(connection.address.bytes);  // many may come back at once
   connection.previous_token_hash = resuming->token_hash;  // until it is known that `resumed` has arrived
-  if (was_held && !detail::mutant(detail::Mutant::keep_user_hold)) {
-    (void)users_.release({connection.identity_->tenant, connection.identity_->user});  // its own connection is there
-  }
   end_trial(connection);
   publish_info(connection);
   save_session(connection, connection.token_hash, {}, TimePoint::max());
@@ -387,6 +402,24 @@ MUSTER_INLINE void ConnectionManager::permit_rooms(ConnectionState& connection,
       Permission::late());
 }
 
+/// Kept places that were not asked for, or are denied, are nobody's any more.
+MUSTER_INLINE void ConnectionManager::give_up_rest(ConnectionState& connection) {
+  Loop& loop = *connection.loop;
+  const auto kept = kept_sessions_.rooms_of(connection.member);
+  std::vector<detail::Clearings> clearings;
+  clearings.reserve(kept.size());
+  for (const RoomPtr& room : kept) clearings.push_back(clearing_for(loop, connection.member, room));
+  (void)kept_sessions_.take_rooms(connection.member);
+  for (std::size_t i = 0; i < kept.size(); ++i) {
+    const RoomPtr& room = kept[i];
+    if (connection.membership(room->key.name) != nullptr) continue;
+    clear_awareness(loop, clearings[i]);
+    give_up_place(loop, room, connection.member);
+    if (!contain(connection, "A resume", [&] { connection.left_rooms.add(room); })) leave_untold(room);
+    (void)contain(connection, "The end of a room", [&] { settle_room(loop, room); });
+  }
+}
+
 /// Enters all rooms in one step, so that what the client is told is in order: what became of each, then each room,
 /// then what it missed.
 MUSTER_INLINE void ConnectionManager::finish_resume(ConnectionState& connection, Resuming& resuming) {
@@ -415,15 +448,7 @@ MUSTER_INLINE void ConnectionManager::finish_resume(ConnectionState& connection,
     there.push_back({room, std::move(entered)});
   }
   for (const auto& unknown : resuming.denied) rooms.push_back({unknown.room, event::ResumedRoom::State::denied});
-
-  Loop& loop = *connection.loop;
-  for (const RoomPtr& room : kept_sessions_.take_rooms(connection.member)) {
-    if (connection.membership(room->key.name) != nullptr) continue;
-    mark_removed(loop, awareness_->remove_all_for_connection(connection.member, room->key));
-    give_up_place(loop, room, connection.member);
-    connection.left_rooms.add(room);
-    settle_room(loop, room);
-  }
+  give_up_rest(connection);
   ++counters_.resumes;
   publish_info(connection);
   event::Resumed resumed;

@@ -157,19 +157,24 @@ class LoopbackBroker final : public Broker {
       if (taken) {
         Room& room = find_or_make(key);
         const bool ordered = message.delivery.kind() != Delivery::Kind::latest;
-        message.position = {room.epoch, ordered ? ++room.seq : 0};
+        message.position = {room.epoch, ordered ? room.seq + 1 : 0};
         Delivered delivered{0, everyone(room), {}, answer(done, message.position)};
-        if (ordered) {
-          room.history.push_back(message);
-          if (room.history.size() > limits_.history_messages) room.history.pop_front();
-        }
         if (to_lose_ == 0) {
-          delivered.what = std::move(message);
-        } else {
-          --to_lose_;
-          if (ordered) delivered.what = Lost{{room.epoch, room.seq - 1}, {room.epoch, room.seq + 1}};
+          delivered.what = message;
+        } else if (ordered) {
+          delivered.what = Lost{{room.epoch, room.seq}, {room.epoch, room.seq + 2}};
         }
-        add(room, std::move(delivered));
+        // In this order: what finds no memory has not been published.
+        if (ordered) room.history.push_back(std::move(message));
+        try {
+          add(room, std::move(delivered));
+        } catch (...) {
+          if (ordered) room.history.pop_back();
+          throw;
+        }
+        if (to_lose_ != 0) --to_lose_;
+        if (ordered) ++room.seq;
+        if (room.history.size() > limits_.history_messages) room.history.pop_front();
       }
     }
     if (!taken) return done(cannot());
@@ -190,10 +195,15 @@ class LoopbackBroker final : public Broker {
         const auto [at, is_new] = room.subscribers.emplace(node, last_subscription_ + 1);
         if (is_new || known) at->second = ++last_subscription_;
         const std::vector<Target> to{{node, at->second}};
-        add(room, {0, to, {}, answer(std::move(done), position)});
-        if (known) catch_up(room, *known, to);
-        for (const auto& state : room.states) {
-          if (state.second.node != node) add(room, {0, to, state.second.state, nullptr});
+        try {
+          add(room, {0, to, {}, answer(std::move(done), position)});
+          if (known) catch_up(room, *known, to);
+          for (const auto& state : room.states) {
+            if (state.second.node != node) add(room, {0, to, state.second.state, nullptr});
+          }
+        } catch (...) {  // what is on its way for a subscription that has ended arrives nowhere
+          room.subscribers.erase(at);
+          throw;
         }
       }
     }
@@ -215,19 +225,22 @@ class LoopbackBroker final : public Broker {
       if (nodes_.count(node) == 0) return;
       if (!state.value && rooms_.count(key) == 0) return;
       Room& room = find_or_make(key);
-      const auto at = room.states.find({state.kind, state.key});
-      if (at == room.states.end()) {
-        if (!state.value) return;
-        room.states.emplace(std::pair(state.kind, state.key), Kept{node, state});
+      const std::pair id(state.kind, state.key);
+      const auto at = room.states.find(id);
+      const bool is_new = at == room.states.end();
+      if (is_new ? !state.value : state.version <= at->second.state.version) return;
+      Delivered delivered{0, others(room, node), state, nullptr};
+      // In this order: what finds no memory has not been said.
+      std::map<std::pair<BrokerState::Kind, std::string>, Kept> fresh;
+      if (is_new) fresh.emplace(id, Kept{node, std::move(state)});
+      add(room, std::move(delivered));
+      if (is_new) {
+        room.states.merge(fresh);
+      } else if (state.value) {
+        at->second = {node, std::move(state)};
       } else {
-        if (state.version <= at->second.state.version) return;
-        if (state.value) {
-          at->second = {node, state};
-        } else {
-          room.states.erase(at);
-        }
+        room.states.erase(at);
       }
-      add(room, {0, others(room, node), std::move(state), nullptr});
     }
     deliver(key);
   }
@@ -348,20 +361,30 @@ class LoopbackBroker final : public Broker {
   }
 
   void deliver(const RoomKey& key) {
-    bool first = true;
-    for (;;) {
-      Delivered next;
-      std::vector<std::shared_ptr<Sink>> sinks;
+    constexpr int attempts = 3;
+    int failed = 0;
+    for (bool first = true;; first = false) {
+      Delivered* next = nullptr;
       {
         const detail::Lock lock(mutex_);
         const auto at = rooms_.find(key);
         if (at == rooms_.end() || (first && at->second.delivering)) return;
         Room& room = at->second;
-        room.delivering = !room.ready.empty();
+        if (!first && failed == 0) room.ready.pop_front();  // it has been delivered
+        room.delivering = !room.ready.empty() && failed < attempts;
         if (!room.delivering) return retire_if_idle(key, room);
-        first = false;
-        next = std::move(room.ready.front());
-        room.ready.pop_front();
+        next = &room.ready.front();  // stays where it is: nobody else takes it out
+      }
+      // A sink that throws has done nothing: it is called again, now and then with what comes next.
+      failed = hand_over(key, *next) ? 0 : failed + 1;
+    }
+  }
+  [[nodiscard]] bool hand_over(const RoomKey& key, Delivered& next) noexcept {
+    try {
+      std::vector<std::shared_ptr<Sink>> sinks;
+      {
+        const detail::Lock lock(mutex_);
+        const Room& room = rooms_.find(key)->second;
         for (const Target& target : next.to) {
           const auto subscriber = room.subscribers.find(target.node);
           if (subscriber == room.subscribers.end() || subscriber->second != target.subscription) continue;
@@ -374,6 +397,9 @@ class LoopbackBroker final : public Broker {
         if (const auto* state = std::get_if<BrokerState>(&next.what)) sink->on_state(*state);
         if (const auto* lost = std::get_if<Lost>(&next.what)) sink->on_lost(key, lost->known, lost->next);
       }
+      return true;
+    } catch (...) {
+      return false;
     }
   }
 

@@ -87,14 +87,16 @@ class ManualExecutor final : public Executor {
       ready_.pop_front();
       running_ = true;
     }
-    task();
-    task = nullptr;  // what it held goes while it still counts as running
-    Unrun unrun;
-    {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      running_ = false;
-      if (state_ == State::stopping) unrun = finish_stop();
-    }
+    // A task that throws has run, too: the exception is its caller's, who may go on with the next.
+    struct Ran {
+      ManualExecutor& executor;
+      Task task;
+      ~Ran() {
+        task = nullptr;  // what it held goes while it still counts as running
+        executor.has_run();
+      }
+    } ran{*this, std::move(task)};
+    ran.task();
     return true;
   }
 
@@ -124,6 +126,11 @@ class ManualExecutor final : public Executor {
     const std::lock_guard<std::mutex> lock(mutex_);
     if (waiting_.empty()) return std::nullopt;
     return waiting_.front().when;
+  }
+  /// Tasks that wait for their time.
+  [[nodiscard]] std::size_t scheduled() const {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return waiting_.size();
   }
   /// Whether `run_one` would run something.
   [[nodiscard]] bool is_ready() const {
@@ -165,10 +172,17 @@ class ManualExecutor final : public Executor {
     return a.when != b.when ? a.when > b.when : a.order > b.order;
   }
 
+  void has_run() {
+    Unrun unrun;
+    const std::lock_guard<std::mutex> lock(mutex_);
+    running_ = false;
+    if (state_ == State::stopping) unrun = finish_stop();
+  }
   void make_due_ready() {
     while (!waiting_.empty() && waiting_.front().when <= clock_->now()) {
+      ready_.emplace_back();  // first, for want of memory
       std::pop_heap(waiting_.begin(), waiting_.end(), later);
-      ready_.push_back(std::move(waiting_.back().task));
+      ready_.back() = std::move(waiting_.back().task);
       waiting_.pop_back();
     }
   }

@@ -54,19 +54,30 @@ class MemoryAwarenessStore final : public AwarenessStore {
     if (changes_hands && reached(owned_by(next->owner.connection), limits.per_connection)) {
       return {AwarenessResult::too_many, is_new ? 0 : (*known)->entry->clock};
     }
+    // What needs memory comes first, and leaves nothing where it finds none.
     Place place;
     if (known == nullptr) {
-      place = by_age_.insert(by_age_.end(), Stored{room, next});
-      rooms_[room].places.emplace(next->client, place);
+      Aged fresh(1, Stored{room, next});
+      place = fresh.begin();
+      InRoom& there = rooms_[room];
+      try {
+        there.places.emplace(next->client, place);
+        own(next->owner.connection, *place);
+      } catch (...) {
+        there.places.erase(next->client);
+        if (there.places.empty()) rooms_.erase(room);
+        throw;
+      }
+      by_age_.splice(by_age_.end(), fresh);
     } else {
       place = *known;
-      if (!is_new) disown(*place);
+      if (changes_hands) own(next->owner.connection, *place);
+      if (changes_hands && !is_new) disown(place->entry->owner.connection, *place);
       before = std::exchange(place->entry, next);
       if (is_new) by_age_.splice(by_age_.end(), removed_, place);
       place->removed_at = 0;
     }
-    if (is_new) ++rooms_[room].live;
-    owners_[next->owner.connection].insert(&*place);
+    if (is_new) ++rooms_.find(room)->second.live;
     sort_by_age(place);
     return {AwarenessResult::accepted, next->clock};
   }
@@ -139,9 +150,11 @@ class MemoryAwarenessStore final : public AwarenessStore {
     std::vector<AwarenessRemoval> expired;
     {
       const detail::Lock lock(mutex_);
-      while (!by_age_.empty() && by_age_.front().entry->refreshed_at <= refreshed_before) {
-        expired.push_back(remove_now(by_age_.begin(), forgotten));
+      for (const Stored& stored : by_age_) {
+        if (stored.entry->refreshed_at > refreshed_before) break;
+        expired.push_back(removal_of(stored));
       }
+      for (const AwarenessRemoval& told : expired) remove_now(by_age_.begin(), told.clock, forgotten);
     }
     std::sort(expired.begin(), expired.end(), [](const AwarenessRemoval& a, const AwarenessRemoval& b) {
       return std::tie(a.room, a.client) < std::tie(b.room, b.client);
@@ -221,15 +234,24 @@ class MemoryAwarenessStore final : public AwarenessStore {
     if (at != place) by_age_.splice(at, by_age_, place);
   }
 
-  void disown(const Stored& stored) {
-    const auto owned = owners_.find(stored.entry->owner.connection);
+  void own(ConnectionId owner, const Stored& stored) {
+    auto& owned = owners_[owner];
+    try {
+      owned.insert(&stored);
+    } catch (...) {
+      if (owned.empty()) owners_.erase(owner);
+      throw;
+    }
+  }
+  void disown(ConnectionId owner, const Stored& stored) {
+    const auto owned = owners_.find(owner);
     owned->second.erase(&stored);
     if (owned->second.empty()) owners_.erase(owned);
   }
 
   /// Takes an entry out; its place remembers that. What is remembered no longer goes to `forgotten`.
   void bury(Place place, std::uint64_t removed_at, std::uint64_t said, Aged& forgotten) {
-    disown(*place);
+    disown(place->entry->owner.connection, *place);
     --rooms_.find(place->room)->second.live;
     place->removed_at = std::max<std::uint64_t>(removed_at, 1);
     place->said = said;
@@ -250,11 +272,13 @@ class MemoryAwarenessStore final : public AwarenessStore {
     } catch (const std::bad_alloc&) {  // it is kept then
     }
   }
-  [[nodiscard]] AwarenessRemoval remove_now(Place place, Aged& forgotten) {
-    const AwarenessEntry& entry = *place->entry;
-    AwarenessRemoval told{place->room, entry.client, after(entry.clock), entry.owner};
-    bury(place, told.clock, entry.clock, forgotten);
-    return told;
+  [[nodiscard]] static AwarenessRemoval removal_of(const Stored& stored) {
+    const AwarenessEntry& entry = *stored.entry;
+    return {stored.room, entry.client, after(entry.clock), entry.owner};
+  }
+  void remove_now(Place place, std::uint64_t told, Aged& forgotten) {
+    const std::uint64_t said = place->entry->clock;
+    bury(place, told, said, forgotten);
   }
 
   [[nodiscard]] std::vector<AwarenessRemoval> remove_owned(ConnectionId owner, const RoomKey* room) {
@@ -270,7 +294,8 @@ class MemoryAwarenessStore final : public AwarenessStore {
       }
     }
     removed.reserve(places.size());
-    for (const Place place : places) removed.push_back(remove_now(place, forgotten));
+    for (const Place place : places) removed.push_back(removal_of(*place));
+    for (std::size_t i = 0; i < places.size(); ++i) remove_now(places[i], removed[i].clock, forgotten);
     return removed;
   }
 

@@ -9,6 +9,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -109,6 +110,16 @@ class MemoryTransport final : public Transport, public std::enable_shared_from_t
     const Lock lock(mutex_);
     fail_at_ = nth == 0 ? 0 : writes_ + nth;
   }
+  /// The `nth` call of the core's from now on throws, which a transport must not (0 = none).
+  void throw_at(std::size_t nth) {
+    const Lock lock(mutex_);
+    throws_in_ = nth;
+  }
+  /// Whether it has.
+  [[nodiscard]] bool has_thrown() const {
+    const Lock lock(mutex_);
+    return thrown_;
+  }
 
   // What happened.
 
@@ -197,6 +208,7 @@ class MemoryTransport final : public Transport, public std::enable_shared_from_t
   // Transport.
 
   [[nodiscard]] WriteResult write(const Span* spans, std::size_t count) override {
+    throw_if_told();
     std::size_t size = 0;
     for (std::size_t i = 0; i < count; ++i) size += spans[i].size;
     WriteResult result = WriteResult::done;
@@ -236,6 +248,7 @@ class MemoryTransport final : public Transport, public std::enable_shared_from_t
   }
 
   void close(std::uint16_t code, std::string_view text) override {
+    throw_if_told();
     bool answered = false;
     {
       const Lock lock(mutex_);
@@ -256,6 +269,7 @@ class MemoryTransport final : public Transport, public std::enable_shared_from_t
   }
 
   void abort() override {
+    throw_if_told();
     {
       const Lock lock(mutex_);
       aborted_ = true;
@@ -264,6 +278,7 @@ class MemoryTransport final : public Transport, public std::enable_shared_from_t
   }
 
   void pause_reading(bool pause) override {
+    throw_if_told();
     {
       const Lock lock(mutex_);
       paused_ = pause;
@@ -280,6 +295,12 @@ class MemoryTransport final : public Transport, public std::enable_shared_from_t
     std::size_t part;  ///< else: a whole frame
   };
 
+  void throw_if_told() {
+    const Lock lock(mutex_);
+    if (throws_in_ == 0 || --throws_in_ != 0) return;
+    thrown_ = true;
+    throw std::runtime_error("this transport was told to throw");
+  }
   void open_now(const std::shared_ptr<IConnectionManager>& manager, OpenRequest request,
                 Function<void(const Decision&)> decided) {
     {
@@ -411,6 +432,8 @@ class MemoryTransport final : public Transport, public std::enable_shared_from_t
   std::string written_;
   std::size_t per_turn_ = 0;
   std::size_t fail_at_ = 0;
+  std::size_t throws_in_ = 0;
+  bool thrown_ = false;
   std::size_t writes_ = 0;
   std::uint64_t bytes_ = 0;
   std::size_t violations_ = 0;
