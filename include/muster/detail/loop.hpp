@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <list>
@@ -27,6 +28,9 @@ inline namespace MUSTER_ABI {
 class ConnectionManager;
 
 namespace detail {
+
+/// How soon what has failed is tried again.
+inline constexpr std::chrono::milliseconds retry_delay{1000};
 
 /// A counter with one writer that any thread may read.
 class Counter {

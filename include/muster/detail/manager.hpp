@@ -374,13 +374,6 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   void save_session(ConnectionState& connection, const std::string& token_hash, std::vector<std::string> rooms,
                     TimePoint expires, std::shared_ptr<std::atomic<bool>> refused = nullptr);
   void forget_session(const std::string& token_hash);
-  [[nodiscard]] bool session_waits(const ConnectionState& connection, CloseReason reason, bool socket_gone) noexcept;
-  [[nodiscard]] bool keep_session(ConnectionState& connection, CloseReason reason, bool socket_gone) noexcept;
-  void part_from_session(ConnectionState& connection, CloseReason reason, std::vector<std::string> names) noexcept;
-  void run_graces(Loop& loop, TimePoint now) noexcept;
-  void run_due_graces(Loop& loop);
-  detail::Graces::iterator end_grace(Loop& loop, detail::Graces::iterator at);
-  void end_graces(std::function<bool(const detail::Grace&)> chosen, bool for_good);
   struct Resuming;
   void take_session(ConnectionState& connection, const std::shared_ptr<Resuming>& resuming);
   void claim_session(ConnectionState& connection, const std::shared_ptr<Resuming>& resuming);
@@ -392,6 +385,15 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   /// Puts a session back whose token was spent in vain: the client may try again with it.
   void give_back(const std::string& token_hash, Session session);
   void revoke_stored(Revocation which);
+
+  // Sessions without a connection: impl/graces.ipp.
+  [[nodiscard]] bool session_waits(const ConnectionState& connection, CloseReason reason, bool socket_gone) noexcept;
+  [[nodiscard]] bool keep_session(ConnectionState& connection, CloseReason reason, bool socket_gone) noexcept;
+  void part_from_session(ConnectionState& connection, CloseReason reason, std::vector<std::string> names) noexcept;
+  void run_graces(Loop& loop, TimePoint now) noexcept;
+  void run_due_graces(Loop& loop);
+  detail::Graces::iterator end_grace(Loop& loop, detail::Graces::iterator at);
+  void end_graces(std::function<bool(const detail::Grace&)> chosen, bool for_good);
 
   // Offline queues: impl/offline_queue.ipp.
   void deliver_queue(ConnectionState& connection, Function<void(ConnectionState&)> then);

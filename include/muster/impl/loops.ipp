@@ -9,9 +9,6 @@ namespace muster {
 inline namespace MUSTER_ABI {
 namespace detail {
 
-/// How soon what has failed is tried again.
-inline constexpr std::chrono::milliseconds retry_delay{1000};
-
 /// How often it is looked which awareness has ended.
 [[nodiscard]] inline std::chrono::milliseconds awareness_check(const Options& options) {
   return std::max<std::chrono::milliseconds>(options.awareness_ttl / 8, std::chrono::milliseconds(1));

@@ -11,6 +11,7 @@
 #include "muster/impl/disconnect.ipp"
 #include "muster/impl/drain.ipp"
 #include "muster/impl/fan_out.ipp"
+#include "muster/impl/graces.ipp"
 #include "muster/impl/identity.ipp"
 #include "muster/impl/inbound.ipp"
 #include "muster/impl/leaving.ipp"

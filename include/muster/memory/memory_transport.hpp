@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -116,10 +117,7 @@ class MemoryTransport final : public Transport, public std::enable_shared_from_t
     throws_in_ = nth;
   }
   /// Whether it has.
-  [[nodiscard]] bool has_thrown() const {
-    const Lock lock(mutex_);
-    return thrown_;
-  }
+  [[nodiscard]] bool has_thrown() const { return thrown_; }
 
   // What happened.
 
@@ -433,7 +431,7 @@ class MemoryTransport final : public Transport, public std::enable_shared_from_t
   std::size_t per_turn_ = 0;
   std::size_t fail_at_ = 0;
   std::size_t throws_in_ = 0;
-  bool thrown_ = false;
+  std::atomic<bool> thrown_{false};
   std::size_t writes_ = 0;
   std::uint64_t bytes_ = 0;
   std::size_t violations_ = 0;
