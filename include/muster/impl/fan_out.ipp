@@ -37,7 +37,11 @@ MUSTER_INLINE void ConnectionManager::flush_part(const RoomPtr& room, RoomPart& 
       batch.last_seq = entry->seq;
     }
     if (!entry->exclude || detail::mutant(detail::Mutant::ignore_exclude)) continue;
-    const ConnectionPtr excluded = locate(entry->exclude);
+    // A connection that took another's session up leaves its own to whoever comes with the token.
+    ConnectionPtr excluded = connections_.find(entry->exclude);
+    if (!excluded || excluded->loop != part.loop || excluded->member != entry->exclude) {
+      excluded = kept_sessions_.speaker(entry->exclude);
+    }
     if (!excluded || excluded->loop != part.loop) continue;
     if (const Membership* membership = excluded->membership(room->key.name)) {
       if (membership->part == &part) membership->slot().excluded_batch = batch.number;

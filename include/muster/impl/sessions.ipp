@@ -209,8 +209,9 @@ MUSTER_INLINE void ConnectionManager::claim_session(ConnectionState& connection,
   ask<bool>(
       connection,
       [&](Reply<bool> reply) {
-        const bool posted = post(speaker->loop, [speaker, generation, reply](ConnectionManager& manager) {
-          if (speaker->live() && speaker->session_generation < generation) {
+        const ConnectionId member = resuming->member;
+        const bool posted = post(speaker->loop, [speaker, member, generation, reply](ConnectionManager& manager) {
+          if (speaker->live() && speaker->member == member && speaker->session_generation < generation) {
             speaker->handing_over = true;
             manager.disconnect(*speaker, CloseReason::replaced, {});
           }
