@@ -9,6 +9,7 @@
 #include <deque>
 #include <list>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "muster/detail/mutex.hpp"
