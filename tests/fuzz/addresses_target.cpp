@@ -70,7 +70,10 @@ void check_pages(const HttpRequest& request, const Options& options, bool loopba
   if (check_origin(request, options)) return;
   if (origin.empty() || !options.allowed_origins.empty()) return;
   const std::size_t at = origin.find("://");
-  must(at != std::string_view::npos && equal_ignoring_case(host_of(origin.substr(at + 3)), host_of(host)),
+  must(at != std::string_view::npos, "an Origin has a scheme");
+  std::string_view authority = origin.substr(at + 3);
+  if (!authority.empty() && authority.back() == '/') authority.remove_suffix(1);  // as some libraries write it
+  must(equal_ignoring_case(host_of(authority), host_of(host)),
        "without a list only the host's own pages get in");
 }
 
