@@ -248,7 +248,7 @@ class UserTable {
   struct User {
     std::vector<ConnectionPtr> connections;  ///< the oldest first
     std::uint32_t held = 0;
-    std::uint16_t leaving = 0;  ///< the first of `connections`: they gave way to newer ones, and being closed
+    std::uint16_t leaving = 0;  ///< the first of `connections`: they gave way to newer ones, and are being closed
     bool told = false;          ///< the last edge that was told is that it came online
     bool telling = false;
     [[nodiscard]] bool online() const { return !connections.empty() || held != 0; }

@@ -92,8 +92,13 @@ MUSTER_INLINE Reservation ConnectionManager::place_of(const RemoteAddress& addre
 MUSTER_INLINE Reservation ConnectionManager::lend_place(ConnectionId session, const RemoteAddress& address) {
   const ConnectionPtr ghost = session && info_of(session) ? locate(session) : nullptr;
   if (!ghost || ghost->lends.exchange(true)) return {};
+  try {
+    if (address.is_known()) (void)addresses_.take_place(address.bytes, options_, true);
+  } catch (...) {
+    ghost->lends = false;
+    throw;
+  }
   ++reserved_;
-  if (address.is_known()) (void)addresses_.take_place(address.bytes, options_, true);
   return place_of(address, ghost);
 }
 
