@@ -34,8 +34,12 @@ class IConnectionManager;
 /// One client link.
 ///
 /// Ownership: the manager's; adapters share it until the socket is gone. Embedders get a reference in handlers and
-/// hooks, valid for that call: what must last is the id.
-/// Threads: the connection's executor only, which is where handlers and hooks run. From elsewhere use the manager.
+/// hooks, valid for that call. What lasts is the id: with that the manager does the same from anywhere, or finds that the
+/// connection is gone.
+/// Errors: rooms, send, publish, reply and close throw std::logic_error outside of a call that was given the reference, as
+/// from a task or a thread that a handler started, so that a reference that was kept is found at its first use and not
+/// when the connection is gone.
+/// Threads: those of handlers and hooks, on the connection's executor.
 class Connection {
  public:
   virtual ~Connection() = default;
@@ -65,7 +69,7 @@ class Connection {
   /// membership is not required: this is the server speaking on the connection's behalf.
   virtual void publish(std::string_view room, const Payload& payload) = 0;
   /// Answers the command being handled, in place of the plain acknowledgement. The second reply to one, and a reply
-  /// outside of handlers, do nothing.
+  /// in a hook, do nothing.
   virtual void reply(const Payload& payload) = 0;
   /// Starts the disconnect flow, after the current handler has returned. An empty text: the reason's own.
   virtual void close(CloseReason reason, std::string_view text = {}) = 0;

@@ -37,9 +37,10 @@ class Reservation {
  public:
   Reservation() = default;
   Reservation(Function<void()> release) noexcept : release_(std::move(release)) {}
-  Reservation(CloseReason refusal, Error error) : refusal_(refusal), error_(std::move(error)) {}
+  Reservation(CloseReason refusal, Error error)
+      : refused_(std::make_unique<const Refused>(Refused{refusal, std::move(error)})) {}
   Reservation(Reservation&& other) noexcept
-      : release_(std::move(other.release_)), refusal_(other.refusal_), error_(std::move(other.error_)) {
+      : release_(std::move(other.release_)), refused_(std::move(other.refused_)) {
     other.release_ = nullptr;
   }
   Reservation& operator=(Reservation&& other) noexcept {
@@ -47,8 +48,7 @@ class Reservation {
       release();
       release_ = std::move(other.release_);
       other.release_ = nullptr;
-      refusal_ = other.refusal_;
-      error_ = std::move(other.error_);
+      refused_ = std::move(other.refused_);
     }
     return *this;
   }
@@ -58,13 +58,14 @@ class Reservation {
 
   /// Whether a place is held.
   [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(release_); }
-  [[nodiscard]] CloseReason refusal() const noexcept { return refusal_; }
+  /// Why none is: over_capacity, and an error without a message, unless it was said.
+  [[nodiscard]] CloseReason refusal() const noexcept { return refused_ ? refused_->reason : CloseReason::over_capacity; }
   [[nodiscard]] RefusedFor refused_for() const noexcept {
-    return refusal_ == CloseReason::policy       ? RefusedFor::per_ip
-           : refusal_ == CloseReason::going_away ? RefusedFor::going_away
-                                                 : RefusedFor::capacity;
+    return refusal() == CloseReason::policy       ? RefusedFor::per_ip
+           : refusal() == CloseReason::going_away ? RefusedFor::going_away
+                                                  : RefusedFor::capacity;
   }
-  [[nodiscard]] const Error& error() const noexcept { return error_; }
+  [[nodiscard]] Error error() const { return refused_ ? refused_->error : Error{errc::unavailable, {}, {}}; }
 
   void release() {
     if (release_) {
@@ -75,9 +76,12 @@ class Reservation {
   }
 
  private:
+  struct Refused {
+    CloseReason reason;
+    Error error;
+  };
   Function<void()> release_;
-  CloseReason refusal_ = CloseReason::over_capacity;
-  Error error_{errc::unavailable, {}, {}};
+  std::unique_ptr<const Refused> refused_;
 };
 
 /// What an adapter knows when a peer asks to connect.

@@ -151,15 +151,16 @@ struct std::hash<muster::ConnectionId> {
     return static_cast<std::size_t>(x ^ (x >> 32U));
   }
 };
+/// Not noexcept, as libstdc++ takes that for so cheap a hash that its maps need not keep it.
 template <>
 struct std::hash<muster::UserKey> {
-  std::size_t operator()(const muster::UserKey& key) const noexcept {
+  std::size_t operator()(const muster::UserKey& key) const {
     return std::hash<std::string>{}(key.tenant) * 31U + std::hash<std::string>{}(key.user);
   }
 };
 template <>
 struct std::hash<muster::RoomKey> {
-  std::size_t operator()(const muster::RoomKey& key) const noexcept {
+  std::size_t operator()(const muster::RoomKey& key) const {
     return std::hash<std::string>{}(key.tenant) * 31U + std::hash<std::string>{}(key.name);
   }
 };

@@ -321,8 +321,6 @@ TEST_CASE("the final state is disconnected, and stays", "[acceptance][document_s
     CHECK_FALSE(manager.kick(id, "again", false));
     CHECK(manager.revoke(id) == 0);
     CHECK(manager.send(id, json("1")) == 0);
-    scene.connection->send(json("1"));
-    scene.connection->close(CloseReason::policy);
     manager.received(*scene.connection, FrameKind::text, R"({"type":"ping","id":1})");
     manager.writable(*scene.connection);
     manager.fail(*scene.connection, CloseReason::policy, "");

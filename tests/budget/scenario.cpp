@@ -20,8 +20,6 @@ constexpr std::size_t batch = 10;  ///< publishes in a turn of the batched phase
 constexpr std::size_t newcomers = 200;
 constexpr std::size_t decodes = 200;
 
-constexpr const char* join_hall = R"({"type":"join","id":1,"payload":{"room":"hall"}})";
-constexpr const char* leave_hall = R"({"type":"leave","id":2,"payload":{"room":"hall"}})";
 const std::string publish = R"({"type":"publish","payload":{"room":"hall","data":")" + std::string(128, 'x') + "\"}}";
 const std::string aware =
     R"({"type":"awareness_update","payload":{"room":"hall","clock":1,"state":{"cursor":{"x":100,"y":200}}}})";

@@ -43,6 +43,9 @@ class CountingTransport final : public Transport {
   std::unique_ptr<Seen> on_write;
 };
 
+inline constexpr const char* join_hall = R"({"type":"join","id":1,"payload":{"room":"hall"}})";
+inline constexpr const char* leave_hall = R"({"type":"leave","id":2,"payload":{"room":"hall"}})";
+
 struct Peer {
   std::shared_ptr<CountingTransport> transport;
   std::shared_ptr<Connection> connection;

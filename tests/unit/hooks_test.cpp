@@ -1,5 +1,8 @@
 // Hooks: in order, exactly once, after the tables changed; and what happens when an embedder's code misbehaves.
+#include <functional>
 #include <stdexcept>
+#include <string>
+#include <thread>
 
 #include "support/checked_sim.hpp"
 
@@ -146,6 +149,49 @@ TEST_CASE("Connection::close takes effect after the current handler has returned
   CHECK(ann.close_code() == 1000);
   CHECK(ann.close_text() == "as you wish");
   CHECK(sim.is_empty());
+}
+
+/// What each use of it says that is refused.
+Texts refusals(Connection& kept) {
+  const std::function<void()> uses[] = {[&kept] { (void)kept.rooms(); },
+                                        [&kept] { kept.send(json("1")); },
+                                        [&kept] { kept.publish("r", json("1")); },
+                                        [&kept] { kept.reply(json("1")); },
+                                        [&kept] { kept.close(CloseReason::policy); }};
+  Texts said;
+  for (const auto& use : uses) {
+    try {
+      use();
+    } catch (const std::logic_error& error) {
+      said.emplace_back(error.what());
+    }
+  }
+  return said;
+}
+
+TEST_CASE("a connection that was kept beyond its call is found at its first use", "[hooks]") {
+  CheckedSim sim;
+  Connection* kept = nullptr;
+  Texts said;
+  const auto look = [&] { said = refusals(*kept); };
+  sim.manager().on("keep", [&](Connection& connection, const Payload&) { kept = &connection; });
+  sim.manager().on("thread", [&](Connection&, const Payload&) { std::thread(look).join(); });
+  sim.manager().on("look", [&](Connection&, const Payload&) { look(); });
+  const auto ann = sim.connect("ann");
+  const auto bob = sim.connect("bob");
+  ann.say("keep", "{}");
+  sim.run();
+  SECTION("on its own thread, later") { look(); }
+  SECTION("on another thread, while a handler of it runs") { ann.say("thread", "{}"); }
+  SECTION("in the call of another connection") { bob.say("look", "{}"); }
+  sim.run();
+  const std::string rule = " outside of the handler or hook that was given the reference: keep its id(), and use ";
+  CHECK(said == Texts{"Connection::rooms" + rule + "IConnectionManager::find",
+                      "Connection::send" + rule + "IConnectionManager::send",
+                      "Connection::publish" + rule + "IConnectionManager::publish",
+                      "Connection::reply" + rule + "IConnectionManager::send: the command has been answered",
+                      "Connection::close" + rule + "IConnectionManager::remove"});
+  CHECK(ann.is_open());
 }
 
 TEST_CASE("a connection that never authenticated has no hooks", "[hooks]") {

@@ -92,13 +92,14 @@ class ConnectionState final : public Connection, public std::enable_shared_from_
   [[nodiscard]] ConnectionId id() const noexcept override { return id_; }
   [[nodiscard]] ConnectionStatus status() const noexcept override { return status_; }
   [[nodiscard]] const Identity& identity() const noexcept override { return *identity_; }
-  [[nodiscard]] const RemoteAddress& remote_address() const noexcept override { return address; }
+  [[nodiscard]] const RemoteAddress& remote_address() const noexcept override { return credentials.remote_address; }
   [[nodiscard]] std::vector<std::string> rooms() const override;
   [[nodiscard]] Counters counters() const noexcept override;
   void send(const Payload& payload) override;
   void publish(std::string_view room, const Payload& payload) override;
   void reply(const Payload& payload) override;
   void close(CloseReason reason, std::string_view text) override;
+  [[nodiscard]] std::vector<std::string> room_names() const;
 
   /// Authenticated and not ending.
   [[nodiscard]] bool live() const noexcept {
@@ -183,20 +184,22 @@ class ConnectionState final : public Connection, public std::enable_shared_from_
   bool greeted = false;  ///< on_connected was told: so on_disconnected will be
   std::uint64_t queue_cursor = 0;  ///< the newest message of the offline queue it was sent
   std::uint64_t queue_first = 0;   ///< the oldest; 0: none yet
-  bool queue_whole = false;        ///< to be read from its session's beginning once more
+  std::uint32_t queue_reading = 0;
+  bool queue_whole = false;  ///< to be read from its session's beginning once more
   bool queue_loading = false;
   bool queue_again = false;
   bool queue_unread = false;  ///< the last reading failed, or has not been answered
   bool queue_watched = false;  ///< it is looked at whether that is so still
-  std::uint32_t queue_reading = 0;
+  bool awaiting_pong = false;
+  bool reauth_told = false;
+  bool socket_gone = false;
+  std::optional<CloseReason> close_reason;
   TimePoint queue_asked_at{};
 
   // Liveness.
   TimePoint last_inbound{};
   TimePoint ping_sent_at{};
   TimePoint last_pong{};
-  bool awaiting_pong = false;
-  bool reauth_told = false;
   Timer beat_timer;
   Timer answer_timer;
   Timer guard_timer;  ///< authentication, then the age of the oldest unsent byte
@@ -204,13 +207,10 @@ class ConnectionState final : public Connection, public std::enable_shared_from_
 
   // Ending.
   Reservation reservation;
-  std::optional<CloseReason> close_reason;
-  bool socket_gone = false;
   std::vector<std::shared_ptr<Gate>> gates;
 
   // Cold.
   ConnectionId resumes;  ///< the session it says it comes back for
-  RemoteAddress address;
   Credentials credentials;
   WallTime connected_at{};
 };

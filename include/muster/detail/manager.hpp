@@ -313,7 +313,7 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   /// False: the pipe is broken.
   bool write(ConnectionState& connection);
   /// What follows from a write; false as for `write`.
-  bool wrote(ConnectionState& connection, WriteResult result, const detail::Handed& handed);
+  bool wrote(ConnectionState& connection, WriteResult result, detail::Handed handed);
   /// From history and from what was missed, up to the soft mark. False: more is owed.
   bool feed(ConnectionState& connection);
   bool feed_room(ConnectionState& connection, Membership& membership);
@@ -423,6 +423,9 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   bool contain(Loop& loop, ConnectionId of, const char* where, F code, const std::string* secret = nullptr) noexcept;
   template <class F>
   bool contain(ConnectionState& connection, const char* where, F code) noexcept;
+  /// A hook or handler, which may use the connection it is given until it returns.
+  template <class F, class... Arguments>
+  bool call(const F& code, const char* where, ConnectionState& given, const Arguments&... arguments) noexcept;
   /// The same for what a connection is about to do: one of which a part has failed is closed.
   template <class F>
   void guard(ConnectionState& connection, const char* where, F code) noexcept;

@@ -1,6 +1,7 @@
 // How the manager leaves its own code: tasks to a loop, callbacks of the embedder's, and questions to a seam.
 #pragma once
 
+#include "muster/detail/call.hpp"
 #include "muster/detail/manager.hpp"
 
 namespace muster {
@@ -104,6 +105,14 @@ bool ConnectionManager::contain(Loop& loop, ConnectionId of, const char* where, 
     report(loop, of, where, "not a std::exception", secret);
   }
   return false;
+}
+
+template <class F, class... Arguments>
+bool ConnectionManager::call(const F& code, const char* where, ConnectionState& given, const Arguments&... arguments) noexcept {
+  return contain(given, where, [&] {
+    const detail::Call now(given);
+    code(given, arguments...);
+  });
 }
 
 template <class F>

@@ -116,17 +116,12 @@ class Outbox {
   }
 
   /// Hands over one block; only when nothing is before it. A fan-out's case, which leaves the queue's memory alone.
-  [[nodiscard]] WriteResult write_at_once(Transport& transport, const BlockPtr& block, TimePoint now, Lent& lent,
-                                          Handed& handed) {
+  [[nodiscard]] WriteResult write_at_once(Transport& transport, const BlockPtr& block, TimePoint now, Lent& lent) {
     const std::size_t size = block->bytes.size();
     const Span span{block->bytes.data(), size};
-    lent.prepare(1);
+    if (!lent.batch) lent.prepare(1);
     const WriteResult result = transport.write(&span, 1);
-    handed.writes = 1;
-    if (result == WriteResult::done) {
-      handed.bytes = size;
-      return result;
-    }
+    if (result == WriteResult::done) return result;
     unsent_ = size;
     lent.batch->since = now;
     lent.batch->pieces.push_back({block, 0, static_cast<std::uint32_t>(size), now});

@@ -59,7 +59,7 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
 
 MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Correlation& correlation,
                                                  command::ListSubscriptions&) {
-  const auto rooms = connection.rooms();
+  const auto rooms = connection.room_names();
   event::Subscriptions subscriptions;
   subscriptions.rooms = &rooms;
   tell_asked(connection, subscriptions, &correlation);
@@ -353,7 +353,7 @@ MUSTER_INLINE void ConnectionManager::query_next_user(ConnectionState& connectio
 
 MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Correlation& correlation,
                                                  command::SessionInfo&) {
-  const auto rooms = connection.rooms();
+  const auto rooms = connection.room_names();
   event::SessionState state;
   state.connection = connection.member;
   state.user = connection.identity_->user;
@@ -380,7 +380,7 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
   authorize(connection, Action::custom, custom.type, correlation,
             [this, correlation, &serve = handler->second, payload = std::move(custom.payload)](ConnectionState& allowed) {
               allowed.handling = &correlation;
-              const bool well = contain(allowed, "A message handler", [&] { serve(allowed, payload); });
+              const bool well = call(serve, "A message handler", allowed, payload);
               const bool replied = allowed.handling == nullptr;
               allowed.handling = nullptr;
               if (!well) {

@@ -1,6 +1,7 @@
 // The public face of one connection.
 #pragma once
 
+#include "muster/detail/call.hpp"
 #include "muster/detail/manager_calls.hpp"
 
 namespace muster {
@@ -30,6 +31,11 @@ MUSTER_INLINE ConnectionState::ConnectionState(ConnectionManager& its_owner, Loo
 MUSTER_INLINE IConnectionManager& ConnectionState::manager() noexcept { return owner; }
 
 MUSTER_INLINE std::vector<std::string> ConnectionState::rooms() const {
+  Call::expect(*this, "rooms", "IConnectionManager::find");
+  return room_names();
+}
+
+MUSTER_INLINE std::vector<std::string> ConnectionState::room_names() const {
   std::vector<std::string> names;
   names.reserve(memberships.size());
   for (const Membership& membership : memberships) names.push_back(membership.room->key.name);
@@ -43,16 +49,19 @@ MUSTER_INLINE Connection::Counters ConnectionState::counters() const noexcept {
 }
 
 MUSTER_INLINE void ConnectionState::send(const Payload& payload) {
+  Call::expect(*this, "send", "IConnectionManager::send");
   event::DirectMessage message;
   message.data = &payload;
   owner.tell(*this, message);
 }
 
 MUSTER_INLINE void ConnectionState::publish(std::string_view room, const Payload& payload) {
+  Call::expect(*this, "publish", "IConnectionManager::publish");
   owner.publish_draft({identity_->tenant, std::string(room)}, {payload, {}, member, member, identity_->user}, nullptr);
 }
 
 MUSTER_INLINE void ConnectionState::reply(const Payload& payload) {
+  Call::expect(*this, "reply", "IConnectionManager::send: the command has been answered");
   if (handling == nullptr) return;
   event::Ack ack;
   ack.payload = &payload;
@@ -60,6 +69,7 @@ MUSTER_INLINE void ConnectionState::reply(const Payload& payload) {
 }
 
 MUSTER_INLINE void ConnectionState::close(CloseReason reason, std::string_view text) {
+  Call::expect(*this, "close", "IConnectionManager::remove");
   owner.doom(*this, reason, std::string(text));
 }
 

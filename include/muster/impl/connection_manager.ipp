@@ -315,7 +315,7 @@ MUSTER_INLINE void ConnectionManager::explain(ConnectionId id, Function<void(std
       story.info = *info;
     } else {
       story.info.id = connection->id_;
-      story.info.remote_address = connection->address.text;
+      story.info.remote_address = connection->remote_address().text;
     }
     story.info.status = connection->status_;
     if (connection->transport) connection->outbox.recount(*connection->transport);

@@ -38,7 +38,7 @@ MUSTER_INLINE void ConnectionManager::prepare_parting(ConnectionState& connectio
   if (connection.resumed) kept = kept_sessions_.rooms_of(connection.member);
   parting.former.reserve(connection.memberships.size() + kept.size());
   if (connection.session_generation != 0) {
-    parting.names = connection.rooms();
+    parting.names = connection.room_names();
     for (const RoomPtr& room : kept) parting.names.push_back(room->key.name);
   }
   parting.clearing = clearing_for(*connection.loop, connection.member, nullptr);
@@ -143,7 +143,7 @@ MUSTER_INLINE void ConnectionManager::disconnect(ConnectionState& connection, Cl
 MUSTER_INLINE void ConnectionManager::tell_disconnected(ConnectionState& connection, CloseReason reason) noexcept {
   if (!connection.greeted) return;
   for (const auto& hook : extensions_.disconnected) {
-    (void)contain(connection, "on_disconnected", [&] { hook(connection, reason); });
+    (void)call(hook, "on_disconnected", connection, reason);
   }
 }
 

@@ -129,10 +129,9 @@ MUSTER_INLINE void ConnectionManager::deliver(RoomPart& part, detail::MemberSlot
   if (whole && batch_encoded.blocks.size() == 1 && connection.memberships.size() == 1 && connection.outbox.idle()) {
     if (batch.last_seq != 0) slot.next_seq = batch.last_seq + 1;
     part.loop->counters.deliveries.add(batch.messages);
-    detail::Handed handed;
-    const WriteResult result = connection.outbox.write_at_once(*connection.transport, batch_encoded.blocks.front(), now_here,
-                                                               part.loop->lent, handed);
-    (void)wrote(connection, result, handed);
+    const detail::BlockPtr& block = batch_encoded.blocks.front();
+    const WriteResult result = connection.outbox.write_at_once(*connection.transport, block, now_here, part.loop->lent);
+    (void)wrote(connection, result, {1, result == WriteResult::done ? block->bytes.size() : 0});
     return;
   }
   std::uint64_t delivered = 0;
@@ -385,7 +384,7 @@ MUSTER_INLINE bool ConnectionManager::write(ConnectionState& connection) {
   return wrote(connection, result, handed);
 }
 
-MUSTER_INLINE bool ConnectionManager::wrote(ConnectionState& connection, WriteResult result, const detail::Handed& handed) {
+MUSTER_INLINE bool ConnectionManager::wrote(ConnectionState& connection, WriteResult result, detail::Handed handed) {
   Loop& loop = *connection.loop;
   connection.counted.bytes_out += handed.bytes;
   loop.counters.writes.add(handed.writes);

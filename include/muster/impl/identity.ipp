@@ -50,7 +50,7 @@ MUSTER_INLINE void ConnectionManager::authenticate_first(ConnectionState& connec
     std::optional<Error> error = answer ? establish(asker, std::move(answer.value())) : answer.error();
     if (error) {
       const CloseReason reason = detail::reason_of(*error);
-      refused(RefusedFor::auth, asker.address, detail::without(error->message, asker.credentials.token),
+      refused(RefusedFor::auth, asker.remote_address(), detail::without(error->message, asker.credentials.token),
               asker.loop->executor->now());
       event::AuthResult result;
       result.error = error->message;

@@ -60,7 +60,7 @@ bool ConnectionManager::part_from_room(ConnectionState& connection, std::size_t 
   bool well = then();
   if (membership.told) {
     for (const auto& hook : extensions_.left) {
-      well = contain(connection, "on_left", [&] { hook(connection, room->key, {reason, keep_place}); }) && well;
+      well = call(hook, "on_left", connection, room->key, Leaving{reason, keep_place}) && well;
     }
   }
   (void)contain(connection, "The end of a room", [&] { settle_room(*connection.loop, room); });

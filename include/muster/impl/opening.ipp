@@ -184,7 +184,7 @@ MUSTER_INLINE std::uint64_t ConnectionManager::open(OpenRequest request, std::sh
   connection->lent = lent;
   connection->resumes = request.resumes;
   connection->reservation = std::move(request.reservation);
-  connection->address = std::move(request.remote_address);
+  connection->credentials.remote_address = std::move(request.remote_address);
   connection->open_done = std::move(done);
   connection->subprotocol_named = named;
   connection->last_inbound = executor->now();
@@ -205,13 +205,15 @@ MUSTER_INLINE void ConnectionManager::begin_open(ConnectionState& connection, Op
   const auto format = static_cast<std::uint8_t>(same - formats.begin());
   if (same == formats.end()) formats.push_back({std::move(protocol), wire});
   connection.format = format;
-  connection.credentials = {offered_token ? std::move(request.token) : std::string(),
-                            offered_token ? request.token_source : TokenSource::none,
-                            connection.id_,
-                            connection.address,
-                            std::move(request.path),
-                            std::move(request.query),
-                            std::move(request.origin)};
+  Credentials& credentials = connection.credentials;
+  if (offered_token) {
+    credentials.token = std::move(request.token);
+    credentials.source = request.token_source;
+  }
+  credentials.connection = connection.id_;
+  credentials.path = std::move(request.path);
+  credentials.query = std::move(request.query);
+  credentials.origin = std::move(request.origin);
   if (!ask_now) {
     accept_open(connection);
     return;
@@ -249,7 +251,7 @@ MUSTER_INLINE void ConnectionManager::answer_open(ConnectionState& connection, A
 MUSTER_INLINE void ConnectionManager::refuse_open(ConnectionState& connection, CloseReason reason,
                                                   Error error) noexcept {
   (void)contain(connection, "A refusal", [&] {
-    refused(reason == CloseReason::going_away ? RefusedFor::going_away : RefusedFor::auth, connection.address,
+    refused(reason == CloseReason::going_away ? RefusedFor::going_away : RefusedFor::auth, connection.remote_address(),
             detail::without(error.message, connection.credentials.token), connection.loop->executor->now());
   });
   const ConnectionPtr keep = connection.shared_from_this();
@@ -352,7 +354,7 @@ MUSTER_INLINE void ConnectionManager::welcome(ConnectionState& connection, Funct
   bool well = true;
   connection.greeted = true;
   for (const auto& hook : extensions_.connected) {
-    well = contain(connection, "on_connected", [&] { hook(connection); }) && well;
+    well = call(hook, "on_connected", connection) && well;
   }
   well = tell_edges(loop, user, users_.first_edge(user)) && well;
   if (!well) doom(connection, CloseReason::internal_error);
@@ -366,8 +368,8 @@ MUSTER_INLINE void ConnectionManager::publish_info(ConnectionState& connection) 
   info->user = connection.identity_->user;
   info->tenant = connection.identity_->tenant;
   info->roles = connection.identity_->roles;
-  info->rooms = connection.rooms();
-  info->remote_address = connection.address.text;
+  info->rooms = connection.room_names();
+  info->remote_address = connection.remote_address().text;
   info->status = connection.status_;
   info->connected_at = connection.connected_at;
   connections_.publish(connection.id_, std::move(info));

@@ -91,7 +91,7 @@ MUSTER_INLINE bool ConnectionManager::after_joined(ConnectionState& connection, 
   bool well = true;
   connection.membership(room->key.name)->told = true;
   for (const auto& hook : extensions_.joined) {
-    well = contain(connection, "on_joined", [&] { hook(connection, room->key, {entered.kept}); }) && well;
+    well = call(hook, "on_joined", connection, room->key, Joining{entered.kept}) && well;
   }
   return well;
 }

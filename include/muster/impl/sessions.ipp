@@ -235,7 +235,7 @@ MUSTER_INLINE void ConnectionManager::claim_session(ConnectionState& connection,
 
 MUSTER_INLINE void ConnectionManager::adopt_session(ConnectionState& connection,
                                                     const std::shared_ptr<Resuming>& resuming) {
-  if (connection.address.is_known()) addresses_.forgive_connect(connection.address.bytes);  // many may come back at once
+  if (connection.remote_address().is_known()) addresses_.forgive_connect(connection.remote_address().bytes);  // many may come back at once
   connection.previous_token_hash = resuming->token_hash;  // until it is known that `resumed` has arrived
   end_trial(connection);
   publish_info(connection);

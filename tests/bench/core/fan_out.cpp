@@ -13,8 +13,6 @@
 namespace muster::bench {
 namespace {
 
-constexpr const char* join_hall = R"({"type":"join","id":1,"payload":{"room":"hall"}})";
-
 struct Measured {
   Samples ns_per_delivery;
   double allocations = 0;  ///< for each turn
@@ -69,7 +67,7 @@ double allocations(std::size_t members) {
   Options options = test::Crowd::no_limits();
   options.fan_out_slice = 1'000'000;
   test::SteppedCrowd crowd(std::move(options));
-  crowd.add(members + 1, join_hall);
+  crowd.add(members + 1, test::join_hall);
   return measure(crowd, 1, 20).allocations;
 }
 
@@ -78,7 +76,7 @@ double allocations(std::size_t members) {
 void fan_out(Run& run) {
   for (const std::size_t members : run.sizes()) {
     test::SteppedCrowd crowd;
-    crowd.add(members + 1, join_hall);
+    crowd.add(members + 1, test::join_hall);
     const std::size_t turns = (run.quick ? 1'000'000 : 10'000'000) / members;
     for (const std::size_t publishes : {std::size_t{1}, std::size_t{8}, std::size_t{64}}) {
       Measured measured = measure(crowd, publishes, std::max<std::size_t>(10, turns / publishes));

@@ -17,7 +17,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 using Loop = std::shared_ptr<test::ThreadExecutor>;
-constexpr const char* join_hall = R"({"type":"join","payload":{"room":"hall"}})";
 
 /// Runs `work` on the loop and waits for it.
 template <class Work>
@@ -42,7 +41,7 @@ class Hall {
       on(loops[i], [&] {
         for (std::size_t m = 0; m < members / loop_count; ++m) {
           sides_[i].push_back(crowd.open(loops[i], "user-" + std::to_string(i) + "-" + std::to_string(m)));
-          crowd.say(sides_[i].back(), join_hall);
+          crowd.say(sides_[i].back(), test::join_hall);
         }
       });
     }

@@ -13,9 +13,6 @@
 namespace muster::bench {
 namespace {
 
-constexpr const char* join_hall = R"({"type":"join","id":1,"payload":{"room":"hall"}})";
-constexpr const char* leave_hall = R"({"type":"leave","id":2,"payload":{"room":"hall"}})";
-
 /// One letter a command, no answers: what is left is the core's own.
 class LetterProtocol final : public Protocol {
  public:
@@ -123,7 +120,7 @@ void lookups(Run& run, bool cold) {
   Growth of_user(run, "connections_of" + array, "connections_of, by user" + how, target, !cold);
   for (const std::size_t members : run.sizes()) {
     test::SteppedCrowd crowd;
-    crowd.add(members, join_hall);
+    crowd.add(members, test::join_hall);
     std::vector<ConnectionId> ids;
     std::vector<UserKey> users;
     for (const test::Peer& peer : crowd.peers) {
@@ -156,7 +153,7 @@ void membership(Run& run) {
       Costs costs = join_and_leave(members, run.quick, cold, std::make_shared<LetterProtocol>(), "j", "l");
       join.add(members, costs.join);
       leave.add(members, costs.leave);
-      costs = join_and_leave(members, run.quick, cold, std::make_shared<JsonProtocol>(), join_hall, leave_hall);
+      costs = join_and_leave(members, run.quick, cold, std::make_shared<JsonProtocol>(), test::join_hall, test::leave_hall);
       json_join.add(members, costs.join);
       json_leave.add(members, costs.leave);
     }
@@ -174,11 +171,11 @@ void disconnect(Run& run) {
     for (const std::size_t members : sizes) {
       Samples samples;
       test::SteppedCrowd crowd;
-      crowd.add(members, join_hall);
+      crowd.add(members, test::join_hall);
       for (int i = 0; i < (run.quick ? 5 : 20); ++i) {
         for (std::size_t k = 0; k < leavers; ++k) {
           crowd.peers.push_back(crowd.open(crowd.executor, "leaver-" + std::to_string(k)));
-          crowd.say(crowd.peers.back(), join_hall);
+          crowd.say(crowd.peers.back(), test::join_hall);
         }
         crowd.run();
         if (cold) {  // old members leave, who have just been told that newcomers are there

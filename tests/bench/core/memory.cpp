@@ -24,12 +24,12 @@ double bytes(std::size_t connections, Setup setup) {
   test::SteppedCrowd crowd(options);
   // What the manager keeps whoever is there, and the room itself, are made by these.
   crowd.peers.reserve(connections + 1000);
-  crowd.add(500, setup.joins ? R"({"type":"join","payload":{"room":"hall"}})" : "");
+  crowd.add(500, setup.joins ? test::join_hall : "");
   const auto before = test::allocations().bytes_in_use;
   for (std::size_t i = 0; i < connections; ++i) {
     crowd.peers.push_back(
         crowd.open(crowd.executor, setup.one_user ? "user" : "user-" + std::to_string(1'000'000 + i)));
-    if (setup.joins) crowd.say(crowd.peers.back(), R"({"type":"join","payload":{"room":"hall"}})");
+    if (setup.joins) crowd.say(crowd.peers.back(), test::join_hall);
   }
   crowd.settle();
   for (int i = 0; i < 2 && setup.published; ++i) {

@@ -115,7 +115,7 @@ MUSTER_INLINE void Session::process_request() {
   if (!opening.reservation && !open.resumes) {
     // No protocol was chosen. Browsers give up on an upgrade that names none of theirs, and would not see a close code.
     if (!open.subprotocols.empty()) opening.subprotocol = open.subprotocols.front();
-    const Error& error = opening.reservation.error();
+    const Error error = opening.reservation.error();
     manager().refused(opening.reservation.refused_for(), opening.remote, error.message, loop_->executor->now());
     return tell_refusal(opening.reservation.refusal(), error, 0);
   }
