@@ -1,2 +1,2 @@
 // The compiled JSON protocol.
-#include <muster/impl/json_protocol.ipp>
+#include <muster/protocols/json_protocol/json_protocol.ipp>

@@ -1,2 +1,2 @@
 // The compiled JWT authenticator.
-#include <muster/impl/jwt_authenticator.ipp>
+#include <muster/auth/jwt_authenticator/jwt_authenticator.ipp>

@@ -1,2 +1,2 @@
 // The compiled core: every body of layers 0 to 2, once.
-#include <muster/impl/muster.ipp>
+#include <muster/core/core.ipp>

@@ -1,3 +1,3 @@
 // The compiled websocketpp transport, and what attach compiles.
-#include <muster/impl/websocketpp.ipp>
-#include <muster/impl/websocketpp_attach.ipp>
+#include <muster/transports/websocketpp/websocketpp.ipp>
+#include <muster/transports/websocketpp/attach.ipp>

@@ -356,5 +356,5 @@ struct Components {
 }  // namespace muster
 
 #if !defined(MUSTER_COMPILED)
-#include "muster/impl/muster.ipp"
+#include "muster/core/core.ipp"
 #endif

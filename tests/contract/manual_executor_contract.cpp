@@ -1,7 +1,7 @@
 // ManualExecutor keeps the promises of an Executor.
 #include "contract/executor_contract.hpp"
 
-#include "muster/memory/manual_executor.hpp"
+#include "muster/testing/manual_executor.hpp"
 
 using namespace muster;
 

@@ -1,8 +1,8 @@
 // MemoryTransport keeps the promises of a Transport.
 #include "contract/transport_contract.hpp"
 
-#include "muster/memory/manual_executor.hpp"
-#include "muster/memory/memory_transport.hpp"
+#include "muster/testing/manual_executor.hpp"
+#include "muster/testing/memory_transport.hpp"
 
 using namespace muster;
 

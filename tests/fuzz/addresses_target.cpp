@@ -4,7 +4,7 @@
 #include <stdexcept>
 
 #include "fuzz/fuzz.hpp"
-#include "muster/detail/rate_limiter.hpp"
+#include "muster/core/base/rates.hpp"
 #include "muster/transports/websocketpp.hpp"
 
 namespace muster::fuzz {

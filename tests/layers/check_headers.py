@@ -9,7 +9,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-PRIVATE = ("detail/", "impl/")
+PRIVATE = ("core/",)
 
 
 def main(arguments):

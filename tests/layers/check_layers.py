@@ -12,7 +12,8 @@ from pathlib import Path
 VOCABULARY = "config function types error close_reason options message span".split()  # layer 0
 SEAMS = ("transport wire_format executor authenticator authorizer protocol broker session_store awareness_store observer "
          "room connection connection_manager reply").split()  # layer 1
-CORE = ["detail/", "impl/", "memory/"]  # layer 2, but for the bodies of adapters, impl/<adapter>*
+CORE = ["core/", "memory/", "testing/"]  # layer 2
+TESTING = "testing/"
 FRONT = "muster"  # the front page: layers 0 and 1 in one include
 
 # Layer 3. An adapter is a header (and a folder of the same name), with what it alone may include by <...>. OpenSSL and
@@ -43,10 +44,9 @@ def stem(path):
 
 
 def adapter_of(path):
-    """The adapter a file belongs to: its header, another that begins with its name, its folder, or its bodies under impl/."""
+    """The adapter a file belongs to: its header, another that begins with its name, or its folder."""
     for adapter in ADAPTERS:
-        name = adapter.split("/")[1]
-        if re.match(rf"({re.escape(adapter)}|impl/{re.escape(name)})(_[a-z_]+)?(\.[hi]pp$|/)", path):
+        if re.match(rf"{re.escape(adapter)}(_[a-z_]+)?(\.[hi]pp$|/)", path):
             return adapter
     return None
 
@@ -96,10 +96,12 @@ def why_not(path, bracket, target, header_only):
 
     target = target[len("muster/"):]
     target_layer, target_adapter = layer_of(target), adapter_of(target)
+    if target.startswith(TESTING) and not path.startswith(TESTING):
+        return "testing/ is for embedders' tests, and nothing else needs it"
     if target_layer is None:
         return "it is not in the table of check_layers.py"
     # A header ends with its body when the build is header-only. That is not a dependency.
-    if header_only and target.startswith("impl/") and target_adapter == adapter:
+    if header_only and target.endswith(".ipp") and target_adapter == adapter:
         return None
     if stem(target) == FRONT and layer != 1:
         return "the front page is for programs; include what is needed"

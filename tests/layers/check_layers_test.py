@@ -12,13 +12,13 @@ GOOD = {
     "message.hpp": '#include "muster/types.hpp"',
     "transport.hpp": '#include "muster/message.hpp"',
     "connection_manager.hpp": '#include "muster/transport.hpp"\n'
-                              '#if !defined(MUSTER_COMPILED)\n#include "muster/impl/muster.ipp"\n#endif',
+                              '#if !defined(MUSTER_COMPILED)\n#include "muster/core/core.ipp"\n#endif',
     "muster.hpp": '#include "muster/connection_manager.hpp"',
-    "detail/block.hpp": '#include "muster/message.hpp"',
-    "impl/muster.ipp": '#include "muster/connection_manager.hpp"\n#include "muster/detail/block.hpp"',
+    "core/loop/block.hpp": '#include "muster/message.hpp"',
+    "core/core.ipp": '#include "muster/connection_manager.hpp"\n#include "muster/core/loop/block.hpp"',
     "protocols/json_protocol.hpp": '#include "muster/transport.hpp"\n'
-                                   '#ifndef MUSTER_COMPILED\n#include "muster/impl/json_protocol.ipp"\n#endif',
-    "impl/json_protocol.ipp": '#include "muster/protocols/json_protocol.hpp"\n#include <rapidjson/reader.h>',
+                                   '#ifndef MUSTER_COMPILED\n#include "muster/protocols/json_protocol/json_protocol.ipp"\n#endif',
+    "protocols/json_protocol/json_protocol.ipp": '#include "muster/protocols/json_protocol.hpp"\n#include <rapidjson/reader.h>',
     "transports/websocketpp.hpp": '#include "muster/transport.hpp"\n#include <asio.hpp>\n#include <sys/socket.h>',
 }
 
@@ -46,19 +46,24 @@ class LayerRule(unittest.TestCase):
 
     def test_an_upward_include_is_found(self):
         self.expect("types.hpp", '#include "muster/transport.hpp"', "layer 0 includes layer 1")
-        self.expect("transport.hpp", '#include "muster/detail/block.hpp"', "layer 1 includes layer 2")
-        self.expect("impl/muster.ipp", '#include "muster/protocols/json_protocol.hpp"', "layer 2 includes layer 3")
+        self.expect("transport.hpp", '#include "muster/core/loop/block.hpp"', "layer 1 includes layer 2")
+        self.expect("core/core.ipp", '#include "muster/protocols/json_protocol.hpp"', "layer 2 includes layer 3")
 
     def test_a_body_is_included_only_by_a_header_only_build(self):
-        self.expect("transport.hpp", '#include "muster/impl/muster.ipp"', "layer 1 includes layer 2")
-        self.expect("transport.hpp", '#if defined(MUSTER_COMPILED)\n#include "muster/impl/muster.ipp"\n#endif', "layer 1")
-        self.expect("transport.hpp", '#ifndef MUSTER_COMPILED\n#else\n#include "muster/impl/muster.ipp"\n#endif', "layer 1")
-        self.expect("transport.hpp", '#ifndef MUSTER_COMPILED\n#include "muster/detail/block.hpp"\n#endif', "layer 1")
+        self.expect("transport.hpp", '#include "muster/core/core.ipp"', "layer 1 includes layer 2")
+        self.expect("transport.hpp", '#if defined(MUSTER_COMPILED)\n#include "muster/core/core.ipp"\n#endif', "layer 1")
+        self.expect("transport.hpp", '#ifndef MUSTER_COMPILED\n#else\n#include "muster/core/core.ipp"\n#endif', "layer 1")
+        self.expect("transport.hpp", '#ifndef MUSTER_COMPILED\n#include "muster/core/loop/block.hpp"\n#endif', "layer 1")
 
     def test_an_adapter_that_reaches_into_the_core_is_found(self):
-        self.expect("protocols/json_protocol.hpp", '#include "muster/detail/block.hpp"', "never the core")
-        self.expect("protocols/json_protocol.hpp", '#ifndef MUSTER_COMPILED\n#include "muster/impl/muster.ipp"\n#endif', "never")
-        self.expect("impl/json_protocol.ipp", '#include "muster/detail/block.hpp"', "never the core")
+        self.expect("protocols/json_protocol.hpp", '#include "muster/core/loop/block.hpp"', "never the core")
+        self.expect("protocols/json_protocol.hpp", '#ifndef MUSTER_COMPILED\n#include "muster/core/core.ipp"\n#endif', "never")
+        self.expect("protocols/json_protocol/json_protocol.ipp", '#include "muster/core/loop/block.hpp"', "never the core")
+
+    def test_what_is_for_tests_is_for_nothing_else(self):
+        self.assertEqual(self.violations({"testing/pipe.hpp": '#include "muster/transport.hpp"',
+                                          "testing/peer.hpp": '#include "muster/testing/pipe.hpp"'}), [])
+        self.expect("core/core.ipp", '#include "muster/testing/pipe.hpp"', "embedders' tests")
 
     def test_an_adapter_that_includes_another_is_found(self):
         self.expect("transports/websocketpp.hpp", '#include "muster/protocols/json_protocol.hpp"', "includes adapter")
@@ -71,12 +76,12 @@ class LayerRule(unittest.TestCase):
 
     def test_a_third_party_include_in_the_core_is_found(self):
         self.expect("types.hpp", "#include <rapidjson/reader.h>", "standard library alone")
-        self.expect("detail/block.hpp", "#  include <asio.hpp>", "standard library alone")
-        self.expect("impl/muster.ipp", "#include <sys/socket.h>", "standard library alone")
+        self.expect("core/loop/block.hpp", "#  include <asio.hpp>", "standard library alone")
+        self.expect("core/core.ipp", "#include <sys/socket.h>", "standard library alone")
 
     def test_a_second_library_in_an_adapter_is_found(self):
         self.expect("protocols/json_protocol.hpp", "#include <asio.hpp>", "may use")
-        self.expect("impl/json_protocol.ipp", "#include <openssl/ssl.h>", "may use")
+        self.expect("protocols/json_protocol/json_protocol.ipp", "#include <openssl/ssl.h>", "may use")
 
     def test_a_relative_include_is_found(self):
         self.expect("types.hpp", '#include "config.hpp"', "included as")

@@ -21,7 +21,7 @@ SENTENCE_END = re.compile(r"(?:(?<=[.!?])|(?<=[.!?]\)))\s+(?=[A-Z0-9`(\"]|[a-z]+
 TEST_NAME = re.compile(r"\b(?:TEST_CASE|SECTION|\w+_TEST_CASE|TEST_CASE_METHOD)\s*\(\s*(?:\w+\s*,\s*)?"
                        r'((?:"(?:[^"\\]|\\.)*"\s*)+)')
 LITERAL = re.compile(r'"((?:[^"\\]|\\.)*)"')
-NOT_PUBLIC = ("detail/", "impl/")
+NOT_PUBLIC = ("core/",)
 
 
 def normalised(text):

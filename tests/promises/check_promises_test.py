@@ -40,7 +40,7 @@ door.hpp
 class Promises(unittest.TestCase):
     def problems(self, header=HEADER, tests=TESTS, listing=LISTING):
         with tempfile.TemporaryDirectory() as root:
-            for path, text in {"muster/door.hpp": header, "muster/impl/door.hpp": "/// Never public.\n",
+            for path, text in {"muster/door.hpp": header, "muster/core/door.hpp": "/// Never public.\n",
                                "tests/unit/door_test.cpp": tests}.items():
                 file = Path(root) / path
                 file.parent.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@
 #include <string>
 #include <vector>
 
-#include "muster/detail/mutant.hpp"
+#include "muster/core/base/mutant.hpp"
 #include "simulation/history.hpp"
 
 namespace {

@@ -4,7 +4,7 @@
 #include <future>
 #include <thread>
 
-#include "muster/memory/memory_transport.hpp"
+#include "muster/testing/memory_transport.hpp"
 #include "muster/protocols/json_protocol.hpp"
 #include "support/catch.hpp"
 #include "support/frames.hpp"

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "muster/connection_manager.hpp"
-#include "muster/memory/memory_transport.hpp"
+#include "muster/testing/memory_transport.hpp"
 #include "support/frames.hpp"
 #include "support/room_view.hpp"
 #include "support/schedule.hpp"

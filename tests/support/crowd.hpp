@@ -15,7 +15,7 @@
 #include "muster/auth/allow_all.hpp"
 #include "muster/auth/callback_authenticator.hpp"
 #include "muster/connection_manager.hpp"
-#include "muster/memory/manual_executor.hpp"
+#include "muster/testing/manual_executor.hpp"
 #include "muster/protocols/json_protocol.hpp"
 
 namespace muster::test {

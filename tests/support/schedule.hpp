@@ -17,9 +17,9 @@
 #include <utility>
 #include <vector>
 
-#include "muster/detail/mutex.hpp"
+#include "muster/core/base/mutex.hpp"
 #include "muster/executor.hpp"
-#include "muster/memory/manual_executor.hpp"
+#include "muster/testing/manual_executor.hpp"
 
 namespace muster::test {
 

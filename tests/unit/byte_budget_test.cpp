@@ -1,7 +1,7 @@
 // Bytes in all and of one tenant: what rooms keep of their past goes, the oldest first, and is counted.
 #include <algorithm>
 
-#include "muster/detail/byte_budget.hpp"
+#include "muster/core/base/byte_budget.hpp"
 #include "support/checked_sim.hpp"
 
 namespace muster::test {

@@ -1,11 +1,11 @@
 // Ids and tokens that nobody can count on from one of them.
-#include "muster/detail/cipher.hpp"
+#include "muster/core/base/cipher.hpp"
 
 #include <set>
 #include <string>
 #include <string_view>
 
-#include "muster/detail/sha256.hpp"
+#include "muster/core/base/sha256.hpp"
 #include "support/catch.hpp"
 
 namespace muster::test {

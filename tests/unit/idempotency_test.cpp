@@ -1,5 +1,5 @@
 // Publishes with an idempotency_key: said again they are answered as before, and delivered once.
-#include "muster/detail/idempotency.hpp"
+#include "muster/core/room/idempotency.hpp"
 #include "muster/memory/loopback_broker.hpp"
 #include "support/checked_sim.hpp"
 

@@ -1,5 +1,5 @@
 // "Admission and limits", the rows about who comes in: at the limit, one beyond, and after the window.
-#include "muster/detail/rate_limiter.hpp"
+#include "muster/core/base/rates.hpp"
 #include "support/checked_sim.hpp"
 
 namespace muster::test {

@@ -7,7 +7,7 @@
 
 #include "muster/auth/allow_all.hpp"
 #include "muster/connection_manager.hpp"
-#include "muster/memory/memory_transport.hpp"
+#include "muster/testing/memory_transport.hpp"
 #include "muster/protocols/json_protocol.hpp"
 #include "support/catch.hpp"
 #include "support/thread_executor.hpp"

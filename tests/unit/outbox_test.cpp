@@ -1,5 +1,5 @@
 // The queue of one connection: what goes first, and how old its oldest byte is.
-#include "muster/detail/outbox.hpp"
+#include "muster/core/connection/outbox.hpp"
 #include "support/catch.hpp"
 
 namespace muster::test {

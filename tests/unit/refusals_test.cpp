@@ -5,9 +5,9 @@
 
 #include "muster/auth/allow_all.hpp"
 #include "muster/auth/allow_anonymous.hpp"
-#include "muster/detail/log_window.hpp"
-#include "muster/memory/manual_executor.hpp"
-#include "muster/memory/memory_transport.hpp"
+#include "muster/core/base/log_window.hpp"
+#include "muster/testing/manual_executor.hpp"
+#include "muster/testing/memory_transport.hpp"
 #include "muster/muster.hpp"
 #include "muster/protocols/json_protocol.hpp"
 #include "support/catch.hpp"

@@ -1,7 +1,7 @@
 // Rooms: who may come in, how many, and what is left when they go.
 #include "muster/auth/allow_all.hpp"
 #include "muster/auth/allow_anonymous.hpp"
-#include "muster/detail/room_name.hpp"
+#include "muster/core/room/room_name.hpp"
 #include "support/checked_sim.hpp"
 
 namespace muster::test {

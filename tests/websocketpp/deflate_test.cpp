@@ -2,7 +2,7 @@
 #include <cstdio>
 
 #include "contract/wire_format_contract.hpp"
-#include "muster/impl/websocketpp/deflate.ipp"
+#include "muster/transports/websocketpp/deflate.ipp"
 #include "websocketpp/deflating.hpp"
 #include "websocketpp/fixture.hpp"
 

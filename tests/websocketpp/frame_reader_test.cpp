@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "muster/impl/websocketpp/frames.ipp"
+#include "muster/transports/websocketpp/frames.ipp"
 #include "support/catch.hpp"
 #include "websocketpp/raw_client.hpp"
 

@@ -1,5 +1,5 @@
 // The PROXY protocol: what a trusted proxy says before a connection's own bytes, and what comes of anything else.
-#include "muster/impl/websocketpp/proxy_header.ipp"
+#include "muster/transports/websocketpp/proxy_header.ipp"
 #include "websocketpp/certificate.hpp"
 #include "websocketpp/fixture.hpp"
 

@@ -109,5 +109,5 @@ class JwtAuthenticator final : public Authenticator {
 }  // namespace muster
 
 #if !defined(MUSTER_COMPILED)
-#include "muster/impl/jwt_authenticator.ipp"
+#include "muster/auth/jwt_authenticator/jwt_authenticator.ipp"
 #endif

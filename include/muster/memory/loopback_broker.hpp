@@ -18,7 +18,7 @@
 
 #include "muster/broker.hpp"
 #include "muster/config.hpp"
-#include "muster/detail/mutex.hpp"
+#include "muster/core/base/mutex.hpp"
 #include "muster/error.hpp"
 #include "muster/function.hpp"
 #include "muster/reply.hpp"

@@ -21,7 +21,7 @@
 
 #include "muster/awareness_store.hpp"
 #include "muster/config.hpp"
-#include "muster/detail/mutex.hpp"
+#include "muster/core/base/mutex.hpp"
 #include "muster/types.hpp"
 
 namespace muster {

@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "muster/config.hpp"
-#include "muster/detail/mutex.hpp"
+#include "muster/core/base/mutex.hpp"
 #include "muster/error.hpp"
 #include "muster/message.hpp"
 #include "muster/reply.hpp"

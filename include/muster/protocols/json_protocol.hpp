@@ -64,5 +64,5 @@ class JsonProtocol final : public Protocol {
 }  // namespace muster
 
 #if !defined(MUSTER_COMPILED)
-#include "muster/impl/json_protocol.ipp"
+#include "muster/protocols/json_protocol/json_protocol.ipp"
 #endif

@@ -241,5 +241,5 @@ class Server {
 }  // namespace muster
 
 #if !defined(MUSTER_COMPILED)
-#include "muster/impl/websocketpp.ipp"
+#include "muster/transports/websocketpp/websocketpp.ipp"
 #endif

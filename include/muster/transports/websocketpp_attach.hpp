@@ -293,5 +293,5 @@ void attach(Server& endpoint, std::shared_ptr<IConnectionManager> manager, Attac
 }  // namespace muster
 
 #if !defined(MUSTER_COMPILED)
-#include "muster/impl/websocketpp_attach.ipp"
+#include "muster/transports/websocketpp/attach.ipp"
 #endif

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "muster/connection_manager.hpp"
-#include "muster/detail/connection_state.hpp"
+#include "muster/core/connection/connection_state.hpp"
 #include "report.hpp"
 #include "support/allocations.hpp"
 #include "support/crowd.hpp"

@@ -1,0 +1,220 @@
+// ConnectionState: everything about one connection. Touched only on its executor, except for what never changes.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "muster/connection.hpp"
+#include "muster/connection_manager.hpp"
+#include "muster/core/room/left_rooms.hpp"
+#include "muster/core/loop/loop.hpp"
+#include "muster/core/connection/outbox.hpp"
+#include "muster/core/room/presence.hpp"
+#include "muster/core/base/rates.hpp"
+#include "muster/core/room/room_state.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+namespace detail {
+
+/// Calls `done` when the last holder lets go of it.
+class Gate {
+ public:
+  explicit Gate(Function<void(std::size_t)> done) : done_(std::move(done)) {}
+  ~Gate() {
+    if (done_) done_(count_.load());
+  }
+  Gate(const Gate&) = delete;
+  Gate& operator=(const Gate&) = delete;
+  void count(std::size_t amount = 1) { count_ += amount; }
+
+ private:
+  Function<void(std::size_t)> done_;
+  std::atomic<std::size_t> count_{0};
+};
+
+/// A room of a connection. The slot is at `index` of the part's slots.
+struct Membership {
+  RoomPtr room;
+  RoomPart* part = nullptr;
+  std::uint32_t index = 0;
+  bool told = false;  ///< on_joined was: so on_left will be
+  /// What it could not be told while it was behind.
+  std::unique_ptr<Missed> missed;
+
+  [[nodiscard]] MemberSlot& slot() const { return part->slots[index]; }
+};
+
+/// So many bytes more; a count that is full stays so.
+inline void add_bytes(std::uint32_t& count, std::size_t bytes) noexcept {
+  count += static_cast<std::uint32_t>(std::min<std::size_t>(bytes, UINT32_MAX - count));
+}
+
+/// What keeps us from reading.
+enum class Pause : std::uint8_t { commands = 1, rate = 2 };
+
+/// A connection that sends more than its rates allow.
+struct Pace {
+  Pace(void* connection, Timer::Fire read_on) : timer(connection, read_on) {}
+  Timer timer;  ///< nothing is read before
+  TimePoint since{};
+};
+
+/// A question to a seam that has not been answered; the command behind it waits.
+class Question {
+ public:
+  virtual ~Question() = default;
+  /// The deadline passed: answers in the seam's stead.
+  virtual void expire(ConnectionManager& manager, ConnectionState& connection) = 0;
+
+ protected:
+  Question() = default;
+  Question(const Question&) = default;
+  Question& operator=(const Question&) = default;
+};
+
+class ConnectionState final : public Connection, public std::enable_shared_from_this<ConnectionState> {
+ public:
+  ConnectionState(ConnectionManager& its_owner, std::shared_ptr<Loop> on, ConnectionId connection_id,
+                  std::shared_ptr<Transport> pipe);
+
+  [[nodiscard]] IConnectionManager& manager() noexcept override;
+  [[nodiscard]] ConnectionId id() const noexcept override { return id_; }
+  [[nodiscard]] ConnectionStatus status() const noexcept override { return status_; }
+  [[nodiscard]] const Identity& identity() const noexcept override { return *identity_; }
+  [[nodiscard]] const RemoteAddress& remote_address() const noexcept override { return credentials.remote_address; }
+  [[nodiscard]] std::vector<std::string> rooms() const override;
+  [[nodiscard]] Counters counters() const noexcept override;
+  void send(const Payload& payload) override;
+  void publish(std::string_view room, const Payload& payload) override;
+  void reply(const Payload& payload) override;
+  void close(CloseReason reason, std::string_view text) override;
+  [[nodiscard]] std::vector<std::string> room_names() const;
+
+  /// Authenticated and not ending.
+  [[nodiscard]] bool live() const noexcept {
+    return status_ == ConnectionStatus::connected || status_ == ConnectionStatus::in_room;
+  }
+  [[nodiscard]] bool ended() const noexcept { return status_ >= ConnectionStatus::disconnecting; }
+  [[nodiscard]] Membership* membership(std::string_view room) {
+    for (Membership& membership : memberships) {
+      if (membership.room->key.name == room) return &membership;
+    }
+    return nullptr;
+  }
+
+  /// Asks for what a delivery touches, early: in a large room every member has to come from memory.
+  void prefetch() const noexcept {
+    const char* const begin = reinterpret_cast<const char*>(this);
+    const char* const end = reinterpret_cast<const char*>(&counted + 1);
+    for (const char* line = begin; line < end; line += cache_line) prefetch_line(line);
+  }
+  /// What that points to; when `prefetch` has had its time.
+  void prefetch_behind() const noexcept {
+    outbox.prefetch();
+    prefetch_line(transport.get());
+    prefetch_line(reinterpret_cast<const char*>(transport.get()) + cache_line);
+  }
+
+  // Hot: what a delivery touches.
+  Outbox outbox;
+  std::size_t missed_bytes = 0;  ///< of all memberships' Missed
+  bool dirty = false;
+  bool behind = false;  ///< keeps only its cursors, and is fed from history
+  bool doomed = false;  ///< a disconnect is posted, or is tried again
+  bool cut = false;     ///< and its socket is gone
+  ConnectionStatus status_ = ConnectionStatus::connecting;
+  std::uint8_t format = 0;
+  std::shared_ptr<Transport> transport;
+  const std::shared_ptr<Loop> loop;
+  std::vector<Membership> memberships;
+  Counters counted;
+
+  ConnectionManager& owner;
+  const ConnectionId id_;
+  /// What others know it as: the id of its session's first connection.
+  ConnectionId member;
+  std::shared_ptr<const Identity> identity_;
+  /// Grows from connection to connection: the newer of two of one user has the larger.
+  std::uint64_t order = 0;
+  std::size_t index = 0;  ///< in loop->connections
+
+  // Inbound.
+  OpenDone open_done;  ///< until the adapter has its answer
+  bool subprotocol_named = false;
+  std::list<Command> waiting;
+  std::shared_ptr<Question> question;
+  std::uint32_t generation = 0;
+  std::uint8_t pauses = 0;  ///< why nothing is read: a set of Pause
+  bool resuming = false;
+  const Correlation* handling = nullptr;  ///< the command a handler serves now, until it replied
+  std::uint32_t pre_auth_messages = 0;
+  std::uint32_t invalid_in_row = 0;
+  std::uint32_t refused_in_row = 0;
+  std::uint32_t pre_auth_bytes = 0;
+  std::uint32_t part_bytes = 0;  ///< of the message that is not whole yet, as it came in
+  std::unique_ptr<Pace> pace;  ///< while it is beyond a rate, and until it has been well below
+  TokenBucket message_budget;
+  TokenBucket byte_budget;
+  TokenBucket frame_budget;
+  RateWindow rooms_created;
+
+  LeftRooms left_rooms;  ///< by itself: its user is online still
+
+  // Its session; generation 0: it has none.
+  std::uint64_t session_generation = 0;
+  std::string token_hash;
+  std::string previous_token_hash;  ///< good until a command shows that `resumed` has arrived
+  bool handing_over = false;
+  bool lent = false;               ///< its place is, by the connection of the session it comes back for
+  std::atomic<bool> lends{false};  ///< to one that comes back for its session
+  bool on_trial = false;           ///< beyond the user's limit, until its resume is decided
+  bool chosen_id = false;  ///< by the embedder: it may come again, so no session goes by it
+  bool resumed = false;
+  bool greeted = false;  ///< on_connected was told: so on_disconnected will be
+  std::uint64_t queue_cursor = 0;  ///< the newest message of the offline queue it was sent
+  std::uint64_t queue_first = 0;   ///< the oldest; 0: none yet
+  std::uint32_t queue_reading = 0;
+  bool queue_whole = false;  ///< to be read from its session's beginning once more
+  bool queue_loading = false;
+  bool queue_again = false;
+  bool queue_unread = false;  ///< the last reading failed, or has not been answered
+  bool queue_watched = false;  ///< it is looked at whether that is so still
+  bool awaiting_pong = false;
+  bool reauth_told = false;
+  bool socket_gone = false;
+  std::optional<CloseReason> close_reason;
+  TimePoint queue_asked_at{};
+
+  // Liveness.
+  TimePoint last_inbound{};
+  TimePoint ping_sent_at{};
+  TimePoint last_pong{};
+  Timer beat_timer;
+  Timer answer_timer;
+  Timer guard_timer;  ///< authentication, then the age of the oldest unsent byte
+  Timer expiry_timer;  ///< of the credentials
+
+  // Ending.
+  Reservation reservation;
+  std::vector<std::shared_ptr<Gate>> gates;
+
+  // Cold.
+  ConnectionId resumes;  ///< the session it says it comes back for
+  Credentials credentials;
+  WallTime connected_at{};
+};
+
+}  // namespace detail
+}  // namespace MUSTER_ABI
+}  // namespace muster

@@ -1,0 +1,138 @@
+// Members that fell behind, or come back: fed from history by their cursor, and told what they missed newest per key.
+#pragma once
+
+#include <algorithm>
+
+#include "muster/core/manager.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+
+/// State a member that is behind cannot be told now is remembered by key; messages are owed by its cursor.
+MUSTER_INLINE void ConnectionManager::note_missed(RoomPart& part, ConnectionState& connection, const RoomState& room,
+                                                  std::size_t from) {
+  if (!part.batch.has_unordered) return;
+  Membership* membership = connection.membership(room.key.name);
+  std::uint64_t conflated = 0;
+  for (std::size_t i = from; i < part.batch.entries.size(); ++i) {
+    const EntryPtr& entry = part.batch.entries[i];
+    if (entry->seq != 0 || entry->exclude == connection.member || entry->serial <= membership->slot().joined_serial) {
+      continue;
+    }
+    if (!membership->missed) membership->missed = std::make_unique<detail::Missed>(connection.missed_bytes);
+    membership->missed->note(entry, conflated);
+  }
+  part.loop->counters.conflated.add(conflated);
+  if (connection.missed_bytes > options_.unsent_hard_bytes) doom(connection, CloseReason::slow_consumer);
+}
+
+MUSTER_INLINE bool ConnectionManager::feed(ConnectionState& connection) {
+  bool whole = true;
+  for (Membership& membership : connection.memberships) {
+    whole = feed_room(connection, membership) && whole;
+    if (connection.doomed) return true;
+  }
+  return whole;
+}
+
+MUSTER_INLINE bool ConnectionManager::feed_room(ConnectionState& connection, Membership& membership) {
+  const RoomState& room = *membership.room;
+  detail::MemberSlot& slot = membership.slot();
+  const std::size_t unsent = connection.outbox.unsent();
+  if (unsent > options_.unsent_soft_bytes) return false;
+  std::vector<EntryPtr> entries;
+  std::uint64_t last = 0;
+  std::uint64_t epoch = 0;
+  {
+    detail::Lock lock(room.mutex);
+    last = room.last_seq;
+    epoch = room.epoch;
+    if (slot.next_seq <= last) {
+      room.history.read(slot.next_seq, options_.unsent_soft_bytes - unsent + 1, entries);
+    }
+  }
+  if (slot.next_seq <= last) {
+    tell_history(connection, membership, {epoch, last}, entries);
+    if (connection.doomed) return true;
+    if (slot.next_seq <= last) return false;
+  }
+  return !membership.missed || tell_missed(connection, membership);
+}
+
+/// What history holds from the member's cursor on; what it no longer holds, up to `last`, is a gap.
+MUSTER_INLINE void ConnectionManager::tell_history(ConnectionState& connection, const Membership& membership,
+                                                   Position last, const std::vector<EntryPtr>& entries) {
+  const RoomState& room = *membership.room;
+  detail::MemberSlot& slot = membership.slot();
+  const std::uint64_t first = entries.empty() ? last.seq + 1 : entries.front()->seq;
+  if (first > slot.next_seq) {
+    event::Gap gap{room.key.name, slot.next_seq, first - 1};
+    slot.next_seq = first;
+    connection.loop->counters.gaps.add();
+    if (!detail::mutant(detail::Mutant::skip_gap)) tell(connection, gap);
+  }
+  for (const EntryPtr& entry : entries) {
+    slot.next_seq = entry->seq + 1;
+    if (entry->exclude == connection.member && !detail::mutant(detail::Mutant::ignore_exclude)) continue;
+    connection.loop->counters.deliveries.add();
+    tell_entry(connection, room, last.epoch, *entry);
+    if (connection.doomed) return;
+  }
+}
+
+MUSTER_INLINE bool ConnectionManager::tell_missed(ConnectionState& connection, Membership& membership) {
+  detail::Missed& missed = *membership.missed;
+  RoomState& room = *membership.room;
+  const auto more_fits = [&] {
+    return !connection.doomed && connection.outbox.unsent() <= options_.unsent_soft_bytes;
+  };
+  auto presence = missed.take_presence();
+  std::uint64_t epoch = 0;
+  detail::Notice notice;
+  {
+    detail::Lock lock(room.mutex);
+    epoch = room.epoch;
+    notice.member_count = room.member_count();
+    notice.counts_only = room.presence.lossy();
+    notice.whole = presence.whole && !room.presence.lossy();
+    if (notice.whole) notice.joined = room.list();
+    if (!room.presence.lossy()) {
+      if (notice.whole) presence.members.clear();
+      for (const auto& [id, user] : presence.members) {
+        const bool member = room.members.count(id) != 0 || room.remote_members.count(id) != 0;
+        (member ? notice.joined : notice.left).push_back({id, user});
+      }
+      for (const auto& [user, online] : presence.users) (online ? notice.online : notice.offline).push_back(user);
+      // It is told what the others are told in their next batch only: whoever changes back until then must be named.
+      if (notice.whole || !presence.members.empty()) room.presence.list_told();
+    }
+  }
+  const auto tell_notice = [&] {
+    detail::Entry told;
+    told.notice = std::make_unique<const detail::Notice>(std::exchange(notice, {}));
+    tell_entry(connection, room, epoch, told);
+  };
+  if (!presence.empty() && (notice.presence() || !notice.online.empty() || !notice.offline.empty())) tell_notice();
+  std::size_t size = 0;
+  missed.take_awareness([&](const std::string& client, std::uint64_t removed_at) {
+    resolve_awareness(room.key, client, removed_at, notice.awareness);
+    if (!notice.awareness.empty()) size += detail::chunk_share(notice.awareness.back());
+    if (size < detail::chunk_bytes) return true;
+    size = 0;
+    tell_notice();
+    return more_fits();
+  });
+  if (!notice.awareness.empty()) tell_notice();
+  if (more_fits()) {
+    missed.take_latest([&](const detail::Entry& latest) {
+      tell_entry(connection, room, epoch, latest);
+      return more_fits();
+    });
+  }
+  if (!missed.empty()) return false;
+  membership.missed.reset();
+  return true;
+}
+
+}  // namespace MUSTER_ABI
+}  // namespace muster

@@ -1,0 +1,74 @@
+// Drain: a deploy's end of all connections, spread over time, and with the word when to come back.
+#pragma once
+
+#include <algorithm>
+#include <functional>
+#include <map>
+
+#include "muster/core/outward/manager_calls.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+
+MUSTER_INLINE void ConnectionManager::drain(std::chrono::milliseconds deadline,
+                                            std::chrono::milliseconds reconnect_window, Function<void(Drained)> done) {
+  ready_ = false;
+  const auto forced = std::make_shared<std::atomic<std::size_t>>(0);
+  const auto gate = std::make_shared<detail::Gate>([done = std::move(done), forced](std::size_t closed) mutable {
+    if (done) done({closed, forced->load()});
+  });
+  for (const LoopPtr& loop : loops()) {
+    const bool posted = post(loop, [loop, gate, forced, deadline, reconnect_window](ConnectionManager& manager) {
+      const std::vector<ConnectionPtr> connections = loop->connections;
+      std::multimap<std::chrono::milliseconds, ConnectionPtr, std::greater<>> told;
+      for (const ConnectionPtr& connection : connections) {
+        gate->count();
+        connection->gates.push_back(gate);
+        if (connection->live()) {
+          const auto after = manager.draw(reconnect_window);
+          manager.tell(*connection, event::Draining{after});
+          told.emplace(after, connection);
+        } else if (connection->open_done) {
+          manager.refuse_open(*connection, CloseReason::going_away,
+                              {errc::unavailable, "The server is shutting down", manager.draw(reconnect_window)});
+        } else {
+          manager.disconnect(*connection, CloseReason::going_away, {});
+        }
+      }
+      // Who is to come back first is closed first: nobody's time has passed before its connection is closed.
+      loop->draining.clear();
+      for (auto& [after, connection] : told) loop->draining.push_back(std::move(connection));
+      const TimePoint now_here = loop->executor->now();
+      loop->drain_ends = now_here + deadline;
+      loop->drain_forced = forced;
+      // The last quarter is for close handshakes.
+      loop->drain_pace = std::chrono::nanoseconds(deadline) * 3 / 4 /
+                         static_cast<std::int64_t>(std::max<std::size_t>(loop->draining.size(), 1));
+      loop->drain_next_at = now_here;
+      manager.arm(*loop, loop->drain_timer, now_here);
+    });
+    if (!posted) bury(loop);
+  }
+}
+
+MUSTER_INLINE void ConnectionManager::drain_next(Loop& loop) {
+  const TimePoint now_here = loop.executor->now();
+  while (!loop.draining.empty() && (loop.drain_next_at <= now_here || loop.drain_ends <= now_here)) {
+    const ConnectionPtr connection = std::move(loop.draining.back());
+    loop.draining.pop_back();
+    loop.drain_next_at += loop.drain_pace;
+    disconnect(*connection, CloseReason::going_away, {});
+  }
+  if (loop.drain_ends > now_here) {
+    arm(loop, loop.drain_timer, loop.draining.empty() ? loop.drain_ends : std::min(loop.drain_next_at, loop.drain_ends));
+    return;
+  }
+  for (const ConnectionPtr& connection : loop.connections) {
+    if (!connection->transport || !connection->ended()) continue;
+    ++*loop.drain_forced;
+    connection->transport->abort();
+  }
+}
+
+}  // namespace MUSTER_ABI
+}  // namespace muster

@@ -1,0 +1,194 @@
+// What comes in: budgets, then decoding, then one command after another, each of them authorised.
+#pragma once
+
+#include <algorithm>
+
+#include "muster/core/outward/manager_calls.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+
+MUSTER_INLINE void ConnectionManager::arrived(Connection& from, std::size_t bytes) {
+  auto& connection = static_cast<ConnectionState&>(from);
+  if (connection.ended() || connection.doomed) return;
+  guard(connection, "What came in", [&] {
+    const TimePoint now_here = connection.loop->executor->now();
+    detail::add_bytes(connection.part_bytes, bytes);
+    if (charge_bytes(connection, bytes, now_here)) keep_pace(connection, now_here);
+  });
+}
+
+/// What came in, whatever it is. False: the connection has ended.
+MUSTER_INLINE bool ConnectionManager::charge_bytes(ConnectionState& connection, std::size_t bytes, TimePoint now_here) {
+  connection.last_inbound = now_here;
+  connection.byte_budget.charge(options_.byte_rate, static_cast<double>(bytes), now_here);
+  if (connection.live()) return true;
+  detail::add_bytes(connection.pre_auth_bytes, bytes);
+  if (connection.pre_auth_bytes <= options_.pre_auth_bytes) return true;
+  disconnect(connection, CloseReason::policy, "Too much before authentication");
+  return false;
+}
+
+MUSTER_INLINE void ConnectionManager::received(Connection& from, FrameKind kind, std::string_view bytes,
+                                               std::size_t wire_bytes) {
+  auto& connection = static_cast<ConnectionState&>(from);
+  if (connection.ended() || connection.doomed) return;
+  guard(connection, "What came in", [&] { received_frame(connection, kind, bytes, wire_bytes); });
+}
+
+MUSTER_INLINE void ConnectionManager::received_frame(ConnectionState& connection, FrameKind kind, std::string_view bytes,
+                                                     std::size_t wire_bytes) {
+  Loop& loop = *connection.loop;
+  const TimePoint now_here = loop.executor->now();
+  if (kind == FrameKind::continuation) detail::add_bytes(connection.part_bytes, wire_bytes);
+  const bool whole = kind == FrameKind::text || kind == FrameKind::binary;
+  const std::size_t paid = whole ? std::exchange(connection.part_bytes, 0U) : 0;
+  const std::size_t cost = std::max(paid + wire_bytes, bytes.size());
+  const bool many_bytes =
+      connection.byte_budget.until(options_.byte_rate, static_cast<double>(cost), now_here, static_cast<double>(paid)).count() != 0;
+  if (!charge_bytes(connection, cost - paid, now_here)) return;
+  const bool many_frames = connection.frame_budget.until(options_.frame_rate, 1, now_here).count() != 0;
+  connection.frame_budget.charge(options_.frame_rate, 1, now_here);
+  if (many_frames && exceeds_for_long(connection, now_here)) {
+    disconnect(connection, CloseReason::rate_limited, "Too many frames");
+    return;
+  }
+  if (whole) {
+    received_message(connection, kind, bytes, many_bytes);
+  } else if (kind == FrameKind::ping) {
+    std::string pong;
+    loop.formats[connection.format].wire->append(FrameKind::pong, bytes, pong);
+    connection.outbox.append_pong(pong, now_here);
+    mark_dirty(connection);
+  } else if (kind == FrameKind::pong) {
+    connection.last_pong = now_here;
+  }
+  if (!connection.ended()) keep_pace(connection, now_here);
+}
+
+/// `many_bytes`: more than its rate allows.
+MUSTER_INLINE void ConnectionManager::received_message(ConnectionState& connection, FrameKind kind, std::string_view bytes,
+                                                       bool many_bytes) {
+  Loop& loop = *connection.loop;
+  const TimePoint now_here = loop.executor->now();
+  ++connection.counted.messages_in;
+  connection.counted.bytes_in += bytes.size();
+  loop.counters.messages_in.add();
+  loop.counters.bytes_in.add(bytes.size());
+  if (options_.max_message_bytes != 0 && bytes.size() > options_.max_message_bytes) {
+    disconnect(connection, CloseReason::message_too_big, {});
+    return;
+  }
+  if (!connection.live() && ++connection.pre_auth_messages > options_.pre_auth_messages) {
+    disconnect(connection, CloseReason::policy, "Too much before authentication");
+    return;
+  }
+  std::vector<Command> commands;
+  commands.swap(loop.commands);
+  commands.clear();
+  const auto fault =
+      loop.formats[connection.format].protocol->decode(kind, bytes, {options_.json_nesting}, commands);
+  const auto messages_wait = connection.message_budget.until(options_.message_rate, 1, now_here);
+  if (fault) {
+    disconnect(connection, *fault, {});
+  } else if ((many_bytes || messages_wait.count() != 0) && exceeds_for_long(connection, now_here)) {
+    loop.counters.rate_limited.add();
+    const auto wait = std::max(
+        messages_wait, connection.byte_budget.until(options_.byte_rate, static_cast<double>(bytes.size()), now_here));
+    for (const Command& command : commands) {
+      tell_error(connection, &command.correlation,
+                 {errc::rate_limited, "Too many messages or bytes a second; wait as long as retry_after_ms says", wait});
+    }
+    if (++connection.refused_in_row >= options_.rate_limited_max && options_.rate_limited_max != 0) {
+      disconnect(connection, CloseReason::rate_limited, {});
+    }
+  } else {
+    connection.message_budget.charge(options_.message_rate, 1, now_here);
+    connection.refused_in_row = 0;
+    for (Command& command : commands) {
+      if (connection.ended()) break;
+      handle(connection, std::move(command));
+    }
+  }
+  commands.clear();
+  loop.commands.swap(commands);
+}
+
+MUSTER_INLINE void ConnectionManager::pause(ConnectionState& connection, detail::Pause why, bool on) {
+  const auto bit = static_cast<std::uint8_t>(why);
+  const std::uint8_t before = connection.pauses;
+  connection.pauses = static_cast<std::uint8_t>(on ? before | bit : before & ~bit);
+  if ((before == 0) == (connection.pauses == 0)) return;
+  if (connection.pauses == 0) connection.last_inbound = connection.loop->executor->now();  // what it said meanwhile comes now
+  connection.transport->pause_reading(connection.pauses != 0);
+}
+
+MUSTER_INLINE void ConnectionManager::handle(ConnectionState& connection, Command command) {
+  if (!connection.question && connection.waiting.empty()) {
+    run(connection, command);
+    return;
+  }
+  connection.waiting.push_back(std::move(command));
+  if (connection.live()) pause(connection, detail::Pause::commands, true);  // before that, the pre-authentication bounds hold
+  if (connection.waiting.size() > 2 * options_.waiting_commands) {  // the transport hands over more than it may hold
+    disconnect(connection, CloseReason::policy, "Too many commands at once");
+  }
+}
+
+/// What waits goes on, at the connection's pace: an answer may have cost it much.
+MUSTER_INLINE void ConnectionManager::resume_commands(ConnectionState& connection) {
+  if (connection.resuming) return;
+  connection.resuming = true;
+  while (!connection.ended() && !connection.question && !connection.waiting.empty()) {
+    keep_pace(connection, connection.loop->executor->now());
+    if ((connection.pauses & static_cast<std::uint8_t>(detail::Pause::rate)) != 0) break;
+    Command command = std::move(connection.waiting.front());
+    connection.waiting.pop_front();
+    run(connection, command);
+  }
+  connection.resuming = false;
+  if (!connection.ended() && connection.waiting.empty()) pause(connection, detail::Pause::commands, false);
+}
+
+MUSTER_INLINE void ConnectionManager::run(ConnectionState& connection, Command& command) {
+  const bool first_steps = std::holds_alternative<command::Authenticate>(command.body) ||
+                           std::holds_alternative<command::Resume>(command.body);
+  if (!connection.live() && !first_steps) {
+    tell_error(connection, &command.correlation,
+               {errc::auth_required, "The first message must be authenticate, with a token", {}});
+    disconnect(connection, CloseReason::auth_required, {});
+    return;
+  }
+  if (!std::holds_alternative<command::Invalid>(command.body)) connection.invalid_in_row = 0;
+  if (!connection.previous_token_hash.empty()) {  // the answer to `resume` has arrived
+    const std::string spent = std::exchange(connection.previous_token_hash, {});
+    if (!detail::mutant(detail::Mutant::keep_spent_token)) forget_session(spent);
+  }
+  std::visit([&](auto& body) { on_command(connection, command.correlation, body); }, command.body);
+}
+
+MUSTER_INLINE void ConnectionManager::authorize(ConnectionState& connection, Action action, std::string target,
+                                                Correlation correlation, Function<void(ConnectionState&)> then) {
+  ask<Permission>(
+      connection,
+      [&](Reply<Permission> reply) {
+        authorizer_->authorize({connection.id_, connection.identity_, action, std::move(target)}, std::move(reply));
+      },
+      [this, correlation = std::move(correlation), then = std::move(then)](ConnectionState& asker,
+                                                                           Permission answer) mutable {
+        if (answer) {
+          then(asker);
+          return;
+        }
+        if (answer.unavailable()) {
+          tell_error(asker, &correlation, {errc::unavailable, answer.message(), std::chrono::seconds(1)});
+          return;
+        }
+        tell_error(asker, &correlation, {errc::permission_denied, answer.message(), {}});
+        if (options_.close_on_permission_denied) disconnect(asker, CloseReason::permission_denied, {});
+      },
+      Permission::late("The authorisation service did not answer in time"));
+}
+
+}  // namespace MUSTER_ABI
+}  // namespace muster

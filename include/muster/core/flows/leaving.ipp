@@ -1,0 +1,171 @@
+// Rooms: leaving and retiring. What has begun is finished, whatever fails on the way.
+#pragma once
+
+#include <algorithm>
+
+#include "muster/core/outward/manager_calls.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+
+/// What a live connection is still owed of what was published before this command.
+MUSTER_INLINE void ConnectionManager::tell_rest(ConnectionState& connection, Membership& leaving) {
+  if (!connection.live() || feed_room(connection, leaving)) return;
+  std::uint64_t last = 0;
+  {
+    detail::Lock lock(leaving.room->mutex);
+    last = leaving.room->last_seq;
+  }
+  event::Gap gap{leaving.room->key.name, leaving.slot().next_seq, last};
+  if (gap.from > gap.to) return;
+  connection.loop->counters.gaps.add();
+  if (!detail::mutant(detail::Mutant::skip_gap)) tell(connection, gap);
+}
+
+MUSTER_INLINE void ConnectionManager::leave(ConnectionState& connection, std::size_t index) {
+  Loop& loop = *connection.loop;
+  const RoomPtr room = connection.memberships[index].room;
+  tell_rest(connection, connection.memberships[index]);
+  detail::Clearings clearing = clearing_for(loop, connection.member, room);
+  bool well = part_from_room(connection, index, std::nullopt, false, [&] {
+    clear_awareness(loop, clearing);
+    give_up_place(loop, room, connection.member);
+    if (!contain(connection, "A leave", [&] { connection.left_rooms.add(room); })) leave_untold(room);
+    if (connection.memberships.empty()) connection.status_ = ConnectionStatus::connected;
+    return contain(connection, "A leave", [&] { publish_info(connection); });
+  });
+  if (!well) doom(connection, CloseReason::internal_error);
+}
+
+/// Takes the connection out of the room's fan-out; `then` does what else belongs to it before the hooks are called, and
+/// answers false where that has failed. False: that, or a hook threw.
+template <class Then>
+bool ConnectionManager::part_from_room(ConnectionState& connection, std::size_t index, std::optional<CloseReason> reason,
+                                       bool keep_place, Then then) noexcept {
+  const Membership membership = std::move(connection.memberships[index]);
+  connection.memberships.erase(connection.memberships.begin() + static_cast<std::ptrdiff_t>(index));
+  const RoomPtr& room = membership.room;
+  RoomPart& part = *membership.part;
+  auto& slots = part.slots;
+  if (membership.index + 1 != slots.size()) {  // the last slot takes its place
+    slots[membership.index] = slots.back();
+    slots[membership.index].connection->membership(room->key.name)->index = membership.index;
+  }
+  slots.pop_back();
+  {
+    detail::Lock lock(room->mutex);
+    --part.members;
+    room->members.find(connection.member)->second.part = nullptr;
+  }
+  bool well = then();
+  if (membership.told) {
+    for (const auto& hook : extensions_.left) {
+      well = call(hook, "on_left", connection, room->key, Leaving{reason, keep_place}) && well;
+    }
+  }
+  (void)contain(connection, "The end of a room", [&] { settle_room(*connection.loop, room); });
+  return well;
+}
+
+/// Takes a member out that no connection speaks for, and tells the others.
+MUSTER_INLINE void ConnectionManager::give_up_place(Loop& loop, const RoomPtr& room, ConnectionId member) noexcept {
+  bool flush_state = false;
+  std::string user;
+  {
+    detail::Lock lock(room->mutex);
+    const auto place = room->members.find(member);
+    if (place == room->members.end() || place->second.part != nullptr) return;
+    user = room->remove_member(place, options_.presence_scope);
+    flush_state = options_.presence_scope != PresenceScope::none && !std::exchange(room->state_flush_due, true);
+  }
+  replicate_member(loop, member, user, room->key, false);
+  if (flush_state) schedule_state_flush(loop, room);
+}
+
+/// That some of its users have gone could not be noted where it is looked up; the sweep looks.
+MUSTER_INLINE void ConnectionManager::leave_untold(const RoomPtr& room) noexcept {
+  detail::Lock lock(room->mutex);
+  room->offline_untold = true;
+}
+
+MUSTER_INLINE void ConnectionManager::tell_room_edges(Loop& loop, const RoomPtr& room) {
+  for (bool again = false;; again = true) {
+    bool open = false;
+    {
+      detail::Lock lock(room->mutex);
+      if (room->telling && !again) return;  // who tells now looks again
+      open = !room->members.empty();
+      room->telling = room->told_open != open;
+      if (!room->telling) return;
+      room->told_open = open;
+    }
+    for (const auto& hook : open ? extensions_.room_opened : extensions_.room_emptied) {
+      contain(loop, {}, open ? "on_room_opened" : "on_room_emptied", [&] { hook(room->key); });
+    }
+  }
+}
+
+MUSTER_INLINE void ConnectionManager::settle_room(Loop& loop, const RoomPtr& room) {
+  if (!retire_if_empty(room)) return;
+  tell_room_edges(loop, room);
+  (void)retire_if_empty(room);
+}
+
+/// While one of these lives nobody subscribes to the room.
+class ConnectionManager::Unsubscribing {
+ public:
+  Unsubscribing(ConnectionManager* manager, const RoomKey& key) : manager_(manager) {
+    if (manager_ == nullptr) return;
+    detail::Lock lock(manager_->unsubscribing_mutex_);
+    at_ = manager_->unsubscribing_.insert(key);
+  }
+  ~Unsubscribing() {
+    if (manager_ == nullptr) return;
+    detail::Lock lock(manager_->unsubscribing_mutex_);
+    manager_->unsubscribing_.erase(at_);
+  }
+  Unsubscribing(const Unsubscribing&) = delete;
+  Unsubscribing& operator=(const Unsubscribing&) = delete;
+
+ private:
+  ConnectionManager* const manager_;
+  std::multiset<RoomKey>::iterator at_;
+};
+
+MUSTER_INLINE bool ConnectionManager::retire_if_empty(const RoomPtr& room) {
+  const TimePoint now_here = now();
+  bool unsubscribe = false;
+  // Before the room is out of the table: who makes it anew must not be unsubscribed with this one.
+  const Unsubscribing unsubscribing(broker_ ? this : nullptr, room->key);
+  {
+    detail::Lock lock(room->mutex);
+    room->history.expire(now_here, room->options);
+    room->keys.expire(now_here, options_.idempotency_age);
+    room->settle();
+    if (!room->members.empty() || room->retired) return false;
+    if (room->told_open || room->telling) return true;
+    if (!room->history.empty() && !broker_) return false;
+    unsubscribe = std::exchange(room->subscribed, false) || room->unsubscribe_due;
+    room->unsubscribe_due = false;
+    room->retired = true;
+  }
+  if (unsubscribe) {
+    try {
+      broker_->unsubscribe(node_, room->key);
+      for (const AwarenessEntry& entry : awareness_->get_all(room->key)) {  // what other nodes' clients left here
+        if (locate(entry.owner.connection)) continue;  // its disconnect is under way, and tells of it
+        (void)awareness_->remove(room->key, entry.client, entry.owner, entry.clock);
+      }
+    } catch (...) {  // the sweep tries again, should nobody join until then
+      detail::Lock lock(room->mutex);
+      room->unsubscribe_due = true;
+      room->retired = false;
+      throw;
+    }
+  }
+  rooms_.erase(room);
+  return false;
+}
+
+}  // namespace MUSTER_ABI
+}  // namespace muster

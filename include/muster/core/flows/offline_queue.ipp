@@ -1,0 +1,221 @@
+// Offline queues: stored first, pushed to who is there, removed only when acknowledged.
+#pragma once
+
+#include <algorithm>
+
+#include "muster/core/outward/manager_calls.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+
+namespace detail {
+
+[[nodiscard]] inline UserKey user_of(const ConnectionState& connection) {
+  return {connection.identity_->tenant, connection.identity_->user};
+}
+[[nodiscard]] inline QueueReader reader_of(const ConnectionState& connection) {
+  return {user_of(connection),
+          connection.session_generation == 0 ? std::string() : to_string(connection.member)};
+}
+
+}  // namespace detail
+
+/// A new connection gets its user's queue before anything it asks for; commands wait until then. So does one that takes
+/// a session up, before it hears `resumed`: what the session lacks may be older than what the connection was sent as a
+/// new one. Then all of it comes, in order, since acknowledging one acknowledges those before it.
+MUSTER_INLINE void ConnectionManager::deliver_queue(ConnectionState& connection,
+                                                    Function<void(ConnectionState&)> then) {
+  if (options_.offline_messages == 0 || detail::mutant(detail::Mutant::skip_queue_on_connect)) {
+    if (then) then(connection);
+    return;
+  }
+  connection.queue_loading = true;
+  connection.queue_asked_at = connection.loop->executor->now();
+  ++connection.queue_reading;  // a reading of before is not waited for
+  const bool whole = connection.queue_whole;
+  ask<Result<std::vector<QueuedMessage>>>(
+      connection,
+      [&](Reply<Result<std::vector<QueuedMessage>>> reply) {
+        // A session that has just begun is where its user is, as is a reader without one.
+        sessions_->pending(whole ? detail::reader_of(connection) : QueueReader{detail::user_of(connection), {}},
+                           whole ? 0 : connection.queue_cursor, connection.queue_asked_at, std::move(reply));
+      },
+      [this, whole, then = std::move(then)](ConnectionState& asker, const Result<std::vector<QueuedMessage>>& messages) mutable {
+        tell_queued(asker, messages, whole);
+        if (then && !asker.ended()) then(asker);
+      },
+      Error{errc::unavailable, {}, {}});  // told to nobody
+}
+
+/// Something was added, or the client has caught up: what lies behind the cursor is read and told. One reading at a
+/// time, so that the order holds; one that never ends is given up after `answer_timeout`.
+MUSTER_INLINE void ConnectionManager::deliver_more_of_queue(ConnectionState& connection) {
+  if (!connection.live()) return;
+  const TimePoint now_here = connection.loop->executor->now();
+  if (connection.queue_loading && now_here < connection.queue_asked_at + options_.answer_timeout) {
+    connection.queue_again = true;
+    return;
+  }
+  connection.queue_loading = connection.queue_unread = true;
+  connection.queue_again = false;
+  connection.queue_asked_at = now_here;
+  const std::uint32_t reading = ++connection.queue_reading;
+  const bool whole = connection.queue_whole;
+  const bool well = contain(connection, "The session store", [&] {
+    sessions_->pending(
+        detail::reader_of(connection), whole ? 0 : connection.queue_cursor, now_here,
+        Reply<Result<std::vector<QueuedMessage>>>(
+            [weak = weak_from_this(), of = connection.weak_from_this(), reading, whole](
+                Result<std::vector<QueuedMessage>> messages) {
+              const auto manager = weak.lock();
+              const auto asker = of.lock();
+              if (!manager || !asker) return;
+              (void)manager->post(asker->loop, [asker, reading, whole, messages = std::move(messages)](
+                                                   ConnectionManager& on_loop) {
+                if (asker->live() && asker->queue_reading == reading) on_loop.tell_queued(*asker, messages, whole);
+              });
+            }));
+  });
+  if (!well) connection.queue_loading = false;
+  read_queue_again(connection);
+}
+
+/// After `answer_timeout`, should nothing have been read until then. Whoever is connected gets its queue also when the
+/// store fails for a while. One look at a time, however much is queued.
+MUSTER_INLINE void ConnectionManager::read_queue_again(ConnectionState& connection) {
+  if (std::exchange(connection.queue_watched, true)) return;
+  const auto& executor = connection.loop->executor;
+  (void)executor->schedule(executor->now() + options_.answer_timeout,
+                           [weak = weak_from_this(), of = connection.weak_from_this()] {
+    const auto manager = weak.lock();
+    const auto asker = of.lock();
+    if (!manager || !asker) return;
+    asker->queue_watched = false;
+    if (!asker->live() || !asker->queue_unread) return;
+    manager->read_queue_again(*asker);  // the reading of now may be younger than this look
+    manager->deliver_more_of_queue(*asker);
+  });
+}
+
+MUSTER_INLINE void ConnectionManager::tell_queued(ConnectionState& connection,
+                                                  const Result<std::vector<QueuedMessage>>& messages, bool whole) {
+  connection.queue_loading = false;
+  connection.queue_unread = !messages;
+  if (!messages) {
+    ++counters_.session_store_failures;
+    read_queue_again(connection);
+    return;
+  }
+  if (whole) {
+    connection.queue_whole = false;
+    const bool lacks_older = !messages.value().empty() && messages.value().front().queue_id < connection.queue_first;
+    if (lacks_older) connection.queue_cursor = 0;
+  }
+  for (const QueuedMessage& message : messages.value()) {
+    if (message.queue_id <= connection.queue_cursor) continue;
+    if (connection.outbox.unsent() > options_.unsent_soft_bytes) {  // the rest when it has caught up
+      connection.queue_again = true;
+      return;
+    }
+    connection.queue_cursor = message.queue_id;
+    if (connection.queue_first == 0 || message.queue_id < connection.queue_first) connection.queue_first = message.queue_id;
+    event::DirectMessage direct;
+    direct.from = message.from;
+    direct.from_user = message.from_user;
+    direct.data = &message.payload;
+    direct.queue_id = message.queue_id;
+    tell(connection, direct);
+  }
+  if (connection.queue_again) deliver_more_of_queue(connection);
+}
+
+MUSTER_INLINE void ConnectionManager::enqueue(const UserKey& user, QueuedMessage message, QueuedDone done) {
+  if (options_.offline_messages == 0) {
+    if (done) done(Error{errc::not_supported, "Offline queues are switched off (offline_messages is 0)", {}});
+    return;
+  }
+  const auto shared_done = std::make_shared<QueuedDone>(std::move(done));
+  const Reply<Result<Queued>> reply([weak = weak_from_this(), user, shared_done](Result<Queued> queued) {
+    if (const auto manager = weak.lock()) {
+      if (queued) {
+        ++manager->counters_.queued;
+        manager->counters_.queue_dropped += queued.value().dropped;
+        for (const ConnectionPtr& connection : manager->users_.of(user)) {
+          (void)manager->post(connection->loop, [connection](ConnectionManager& on_loop) {
+            on_loop.deliver_more_of_queue(*connection);
+          });
+        }
+      } else {
+        ++manager->counters_.session_store_failures;
+      }
+    }
+    if (*shared_done) (*shared_done)(std::move(queued));
+  });
+  try {
+    sessions_->enqueue(user, std::move(message),
+                       {options_.offline_messages, options_.offline_bytes, options_.offline_age}, now(), reply);
+  } catch (const std::exception& failure) {
+    log(LogLevel::error, std::string("The session store threw: ") + failure.what());
+    reply(Error{errc::unavailable, "The session store failed", std::chrono::seconds(1)});
+  }
+}
+
+MUSTER_INLINE std::size_t ConnectionManager::send_to_user(const UserKey& user, const Payload& payload,
+                                                          const Delivery& delivery, QueuedDone done) {
+  if (delivery.kind() != Delivery::Kind::queued) {
+    const std::size_t reached = send_to_user(user, payload);
+    if (done) done(Queued{});
+    return reached;
+  }
+  const std::size_t there = users_.count(user);
+  enqueue(user, {0, payload, {}, {}}, std::move(done));
+  return there;
+}
+
+/// A client's: answered when it is stored.
+MUSTER_INLINE void ConnectionManager::send_queued(ConnectionState& connection, const Correlation& correlation,
+                                                  const command::Send& sending) {
+  const UserKey user{connection.identity_->tenant, sending.user};
+  const std::size_t there = users_.count(user);
+  ask<Result<Queued>>(
+      connection,
+      [&](Reply<Result<Queued>> reply) {
+        enqueue(user, {0, sending.data, connection.member, connection.identity_->user},
+                [reply](Result<Queued> queued) { reply(std::move(queued)); });
+      },
+      [this, correlation, there](ConnectionState& sender, const Result<Queued>& queued) {
+        if (!queued) {
+          tell_error(sender, &correlation, queued.error());
+        } else if (correlation.reply) {
+          event::Ack ack;
+          ack.delivered = there;
+          ack.queued = true;
+          tell(sender, ack, &correlation);
+        }
+      },
+      Error{errc::unavailable, "The session store did not answer in time", std::chrono::seconds(1)});
+}
+
+MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Correlation& correlation,
+                                                 command::AcknowledgeQueue& acknowledged) {
+  // What was not sent to it yet cannot be acknowledged by it.
+  std::uint64_t up_to = std::min(acknowledged.queue_id, connection.queue_cursor);
+  if (detail::mutant(detail::Mutant::acknowledge_nothing)) up_to = 0;
+  if (detail::mutant(detail::Mutant::acknowledge_one_more)) ++up_to;
+  ask<Result<bool>>(
+      connection,
+      [&](Reply<Result<bool>> reply) {
+        sessions_->acknowledge(detail::reader_of(connection), up_to, std::move(reply));
+      },
+      [this, correlation](ConnectionState& asker, const Result<bool>& removed) {
+        if (!removed) {
+          tell_error(asker, &correlation, removed.error());
+        } else if (correlation.reply) {
+          tell(asker, event::Ack{}, &correlation);
+        }
+      },
+      Error{errc::unavailable, "The session store did not answer in time", std::chrono::seconds(1)});
+}
+
+}  // namespace MUSTER_ABI
+}  // namespace muster

@@ -1,0 +1,390 @@
+// From a peer's request to a connection that is welcome: admission, authentication, the tables.
+#pragma once
+
+#include <algorithm>
+
+#include "muster/core/outward/manager_calls.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+namespace detail {
+
+/// What a peer is told that may not come in. `protocol`: the one that was chosen, if any; `named`: by its subprotocol.
+[[nodiscard]] inline Decision refusal(const Protocol* protocol, bool named, CloseReason reason, Error error) {
+  Decision decision;
+  decision.reason = reason;
+  decision.error = std::move(error);
+  if (protocol != nullptr) decision.close_code = protocol->close_code(reason);
+  if (named) decision.subprotocol = std::string(protocol->name());
+  return decision;
+}
+
+/// Which option a limit has, and what is to be known of it; for the log.
+[[nodiscard]] constexpr std::string_view option_behind(RefusedFor reason) noexcept {
+  switch (reason) {
+    case RefusedFor::capacity:
+      return "; the limit is max_connections";
+    case RefusedFor::per_ip:
+      return "; the limit is max_connections_per_ip, and a proxy through which many come is named in trusted_proxies "
+             "(muster_server: --behind-proxy ADDRESS)";
+    case RefusedFor::rate:
+      return "; the limit is connect_rate_per_ip, and a proxy through which many come is named in trusted_proxies "
+             "(muster_server: --behind-proxy ADDRESS)";
+    default:
+      return "";
+  }
+}
+
+}  // namespace detail
+
+MUSTER_INLINE void ConnectionManager::refused(RefusedFor reason, const RemoteAddress& address, std::string_view what,
+                                              TimePoint now_there) {
+  ++counters_.refused[static_cast<std::size_t>(reason)];
+  const auto verdict = refusals_told_.look({reason, detail::AddressTable::host_of(address.bytes)}, now_there);
+  if (verdict.left_out != 0) {
+    log(LogLevel::info, std::to_string(verdict.left_out) + " refusals of the last minute have no line of their own");
+  }
+  if (!verdict.is_news) return;
+  log(LogLevel::info, "refused " + (address.is_known() ? address.text : "a peer") + " (" + std::string(to_string(reason)) +
+                          "): " + std::string(what) + std::string(detail::option_behind(reason)));
+}
+
+MUSTER_INLINE Reservation ConnectionManager::reserve(const RemoteAddress& address, TimePoint) {
+  const auto refused = [](CloseReason reason, const char* message, std::chrono::milliseconds retry_after) {
+    return Reservation(reason, Error{errc::unavailable, message, retry_after});
+  };
+  if (!ready_) return refused(CloseReason::going_away, "The server is shutting down", draw(options_.reconnect_window));
+  std::size_t taken = reserved_.load();
+  do {
+    if (options_.max_connections != 0 && taken >= options_.max_connections) {
+      return refused(CloseReason::over_capacity, "The server has no free connection", draw(options_.reconnect_window));
+    }
+  } while (!reserved_.compare_exchange_weak(taken, taken + 1));
+
+  const bool known = address.is_known();
+  bool has_place = true;
+  try {
+    if (known) has_place = addresses_.take_place(address.bytes, options_);
+  } catch (...) {
+    --reserved_;
+    throw;
+  }
+  if (!has_place) {
+    --reserved_;
+    return refused(CloseReason::policy, "Too many connections from this address", std::chrono::seconds(1));
+  }
+  return place_of(address, nullptr);
+}
+
+MUSTER_INLINE Reservation ConnectionManager::place_of(const RemoteAddress& address, const ConnectionPtr& lender) {
+  return Reservation([weak = weak_from_this(), bytes = address.bytes, known = address.is_known(),
+                      of = std::weak_ptr<ConnectionState>(lender)] {
+    if (const auto ghost = of.lock()) ghost->lends = false;
+    if (const auto manager = weak.lock()) {
+      if (known) manager->addresses_.release(bytes, manager->options_);
+      if (!detail::mutant(detail::Mutant::keep_reservation)) --manager->reserved_;
+    }
+  });
+}
+
+/// Who comes back for a session may be let in beyond the limits, until it is known whether it is who it says it is: one
+/// for each connection that there is, which is bounded.
+MUSTER_INLINE Reservation ConnectionManager::lend_place(ConnectionId session, const RemoteAddress& address) {
+  const ConnectionPtr ghost = session && info_of(session) ? locate(session) : nullptr;
+  if (!ghost || ghost->lends.exchange(true)) return {};
+  try {
+    if (address.is_known()) (void)addresses_.take_place(address.bytes, options_, true);
+  } catch (...) {
+    ghost->lends = false;
+    throw;
+  }
+  ++reserved_;
+  return place_of(address, ghost);
+}
+
+MUSTER_INLINE std::uint64_t ConnectionManager::open(OpenRequest request, std::shared_ptr<Transport> transport,
+                                                    std::shared_ptr<Executor> executor, OpenDone done) {
+  opened_ = true;
+  std::shared_ptr<const Protocol> protocol;
+  bool named = false;
+  const auto refuse = [&](RefusedFor why, CloseReason reason, Error error) -> std::uint64_t {
+    const std::string offered = why == RefusedFor::path ? ": " + request.path.substr(0, 100) : std::string();
+    refused(why, request.remote_address, error.message + offered, executor->now());
+    Decision decision = detail::refusal(protocol.get(), named, reason, std::move(error));
+    decision.reservation = std::move(request.reservation);
+    done(std::move(decision));
+    return 0;
+  };
+  for (const auto& candidate : protocols_) {
+    if (candidate->path() != request.path) continue;
+    if (!protocol) protocol = candidate;
+  }
+  if (!protocol) {
+    return refuse(RefusedFor::path, CloseReason::policy, {errc::not_found, "Nothing is served at this path", {}});
+  }
+  for (const std::string& offered : request.subprotocols) {
+    const auto found = std::find_if(protocols_.begin(), protocols_.end(), [&](const auto& candidate) {
+      return candidate->path() == request.path && candidate->name() == offered;
+    });
+    if (found == protocols_.end()) continue;
+    protocol = *found;
+    named = true;
+    break;
+  }
+  if (!ready_) {
+    return refuse(RefusedFor::going_away, CloseReason::going_away,
+                  {errc::unavailable, "The server is shutting down", draw(options_.reconnect_window)});
+  }
+  const bool offered_token = !request.token.empty() && options_.auth_mode != AuthMode::message_only;
+  const bool ask_now =
+      offered_token || (!authenticator_->needs_token() && options_.auth_mode != AuthMode::message_only);
+  if (!ask_now && options_.auth_mode == AuthMode::upgrade_only) {
+    return refuse(RefusedFor::auth, CloseReason::auth_required, {errc::auth_required, "A token is required to connect", {}});
+  }
+  bool lent = false;
+  if (!request.reservation) {
+    request.reservation = reserve(request.remote_address, executor->now());
+    if (!request.reservation) {
+      Reservation place = lend_place(request.resumes, request.remote_address);
+      lent = static_cast<bool>(place);
+      if (lent) request.reservation = std::move(place);
+    }
+    if (!request.reservation) {
+      return refuse(request.reservation.refused_for(), request.reservation.refusal(), request.reservation.error());
+    }
+  }
+  if (request.remote_address.is_known()) {
+    const auto wait = addresses_.count_connect(request.remote_address.bytes, options_, executor->now());
+    if (wait.count() != 0) {
+      return refuse(RefusedFor::rate, CloseReason::policy,
+                    {errc::unavailable, "Too many connection attempts from this address", wait});
+    }
+  }
+
+  const LoopPtr loop = loop_for(executor);
+  if (!ready_) {  // a shutdown may have looked through the loops before this one was among them
+    return refuse(RefusedFor::going_away, CloseReason::going_away,
+                  {errc::unavailable, "The server is shutting down", draw(options_.reconnect_window)});
+  }
+  ConnectionPtr connection;
+  do {
+    const ConnectionId id = request.id ? request.id : make_id();
+    connection = std::make_shared<ConnectionState>(*this, loop, id, transport);
+    detail::make_room(loop->connections);
+    if (connections_.insert(id, connection)) break;
+    if (request.id) {
+      return refuse(RefusedFor::request, CloseReason::policy, {errc::invalid_message, "The connection id is taken", {}});
+    }
+  } while (true);
+
+  connection->index = loop->connections.size();
+  loop->connections.push_back(connection);
+  connection->order = next_order_++;
+  connection->chosen_id = static_cast<bool>(request.id);
+  connection->lent = lent;
+  connection->resumes = request.resumes;
+  connection->reservation = std::move(request.reservation);
+  connection->credentials.remote_address = std::move(request.remote_address);
+  connection->open_done = std::move(done);
+  connection->subprotocol_named = named;
+  connection->last_inbound = executor->now();
+  guard(*connection, "An opening", [&] {
+    begin_open(*connection, std::move(request), std::move(protocol), offered_token, ask_now);
+  });
+  return connection->open_done ? connection->id_.value() : 0;
+}
+
+MUSTER_INLINE void ConnectionManager::begin_open(ConnectionState& connection, OpenRequest request,
+                                                 std::shared_ptr<const Protocol> protocol, bool offered_token,
+                                                 bool ask_now) {
+  auto& formats = connection.loop->formats;
+  const auto wire = request.wire_format ? request.wire_format : plain_format_;
+  const auto same = std::find_if(formats.begin(), formats.end(), [&](const detail::Format& format) {
+    return format.protocol == protocol && format.wire->key() == wire->key();
+  });
+  const auto format = static_cast<std::uint8_t>(same - formats.begin());
+  if (same == formats.end()) formats.push_back({std::move(protocol), wire});
+  connection.format = format;
+  Credentials& credentials = connection.credentials;
+  if (offered_token) {
+    credentials.token = std::move(request.token);
+    credentials.source = request.token_source;
+  }
+  credentials.connection = connection.id_;
+  credentials.path = std::move(request.path);
+  credentials.query = std::move(request.query);
+  credentials.origin = std::move(request.origin);
+  if (!ask_now) {
+    accept_open(connection);
+    return;
+  }
+  ask<Authentication>(
+      connection,
+      [this, &connection](Reply<Authentication> reply) {
+        authenticator_->authenticate(connection.credentials, std::move(reply));
+      },
+      [this](ConnectionState& asker, Authentication answer) { answer_open(asker, std::move(answer)); },
+      Error{errc::unavailable, "The authentication service did not answer in time", draw(options_.reconnect_window)});
+}
+
+MUSTER_INLINE void ConnectionManager::cancel_open(const std::shared_ptr<Executor>& executor, std::uint64_t opening) {
+  const ConnectionPtr connection = connections_.find(ConnectionId(opening));
+  if (!connection || connection->loop->executor != executor || !connection->open_done) return;
+  connection->open_done = nullptr;
+  connection->status_ = ConnectionStatus::rejected;
+  forget(*connection);
+  gone(*connection);
+}
+
+MUSTER_INLINE void ConnectionManager::answer_open(ConnectionState& connection, Authentication answer) {
+  if (!connection.open_done) return;
+  std::optional<Error> error = answer ? establish(connection, std::move(answer.value())) : answer.error();
+  if (error) {
+    const CloseReason reason = detail::reason_of(*error);
+    refuse_open(connection, reason, std::move(*error));
+    return;
+  }
+  accept_open(connection);
+  welcome(connection, nullptr);
+}
+
+MUSTER_INLINE void ConnectionManager::refuse_open(ConnectionState& connection, CloseReason reason,
+                                                  Error error) noexcept {
+  (void)contain(connection, "A refusal", [&] {
+    refused(reason == CloseReason::going_away ? RefusedFor::going_away : RefusedFor::auth, connection.remote_address(),
+            detail::without(error.message, connection.credentials.token), connection.loop->executor->now());
+  });
+  const ConnectionPtr keep = connection.shared_from_this();
+  OpenDone done = std::move(connection.open_done);
+  connection.open_done = nullptr;
+  connection.status_ = ConnectionStatus::rejected;
+  const auto& protocol = connection.loop->formats[connection.format].protocol;
+  Decision decision;
+  decision.reason = reason;
+  (void)contain(connection, "A refusal", [&] {
+    decision = detail::refusal(protocol.get(), connection.subprotocol_named, reason, std::move(error));
+  });
+  decision.reservation = std::move(connection.reservation);
+  forget(connection);
+  gone(connection);
+  (void)contain(connection, "A refusal", [&] { done(std::move(decision)); });
+}
+
+MUSTER_INLINE void ConnectionManager::accept_open(ConnectionState& connection) {
+  OpenDone done = std::move(connection.open_done);
+  connection.open_done = nullptr;
+  Decision decision;
+  decision.accepted = true;
+  decision.connection = connection.shared_from_this();
+  const auto& protocol = connection.loop->formats[connection.format].protocol;
+  if (connection.subprotocol_named) decision.subprotocol = std::string(protocol->name());
+  if (connection.status_ == ConnectionStatus::connecting) {
+    connection.status_ = ConnectionStatus::authenticating;
+    arm(*connection.loop, connection.guard_timer, connection.loop->executor->now() + options_.auth_timeout);
+  }
+  done(std::move(decision));
+}
+
+/// The connection of the session that this one of user `key` comes back for.
+MUSTER_INLINE ConnectionPtr ConnectionManager::ghost_of(const ConnectionState& connection, const UserKey& key) const {
+  if (!connection.resumes) return nullptr;
+  ConnectionPtr ghost = locate(connection.resumes);
+  const auto info = ghost ? connections_.info(ghost->id_) : nullptr;
+  return info && info->tenant == key.tenant && info->user == key.user ? ghost : nullptr;
+}
+
+/// Puts an authenticated connection into the tables.
+MUSTER_INLINE std::optional<Error> ConnectionManager::establish(ConnectionState& connection, Identity identity) {
+  const WallTime wall = connection.loop->executor->wall_now();
+  if (identity.user.empty()) {
+    log(LogLevel::error, "The authenticator accepted a connection without naming a user");
+    return Error{errc::internal, "The identity has no user", {}};
+  }
+  if (identity.expires_at && *identity.expires_at <= wall) {
+    return Error{errc::auth_failed, "The token has expired", {}};
+  }
+  const UserKey key{identity.tenant, identity.user};
+  auto known = std::make_shared<const Identity>(std::move(identity));
+  const ConnectionPtr ghost = ghost_of(connection, key);
+  if (connection.lent && !ghost) {
+    return Error{errc::unavailable, "The server has no free connection", draw(options_.reconnect_window)};
+  }
+  ConnectionPtr yields;
+  if (!users_.add(key, connection.shared_from_this(), connection.on_trial ? 0 : options_.max_connections_per_user,
+                  options_.user_limit_policy == UserLimitPolicy::close_oldest, ghost, yields)) {
+    return detail::too_many_of_user(draw(options_.reconnect_window));
+  }
+  const ConnectionStatus before = connection.status_;
+  connection.identity_ = std::move(known);
+  connection.status_ = ConnectionStatus::connected;
+  connection.connected_at = wall;
+  try {
+    publish_info(connection);
+    if (yields && yields != ghost) (void)remove(yields->id_, CloseReason::replaced, {});
+    if (ghost && (connection.lent || yields == ghost)) (void)remove(ghost->id_, CloseReason::lost, {});
+  } catch (...) {
+    connection.status_ = before;
+    (void)users_.remove(key, connection.shared_from_this());
+    throw;
+  }
+  connection.guard_timer.cancel();
+  connection.credentials.token.clear();
+  ++counters_.connections_total;
+  return std::nullopt;
+}
+
+MUSTER_INLINE void ConnectionManager::welcome(ConnectionState& connection, Function<void(ConnectionState&)> then) {
+  const Identity& identity = *connection.identity_;
+  event::ConnectionAck ack;
+  ack.connection = connection.id_;
+  ack.user = identity.user;
+  ack.tenant = identity.tenant;
+  ack.heartbeat = options_.heartbeat;
+  const std::string token = open_session(connection);
+  ack.resume_token = token;
+  ack.resume_ttl = options_.resume_window;
+  tell(connection, ack);
+  watch_expiry(connection);
+  Loop& loop = *connection.loop;
+  if (options_.heartbeat > std::chrono::milliseconds(0)) {
+    const auto part = static_cast<std::int64_t>(loop.random() % static_cast<std::uint64_t>(options_.heartbeat.count()));
+    arm(loop, connection.beat_timer, loop.executor->now() + std::chrono::milliseconds(part + 1));
+  }
+  const UserKey user{identity.tenant, identity.user};
+  bool well = true;
+  connection.greeted = true;
+  for (const auto& hook : extensions_.connected) {
+    well = call(hook, "on_connected", connection) && well;
+  }
+  well = tell_edges(loop, user, users_.first_edge(user)) && well;
+  if (!well) doom(connection, CloseReason::internal_error);
+  deliver_queue(connection, std::move(then));
+}
+
+MUSTER_INLINE void ConnectionManager::publish_info(ConnectionState& connection) {
+  auto info = std::make_shared<ConnectionInfo>();
+  info->id = connection.id_;
+  info->member = connection.member;
+  info->user = connection.identity_->user;
+  info->tenant = connection.identity_->tenant;
+  info->roles = connection.identity_->roles;
+  info->rooms = connection.room_names();
+  info->remote_address = connection.remote_address().text;
+  info->status = connection.status_;
+  info->connected_at = connection.connected_at;
+  connections_.publish(connection.id_, std::move(info));
+}
+
+MUSTER_INLINE void ConnectionManager::forget(ConnectionState& connection) noexcept {
+  ++connection.generation;
+  connection.question.reset();
+  connection.beat_timer.cancel();
+  connection.answer_timer.cancel();
+  connection.guard_timer.cancel();
+  connection.pace.reset();
+  connection.waiting.clear();
+  connections_.erase(connection.id_);
+}
+
+}  // namespace MUSTER_ABI
+}  // namespace muster

@@ -1,0 +1,155 @@
+// Loop: what the core keeps of one executor. Touched only there, except where it says otherwise.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <list>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "muster/awareness_store.hpp"
+#include "muster/core/loop/block.hpp"
+#include "muster/core/connection/outbox.hpp"
+#include "muster/core/room/room_state.hpp"
+#include "muster/core/base/timer_wheel.hpp"
+#include "muster/executor.hpp"
+#include "muster/protocol.hpp"
+#include "muster/span.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+
+class ConnectionManager;
+
+namespace detail {
+
+/// How soon what has failed is tried again.
+inline constexpr std::chrono::milliseconds retry_delay{1000};
+
+/// A counter with one writer that any thread may read.
+class Counter {
+ public:
+  void add(std::uint64_t amount = 1) noexcept {
+    value_.store(value_.load(std::memory_order_relaxed) + amount, std::memory_order_relaxed);
+  }
+  [[nodiscard]] std::uint64_t get() const noexcept { return value_.load(std::memory_order_relaxed); }
+
+ private:
+  std::atomic<std::uint64_t> value_{0};
+};
+
+struct LoopCounters {
+  Counter messages_in, bytes_in, writes, bytes_out, deliveries, blocks, conflated, gaps, errors, rate_limited;
+  Counter callback_failures;
+
+  void add(const LoopCounters& other) noexcept {
+    for (const auto one : {&LoopCounters::messages_in, &LoopCounters::bytes_in, &LoopCounters::writes,
+                           &LoopCounters::bytes_out, &LoopCounters::deliveries, &LoopCounters::blocks,
+                           &LoopCounters::conflated, &LoopCounters::gaps, &LoopCounters::errors,
+                           &LoopCounters::rate_limited, &LoopCounters::callback_failures}) {
+      (this->*one).add((other.*one).get());
+    }
+  }
+};
+
+/// What is encoded once: a protocol on a wire format.
+struct Format {
+  std::shared_ptr<const Protocol> protocol;
+  std::shared_ptr<const WireFormat> wire;
+};
+
+/// A dropped session whose places are kept for a while.
+struct Grace {
+  ConnectionId member;
+  std::uint64_t generation = 0;
+  UserKey user;
+  std::string token_hash;
+  std::string previous_token_hash;
+};
+
+using Graces = std::multimap<TimePoint, Grace>;
+
+/// Awareness that is to be cleared, and to be told as removed. Where a part of that fails it stays listed, and is tried
+/// again. The list's memory is taken before what makes it necessary.
+struct Clearing {
+  ConnectionId owner;
+  /// Null: in all rooms.
+  RoomPtr room;
+  bool removed = false;
+  std::vector<AwarenessRemoval> removals;
+  std::size_t told = 0;
+};
+using Clearings = std::list<Clearing>;
+
+struct Loop : std::enable_shared_from_this<Loop> {
+  Loop(ConnectionManager& owner, std::shared_ptr<Executor> on, std::uint64_t seed);
+
+  ConnectionManager& manager;
+  /// For tasks, which may come after it.
+  const std::weak_ptr<ConnectionManager> manager_if_alive;
+  const std::shared_ptr<Executor> executor;
+  /// Any thread: the executor refused a task, so it has stopped for good.
+  std::atomic<bool> stopped{false};
+  /// Any thread: somebody has taken over what the stopped executor left.
+  std::atomic<bool> buried{false};
+  LoopCounters counters;
+
+  TimerWheel wheel;
+  /// When the executor was asked to wake us: each earlier than the one before. What is asked for cannot be taken back, so
+  /// whoever needs a time behind the next waits for that, and asks then.
+  std::vector<TimePoint> wakes;
+  bool waking = false;
+  bool wake_missed = false;  ///< the executor could not be asked
+  /// Rooms whose changed state is to be flushed; null: the tenants' presence.
+  std::multimap<TimePoint, RoomPtr> state_flushes;
+  Timer state_timer;
+  /// What was dropped here and may come back.
+  Graces graces;
+  Timer grace_timer;
+  /// The connections a drain has still to close, the next one last, and how far apart.
+  std::vector<std::shared_ptr<ConnectionState>> draining;
+  std::chrono::nanoseconds drain_pace{0};
+  TimePoint drain_next_at{};
+  TimePoint drain_ends{};
+  std::shared_ptr<std::atomic<std::size_t>> drain_forced;
+  Timer drain_timer;
+  Timer sweep_timer;
+  Timer awareness_timer;
+  /// What has failed is tried again.
+  Timer retry_timer;
+  Clearings clearings;
+  Clearings spare_clearing;  ///< memory for the next one
+
+  /// Every connection whose socket is not gone yet; each knows its index.
+  std::vector<std::shared_ptr<ConnectionState>> connections;
+  std::vector<Format> formats;
+  /// Connections with something to write at the end of this turn.
+  std::vector<ConnectionState*> dirty;
+  bool write_posted = false;
+  bool task_lost = false;  ///< one that was to come a few turns later
+  /// Replies of this turn, many connections' in one block.
+  BlockPtr replies;
+
+  // Memory lent from turn to turn.
+  Outbox::Lent lent;
+  std::vector<Command> commands;
+  std::string text;
+
+  [[nodiscard]] std::uint64_t random() noexcept {  // SplitMix64 (Steele, Lea, Flood, OOPSLA 2014)
+    std::uint64_t z = (random_state += 0x9e3779b97f4a7c15ULL);
+    z = (z ^ (z >> 30U)) * 0xbf58476d1ce4e5b9ULL;
+    z = (z ^ (z >> 27U)) * 0x94d049bb133111ebULL;
+    return z ^ (z >> 31U);
+  }
+  std::uint64_t random_state;
+};
+
+}  // namespace detail
+}  // namespace MUSTER_ABI
+}  // namespace muster

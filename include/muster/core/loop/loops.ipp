@@ -1,0 +1,225 @@
+// Executors and time: the loop of each executor, its timers, and what a stopped one leaves.
+#pragma once
+
+#include <algorithm>
+
+#include "muster/core/outward/manager_calls.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+namespace detail {
+
+/// How often it is looked which awareness has ended.
+[[nodiscard]] inline std::chrono::milliseconds awareness_check(const Options& options) {
+  return std::max<std::chrono::milliseconds>(options.awareness_ttl / 8, std::chrono::milliseconds(1));
+}
+
+/// A timer of a loop's own.
+template <void (ConnectionManager::*Fire)(Loop&)>
+void fire_on_loop(void* self) {
+  auto& loop = *static_cast<Loop*>(self);
+  (void)loop.manager.contain(loop, {}, "A timer", [&] { (loop.manager.*Fire)(loop); });
+}
+
+}  // namespace detail
+
+MUSTER_INLINE detail::Loop::Loop(ConnectionManager& owner, std::shared_ptr<Executor> on, std::uint64_t seed)
+    : manager(owner),
+      manager_if_alive(owner.weak_from_this()),
+      executor(std::move(on)),
+      wheel(executor->now()),
+      state_timer(this, fire_on_loop<&ConnectionManager::run_due_flushes>),
+      grace_timer(this, fire_on_loop<&ConnectionManager::run_due_graces>),
+      drain_timer(this, fire_on_loop<&ConnectionManager::drain_next>),
+      sweep_timer(this, fire_on_loop<&ConnectionManager::sweep_again>),
+      awareness_timer(this, fire_on_loop<&ConnectionManager::expire_awareness>),
+      retry_timer(this, fire_on_loop<&ConnectionManager::retry>),
+      random_state(seed) {}
+
+MUSTER_INLINE LoopPtr ConnectionManager::loop_for(const std::shared_ptr<Executor>& executor) {
+  LoopPtr loop;
+  bool first = true;
+  {
+    detail::Lock lock(loops_mutex_);
+    for (const LoopPtr& known : loops_) {
+      if (known->executor == executor) return known;
+    }
+  }
+  // Only this executor's own thread opens connections on it, so nobody else makes this loop meanwhile.
+  loop = std::make_shared<Loop>(*this, executor, detail::scatter(seed_ + next_draw_++ * 0x9e3779b97f4a7c15ULL));
+  {
+    detail::Lock lock(loops_mutex_);
+    first = loops_.empty();
+    loops_.push_back(loop);
+  }
+  Executor* none = nullptr;
+  if (clock_.compare_exchange_strong(none, executor.get())) clock_owner_ = executor;
+  arm(*loop, loop->sweep_timer, executor->now() + options_.sweep_interval);
+  if (options_.awareness_ttl.count() > 0) {
+    arm(*loop, loop->awareness_timer, executor->now() + detail::awareness_check(options_));
+  }
+  // Where executors come and go faster than sweeps, the next one buries those before it.
+  if (!first) (void)post(loop, [loop](ConnectionManager& manager) { manager.bury_stopped(*loop); });
+  return loop;
+}
+
+MUSTER_INLINE std::vector<LoopPtr> ConnectionManager::loops() const {
+  detail::Lock lock(loops_mutex_);
+  return loops_;
+}
+
+MUSTER_INLINE TimePoint ConnectionManager::now() const {
+  const Executor* clock = clock_.load();
+  if (clock != nullptr) return clock->now();
+  return first_clock_ ? first_clock_() : std::chrono::steady_clock::now();
+}
+
+MUSTER_INLINE void ConnectionManager::report(Loop& loop, ConnectionId of, const char* where, const char* thrown,
+                                             const std::string* secret) noexcept {
+  loop.counters.callback_failures.add();
+  try {
+    std::string what = thrown;
+    if (secret != nullptr) what = detail::without(std::move(what), *secret);
+    // One cause, told for each connection of a storm, would hide the others.
+    const auto verdict = failures_told_.look(where + what, loop.executor->now());
+    if (verdict.left_out != 0) {
+      log(LogLevel::error, std::to_string(verdict.left_out) + " failures of the last minute have no line of their own");
+    }
+    if (!verdict.is_news) return;
+    log(LogLevel::error, where + (of ? " of connection " + to_string(of) : std::string()) + " threw: " + what);
+  } catch (...) {  // it is counted; there is no memory for more, or the log fails itself
+  }
+}
+
+MUSTER_INLINE void ConnectionManager::arm(Loop& loop, detail::Timer& timer, TimePoint deadline) noexcept {
+  loop.wheel.arm(timer, deadline);
+  if (loop.waking) return;
+  if (loop.wakes.empty() || deadline < loop.wakes.back()) wake(loop, deadline);
+}
+
+MUSTER_INLINE void ConnectionManager::wake_for_next(Loop& loop) noexcept {
+  loop.wake_missed = false;
+  const auto next = loop.wheel.next();
+  if (next && (loop.wakes.empty() || *next < loop.wakes.back())) wake(loop, *next);
+}
+
+MUSTER_INLINE void ConnectionManager::wake(Loop& loop, TimePoint when) noexcept {
+  // Where that fails, the next task of the loop sees to it: one that is posted for that, or any.
+  loop.wake_missed = !contain(loop, {}, "The executor", [&] {
+    loop.wakes.push_back(when);
+    try {
+      const bool scheduled = loop.executor->schedule(
+          when, [weak = weak_from_this(), shared = std::weak_ptr<Loop>(loop.shared_from_this()), when] {
+            const auto manager = weak.lock();
+            const auto woken = shared.lock();
+            if (manager && woken) manager->on_wake(*woken, when, false);
+          });
+      if (!scheduled) loop.stopped = true;
+    } catch (...) {
+      loop.wakes.pop_back();
+      throw;
+    }
+  });
+  if (!loop.wake_missed) return;
+  const LoopPtr shared = loop.shared_from_this();
+  (void)contain(loop, {}, "The executor", [&] { (void)post(shared, [](ConnectionManager&) {}); });
+}
+
+/// A loop that was held up (by a suspended process, a handler that blocks) hears its peers before it judges them: what
+/// they said in time may lie in its sockets still.
+MUSTER_INLINE void ConnectionManager::on_wake(Loop& loop, TimePoint when, bool has_listened) noexcept {
+  const auto asked = std::find(loop.wakes.begin(), loop.wakes.end(), when);
+  if (asked == loop.wakes.end()) return;
+  constexpr std::chrono::milliseconds held_up{200};
+  if (!has_listened && loop.executor->now() - when >= held_up) {
+    const int rounds = 2 + static_cast<int>(loop.connections.size() / 64);  // an executor hears some sockets a round
+    const LoopPtr shared = loop.shared_from_this();
+    const bool listens = contain(loop, {}, "The executor", [&] {
+      (void)post(shared, [when, on = &loop](ConnectionManager& manager) { manager.on_wake(*on, when, true); }, rounds);
+    });
+    if (listens) return;
+  }
+  loop.wakes.erase(asked);
+  loop.waking = true;
+  loop.wheel.advance(loop.executor->now());
+  loop.waking = false;
+  wake_for_next(loop);
+}
+
+MUSTER_INLINE void ConnectionManager::retry_soon(Loop& loop) noexcept {
+  if (!loop.retry_timer.armed()) arm(loop, loop.retry_timer, loop.executor->now() + detail::retry_delay);
+}
+
+/// What could not be done for want of memory, or because a seam failed.
+MUSTER_INLINE void ConnectionManager::retry(Loop& loop) {
+  for (std::size_t i = loop.connections.size(); i > 0; --i) {
+    if (i > loop.connections.size()) continue;
+    const ConnectionPtr connection = loop.connections[i - 1];
+    if (!connection->doomed || connection->ended()) continue;
+    disconnect(*connection, connection->close_reason.value_or(CloseReason::internal_error), {}, connection->cut);
+  }
+  const bool lost = std::exchange(loop.task_lost, false);
+  if (!loop.dirty.empty() && (lost || !loop.write_posted)) write_dirty(loop);
+  for (std::size_t i = 0; lost && i < loop.connections.size(); ++i) {
+    for (const Membership& membership : loop.connections[i]->memberships) flush_part(membership.room, *membership.part);
+  }
+  clear_awareness(loop);
+}
+
+MUSTER_INLINE void ConnectionManager::bury_stopped(Loop& by) {
+  for (const LoopPtr& other : loops()) {
+    if (other.get() == &by || other->buried) continue;
+    // Only a refused task tells that an executor has stopped: where nobody has posted since, this one asks.
+    if (!post(other, [](ConnectionManager&) {}) || other->stopped) bury(other);
+  }
+}
+
+MUSTER_INLINE void ConnectionManager::bury(const LoopPtr& loop) {
+  if (loop->buried.exchange(true)) return;
+  // The executor promised that nothing of it runs any more: what was its own is ours now.
+  while (!loop->connections.empty()) {
+    const ConnectionPtr connection = loop->connections.back();
+    (void)contain(*connection, "A transport", [&] {
+      if (connection->transport) connection->transport->abort();
+    });
+    disconnect(*connection, CloseReason::lost, "The executor has stopped", true);
+    if (!connection->ended()) {  // for want of memory: the next sweep goes on from here
+      loop->buried = false;
+      return;
+    }
+    ++counters_.lost;
+  }
+  detail::RoomTable::Cursor at;
+  for (bool more = true; more;) {
+    std::vector<RoomPtr> rooms;
+    more = rooms_.some(at, sweep_slice, rooms);
+    for (const RoomPtr& room : rooms) leave_part(*loop, room);
+  }
+  loop->replies = {};
+  loop->draining.clear();
+  run_graces(*loop, TimePoint::max());
+  run_state_flushes(*loop, TimePoint::max());
+  detail::Lock lock(loops_mutex_);
+  buried_counters_.add(loop->counters);
+  loops_.erase(std::remove(loops_.begin(), loops_.end(), loop), loops_.end());
+}
+
+/// A room's part on an executor that has stopped goes, and what was to be flushed there is told to those elsewhere.
+MUSTER_INLINE void ConnectionManager::leave_part(Loop& loop, const RoomPtr& room) noexcept {
+  detail::RoomPartPtr part;  // ends after the section
+  {
+    detail::Lock lock(room->mutex);
+    const auto at = std::find_if(room->parts.begin(), room->parts.end(),
+                                 [&](const auto& one) { return one->loop.get() == &loop; });
+    if (at == room->parts.end()) return;
+    part = std::move(*at);
+    room->parts.erase(at);
+    room->count_waiting();
+    part->pending.clear();
+    part->batch = {};
+  }
+  flush_state(loop, room);
+}
+
+}  // namespace MUSTER_ABI
+}  // namespace muster

@@ -1,0 +1,531 @@
+// ConnectionManager: the core behind IConnectionManager. The bodies are on the floors around it, one mechanism a file.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "muster/connection_manager.hpp"
+#include "muster/core/base/byte_budget.hpp"
+#include "muster/core/base/cipher.hpp"
+#include "muster/core/connection/connection_state.hpp"
+#include "muster/core/registry/connection_table.hpp"
+#include "muster/core/base/log_window.hpp"
+#include "muster/core/loop/loop.hpp"
+#include "muster/core/base/mutant.hpp"
+#include "muster/core/base/mutex.hpp"
+#include "muster/core/base/rates.hpp"
+#include "muster/core/room/room_state.hpp"
+#include "muster/core/registry/room_table.hpp"
+#include "muster/core/registry/session_table.hpp"
+#include "muster/core/base/sha256.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+
+using detail::ConnectionPtr;
+using detail::ConnectionState;
+using detail::EntryPtr;
+using detail::Loop;
+using detail::LoopPtr;
+using detail::Membership;
+using detail::RoomPart;
+using detail::RoomPtr;
+using detail::RoomState;
+
+class ConnectionManager final : public IConnectionManager, public std::enable_shared_from_this<ConnectionManager> {
+ public:
+  ConnectionManager(Options options, std::shared_ptr<Authenticator> authenticator,
+                    std::shared_ptr<Authorizer> authorizer, Components components);
+  ~ConnectionManager() override;
+  /// The part of construction that needs a shared pointer to this.
+  void attach_broker();
+
+  // IConnectionManager. core/manager.ipp unless said otherwise.
+  [[nodiscard]] const Options& options() const noexcept override { return options_; }
+  [[nodiscard]] Reservation reserve(const RemoteAddress& address, TimePoint now) override;
+  void refused(RefusedFor reason, const RemoteAddress& address, std::string_view what, TimePoint now) override;
+  std::uint64_t open(OpenRequest request, std::shared_ptr<Transport> transport, std::shared_ptr<Executor> executor,
+                     OpenDone done) override;
+  void cancel_open(const std::shared_ptr<Executor>& executor, std::uint64_t opening) override;
+  void arrived(Connection& connection, std::size_t bytes) override;
+  void received(Connection& connection, FrameKind kind, std::string_view bytes, std::size_t wire_bytes) override;
+  void writable(Connection& connection) override;
+  void closed(Connection& connection, CloseReason cause) override;
+  void fail(Connection& connection, CloseReason reason, std::string_view text) override;
+  void on(std::string type, MessageHandler handler) override;
+  void on_connected(ConnectionHook hook) override;
+  void on_joined(JoinHook hook) override;
+  void on_left(LeaveHook hook) override;
+  void on_disconnected(DisconnectHook hook) override;
+  void on_user_online(UserHook hook) override;
+  void on_user_offline(UserHook hook) override;
+  void on_room_opened(RoomHook hook) override;
+  void on_room_emptied(RoomHook hook) override;
+  [[nodiscard]] std::optional<ConnectionInfo> find(ConnectionId id) const override;
+  [[nodiscard]] bool contains(ConnectionId id) const override;
+  [[nodiscard]] std::vector<ConnectionInfo> connections(ConnectionId after, std::size_t limit) const override;
+  [[nodiscard]] std::vector<ConnectionInfo> connections_in(const RoomKey& room) const override;
+  [[nodiscard]] std::vector<ConnectionInfo> connections_of(const UserKey& user) const override;
+  [[nodiscard]] std::vector<ConnectionInfo> connections_of_tenant(std::string_view tenant) const override;
+  [[nodiscard]] std::size_t connection_count() const override;
+  [[nodiscard]] std::size_t connection_count(const UserKey& user) const override;
+  [[nodiscard]] std::size_t pending_count() const override;
+  [[nodiscard]] bool is_full() const override;
+  [[nodiscard]] bool is_online(const UserKey& user) const override;
+  [[nodiscard]] std::vector<std::string> online_users(std::string_view tenant) const override;
+  [[nodiscard]] std::size_t room_count() const override;
+  [[nodiscard]] std::shared_ptr<Room> room(RoomKey key) override;
+  [[nodiscard]] const AwarenessStore& awareness() const noexcept override { return *awareness_; }
+  [[nodiscard]] Metrics metrics() const override;
+  void explain(ConnectionId id, Function<void(std::optional<Explanation>)> done) override;
+  std::size_t send(ConnectionId id, const Payload& payload) override;
+  std::size_t send_to_user(const UserKey& user, const Payload& payload, const Delivery& delivery,
+                           QueuedDone done) override;
+  std::size_t send_to_user(const UserKey& user, const Payload& payload) override;
+  std::size_t send_to_users(const std::vector<UserKey>& users, const Payload& payload) override;
+  std::size_t send_to_tenant(std::string_view tenant, const Payload& payload) override;
+  std::size_t send_to_all(const Payload& payload) override;
+  void publish(const RoomKey& room, const Payload& payload, Delivery delivery, ConnectionId exclude,
+               PublishDone done) override;
+  bool remove(ConnectionId id, CloseReason reason, std::string text) override;
+  bool kick(ConnectionId id, std::string text, bool reconnect) override;
+  void close_all(CloseReason reason, std::string text, Function<void(std::size_t)> done) override;
+  void sweep_now(Function<void(std::size_t)> done) override;
+  std::size_t revoke(const UserKey& user) override;
+  std::size_t revoke(ConnectionId id) override;
+  std::size_t revoke_tenant(std::string_view tenant) override;
+  void drain(std::chrono::milliseconds deadline, std::chrono::milliseconds reconnect_window,
+             Function<void(Drained)> done) override;
+  void shutdown(Function<void()> done) override;
+  [[nodiscard]] bool is_ready() const override { return ready_; }
+
+  // Executors and time: core/loop/loops.ipp. A task holds the loop and a weak reference to the manager.
+  [[nodiscard]] LoopPtr loop_for(const std::shared_ptr<Executor>& executor);
+  [[nodiscard]] std::vector<LoopPtr> loops() const;
+  [[nodiscard]] TimePoint now() const;
+  /// After `rounds` more turns of the executor, and behind what they post before.
+  template <class F>
+  bool post(const LoopPtr& loop, F task, int rounds = 0);
+  void arm(Loop& loop, detail::Timer& timer, TimePoint deadline) noexcept;
+  void wake(Loop& loop, TimePoint when) noexcept;
+  void wake_for_next(Loop& loop) noexcept;
+  void on_wake(Loop& loop, TimePoint when, bool has_listened) noexcept;
+  void retry_soon(Loop& loop) noexcept;
+  void retry(Loop& loop);
+  /// Takes over what a stopped executor left: its connections go through the five steps here.
+  void bury(const LoopPtr& loop);
+  void bury_stopped(Loop& by);
+  void leave_part(Loop& loop, const RoomPtr& room) noexcept;
+
+  // The sweep: core/flows/sweep.ipp.
+  struct Sweep;
+  /// So many connections and rooms a task.
+  static constexpr std::size_t sweep_slice = 256;
+  void sweep(Loop& loop, std::shared_ptr<detail::Gate> findings, detail::RoomTable::Cursor rooms);
+  void sweep_on(Loop& loop, const std::shared_ptr<Sweep>& round);
+  void sweep_again(Loop& loop);
+  bool sweep_rooms(detail::RoomTable::Cursor& at, std::size_t most);
+  void sweep_unattended();
+  void check(ConnectionState& connection, detail::Gate& findings);
+  void catch_up_room(Loop& loop, const RoomPtr& room);
+  void expire_awareness(Loop& loop);
+
+  // Opening and authenticating: core/flows/opening.ipp.
+  void answer_open(ConnectionState& connection, Authentication answer);
+  void begin_open(ConnectionState& connection, OpenRequest request, std::shared_ptr<const Protocol> protocol,
+                  bool offered_token, bool ask_now);
+  void refuse_open(ConnectionState& connection, CloseReason reason, Error error) noexcept;
+  void accept_open(ConnectionState& connection);
+  [[nodiscard]] Reservation place_of(const RemoteAddress& address, const ConnectionPtr& lender);
+  [[nodiscard]] Reservation lend_place(ConnectionId session, const RemoteAddress& address);
+  void end_trial(ConnectionState& connection);
+  [[nodiscard]] ConnectionPtr ghost_of(const ConnectionState& connection, const UserKey& key) const;
+  [[nodiscard]] std::optional<Error> establish(ConnectionState& connection, Identity identity);
+  void welcome(ConnectionState& connection, Function<void(ConnectionState&)> then);
+  void forget(ConnectionState& connection) noexcept;
+  void publish_info(ConnectionState& connection);
+
+  // Commands: core/flows/commands.ipp. A command that waits for an answer holds back those behind it.
+  [[nodiscard]] bool charge_bytes(ConnectionState& connection, std::size_t bytes, TimePoint now);
+  void received_frame(ConnectionState& connection, FrameKind kind, std::string_view bytes, std::size_t wire_bytes);
+  void received_message(ConnectionState& connection, FrameKind kind, std::string_view bytes,
+                        bool many_bytes);
+  void pause(ConnectionState& connection, detail::Pause why, bool on);
+  void handle(ConnectionState& connection, Command command);
+  void run(ConnectionState& connection, Command& command);
+  void resume_commands(ConnectionState& connection);
+  /// `unwanted` gets an answer that comes when nobody waits for it any more, so that what it stands for can be undone.
+  template <class T>
+  void ask(ConnectionState& connection, Function<void(Reply<T>)> call, Function<void(ConnectionState&, T)> then,
+           T when_late, Function<void(T)> unwanted = nullptr);
+  void authorize(ConnectionState& connection, Action action, std::string target, Correlation correlation,
+                 Function<void(ConnectionState&)> then);
+  void on_command(ConnectionState&, Correlation&, command::Authenticate&);
+  void on_command(ConnectionState&, Correlation&, command::Resume&);
+  void on_command(ConnectionState&, Correlation&, command::Join&);
+  void on_command(ConnectionState&, Correlation&, command::Leave&);
+  void on_command(ConnectionState&, Correlation&, command::ListSubscriptions&);
+  void on_command(ConnectionState&, Correlation&, command::Publish&);
+  void on_command(ConnectionState&, Correlation&, command::Send&);
+  void on_command(ConnectionState&, Correlation&, command::AwarenessSet&);
+  void on_command(ConnectionState&, Correlation&, command::AwarenessQuery&);
+  void on_command(ConnectionState&, Correlation&, command::PresenceQuery&);
+  void on_command(ConnectionState&, Correlation&, command::AcknowledgeQueue&);
+  void on_command(ConnectionState&, Correlation&, command::SessionInfo&);
+  void on_command(ConnectionState&, Correlation&, command::Ping&);
+  void on_command(ConnectionState&, Correlation&, command::Custom&);
+  void on_command(ConnectionState&, Correlation&, command::Invalid&);
+  /// Several questions, one after another. Their number is the client's: an answer inside the call must not go deeper.
+  struct Steps {
+    bool inside = false;
+    bool again = false;
+  };
+  /// Takes the next step of `steps`, or lets the caller further out take it. Each step asks, or ends.
+  template <class T>
+  void one_after_another(ConnectionState& connection, const std::shared_ptr<T>& steps,
+                         void (ConnectionManager::*step)(ConnectionState&, const std::shared_ptr<T>&)) {
+    steps->again = true;
+    if (std::exchange(steps->inside, true)) return;
+    while (std::exchange(steps->again, false)) (this->*step)(connection, steps);
+    steps->inside = false;
+  }
+  struct UsersAsked : Steps {
+    Correlation correlation;
+    std::vector<std::string> users;
+    std::vector<event::UserPresence> found;
+  };
+  void query_next_user(ConnectionState& connection, const std::shared_ptr<UsersAsked>& asked);
+  void tell_presence(ConnectionState& connection, const Correlation& correlation, const std::string& room,
+                     std::vector<event::UserPresence> users);
+
+  // Rooms: core/flows/rooms.ipp; what embedders hold of them: core/room/room_handle.ipp.
+  struct Entered {
+    std::optional<Error> error;
+    bool retired = false;
+    Position position;
+    std::vector<Member> members;
+    std::size_t member_count = 0;
+    bool list = true;
+    RoomPart* part = nullptr;
+    std::uint64_t serial = 0;
+    bool flush_state = false;
+    bool kept = false;       ///< its session had the place still
+    bool opens = false;      ///< it is the first member
+    bool recovered = false;  ///< what was published since the position is there
+    std::uint64_t next_seq = 0;
+    std::vector<EntryPtr> replay;  ///< from `next_seq` on, as much as is told at once
+  };
+  void enter(ConnectionState& connection, const Correlation& correlation, const RoomKey& key);
+  [[nodiscard]] RoomPtr find_or_make(const RoomKey& key);
+  [[nodiscard]] Entered take_place(ConnectionState& connection, const RoomPtr& room,
+                                   std::optional<Position> from = std::nullopt);
+  [[nodiscard]] Entered admit(ConnectionState& connection, RoomState& room, std::optional<Position> from);
+  void tell_joined(ConnectionState& connection, const Correlation* correlation, const RoomPtr& room,
+                   const Entered& entered);
+  [[nodiscard]] bool after_joined(ConnectionState& connection, const RoomPtr& room, const Entered& entered);
+
+  // Leaving and retiring rooms: core/flows/leaving.ipp.
+  void tell_rest(ConnectionState& connection, Membership& leaving);
+  /// By a live connection's own wish; `index` is the membership's.
+  void leave(ConnectionState& connection, std::size_t index);
+  template <class Then>
+  bool part_from_room(ConnectionState& connection, std::size_t index, std::optional<CloseReason> reason, bool keep_place,
+                      Then then) noexcept;
+  void give_up_place(Loop& loop, const RoomPtr& room, ConnectionId member) noexcept;
+  void leave_untold(const RoomPtr& room) noexcept;
+  class Unsubscribing;
+  /// True: somebody was told that it is open, and has to be told first that it is not.
+  bool retire_if_empty(const RoomPtr& room);
+  /// Tells hooks that a room opened or emptied, if that is so and they were told otherwise.
+  void tell_room_edges(Loop& loop, const RoomPtr& room);
+  /// A place was given up: what follows for the room.
+  void settle_room(Loop& loop, const RoomPtr& room);
+  struct Draft {
+    Payload data;
+    Delivery delivery;
+    ConnectionId exclude;
+    ConnectionId from;
+    std::string from_user;
+    /// Empty: none.
+    std::string idempotency_key = {};
+  };
+  void publish_draft(const RoomKey& key, Draft draft, PublishDone done);
+  [[nodiscard]] std::optional<Error> refuse_when_full(const RoomKey& key);
+  [[nodiscard]] Result<Published> publish_here(const RoomKey& key, Draft draft);
+  std::size_t send_in_room(ConnectionId id, std::string room, const Payload& payload);
+  void post_flushes(const RoomPtr& room, const std::vector<detail::RoomPartPtr>& parts) noexcept;
+
+  // Limits: core/flows/limits.ipp.
+  /// The room of this key, made when there is none. Null: the connection makes too many, and was told so.
+  [[nodiscard]] RoomPtr room_for(ConnectionState& connection, const Correlation& correlation, const RoomKey& key);
+  /// Lists what the room keeps, and drops the oldest history there is while a byte budget is exceeded.
+  void relieve(const RoomPtr& room);
+  /// As `tell`, for what the client asked for: charged to its byte budget.
+  void tell_asked(ConnectionState& connection, const Event& event, const Correlation* correlation = nullptr);
+  /// How long until the connection owes nothing to its rates (0: now).
+  [[nodiscard]] std::chrono::milliseconds debt(ConnectionState& connection, TimePoint now) const;
+  /// Notes that the connection is beyond a rate. True: it has been for too long, and is to be refused.
+  [[nodiscard]] bool exceeds_for_long(ConnectionState& connection, TimePoint now);
+  void read_on(ConnectionState& paced);
+  /// Reads no more from a connection that owes, until it does not.
+  void keep_pace(ConnectionState& connection, TimePoint now);
+  /// publish_draft for a broker's room, once for each idempotency key.
+  class KeyedPublish;
+  void publish_once(const RoomKey& key, Draft draft, PublishDone done);
+
+  // Fan-out and writing: core/delivery/fan_out.ipp; members that are behind: core/delivery/catch_up.ipp.
+  void flush_part(const RoomPtr& room, RoomPart& part);
+  void run_slice(const RoomPtr& room, RoomPart& part);
+  bool serve_slice(const RoomState& room, RoomPart& part, TimePoint now) noexcept;
+  void deliver(RoomPart& part, detail::MemberSlot& slot, const RoomState& room, TimePoint now);
+  void note_missed(RoomPart& part, ConnectionState& connection, const RoomState& room, std::size_t from);
+  [[nodiscard]] detail::EncodedBatch& encoded(RoomPart& part, const RoomState& room, std::uint8_t format);
+  void encode_entry(Loop& loop, const detail::Format& format, std::string_view room, std::uint64_t epoch,
+                    const detail::Entry& entry, std::string& bytes);
+  void encode_event(Loop& loop, const detail::Format& format, const Event& event, const Correlation* correlation,
+                    std::string& bytes);
+  /// Returns the bytes it took.
+  std::size_t tell(ConnectionState& connection, const Event& event, const Correlation* correlation = nullptr);
+  void tell_entry(ConnectionState& connection, const RoomState& room, std::uint64_t epoch,
+                  const detail::Entry& entry);
+  void tell_error(ConnectionState& connection, const Correlation* correlation, Error error);
+  void broadcast(const LoopPtr& loop, const std::optional<std::string>& tenant, const Event& event);
+  [[nodiscard]] std::string& reply_bytes(Loop& loop);
+  void seal_replies(Loop& loop);
+  void append_reply(ConnectionState& connection, std::size_t begin);
+  /// Closes who has more to come than the hard mark allows.
+  void hold_to_hard_mark(ConnectionState& connection);
+  void mark_dirty(ConnectionState& connection);
+  void write_dirty(Loop& loop);
+  void write_on(ConnectionState& connection);
+  /// Feeds and writes what can be written now.
+  void flush_connection(ConnectionState& connection);
+  /// False: the pipe is broken.
+  bool write(ConnectionState& connection);
+  /// What follows from a write; false as for `write`.
+  bool wrote(ConnectionState& connection, WriteResult result, detail::Handed handed);
+  /// From history and from what was missed, up to the soft mark. False: more is owed.
+  bool feed(ConnectionState& connection);
+  bool feed_room(ConnectionState& connection, Membership& membership);
+  void tell_history(ConnectionState& connection, const Membership& membership, Position last,
+                    const std::vector<EntryPtr>& entries);
+  /// What was missed, up to the soft mark. False: more is owed.
+  bool tell_missed(ConnectionState& connection, Membership& membership);
+
+  // Awareness and presence: core/flows/awareness.ipp.
+  void schedule_state_flush(Loop& loop, const RoomPtr& room) noexcept;
+  void run_state_flushes(Loop& loop, TimePoint now) noexcept;
+  void run_due_flushes(Loop& loop);
+  void flush_state(Loop& loop, const RoomPtr& room) noexcept;
+  [[nodiscard]] bool flush_state_once(const RoomPtr& room, detail::RoomState::Marks& dirty);
+  void mark_awareness(Loop& loop, const RoomPtr& room, const std::string& client, std::uint64_t removed_at);
+  [[nodiscard]] detail::Clearings clearing_for(Loop& loop, ConnectionId owner, const RoomPtr& room);
+  void clear_awareness(Loop& loop, detail::Clearings& clearing) noexcept;
+  void clear_awareness(Loop& loop) noexcept;
+  [[nodiscard]] bool clear_some(Loop& loop, detail::Clearing& clearing, std::size_t& left);
+  void resolve_awareness(const RoomKey& key, const std::string& client, std::uint64_t removed_at,
+                         std::vector<AwarenessEntry>& changes) const;
+  void tell_awareness(ConnectionState& connection, const Correlation* correlation, const RoomKey& key);
+  void refuse_awareness(ConnectionState& connection, const Correlation& correlation);
+  void tell_stale(ConnectionState& connection, const Correlation& correlation, const RoomKey& room,
+                  const std::string& client, bool its_own, std::uint64_t clock);
+  void announce(Loop& loop, const UserKey& user, bool online);
+  void flush_announcements(Loop& loop);
+  void tell_announcements(const std::map<UserKey, bool>& dirty);
+
+  // The disconnect flow: core/flows/disconnect.ipp. On the connection's executor, whatever the cause.
+  // All of it happens, or nothing for want of memory, and then it is tried again; what a seam throws is contained.
+  void disconnect(ConnectionState& connection, CloseReason reason, std::string_view text,
+                  bool socket_gone = false) noexcept;
+  struct Parting;
+  void prepare_parting(ConnectionState& connection, Parting& parting);
+  void put_off(ConnectionState& connection, CloseReason reason, bool socket_gone) noexcept;
+  void tell_disconnected(ConnectionState& connection, CloseReason reason) noexcept;
+  void dispose(ConnectionState& connection, CloseReason reason, std::string_view text) noexcept;
+  /// Disconnects after the work at hand, for causes found while writing or iterating.
+  void doom(ConnectionState& connection, CloseReason reason, std::string text = {}) noexcept;
+  void gone(ConnectionState& connection) noexcept;
+  void let_go(Function<void()> done);
+  /// Tells hooks and clients that a user came online or went offline, if that is so and they were told otherwise.
+  /// False: a hook threw.
+  /// `former`, `left`: rooms that were told that it is online, and that the connection that ends is in no more.
+  bool tell_edges(Loop& loop, const UserKey& user, detail::UserTable::Edge edge, const std::vector<RoomPtr>& former = {},
+                  detail::LeftRooms left = {}) noexcept;
+  void tell_offline(Loop& loop, const UserKey& user, const RoomPtr& room) noexcept;
+  void drain_next(Loop& loop);
+  void beat(ConnectionState& connection);
+  void on_answer_late(ConnectionState& connection);
+  void on_guard(ConnectionState& connection);
+
+  // Sessions: core/flows/sessions.ipp.
+  [[nodiscard]] bool has_sessions(const ConnectionState& connection) const;
+  /// Gives a new connection a session; the token, or nothing where sessions do not resume.
+  [[nodiscard]] std::string open_session(ConnectionState& connection);
+  void save_session(ConnectionState& connection, const std::string& token_hash, std::vector<std::string> rooms,
+                    TimePoint expires, std::shared_ptr<std::atomic<bool>> refused = nullptr);
+  void forget_session(const std::string& token_hash);
+  struct Resuming;
+  void take_session(ConnectionState& connection, const std::shared_ptr<Resuming>& resuming);
+  void claim_session(ConnectionState& connection, const std::shared_ptr<Resuming>& resuming);
+  void adopt_session(ConnectionState& connection, const std::shared_ptr<Resuming>& resuming);
+  void give_up_rest(ConnectionState& connection);
+  void permit_rooms(ConnectionState& connection, const std::shared_ptr<Resuming>& resuming);
+  void finish_resume(ConnectionState& connection, Resuming& resuming);
+  void fail_resume(ConnectionState& connection, const Resuming& resuming, Error error);
+  /// Puts a session back whose token was spent in vain: the client may try again with it.
+  void give_back(const std::string& token_hash, Session session);
+  void revoke_stored(Revocation which);
+
+  // Sessions without a connection: core/flows/graces.ipp.
+  [[nodiscard]] bool session_waits(const ConnectionState& connection, CloseReason reason, bool socket_gone) noexcept;
+  [[nodiscard]] bool keep_session(ConnectionState& connection, CloseReason reason, bool socket_gone) noexcept;
+  void part_from_session(ConnectionState& connection, CloseReason reason, std::vector<std::string> names) noexcept;
+  void run_graces(Loop& loop, TimePoint now) noexcept;
+  void run_due_graces(Loop& loop);
+  detail::Graces::iterator end_grace(Loop& loop, detail::Graces::iterator at);
+  void end_graces(std::function<bool(const detail::Grace&)> chosen, bool for_good);
+
+  // Offline queues: core/flows/offline_queue.ipp.
+  void deliver_queue(ConnectionState& connection, Function<void(ConnectionState&)> then);
+  void deliver_more_of_queue(ConnectionState& connection);
+  void tell_queued(ConnectionState& connection, const Result<std::vector<QueuedMessage>>& messages, bool whole);
+  void read_queue_again(ConnectionState& connection);
+  void enqueue(const UserKey& user, QueuedMessage message, QueuedDone done);
+  void send_queued(ConnectionState& connection, const Correlation& correlation, const command::Send& sending);
+
+  // Credentials that end, and are renewed: core/flows/identity.ipp.
+  void ask_identity(ConnectionState& connection, std::string token,
+                    Function<void(ConnectionState&, Authentication)> then);
+  void authenticate_first(ConnectionState& connection, const Correlation& correlation, std::string token,
+                          bool tell_result, Function<void(ConnectionState&)> then);
+  void authenticate_again(ConnectionState& connection, const Correlation& correlation, std::string token);
+  struct Renewal;
+  void renew_identity(ConnectionState& connection, const std::shared_ptr<Renewal>& renewal);
+  void watch_expiry(ConnectionState& connection);
+  void on_expiry(ConnectionState& connection);
+
+  [[nodiscard]] ConnectionPtr locate(ConnectionId id) const;
+  [[nodiscard]] detail::InfoPtr info_of(ConnectionId id) const;
+
+  /// Runs what may throw, an embedder's code or ours; what it throws is counted, logged and goes no further. False: it
+  /// threw.
+  template <class F>
+  bool contain(Loop& loop, ConnectionId of, const char* where, F code, const std::string* secret = nullptr) noexcept;
+  template <class F>
+  bool contain(ConnectionState& connection, const char* where, F code) noexcept;
+  /// A hook or handler, which may use the connection it is given until it returns.
+  template <class F, class... Arguments>
+  bool call(const F& code, const char* where, ConnectionState& given, const Arguments&... arguments) noexcept;
+  /// The same for what a connection is about to do: one of which a part has failed is closed.
+  template <class F>
+  void guard(ConnectionState& connection, const char* where, F code) noexcept;
+  void report(Loop& loop, ConnectionId of, const char* where, const char* thrown, const std::string* secret) noexcept;
+  void log(LogLevel level, const std::string& message) const;
+
+  // Broker: core/flows/cluster.ipp.
+  class BrokerSink;
+  /// True: the join goes on when the broker has answered.
+  [[nodiscard]] bool subscribe_first(ConnectionState& connection, const RoomPtr& room,
+                                     Function<void(ConnectionState&, Error*)> then);
+  void on_broker_message(const BrokerMessage& message);
+  void on_broker_state(const BrokerState& state);
+  void on_broker_lost(const RoomKey& key, Position next);
+  template <class Make>
+  void replicate(Loop& loop, Make make) noexcept;
+  void replicate_member(Loop& loop, ConnectionId id, const std::string& user, const RoomKey& key, bool member) noexcept;
+  void replicate_awareness(Loop& loop, const RoomKey& key, const std::string& client, const AwarenessOwner& owner,
+                           std::uint64_t removed_at) noexcept;
+
+ private:
+  void must_be_closed_to_opening(const char* what) const;
+  void must_be_given(const std::string& what, bool given) const;
+  [[nodiscard]] ConnectionId make_id();
+  [[nodiscard]] std::uint64_t make_epoch();
+  /// A time within the window: all who are told to come back later are not to come at once.
+  [[nodiscard]] std::chrono::milliseconds draw(std::chrono::milliseconds window);
+  [[nodiscard]] std::vector<ConnectionInfo> infos_of(const std::vector<ConnectionPtr>& connections) const;
+
+  const Options options_;
+  const std::shared_ptr<Authenticator> authenticator_;
+  const std::shared_ptr<Authorizer> authorizer_;
+  const std::vector<std::shared_ptr<const Protocol>> protocols_;
+  const std::shared_ptr<AwarenessStore> awareness_;
+  const std::shared_ptr<SessionStore> sessions_;
+  const std::shared_ptr<Broker> broker_;
+  const std::shared_ptr<Observer> observer_;
+  const std::shared_ptr<const WireFormat> plain_format_ = std::make_shared<WebSocketFormat>();
+  std::uint64_t seed_;  ///< of what may be guessed
+  std::string secret_;  ///< that resume tokens come from
+  detail::Cipher ids_{{}};
+  detail::Cipher epochs_{{}};
+  std::atomic<std::uint64_t> next_token_{1};
+  std::atomic<std::uint64_t> next_id_{1};
+  std::atomic<std::uint64_t> next_order_{1};
+  std::atomic<std::uint64_t> next_epoch_{1};
+  std::atomic<std::uint64_t> next_draw_{1};
+
+  /// Read-only once `opened_`, and gone when `shutdown` is done.
+  struct Extensions {
+    std::map<std::string, MessageHandler, std::less<>> handlers;
+    std::vector<ConnectionHook> connected;
+    std::vector<JoinHook> joined;
+    std::vector<LeaveHook> left;
+    std::vector<DisconnectHook> disconnected;
+    std::vector<UserHook> online;
+    std::vector<UserHook> offline;
+    std::vector<RoomHook> room_opened;
+    std::vector<RoomHook> room_emptied;
+  } extensions_;
+  std::atomic<bool> opened_{false};
+  std::atomic<bool> ready_{true};
+
+  detail::ConnectionTable connections_;
+  detail::UserTable users_;
+  detail::SessionTable kept_sessions_;
+  detail::RoomTable rooms_;
+  detail::AddressTable addresses_;
+  detail::LogWindow<std::pair<RefusedFor, detail::AddressTable::Bytes>> refusals_told_;
+  detail::LogWindow<std::string> failures_told_;
+  detail::ByteBudget bytes_{options_.total_bytes, options_.tenant_bytes};
+  std::atomic<std::size_t> reserved_{0};
+
+  mutable detail::Mutex loops_mutex_;
+  std::vector<LoopPtr> loops_;
+  detail::LoopCounters buried_counters_;  ///< of loops that are forgotten
+  std::atomic<Executor*> clock_{nullptr};
+  std::shared_ptr<Executor> clock_owner_;  ///< the first executor: told the time by, also when it has stopped
+  const std::function<TimePoint()> first_clock_;  ///< until there is an executor
+  detail::Mutex unattended_mutex_;
+  detail::RoomTable::Cursor unattended_;  ///< of rooms, while there is none
+
+  detail::Mutex announcements_mutex_;
+  std::map<UserKey, bool> announcements_;
+  bool announcements_due_ = false;
+
+  detail::Mutex unsubscribing_mutex_;
+  std::multiset<RoomKey> unsubscribing_;  ///< which the broker is being told of just now
+  std::shared_ptr<BrokerSink> broker_sink_;
+  Broker::NodeId node_ = 0;
+
+  struct SharedCounters {
+    std::atomic<std::uint64_t> connections_total{0}, sweep_findings{0}, lost{0}, conflated{0};
+    std::atomic<std::uint64_t> resumes{0}, resumes_failed{0}, queued{0}, queue_dropped{0}, session_store_failures{0};
+    std::atomic<std::uint64_t> history_dropped{0}, refused_when_full{0};
+    std::array<std::atomic<std::uint64_t>, close_reason_count> closed{};
+    std::array<std::atomic<std::uint64_t>, refused_for_count> refused{};
+  };
+  mutable SharedCounters counters_;
+};
+
+}  // namespace MUSTER_ABI
+}  // namespace muster

@@ -1,0 +1,400 @@
+// Construction, extension points, lookups and sending.
+#pragma once
+
+#include <algorithm>
+#include <random>
+#include <set>
+#include <stdexcept>
+
+#include "muster/core/outward/manager_calls.hpp"
+#include "muster/memory/memory_awareness_store.hpp"
+#include "muster/memory/memory_session_store.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+
+MUSTER_INLINE std::shared_ptr<IConnectionManager> make_connection_manager(Options options,
+                                                                          std::shared_ptr<Authenticator> authenticator,
+                                                                          std::shared_ptr<Authorizer> authorizer,
+                                                                          Components components) {
+  std::vector<std::string> found = problems(options);
+  if (!authenticator) found.emplace_back("an authenticator is needed (AllowAnonymous lets everybody in)");
+  if (!authorizer) found.emplace_back("an authorizer is needed (AllowAll allows everything)");
+  if (components.protocols.empty()) found.emplace_back("at least one protocol is needed");
+  std::set<std::pair<std::string_view, std::string_view>> served;
+  for (const auto& protocol : components.protocols) {
+    if (!protocol) {
+      found.emplace_back("a protocol is null");
+    } else if (!served.emplace(protocol->name(), protocol->path()).second) {
+      found.push_back("two protocols are called " + std::string(protocol->name()) + " at " + std::string(protocol->path()) +
+                      ": only the first would ever be chosen");
+    }
+  }
+  if (!found.empty()) {
+    std::string message = "make_connection_manager:";
+    for (const std::string& problem : found) message += " " + problem + ";";
+    message.pop_back();
+    throw std::invalid_argument(message);
+  }
+  auto manager = std::make_shared<ConnectionManager>(std::move(options), std::move(authenticator),
+                                                     std::move(authorizer), std::move(components));
+  manager->attach_broker();
+  return manager;
+}
+
+MUSTER_INLINE ConnectionManager::ConnectionManager(Options options, std::shared_ptr<Authenticator> authenticator,
+                                                   std::shared_ptr<Authorizer> authorizer, Components components)
+    : options_(detail::bounded(std::move(options))),
+      authenticator_(std::move(authenticator)),
+      authorizer_(std::move(authorizer)),
+      protocols_(std::move(components.protocols)),
+      awareness_(components.awareness_store ? std::move(components.awareness_store)
+                                            : std::make_shared<MemoryAwarenessStore>()),
+      sessions_(components.session_store ? std::move(components.session_store)
+                                         : std::make_shared<MemorySessionStore>(
+                                               MemorySessionLimits{100'000, options_.total_bytes,
+                                                                   options_.tenant_bytes})),
+      broker_(std::move(components.broker)),
+      observer_(std::move(components.observer)),
+      first_clock_(std::move(components.clock)) {
+  if (components.random_seed) {
+    seed_ = *components.random_seed;
+    secret_ = std::to_string(seed_) + "/";
+    const auto low = static_cast<std::uint32_t>(seed_);
+    const auto high = static_cast<std::uint32_t>(seed_ >> 32U);
+    ids_ = detail::Cipher({low, high, 1, 0});
+    epochs_ = detail::Cipher({low, high, 2, 0});
+  } else {
+    std::random_device device;
+    seed_ = (std::uint64_t{device()} << 32U) ^ device();
+    // 256 bits, so short that a token takes one block of SHA-256.
+    for (int i = 0; i < 32; ++i) secret_.push_back(static_cast<char>(device()));
+    ids_ = detail::Cipher({device(), device(), device(), device()});
+    epochs_ = detail::Cipher({device(), device(), device(), device()});
+  }
+}
+
+MUSTER_INLINE ConnectionManager::~ConnectionManager() {
+  if (broker_ && node_ != 0) broker_->detach(node_);
+  // Rooms, their parts, sessions and the loops know each other: take the knot apart.
+  kept_sessions_.clear();
+  rooms_.clear();
+  for (const LoopPtr& loop : loops_) {
+    for (const ConnectionPtr& connection : loop->connections) connection->memberships.clear();
+    loop->state_flushes.clear();
+    loop->draining.clear();
+    loop->connections.clear();
+  }
+}
+
+namespace detail {
+
+/// A bijection of 64 bits that leaves no pattern (the finalizer of SplitMix64): for what may be spread, and guessed.
+[[nodiscard]] inline std::uint64_t scatter(std::uint64_t z) noexcept {
+  z = (z ^ (z >> 30U)) * 0xbf58476d1ce4e5b9ULL;
+  z = (z ^ (z >> 27U)) * 0x94d049bb133111ebULL;
+  return z ^ (z >> 31U);
+}
+
+}  // namespace detail
+
+MUSTER_INLINE ConnectionId ConnectionManager::make_id() {
+  std::uint64_t value = 0;
+  while (value == 0) value = ids_(next_id_++);
+  return ConnectionId(value);
+}
+
+MUSTER_INLINE std::uint64_t ConnectionManager::make_epoch() {
+  constexpr std::uint64_t below_2_to_53 = (std::uint64_t{1} << 53U) - 1;
+  return (epochs_(next_epoch_++) & below_2_to_53) | 1U;
+}
+
+MUSTER_INLINE std::chrono::milliseconds ConnectionManager::draw(std::chrono::milliseconds window) {
+  const auto most = static_cast<std::uint64_t>(std::max<std::int64_t>(window.count(), 0));
+  return std::chrono::milliseconds(static_cast<std::int64_t>(detail::scatter(seed_ ^ next_draw_++) % (most + 1)));
+}
+
+MUSTER_INLINE void ConnectionManager::log(LogLevel level, const std::string& message) const {
+  if (observer_) observer_->log(level, message);
+}
+
+MUSTER_INLINE void ConnectionManager::must_be_closed_to_opening(const char* what) const {
+  if (opened_) throw std::logic_error(std::string(what) + " must be called before the first connection opens");
+}
+MUSTER_INLINE void ConnectionManager::must_be_given(const std::string& what, bool given) const {
+  if (!given) throw std::invalid_argument(what + ": the function is empty");
+}
+MUSTER_INLINE void ConnectionManager::on(std::string type, MessageHandler handler) {
+  must_be_closed_to_opening("on");
+  if (type.empty()) throw std::invalid_argument("on: the type of message is empty");
+  must_be_given("on(\"" + type + "\")", static_cast<bool>(handler));
+  const bool reaches = std::any_of(protocols_.begin(), protocols_.end(),
+                                   [&](const auto& protocol) { return !protocol->serves(type); });
+  if (!reaches) {
+    throw std::invalid_argument("on(\"" + type + "\"): " + std::string(protocols_.front()->name()) +
+                                " serves that type itself, so the handler would never be called; choose another");
+  }
+  extensions_.handlers[std::move(type)] = std::move(handler);
+}
+MUSTER_INLINE void ConnectionManager::on_connected(ConnectionHook hook) {
+  must_be_closed_to_opening("on_connected");
+  must_be_given("on_connected", static_cast<bool>(hook));
+  extensions_.connected.push_back(std::move(hook));
+}
+MUSTER_INLINE void ConnectionManager::on_joined(JoinHook hook) {
+  must_be_closed_to_opening("on_joined");
+  must_be_given("on_joined", static_cast<bool>(hook));
+  extensions_.joined.push_back(std::move(hook));
+}
+MUSTER_INLINE void ConnectionManager::on_left(LeaveHook hook) {
+  must_be_closed_to_opening("on_left");
+  must_be_given("on_left", static_cast<bool>(hook));
+  extensions_.left.push_back(std::move(hook));
+}
+MUSTER_INLINE void ConnectionManager::on_disconnected(DisconnectHook hook) {
+  must_be_closed_to_opening("on_disconnected");
+  must_be_given("on_disconnected", static_cast<bool>(hook));
+  extensions_.disconnected.push_back(std::move(hook));
+}
+MUSTER_INLINE void ConnectionManager::on_user_online(UserHook hook) {
+  must_be_closed_to_opening("on_user_online");
+  must_be_given("on_user_online", static_cast<bool>(hook));
+  extensions_.online.push_back(std::move(hook));
+}
+MUSTER_INLINE void ConnectionManager::on_user_offline(UserHook hook) {
+  must_be_closed_to_opening("on_user_offline");
+  must_be_given("on_user_offline", static_cast<bool>(hook));
+  extensions_.offline.push_back(std::move(hook));
+}
+
+MUSTER_INLINE void ConnectionManager::on_room_opened(RoomHook hook) {
+  must_be_closed_to_opening("on_room_opened");
+  must_be_given("on_room_opened", static_cast<bool>(hook));
+  extensions_.room_opened.push_back(std::move(hook));
+}
+MUSTER_INLINE void ConnectionManager::on_room_emptied(RoomHook hook) {
+  must_be_closed_to_opening("on_room_emptied");
+  must_be_given("on_room_emptied", static_cast<bool>(hook));
+  extensions_.room_emptied.push_back(std::move(hook));
+}
+
+/// By its own id, or by the one that others know it as.
+MUSTER_INLINE ConnectionPtr ConnectionManager::locate(ConnectionId id) const {
+  ConnectionPtr connection = connections_.find(id);
+  return connection ? connection : kept_sessions_.speaker(id);
+}
+MUSTER_INLINE detail::InfoPtr ConnectionManager::info_of(ConnectionId id) const {
+  if (auto info = connections_.info(id)) return info;
+  const ConnectionPtr speaker = kept_sessions_.speaker(id);
+  return speaker ? connections_.info(speaker->id_) : nullptr;
+}
+
+MUSTER_INLINE std::optional<ConnectionInfo> ConnectionManager::find(ConnectionId id) const {
+  const auto info = info_of(id);
+  if (!info) return std::nullopt;
+  return *info;
+}
+MUSTER_INLINE bool ConnectionManager::contains(ConnectionId id) const { return info_of(id) != nullptr; }
+
+MUSTER_INLINE std::vector<ConnectionInfo> ConnectionManager::connections(ConnectionId after, std::size_t limit) const {
+  std::vector<ConnectionInfo> found;
+  for (const auto& info : connections_.page(after, limit)) found.push_back(*info);
+  return found;
+}
+
+MUSTER_INLINE std::vector<ConnectionInfo> ConnectionManager::connections_in(const RoomKey& key) const {
+  std::vector<ConnectionId> ids;
+  if (const RoomPtr room = rooms_.find(key)) {
+    detail::Lock lock(room->mutex);
+    for (const auto& [id, member] : room->members) {
+      if (member.part != nullptr) ids.push_back(id);
+    }
+  }
+  std::sort(ids.begin(), ids.end());
+  std::vector<ConnectionInfo> found;
+  for (const ConnectionId id : ids) {
+    if (const auto info = info_of(id)) found.push_back(*info);
+  }
+  return found;
+}
+
+MUSTER_INLINE std::vector<ConnectionInfo> ConnectionManager::infos_of(
+    const std::vector<ConnectionPtr>& connections) const {
+  std::vector<ConnectionInfo> found;
+  for (const ConnectionPtr& connection : connections) {
+    if (const auto info = connections_.info(connection->id_)) found.push_back(*info);
+  }
+  return found;
+}
+
+MUSTER_INLINE std::vector<ConnectionInfo> ConnectionManager::connections_of(const UserKey& user) const {
+  return infos_of(users_.of(user));
+}
+MUSTER_INLINE std::vector<ConnectionInfo> ConnectionManager::connections_of_tenant(std::string_view tenant) const {
+  return infos_of(users_.of_tenant(tenant));
+}
+MUSTER_INLINE std::size_t ConnectionManager::connection_count() const {
+  return connections_.authenticated_and_pending().first;
+}
+MUSTER_INLINE std::size_t ConnectionManager::connection_count(const UserKey& user) const { return users_.count(user); }
+MUSTER_INLINE std::size_t ConnectionManager::pending_count() const {
+  return connections_.authenticated_and_pending().second;
+}
+MUSTER_INLINE bool ConnectionManager::is_full() const {
+  return options_.max_connections != 0 && reserved_ >= options_.max_connections;
+}
+MUSTER_INLINE bool ConnectionManager::is_online(const UserKey& user) const { return users_.contains(user); }
+MUSTER_INLINE std::vector<std::string> ConnectionManager::online_users(std::string_view tenant) const {
+  return users_.users_of(tenant);
+}
+MUSTER_INLINE std::size_t ConnectionManager::room_count() const { return rooms_.size(); }
+
+MUSTER_INLINE Metrics ConnectionManager::metrics() const {
+  Metrics sum;
+  std::tie(sum.connections, sum.pending) = connections_.authenticated_and_pending();
+  sum.reserved = reserved_;
+  sum.users = users_.size();
+  sum.rooms = rooms_.size();
+  sum.awareness_entries = awareness_->size();
+  sum.connections_total = counters_.connections_total;
+  const auto refused = [this](RefusedFor reason) { return counters_.refused[static_cast<std::size_t>(reason)].load(); };
+  sum.refused_capacity = refused(RefusedFor::capacity);
+  sum.refused_per_ip = refused(RefusedFor::per_ip);
+  sum.refused_rate = refused(RefusedFor::rate);
+  sum.refused_auth = refused(RefusedFor::auth);
+  sum.refused_going_away = refused(RefusedFor::going_away);
+  sum.refused_host = refused(RefusedFor::host);
+  sum.refused_origin = refused(RefusedFor::origin);
+  sum.refused_path = refused(RefusedFor::path);
+  sum.refused_request = refused(RefusedFor::request);
+  for (std::size_t i = 0; i < close_reason_count; ++i) sum.closed[i] = counters_.closed[i];
+  sum.sweep_findings = counters_.sweep_findings;
+  sum.lost = counters_.lost;
+  sum.conflated = counters_.conflated;
+  sum.sessions_held = kept_sessions_.held();
+  sum.resumes = counters_.resumes;
+  sum.resumes_failed = counters_.resumes_failed;
+  sum.queued = counters_.queued;
+  sum.queue_dropped = counters_.queue_dropped;
+  sum.session_store_failures = counters_.session_store_failures;
+  sum.history_bytes = bytes_.bytes();
+  sum.waiting_bytes = *bytes_.waiting();
+  sum.history_dropped = counters_.history_dropped;
+  sum.refused_when_full = counters_.refused_when_full;
+  const auto add = [&sum](const detail::LoopCounters& counters) {
+    sum.messages_in += counters.messages_in.get();
+    sum.bytes_in += counters.bytes_in.get();
+    sum.writes += counters.writes.get();
+    sum.bytes_out += counters.bytes_out.get();
+    sum.deliveries += counters.deliveries.get();
+    sum.blocks += counters.blocks.get();
+    sum.conflated += counters.conflated.get();
+    sum.gaps += counters.gaps.get();
+    sum.errors += counters.errors.get();
+    sum.rate_limited += counters.rate_limited.get();
+    sum.callback_failures += counters.callback_failures.get();
+  };
+  {
+    detail::Lock lock(loops_mutex_);
+    for (const LoopPtr& loop : loops_) add(loop->counters);
+    add(buried_counters_);
+  }
+  return sum;
+}
+
+MUSTER_INLINE void ConnectionManager::explain(ConnectionId id, Function<void(std::optional<Explanation>)> done) {
+  const ConnectionPtr connection = locate(id);
+  if (!connection) {
+    done(std::nullopt);
+    return;
+  }
+  const auto shared_done = std::make_shared<Function<void(std::optional<Explanation>)>>(std::move(done));
+  const bool posted = post(connection->loop, [connection, shared_done](ConnectionManager& manager) {
+    Explanation story;
+    if (const auto info = manager.find(connection->id_)) {
+      story.info = *info;
+    } else {
+      story.info.id = connection->id_;
+      story.info.remote_address = connection->remote_address().text;
+    }
+    story.info.status = connection->status_;
+    if (connection->transport) connection->outbox.recount(*connection->transport);
+    story.counters = connection->counters();
+    story.protocol = std::string(connection->loop->formats[connection->format].protocol->name());
+    story.waiting_commands = connection->waiting.size();
+    story.behind = connection->behind;
+    const auto since = [at = connection->loop->executor->now()](TimePoint then) {
+      return std::chrono::duration_cast<std::chrono::milliseconds>(at - then);
+    };
+    if (connection->outbox.unsent() != 0) story.unsent_age = since(connection->outbox.waiting_since());
+    for (const Membership& membership : connection->memberships) {
+      if (membership.missed) story.conflated += membership.missed->size();
+    }
+    story.since_last_inbound = since(connection->last_inbound);
+    if (connection->last_pong != TimePoint{}) story.since_last_pong = since(connection->last_pong);
+    story.expires_at = connection->identity_->expires_at;
+    story.resumed = connection->resumed;
+    story.close_reason = connection->close_reason;
+    (*shared_done)(std::move(story));
+  });
+  if (!posted) (*shared_done)(std::nullopt);
+}
+
+MUSTER_INLINE std::size_t ConnectionManager::send(ConnectionId id, const Payload& payload) {
+  const auto info = info_of(id);
+  const ConnectionPtr connection = info ? connections_.find(info->id) : nullptr;
+  if (!connection) return 0;
+  return post(connection->loop,
+              [connection, payload](ConnectionManager&) {
+                if (connection->live()) connection->send(payload);
+              })
+             ? 1
+             : 0;
+}
+
+MUSTER_INLINE std::size_t ConnectionManager::send_to_user(const UserKey& user, const Payload& payload) {
+  std::size_t reached = 0;
+  for (const ConnectionPtr& connection : users_.of(user)) reached += send(connection->id_, payload);
+  return reached;
+}
+
+MUSTER_INLINE std::size_t ConnectionManager::send_to_users(const std::vector<UserKey>& users, const Payload& payload) {
+  std::size_t reached = 0;
+  for (const UserKey& user : users) reached += send_to_user(user, payload);
+  return reached;
+}
+
+MUSTER_INLINE std::size_t ConnectionManager::send_to_tenant(std::string_view tenant, const Payload& payload) {
+  const std::size_t reached = users_.of_tenant(tenant).size();
+  for (const LoopPtr& loop : loops()) {
+    (void)post(loop, [loop, payload, tenant = std::optional<std::string>(tenant)](ConnectionManager& manager) {
+      event::DirectMessage message;
+      message.data = &payload;
+      manager.broadcast(loop, tenant, message);
+    });
+  }
+  return reached;
+}
+
+MUSTER_INLINE std::size_t ConnectionManager::send_to_all(const Payload& payload) {
+  const std::size_t reached = connection_count();
+  for (const LoopPtr& loop : loops()) {
+    (void)post(loop, [loop, payload](ConnectionManager& manager) {
+      event::DirectMessage message;
+      message.data = &payload;
+      manager.broadcast(loop, std::nullopt, message);
+    });
+  }
+  return reached;
+}
+
+MUSTER_INLINE void ConnectionManager::publish(const RoomKey& key, const Payload& payload, Delivery delivery,
+                                              ConnectionId exclude, PublishDone done) {
+  if (exclude) {
+    if (const auto info = connections_.info(exclude)) exclude = info->member;
+  }
+  publish_draft(key, {payload, std::move(delivery), exclude, {}, {}}, std::move(done));
+}
+
+}  // namespace MUSTER_ABI
+}  // namespace muster

@@ -1,0 +1,335 @@
+// ConnectionTable: connections by id, and authenticated ones by tenant and user. Each fact has one lock.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "muster/connection.hpp"
+#include "muster/core/room/left_rooms.hpp"
+#include "muster/core/base/mutex.hpp"
+#include "muster/types.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+namespace detail {
+
+class ConnectionState;
+using ConnectionPtr = std::shared_ptr<ConnectionState>;
+using InfoPtr = std::shared_ptr<const ConnectionInfo>;
+
+class ConnectionTable {
+ public:
+  /// By id. False: the id is taken.
+  [[nodiscard]] bool insert(ConnectionId id, ConnectionPtr connection) {
+    Shard& shard = shard_of(id);
+    Lock lock(shard.mutex);
+    return shard.entries.try_emplace(id, Entry{std::move(connection), nullptr}).second;
+  }
+  /// Publishes a connection's newest snapshot; the first makes it visible to lookups.
+  void publish(ConnectionId id, InfoPtr info) {
+    Shard& shard = shard_of(id);
+    Lock lock(shard.mutex);
+    const auto found = shard.entries.find(id);
+    if (found == shard.entries.end()) return;
+    if (!found->second.info) ++shard.authenticated;
+    found->second.info = std::move(info);
+  }
+  void erase(ConnectionId id) {
+    Shard& shard = shard_of(id);
+    Lock lock(shard.mutex);
+    const auto found = shard.entries.find(id);
+    if (found == shard.entries.end()) return;
+    if (found->second.info) --shard.authenticated;
+    shard.entries.erase(found);
+  }
+  /// Pending ones included.
+  [[nodiscard]] ConnectionPtr find(ConnectionId id) const {
+    const Shard& shard = shard_of(id);
+    Lock lock(shard.mutex);
+    const auto found = shard.entries.find(id);
+    return found == shard.entries.end() ? nullptr : found->second.connection;
+  }
+  [[nodiscard]] InfoPtr info(ConnectionId id) const {
+    const Shard& shard = shard_of(id);
+    Lock lock(shard.mutex);
+    const auto found = shard.entries.find(id);
+    return found == shard.entries.end() ? nullptr : found->second.info;
+  }
+  /// Authenticated ones after `after`, in the order of ids, at most `limit`.
+  [[nodiscard]] std::vector<InfoPtr> page(ConnectionId after, std::size_t limit) const {
+    std::vector<InfoPtr> found;
+    for (std::size_t i = shard_index(after); i < shards_.size() && found.size() < limit; ++i) {
+      const std::size_t begin = found.size();
+      {
+        Lock lock(shards_[i].mutex);
+        for (const auto& [id, entry] : shards_[i].entries) {
+          if (entry.info && after < id) found.push_back(entry.info);
+        }
+      }
+      std::sort(found.begin() + static_cast<std::ptrdiff_t>(begin), found.end(),
+                [](const InfoPtr& a, const InfoPtr& b) { return a->id < b->id; });
+    }
+    if (found.size() > limit) found.resize(limit);
+    return found;
+  }
+  [[nodiscard]] std::pair<std::size_t, std::size_t> authenticated_and_pending() const {
+    std::size_t authenticated = 0;
+    std::size_t all = 0;
+    for (const Shard& shard : shards_) {
+      Lock lock(shard.mutex);
+      authenticated += shard.authenticated;
+      all += shard.entries.size();
+    }
+    return {authenticated, all - authenticated};
+  }
+
+ private:
+  struct Entry {
+    ConnectionPtr connection;
+    InfoPtr info;
+  };
+  struct Shard {
+    mutable Mutex mutex;
+    std::unordered_map<ConnectionId, Entry> entries;
+    std::size_t authenticated = 0;
+  };
+  // Ids are random, so their upper bits spread them, and shard after shard is the order of ids.
+  static std::size_t shard_index(ConnectionId id) { return static_cast<std::size_t>(id.value() >> 58U); }
+  [[nodiscard]] Shard& shard_of(ConnectionId id) { return shards_[shard_index(id)]; }
+  [[nodiscard]] const Shard& shard_of(ConnectionId id) const { return shards_[shard_index(id)]; }
+  std::array<Shard, 64> shards_;
+};
+
+/// The connections of each user of each tenant. A user is online while it has one, or a session in its grace.
+class UserTable {
+ public:
+  /// What is to be told of a user who came or went: the truth as it is, if it is not what was told last. One caller at a
+  /// time tells, until `next_edge` says `none`; others who change the user meanwhile get `none`.
+  struct Edge {
+    enum class Kind : std::uint8_t { none, online, offline };
+    Kind kind = Kind::none;
+    LeftRooms left;  ///< with `offline`
+  };
+
+  /// Adds one, unless `limit` (0 = none) are there already. Then it takes the place of `ghost`, if that is among them, or
+  /// of the oldest, if it `may_replace`: `yields` counts no longer, and is to be closed. False: it was not added.
+  [[nodiscard]] bool add(const UserKey& key, const ConnectionPtr& connection, std::size_t limit, bool may_replace,
+                         const ConnectionPtr& ghost, ConnectionPtr& yields) {
+    Shard& shard = shard_of(key);
+    Lock lock(shard.mutex);
+    User& user = entry_of(shard, key);
+    try {
+      if (user.connections.size() == user.connections.capacity()) user.connections.reserve(2 * user.connections.size() + 1);
+    } catch (...) {
+      drop_if_unused(shard, key);
+      throw;
+    }
+    if (limit != 0 && user.connections.size() - user.leaving >= limit) {
+      const bool has_ghost = ghost && stays(user, ghost);
+      if (!has_ghost && !may_replace) return false;
+      yields = has_ghost ? ghost : user.connections[user.leaving];
+      give_way(user, yields);
+    }
+    if (!user.online()) ++shard.users;
+    user.connections.push_back(connection);
+    return true;
+  }
+  /// Who yields of a user that is beyond the limit with `newest`: it, or the oldest.
+  [[nodiscard]] ConnectionPtr overflow(const UserKey& key, std::size_t limit, bool may_replace, const ConnectionPtr& newest) {
+    Shard& shard = shard_of(key);
+    Lock lock(shard.mutex);
+    User& user = shard.tenants[key.tenant][key.user];
+    if (limit == 0 || user.connections.size() - user.leaving <= limit || !stays(user, newest)) return nullptr;
+    ConnectionPtr yields = may_replace ? user.connections[user.leaving] : newest;
+    give_way(user, yields);
+    return yields;
+  }
+  [[nodiscard]] Edge remove(const UserKey& key, const ConnectionPtr& connection) {
+    return change(key, [&](User& user) {
+      const auto at = std::find(user.connections.begin(), user.connections.end(), connection);
+      if (at == user.connections.end()) return;
+      if (at - user.connections.begin() < static_cast<std::ptrdiff_t>(user.leaving)) --user.leaving;
+      user.connections.erase(at);
+    });
+  }
+  /// Keeps a user online who has a connection, also when that one ends, for a session in its grace.
+  void hold(const UserKey& key) noexcept {
+    Shard& shard = shard_of(key);
+    Lock lock(shard.mutex);
+    const auto tenant = shard.tenants.find(key.tenant);
+    if (tenant == shard.tenants.end()) return;
+    const auto at = tenant->second.find(key.user);
+    if (at != tenant->second.end()) ++at->second.held;
+  }
+  [[nodiscard]] Edge release(const UserKey& key) {
+    return change(key, [](User& user) { --user.held; });
+  }
+
+  /// What a connection that has ended leaves to those of its user that go on.
+  template <class Rooms>
+  void left_rooms(const UserKey& key, const Rooms& rooms) {
+    Shard& shard = shard_of(key);
+    Lock lock(shard.mutex);
+    rooms([&](const std::shared_ptr<RoomState>& room) { shard.left[key].add(room); });
+  }
+  [[nodiscard]] LeftRooms take_left_rooms(const UserKey& key) {
+    Shard& shard = shard_of(key);
+    Lock lock(shard.mutex);
+    return take_left(shard, key);
+  }
+
+  /// The next edge of one whose change is to be told.
+  [[nodiscard]] Edge first_edge(const UserKey& key) {
+    return change(key, [](User&) {});
+  }
+  /// The next one, of who has told what it got.
+  [[nodiscard]] Edge next_edge(const UserKey& key) {
+    return change(key, [](User& user) { user.telling = false; });
+  }
+  [[nodiscard]] std::vector<ConnectionPtr> of(const UserKey& key) const {
+    const Shard& shard = shard_of(key);
+    Lock lock(shard.mutex);
+    const User* user = find(shard, key);
+    return user == nullptr ? std::vector<ConnectionPtr>() : user->connections;
+  }
+  [[nodiscard]] std::size_t count(const UserKey& key) const {
+    const Shard& shard = shard_of(key);
+    Lock lock(shard.mutex);
+    const User* user = find(shard, key);
+    return user == nullptr ? 0 : user->connections.size();
+  }
+  /// With a connection, or in the grace of a session.
+  [[nodiscard]] bool contains(const UserKey& key) const {
+    const Shard& shard = shard_of(key);
+    Lock lock(shard.mutex);
+    const User* user = find(shard, key);
+    return user != nullptr && user->online();
+  }
+  [[nodiscard]] std::vector<std::string> users_of(std::string_view tenant) const {
+    std::vector<std::string> found;
+    for (const Shard& shard : shards_) {
+      Lock lock(shard.mutex);
+      const auto at = shard.tenants.find(std::string(tenant));
+      if (at == shard.tenants.end()) continue;
+      for (const auto& entry : at->second) {
+        if (entry.second.online()) found.push_back(entry.first);
+      }
+    }
+    std::sort(found.begin(), found.end());
+    return found;
+  }
+  [[nodiscard]] std::vector<ConnectionPtr> of_tenant(std::string_view tenant) const {
+    std::vector<ConnectionPtr> found;
+    for (const Shard& shard : shards_) {
+      Lock lock(shard.mutex);
+      const auto at = shard.tenants.find(std::string(tenant));
+      if (at == shard.tenants.end()) continue;
+      for (const auto& entry : at->second) found.insert(found.end(), entry.second.connections.begin(), entry.second.connections.end());
+    }
+    return found;
+  }
+  [[nodiscard]] std::size_t size() const {
+    std::size_t users = 0;
+    for (const Shard& shard : shards_) {
+      Lock lock(shard.mutex);
+      users += shard.users;
+    }
+    return users;
+  }
+
+ private:
+  struct User {
+    std::vector<ConnectionPtr> connections;  ///< the oldest first
+    std::uint32_t held = 0;
+    std::uint16_t leaving = 0;  ///< the first of `connections`: they gave way to newer ones, and are being closed
+    bool told = false;          ///< the last edge that was told is that it came online
+    bool telling = false;
+    [[nodiscard]] bool online() const { return !connections.empty() || held != 0; }
+  };
+  /// Whether it counts against the limit.
+  [[nodiscard]] static bool stays(const User& user, const ConnectionPtr& connection) {
+    return std::find(user.connections.begin() + user.leaving, user.connections.end(), connection) != user.connections.end();
+  }
+  static void give_way(User& user, const ConnectionPtr& connection) {
+    const auto stay = user.connections.begin() + user.leaving++;
+    const auto at = std::find(stay, user.connections.end(), connection);
+    std::rotate(stay, at, at + 1);
+  }
+  using Users = std::unordered_map<std::string, User>;
+  struct Shard {
+    mutable Mutex mutex;
+    std::unordered_map<std::string, Users> tenants;
+    std::size_t users = 0;  ///< online
+    std::unordered_map<UserKey, LeftRooms> left;
+  };
+  static const User* find(const Shard& shard, const UserKey& key) {
+    const auto tenant = shard.tenants.find(key.tenant);
+    if (tenant == shard.tenants.end()) return nullptr;
+    const auto user = tenant->second.find(key.user);
+    return user == tenant->second.end() ? nullptr : &user->second;
+  }
+  [[nodiscard]] static User& entry_of(Shard& shard, const UserKey& key) {
+    Users& users = shard.tenants[key.tenant];
+    try {
+      return users[key.user];
+    } catch (...) {
+      if (users.empty()) shard.tenants.erase(key.tenant);
+      throw;
+    }
+  }
+  static void drop_if_unused(Shard& shard, const UserKey& key) {
+    const auto tenant = shard.tenants.find(key.tenant);
+    const auto at = tenant->second.find(key.user);
+    if (at->second.online() || at->second.told || at->second.telling) return;
+    tenant->second.erase(at);
+    if (tenant->second.empty()) shard.tenants.erase(tenant);
+  }
+  template <class Change>
+  [[nodiscard]] Edge change(const UserKey& key, Change apply) {
+    Shard& shard = shard_of(key);
+    Lock lock(shard.mutex);
+    const auto tenant = shard.tenants.find(key.tenant);
+    if (tenant == shard.tenants.end()) return {};
+    const auto at = tenant->second.find(key.user);
+    if (at == tenant->second.end()) return {};
+    User& user = at->second;
+    const bool was_online = user.online();
+    apply(user);
+    if (was_online && !user.online()) --shard.users;
+    if (user.telling) return {};
+    user.telling = user.told != user.online();
+    if (!user.telling) {
+      if (user.online()) return {};
+      tenant->second.erase(at);  // not before it was told that its user has gone
+      if (tenant->second.empty()) shard.tenants.erase(tenant);
+      return {};
+    }
+    user.told = !user.told;
+    if (user.told) return {Edge::Kind::online, {}};
+    return {Edge::Kind::offline, take_left(shard, key)};
+  }
+  [[nodiscard]] static LeftRooms take_left(Shard& shard, const UserKey& key) {
+    if (shard.left.empty()) return {};
+    const auto at = shard.left.find(key);
+    if (at == shard.left.end()) return {};
+    LeftRooms rooms = std::move(at->second);
+    shard.left.erase(at);
+    return rooms;
+  }
+  [[nodiscard]] Shard& shard_of(const UserKey& key) { return shards_[std::hash<UserKey>{}(key) % shards_.size()]; }
+  [[nodiscard]] const Shard& shard_of(const UserKey& key) const {
+    return shards_[std::hash<UserKey>{}(key) % shards_.size()];
+  }
+  std::array<Shard, 16> shards_;
+};
+
+}  // namespace detail
+}  // namespace MUSTER_ABI
+}  // namespace muster

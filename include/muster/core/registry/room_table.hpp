@@ -1,0 +1,89 @@
+// RoomTable: rooms by key. A room leaves it when it is retired, and only then.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "muster/core/base/mutex.hpp"
+#include "muster/core/room/room_state.hpp"
+#include "muster/types.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+namespace detail {
+
+class RoomTable {
+ public:
+  [[nodiscard]] RoomPtr find(const RoomKey& key) const {
+    const Shard& shard = shards_[std::hash<RoomKey>{}(key) % shards_.size()];
+    Lock lock(shard.mutex);
+    const auto found = shard.rooms.find(key);
+    return found == shard.rooms.end() ? nullptr : found->second;
+  }
+  /// The room of this key; `fresh` when there is none.
+  [[nodiscard]] RoomPtr find_or_add(const RoomPtr& fresh) {
+    Shard& shard = shards_[std::hash<RoomKey>{}(fresh->key) % shards_.size()];
+    Lock lock(shard.mutex);
+    return shard.rooms.try_emplace(fresh->key, fresh).first->second;
+  }
+  /// Removes this very room, if it is still the one of its key.
+  void erase(const RoomPtr& room) {
+    Shard& shard = shards_[std::hash<RoomKey>{}(room->key) % shards_.size()];
+    Lock lock(shard.mutex);
+    const auto found = shard.rooms.find(room->key);
+    if (found != shard.rooms.end() && found->second == room) shard.rooms.erase(found);
+  }
+  [[nodiscard]] std::size_t size() const {
+    std::size_t rooms = 0;
+    for (const Shard& shard : shards_) {
+      Lock lock(shard.mutex);
+      rooms += shard.rooms.size();
+    }
+    return rooms;
+  }
+  /// How far one has come who looks at all rooms, a few at a time. What comes and goes meanwhile may be missed, and what
+  /// is there may be seen twice.
+  struct Cursor {
+    std::size_t shard = 0;
+    std::size_t step = 1;  ///< of so many who share the work, `shard` is the first of this one's
+    std::size_t bucket = 0;
+  };
+  [[nodiscard]] static Cursor no_rooms() { return {shard_count, 1, 0}; }
+  /// About `most` of them, from the cursor on. False: these were the last.
+  bool some(Cursor& at, std::size_t most, std::vector<RoomPtr>& found) const {
+    for (std::size_t looked = 0; at.shard < shard_count; at.shard += at.step, at.bucket = 0) {
+      const Shard& shard = shards_[at.shard];
+      Lock lock(shard.mutex);
+      for (; at.bucket < shard.rooms.bucket_count(); ++at.bucket, ++looked) {
+        if (found.size() >= most || looked >= 16 * most) return true;
+        for (auto room = shard.rooms.begin(at.bucket); room != shard.rooms.end(at.bucket); ++room) {
+          found.push_back(room->second);
+        }
+      }
+    }
+    return false;
+  }
+  void clear() {
+    for (Shard& shard : shards_) {
+      std::unordered_map<RoomKey, RoomPtr> rooms;  // they end after the section
+      Lock lock(shard.mutex);
+      rooms.swap(shard.rooms);
+    }
+  }
+
+ private:
+  struct Shard {
+    mutable Mutex mutex;
+    std::unordered_map<RoomKey, RoomPtr> rooms;
+  };
+  static constexpr std::size_t shard_count = 64;
+  std::array<Shard, shard_count> shards_;
+};
+
+}  // namespace detail
+}  // namespace MUSTER_ABI
+}  // namespace muster

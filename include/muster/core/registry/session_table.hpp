@@ -1,0 +1,149 @@
+// SessionTable: the sessions that a connection of another id speaks for, or that nobody speaks for at the moment.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "muster/core/registry/connection_table.hpp"
+#include "muster/core/base/mutex.hpp"
+#include "muster/core/room/room_state.hpp"
+#include "muster/types.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+namespace detail {
+
+/// A session goes by the id of its first connection: under that id others know it, whichever connection speaks for it.
+/// While that first connection does, there is no entry here.
+class SessionTable {
+ public:
+  enum class Claim : std::uint8_t {
+    taken,
+    occupied,  ///< another connection speaks for it, and has to hand it over first
+    lost       ///< a newer claim was faster
+  };
+
+  /// Takes a place among the `limit` (0 = none) dropped sessions that may be kept; `hold` must follow.
+  [[nodiscard]] bool reserve(std::size_t limit) {
+    std::size_t held = held_.load();
+    do {
+      if (limit != 0 && held >= limit) return false;
+    } while (!held_.compare_exchange_weak(held, held + 1));
+    return true;
+  }
+  void give_back() noexcept { --held_; }
+  /// Keeps a dropped session's places in `rooms`, beside those it has kept from before; or nothing has changed.
+  void hold(ConnectionId member, std::uint64_t generation, const std::vector<RoomPtr>& rooms) {
+    Shard& shard = shard_of(member);
+    Lock lock(shard.mutex);
+    const auto [at, added] = shard.entries.try_emplace(member);
+    try {
+      at->second.rooms.insert(at->second.rooms.end(), rooms.begin(), rooms.end());
+    } catch (...) {
+      if (added) shard.entries.erase(at);
+      throw;
+    }
+    at->second.held = true;
+    at->second.generation = generation;
+  }
+
+  /// A connection resumes the session: of two claims the one of the newer generation stands. `was_held` gets whether
+  /// its places are still kept.
+  [[nodiscard]] Claim claim(ConnectionId member, std::uint64_t generation, const ConnectionPtr& connection,
+                            ConnectionPtr& speaker, bool& was_held) {
+    Shard& shard = shard_of(member);
+    Lock lock(shard.mutex);
+    const auto [at, added] = shard.entries.try_emplace(member);
+    Entry& entry = at->second;
+    if (!added && entry.generation >= generation) return Claim::lost;
+    if (entry.speaker) {
+      speaker = entry.speaker;
+      return Claim::occupied;
+    }
+    was_held = std::exchange(entry.held, false);
+    if (was_held) --held_;
+    entry.speaker = connection;
+    entry.generation = generation;
+    return Claim::taken;
+  }
+
+  /// Ends the grace of a session that nobody has claimed since, and that its connection has parted from.
+  [[nodiscard]] std::optional<std::vector<RoomPtr>> expire(ConnectionId member, std::uint64_t generation) {
+    Shard& shard = shard_of(member);
+    Lock lock(shard.mutex);
+    const auto found = shard.entries.find(member);
+    if (found == shard.entries.end() || !found->second.held || found->second.generation != generation) {
+      return std::nullopt;
+    }
+    auto rooms = std::move(found->second.rooms);
+    shard.entries.erase(found);
+    --held_;
+    return rooms;
+  }
+
+  /// The rooms whose places are kept for a session that is spoken for; they are kept no longer.
+  [[nodiscard]] std::vector<RoomPtr> take_rooms(ConnectionId member) {
+    Shard& shard = shard_of(member);
+    Lock lock(shard.mutex);
+    const auto found = shard.entries.find(member);
+    return found == shard.entries.end() ? std::vector<RoomPtr>() : std::exchange(found->second.rooms, {});
+  }
+  [[nodiscard]] std::vector<RoomPtr> rooms_of(ConnectionId member) const {
+    const Shard& shard = shard_of(member);
+    Lock lock(shard.mutex);
+    const auto found = shard.entries.find(member);
+    return found == shard.entries.end() ? std::vector<RoomPtr>() : found->second.rooms;
+  }
+
+  /// The connection speaks for it no longer, and is in no table any more: now it can be claimed.
+  void part(ConnectionId member, const ConnectionState* connection) {
+    Shard& shard = shard_of(member);
+    Lock lock(shard.mutex);
+    const auto found = shard.entries.find(member);
+    if (found == shard.entries.end() || found->second.speaker.get() != connection) return;
+    found->second.speaker = nullptr;
+    if (!found->second.held) shard.entries.erase(found);
+  }
+
+  /// Who speaks for a session that was resumed.
+  [[nodiscard]] ConnectionPtr speaker(ConnectionId member) const {
+    const Shard& shard = shard_of(member);
+    Lock lock(shard.mutex);
+    const auto found = shard.entries.find(member);
+    return found == shard.entries.end() ? nullptr : found->second.speaker;
+  }
+  [[nodiscard]] std::size_t held() const noexcept { return held_; }
+  void clear() {
+    for (Shard& shard : shards_) {
+      Lock lock(shard.mutex);
+      shard.entries.clear();
+    }
+  }
+
+ private:
+  struct Entry {
+    std::uint64_t generation = 0;
+    ConnectionPtr speaker;
+    bool held = false;
+    std::vector<RoomPtr> rooms;
+  };
+  struct Shard {
+    mutable Mutex mutex;
+    std::unordered_map<ConnectionId, Entry> entries;
+  };
+  [[nodiscard]] Shard& shard_of(ConnectionId id) { return shards_[id.value() >> 60U]; }
+  [[nodiscard]] const Shard& shard_of(ConnectionId id) const { return shards_[id.value() >> 60U]; }
+  std::array<Shard, 16> shards_;
+  std::atomic<std::size_t> held_{0};
+};
+
+}  // namespace detail
+}  // namespace MUSTER_ABI
+}  // namespace muster

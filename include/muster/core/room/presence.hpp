@@ -1,0 +1,220 @@
+// Dirty presence and awareness of a room: keys are marked, and the truth is read when they are flushed.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <unordered_map>
+#include <utility>
+
+#include "muster/core/room/history.hpp"
+#include "muster/types.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+namespace detail {
+
+/// Who joined or left since the last flush. Used under the room's lock.
+///
+/// Everybody who was told a member list keeps it right: `seen` and `missed` are what newcomers of this window saw in
+/// their own lists, so that a member who came and went within it is told as left to those who saw it, and not otherwise.
+class PresenceBatch {
+ public:
+  /// There are too many members to tell each name: until the whole list is told again, only counts are.
+  [[nodiscard]] bool lossy() const noexcept { return lossy_; }
+  void set_lossy(bool lossy) noexcept { lossy_ = lossy; }
+
+  // Where there is no memory for a name, the whole list is told next.
+  void joined(ConnectionId id, const std::string& user) noexcept { change(id, user, true); }
+  void left(ConnectionId id, const std::string& user) noexcept { change(id, user, false); }
+  /// Each after the other, as all edges of a user are told.
+  void online(const std::string& user) noexcept { change(user, true); }
+  void offline(const std::string& user) noexcept { change(user, false); }
+  /// Something was to be told that is known no longer: the whole list is told next.
+  void lose() noexcept { lossy_ = counts_ = true; }
+  [[nodiscard]] bool empty() const noexcept { return !counts_ && changes_.empty() && users_.empty(); }
+
+  /// A newcomer is about to be told the member list as it is now.
+  void list_told() {
+    for (auto& [id, change] : changes_) (change.member ? change.seen : change.missed) = true;
+  }
+
+  void flush(Notice& notice) {
+    for (auto& [id, change] : changes_) {
+      if (change.member && (!change.was_member || change.missed)) notice.joined.push_back({id, change.user});
+      if (!change.member && (change.was_member || change.seen)) notice.left.push_back({id, change.user});
+    }
+    for (auto& [user, change] : users_) {
+      if (change.online != change.was_online) (change.online ? notice.online : notice.offline).push_back(user);
+    }
+    (void)drop();
+  }
+  /// Whether members came or went.
+  bool drop() {
+    const bool members = counts_ || !changes_.empty();
+    counts_ = false;
+    changes_.clear();
+    users_.clear();
+    return members;
+  }
+
+ private:
+  struct Change {
+    std::string user;
+    bool was_member = false;
+    bool member = false;
+    bool seen = false;
+    bool missed = false;
+  };
+  void change(ConnectionId id, const std::string& user, bool member) noexcept {
+    if (lossy_) {
+      counts_ = true;
+      return;
+    }
+    try {
+      const auto [at, added] = changes_.try_emplace(id);
+      if (added) at->second.was_member = !member;
+      at->second.member = member;
+      at->second.user = user;
+    } catch (...) {
+      lose();
+    }
+  }
+  struct UserChange {
+    bool was_online = false;
+    bool online = false;
+  };
+  void change(const std::string& user, bool online) noexcept {
+    if (lossy_) return;
+    try {
+      users_.try_emplace(user, UserChange{!online, online}).first->second.online = online;
+    } catch (...) {
+      lose();
+    }
+  }
+  std::map<ConnectionId, Change> changes_;
+  std::map<std::string, UserChange> users_;
+  bool lossy_ = false;
+  bool counts_ = false;  ///< of members, while it is lossy
+};
+
+/// What a member could not be told because it was behind: newest per key, told when it has caught up. What it costs is
+/// counted, here and in its connection's sum: distinct keys are no way to make a server remember without end.
+class Missed {
+ public:
+  explicit Missed(std::size_t& sum) : sum_(sum) {}
+  ~Missed() { sum_ -= bytes_; }
+  Missed(const Missed&) = delete;
+  Missed& operator=(const Missed&) = delete;
+
+  [[nodiscard]] std::size_t size() const {
+    return presence_.size() + users_.size() + awareness_.size() + latest_.size();
+  }
+  void note(const EntryPtr& entry, std::uint64_t& conflated) {
+    if (entry->latest) {
+      const auto [at, added] = latest_.try_emplace(entry->latest_key);
+      if (added) {
+        grow(key_bytes(at->first));
+      } else {
+        ++conflated;
+        shrink(at->second->bytes());
+      }
+      at->second = entry;
+      grow(entry->bytes());
+      return;
+    }
+    const Notice& notice = *entry->notice;
+    counts_ = counts_ || notice.counts_only;
+    if (notice.whole) {
+      forget_presence();
+      whole_ = true;
+      return;
+    }
+    for (const Member& member : notice.joined) note_member(member);
+    for (const Member& member : notice.left) note_member(member);
+    for (const std::string& user : notice.online) note_user(user, true);
+    for (const std::string& user : notice.offline) note_user(user, false);
+    for (const AwarenessEntry& changed : notice.awareness) {
+      note_awareness(changed.client, changed.state.empty() ? changed.clock : 0);
+    }
+  }
+  /// `removed_at`: the clock of a removal, or 0.
+  void note_awareness(const std::string& client, std::uint64_t removed_at) {
+    const auto [at, added] = awareness_.try_emplace(client, 0);
+    if (added) grow(key_bytes(client));
+    at->second = std::max(at->second, removed_at);
+  }
+
+  [[nodiscard]] bool empty() const noexcept {
+    return presence_.empty() && users_.empty() && awareness_.empty() && latest_.empty() && !counts_ && !whole_;
+  }
+  /// Who came or went, and which users: as they are by now is the caller's to find out.
+  struct Presence {
+    std::map<ConnectionId, std::string> members;
+    std::map<std::string, bool> users;
+    bool counts = false;
+    bool whole = false;  ///< the whole list, whatever it knew before
+    [[nodiscard]] bool empty() const noexcept { return members.empty() && users.empty() && !counts && !whole; }
+  };
+  [[nodiscard]] Presence take_presence() {
+    Presence presence{presence_, users_, std::exchange(counts_, false), std::exchange(whole_, false)};
+    forget_presence();
+    return presence;
+  }
+  /// Calls `tell` with each client id and its mark, which are forgotten then, until that answers false.
+  template <class Tell>
+  void take_awareness(Tell tell) {
+    for (bool more = true; more && !awareness_.empty();) {
+      const auto first = awareness_.extract(awareness_.begin());
+      shrink(key_bytes(first.key()));
+      more = tell(first.key(), first.mapped());
+    }
+  }
+  template <class Tell>
+  void take_latest(Tell tell) {
+    for (bool more = true; more && !latest_.empty();) {
+      const auto first = latest_.extract(latest_.begin());
+      shrink(key_bytes(first.key()) + first.mapped()->bytes());
+      more = tell(*first.mapped());
+    }
+  }
+
+ private:
+  /// With what a map's node adds.
+  static std::size_t key_bytes(const std::string& key) { return key.size() + 96; }
+  void grow(std::size_t size) {
+    bytes_ += size;
+    sum_ += size;
+  }
+  void shrink(std::size_t size) {
+    bytes_ -= size;
+    sum_ -= size;
+  }
+  void forget_presence() {
+    for (const auto& [id, user] : presence_) shrink(key_bytes(user));
+    for (const auto& [user, online] : users_) shrink(key_bytes(user));
+    presence_.clear();
+    users_.clear();
+  }
+  void note_member(const Member& member) {
+    if (presence_.insert_or_assign(member.connection, member.user).second) grow(key_bytes(member.user));
+  }
+  void note_user(const std::string& user, bool online) {
+    if (users_.insert_or_assign(user, online).second) grow(key_bytes(user));
+  }
+
+  std::map<ConnectionId, std::string> presence_;
+  std::map<std::string, bool> users_;
+  std::map<std::string, std::uint64_t> awareness_;
+  std::map<std::string, EntryPtr> latest_;
+  bool counts_ = false;
+  bool whole_ = false;
+  std::size_t bytes_ = 0;
+  std::size_t& sum_;
+};
+
+}  // namespace detail
+}  // namespace MUSTER_ABI
+}  // namespace muster

@@ -1,0 +1,82 @@
+// The handle to a room that an embedder holds.
+#pragma once
+
+#include <algorithm>
+
+#include "muster/core/manager.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+namespace detail {
+
+/// A room by its key: looks it up each time, so that it is never one that has ended.
+class RoomHandle final : public Room {
+ public:
+  /// `rooms` is the manager's. Weak, because hooks that the manager keeps hold handles.
+  RoomHandle(std::weak_ptr<ConnectionManager> manager, const RoomTable& rooms, RoomKey key, RoomOptions options)
+      : manager_(std::move(manager)), rooms_(rooms), key_(std::move(key)), options_(options) {}
+
+  [[nodiscard]] const RoomKey& key() const noexcept override { return key_; }
+  [[nodiscard]] const RoomOptions& options() const noexcept override { return options_; }
+  [[nodiscard]] std::size_t size() const override {
+    return read<std::size_t>([](const RoomState& room) { return room.member_count(); });
+  }
+  [[nodiscard]] std::vector<Member> members() const override {
+    auto found = read<std::vector<Member>>([](const RoomState& room) {
+      std::vector<Member> members;
+      for (const auto& [id, member] : room.members) members.push_back({id, member.user});
+      for (const auto& [id, user] : room.remote_members) members.push_back({id, user});
+      return members;
+    });
+    std::sort(found.begin(), found.end(), [](const Member& a, const Member& b) { return a.connection < b.connection; });
+    return found;
+  }
+  [[nodiscard]] Position position() const override {
+    return read<Position>([](const RoomState& room) { return Position{room.epoch, room.last_seq}; });
+  }
+  [[nodiscard]] RoomCounters counters() const override {
+    return read<RoomCounters>([](const RoomState& room) {
+      return RoomCounters{room.published, room.history.size(), room.history.bytes()};
+    });
+  }
+  void publish(const Payload& payload, Delivery delivery, ConnectionId exclude, PublishDone done) override {
+    if (const auto manager = manager_.lock()) {
+      manager->publish(key_, payload, std::move(delivery), exclude, std::move(done));
+    } else if (done) {
+      done(Error{errc::unavailable, "The connection manager is gone", {}});
+    }
+  }
+  std::size_t send_to(const std::function<bool(const Member&)>& chosen, const Payload& payload) override {
+    std::size_t reached = 0;
+    const auto manager = manager_.lock();
+    if (!manager) return 0;
+    for (const Member& member : members()) {
+      if (chosen(member)) reached += manager->send_in_room(member.connection, key_.name, payload);
+    }
+    return reached;
+  }
+
+ private:
+  template <class T, class Read>
+  [[nodiscard]] T read(Read get) const {
+    const auto manager = manager_.lock();
+    const RoomPtr room = manager ? rooms_.find(key_) : nullptr;
+    if (!room) return T{};
+    Lock lock(room->mutex);
+    return get(*room);
+  }
+  const std::weak_ptr<ConnectionManager> manager_;
+  const RoomTable& rooms_;
+  const RoomKey key_;
+  const RoomOptions options_;
+};
+
+}  // namespace detail
+
+MUSTER_INLINE std::shared_ptr<Room> ConnectionManager::room(RoomKey key) {
+  const RoomOptions& kind = options_.room_options(key.name);
+  return std::make_shared<detail::RoomHandle>(weak_from_this(), rooms_, std::move(key), kind);
+}
+
+}  // namespace MUSTER_ABI
+}  // namespace muster

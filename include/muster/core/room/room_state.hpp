@@ -1,0 +1,291 @@
+// RoomState: one room's truth under its lock, and its part on each executor.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "muster/core/loop/block.hpp"
+#include "muster/core/base/byte_budget.hpp"
+#include "muster/core/room/history.hpp"
+#include "muster/core/room/idempotency.hpp"
+#include "muster/core/base/mutant.hpp"
+#include "muster/core/base/mutex.hpp"
+#include "muster/core/room/presence.hpp"
+#include "muster/options.hpp"
+#include "muster/types.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+namespace detail {
+
+class ConnectionState;
+struct Loop;
+using LoopPtr = std::shared_ptr<Loop>;
+
+/// The next `push_back` needs no memory.
+template <class T>
+void make_room(std::vector<T>& list) {
+  if (list.size() == list.capacity()) list.reserve(list.empty() ? 1 : 2 * list.size());
+}
+
+/// A member as the fan-out sees it: dense, one after another. `next_seq` only grows, and alone decides what is owed.
+struct MemberSlot {
+  ConnectionState* connection = nullptr;
+  std::uint64_t next_seq = 0;
+  /// The room's serial when it joined: nothing up to it is owed.
+  std::uint64_t joined_serial = 0;
+  std::uint32_t last_batch = 0;
+  /// The batch that has messages this member is excluded from.
+  std::uint32_t excluded_batch = 0;
+};
+
+/// Where the frames of a batch's entries are, for one (protocol, wire format).
+struct EncodedBatch {
+  struct Frame {
+    std::uint32_t block = 0;
+    std::uint32_t begin = 0;
+    std::uint32_t end = 0;  ///< end == begin: this protocol does not tell it
+  };
+  std::vector<BlockPtr> blocks;
+  std::vector<Frame> frames;
+  bool done = false;
+};
+
+/// What one flush hands to the members of one executor, in slices.
+struct Batch {
+  std::vector<EntryPtr> entries;
+  std::uint32_t number = 0;
+  std::uint64_t epoch = 0;
+  std::uint64_t first_serial = 0;
+  std::uint64_t first_seq = 0;  ///< of the ordered ones; 0: there are none
+  std::uint64_t last_seq = 0;
+  std::uint64_t messages = 0;  ///< without the notices
+  std::size_t bytes = 0;
+  bool has_unordered = false;
+  std::size_t unvisited = 0;  ///< members [0, unvisited) are still to be served; served from the end
+  std::vector<EncodedBatch> encoded;  ///< by the executor's formats
+};
+
+/// The members of a room on one executor. Slots and batch belong to the executor; the rest to the room's lock.
+struct RoomPart {
+  explicit RoomPart(LoopPtr on) : loop(std::move(on)) {}
+  const LoopPtr loop;
+  // The executor's.
+  std::vector<MemberSlot> slots;
+  Batch batch;
+  // Under the room's lock.
+  std::vector<EntryPtr> pending;
+  std::size_t bytes = 0;  ///< of `pending`, and of the batch on its way
+  std::size_t members = 0;
+  bool flush_posted = false;
+};
+
+/// Shared with whoever is about to post its flush: its executor may stop meanwhile, and be forgotten.
+using RoomPartPtr = std::shared_ptr<RoomPart>;
+
+struct RoomState : ByteHolder {
+  RoomState(RoomKey room_key, const RoomOptions& room_options, std::uint64_t first_epoch,
+            ByteBudget::AccountPtr bytes_account)
+      : key(std::move(room_key)), options(room_options), account(std::move(bytes_account)), epoch(first_epoch) {}
+  ~RoomState() {
+    account->change(held, 0);
+    account->change_waiting(waiting, 0);
+  }
+  RoomState(const RoomState&) = delete;
+  RoomState& operator=(const RoomState&) = delete;
+
+  const RoomKey key;
+  const RoomOptions& options;
+  const ByteBudget::AccountPtr account;
+
+  mutable Mutex mutex;  // everything below
+  std::uint64_t epoch;
+  std::uint64_t last_seq = 0;
+  std::uint64_t last_serial = 0;
+  std::uint64_t published = 0;
+  History history;
+  IdempotencyKeys keys;
+  struct MemberEntry {
+    std::string user;
+    /// Null: its session is in its grace, and keeps the place.
+    RoomPart* part = nullptr;
+  };
+  /// By what others know them as.
+  std::unordered_map<ConnectionId, MemberEntry> members;
+  /// Members of each user, for capacity and for user presence. 0: the others know it to be online, but it has left.
+  std::unordered_map<std::string, std::size_t> users;
+  std::size_t present_users = 0;  ///< of those that have a member
+  /// Members at other nodes of a broker.
+  std::map<ConnectionId, std::string> remote_members;
+  std::vector<RoomPartPtr> parts;
+  std::size_t waiting = 0;  ///< bytes that only `parts` hold
+  PresenceBatch presence;
+  /// Client ids that changed, with the clock of a removal or 0.
+  using Marks = std::map<std::string, std::uint64_t>;
+  Marks awareness;
+  bool state_flush_due = false;
+  bool state_flush_running = false;
+  bool state_flush_again = false;
+  bool offline_untold = false;  ///< of some of `users` it could not be told that they have left; the sweep does
+  bool subscribed = false;
+  bool unsubscribe_due = false;  ///< the broker failed when it was told
+  bool told_open = false;  ///< the last edge that hooks were told
+  bool telling = false;
+  /// Out of the table: whoever still holds it looks again.
+  bool retired = false;
+
+  /// The part of an executor, made when there is none. Under the lock.
+  [[nodiscard]] RoomPart& part_on(const LoopPtr& loop) {
+    for (const auto& part : parts) {
+      if (part->loop == loop) return *part;
+    }
+    parts.push_back(std::make_shared<RoomPart>(loop));
+    return *parts.back();
+  }
+  /// A new member, known by `id`; or nothing has changed. Under the lock.
+  void add_member(ConnectionId id, const std::string& user, RoomPart& part, PresenceScope scope) {
+    const auto [of_user, news] = users.try_emplace(user, 0);
+    try {
+      members.emplace(id, MemberEntry{user, &part});
+    } catch (...) {
+      if (news) users.erase(of_user);
+      throw;
+    }
+    if (++of_user->second == 1) ++present_users;
+    if (scope != PresenceScope::none) presence.joined(id, user);  // what nobody is told would never be flushed
+    if (news && scope == PresenceScope::shared_rooms) presence.online(user);
+  }
+  /// Its user. Under the lock.
+  std::string remove_member(std::unordered_map<ConnectionId, MemberEntry>::iterator member, PresenceScope scope) noexcept {
+    std::string user = std::move(member->second.user);
+    const auto of_user = users.find(user);
+    if (--of_user->second == 0) {
+      --present_users;
+      if (scope != PresenceScope::shared_rooms) users.erase(of_user);
+    }
+    if (scope != PresenceScope::none && !mutant(Mutant::skip_presence_left)) presence.left(member->first, user);
+    members.erase(member);
+    return user;
+  }
+  /// These could not be told, and still are to be. Under the lock.
+  void take_back(Marks& marks) noexcept {
+    awareness.merge(marks);
+    for (const auto& [client, removed_at] : marks) {  // marked again since
+      std::uint64_t& mark = awareness.find(client)->second;
+      mark = std::max(mark, removed_at);
+    }
+  }
+  /// Charges what history and keys have become. Under the lock, after they changed.
+  void settle() {
+    const std::size_t now_held = history.bytes() + keys.bytes();
+    account->change(held.exchange(now_held), now_held);
+    oldest = (history.empty() ? TimePoint::max() : history.oldest()).time_since_epoch().count();  // keys go last
+    count_waiting();
+  }
+  /// Parts share their entries, and history has the last of them. Under the lock, after one of them changed.
+  void count_waiting() {
+    std::size_t most = 0;
+    for (const auto& part : parts) most = std::max(most, part->bytes);
+    const std::size_t beyond = most > history.bytes() ? most - history.bytes() : 0;
+    if (beyond == waiting) return;
+    account->change_waiting(waiting, beyond);
+    waiting = beyond;
+  }
+  [[nodiscard]] std::size_t member_count() const { return members.size() + remote_members.size(); }
+  /// Who is there, in the order of ids. Under the lock.
+  [[nodiscard]] std::vector<Member> list() const {
+    std::vector<Member> all;
+    all.reserve(member_count());
+    for (const auto& [id, member] : members) all.push_back({id, member.user});
+    for (const auto& [id, user] : remote_members) all.push_back({id, user});
+    std::sort(all.begin(), all.end(), [](const Member& a, const Member& b) { return a.connection < b.connection; });
+    return all;
+  }
+  /// The list that a newcomer is told, and is kept informed of if the room `tells` anybody anything. False: it is told
+  /// the count. Under the lock.
+  [[nodiscard]] bool list_for_newcomer(std::vector<Member>& told, bool tells) {
+    presence.set_lossy((tells && presence.lossy()) || member_count() > options.presence_list_max);
+    if (presence.lossy()) return false;
+    told = list();
+    presence.list_told();
+    return true;
+  }
+  /// What changed since the last time, as all members are told it. A phase of counts ends with the whole list, not
+  /// before the room is well below the bound again. Under the lock.
+  void flush_presence(Notice& notice) {
+    notice.member_count = member_count();
+    const std::size_t below = options.presence_list_max - options.presence_list_max / 5;
+    const bool was_lossy = presence.lossy();
+    const bool is_lossy = notice.member_count > (was_lossy ? below : options.presence_list_max);
+    presence.set_lossy(is_lossy);
+    if (was_lossy && !is_lossy) {
+      (void)presence.drop();
+      notice.whole = true;
+      notice.joined = list();
+    } else if (is_lossy) {
+      notice.counts_only = presence.drop();
+    } else {
+      presence.flush(notice);
+    }
+  }
+  /// Members of this process whom a publish that excludes `exclude` goes to: those with a connection. Under the lock.
+  [[nodiscard]] std::size_t reach(ConnectionId exclude) const {
+    std::size_t count = 0;
+    for (const auto& part : parts) count += part->members;
+    if (!exclude) return count;
+    const auto excluded = members.find(exclude);
+    return excluded == members.end() || excluded->second.part == nullptr ? count : count - 1;
+  }
+};
+using RoomPtr = std::shared_ptr<RoomState>;
+
+/// Makes room for `entries` more in what each executor with members has pending. Under the room's lock.
+inline void prepare_pending(RoomState& room, std::size_t entries, std::vector<RoomPartPtr>& flushes) {
+  flushes.reserve(room.parts.size());
+  for (const auto& part : room.parts) {
+    const std::size_t needed = part->pending.size() + entries;
+    if (part->members != 0 && needed > part->pending.capacity()) {
+      part->pending.reserve(std::max(needed, 2 * part->pending.capacity()));
+    }
+  }
+}
+
+/// Appends an entry to what every executor with members has pending; `flushes` gets the parts whose executor is to be
+/// told, after the lock. Under the room's lock, and after `prepare_pending`, so that it cannot fail.
+inline void append_pending(RoomState& room, const EntryPtr& entry, std::vector<RoomPartPtr>& flushes,
+                           std::uint64_t& conflated) noexcept {
+  const std::size_t bytes = entry->bytes();
+  for (const auto& part : room.parts) {
+    if (part->members == 0) continue;
+    if (entry->latest) {  // of two unsent states with one key only the newer is of use
+      constexpr std::ptrdiff_t look_back = 32;
+      const auto end = part->pending.end();
+      const auto old = std::find_if(end - std::min(look_back, end - part->pending.begin()), end, [&](const EntryPtr& other) {
+        return other->latest && other->latest_key == entry->latest_key && other->exclude == entry->exclude;
+      });
+      if (old != end) {
+        part->bytes -= (*old)->bytes();
+        part->pending.erase(old);
+        ++conflated;
+      }
+    }
+    part->bytes += bytes;
+    part->pending.push_back(entry);  // by serial: who joined in between is owed what is behind its own
+    if (!part->flush_posted) {
+      part->flush_posted = true;
+      flushes.push_back(part);
+    }
+  }
+  room.count_waiting();
+}
+
+}  // namespace detail
+}  // namespace MUSTER_ABI
+}  // namespace muster

@@ -1,0 +1,245 @@
+// Accepting: one listening socket, a place for every socket before anything else, and loops that share the load.
+#pragma once
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <asio/ip/tcp.hpp>
+#include <asio/ip/v6_only.hpp>
+#include <asio/post.hpp>
+#include <asio/steady_timer.hpp>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <exception>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "muster/transports/websocketpp/session_frames.ipp"
+#include "muster/transports/websocketpp/session_handshake.ipp"
+#include "muster/transports/websocketpp/session_write.ipp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+namespace websocketpp {
+namespace detail {
+
+/// An accepted descriptor until a session has it.
+class Descriptor {
+ public:
+  explicit Descriptor(int value) : value_(value) {}
+  Descriptor(Descriptor&& other) noexcept : value_(other.release()) {}
+  Descriptor& operator=(Descriptor&&) = delete;
+  ~Descriptor() {
+    if (value_ >= 0) ::close(value_);
+  }
+  [[nodiscard]] int get() const noexcept { return value_; }
+  int release() noexcept { return std::exchange(value_, -1); }
+
+ private:
+  int value_;
+};
+
+/// Threads: the first loop's.
+class Acceptor : public std::enable_shared_from_this<Acceptor> {
+ public:
+  /// Sockets go to the loop with the fewest. The acceptor itself runs on the first.
+  Acceptor(std::vector<std::shared_ptr<Loop>> loops, std::shared_ptr<IConnectionManager> manager, ListenerOptions options)
+      : loops_(std::move(loops)), acceptor_(loops_.front()->context), retry_(loops_.front()->context) {
+    if (!manager) throw std::invalid_argument("websocketpp listener: a manager is needed");
+    site_ = std::make_shared<Site>(std::move(manager), std::move(options));
+    const ListenerOptions& settings = site_->options;
+    const std::string wrong = problems(settings, site_->manager->options());
+    if (!wrong.empty()) throw std::invalid_argument("websocketpp listener:" + wrong);
+    if (!settings.tls_certificate_file.empty()) {
+      site_->tls = std::make_unique<TlsContext>(settings.tls_certificate_file, settings.tls_key_file);
+    }
+    // websocketpp finds out the byte order on first use, in a static that two loops would race for.
+    (void)::websocketpp::lib::net::_htonll(0);
+    listen();
+  }
+
+  [[nodiscard]] std::uint16_t port() const noexcept { return port_; }
+
+  /// Any thread.
+  [[nodiscard]] std::optional<Error> reload_certificate() {
+    if (!site_->tls) return Error{errc::not_supported, "TLS is off: there is no certificate", {}};
+    try {
+      site_->tls->load(site_->options.tls_certificate_file, site_->options.tls_key_file);
+    } catch (const std::exception& error) {
+      return Error{errc::invalid_message, error.what(), {}};
+    }
+    return std::nullopt;
+  }
+
+  /// Starts accepting.
+  void start() {
+    if (!acceptor_.is_open()) return;
+    acceptor_.async_wait(asio::ip::tcp::acceptor::wait_read, [weak = weak_from_this()](const asio::error_code& error) {
+      const auto self = weak.lock();
+      if (error || !self) return;
+      const AsioExecutor::Turn turn(*self->loops_.front()->executor);
+      self->accept_all();
+    });
+  }
+
+  /// Closes the port.
+  void stop() {
+    asio::error_code ignored;
+    acceptor_.close(ignored);
+    retry_.cancel();
+  }
+
+ private:
+  /// What is wrong with the options, one after the other; empty: nothing.
+  [[nodiscard]] static std::string problems(const ListenerOptions& settings, const Options& options) {
+    std::string found;
+    const auto require = [&found](bool holds, const std::string& sentence) {
+      if (!holds) found += (found.empty() ? " " : "; ") + sentence;
+    };
+    require(!settings.address.empty(), "address is empty (0.0.0.0 or :: is every address of this machine, 127.0.0.1 nobody else's)");
+    require(settings.tls_certificate_file.empty() == settings.tls_key_file.empty(),
+            "tls_certificate_file and tls_key_file go together");
+    require(!settings.proxy_protocol || !options.trusted_proxies.empty(),
+            "proxy_protocol needs trusted_proxies, whose headers are read");
+    const int bits = settings.deflate_client_window_bits;
+    require(bits == 0 || (bits >= 9 && bits <= 15), "deflate_client_window_bits must be 9 to 15, or 0");
+    require(options.handshake_bytes <= Loop::read_size,
+            "handshake_bytes must be at most " + std::to_string(Loop::read_size) + ", in which a head is read");
+    return found;
+  }
+
+  void listen() {
+    const ListenerOptions& options = site_->options;
+    const std::string where = options.address + ":" + std::to_string(options.port);
+    asio::error_code error;
+    using asio::ip::tcp;
+    tcp::resolver resolver(acceptor_.get_executor());
+    const auto found = resolver.resolve(options.address, std::to_string(options.port),
+                                        tcp::resolver::passive | tcp::resolver::numeric_service, error);
+    if (error || found.empty()) throw std::system_error(error, "cannot listen on " + where);
+    const tcp::endpoint endpoint = found.begin()->endpoint();
+    acceptor_.open(endpoint.protocol(), error);
+    if (!error) acceptor_.set_option(tcp::acceptor::reuse_address(true), error);
+    if (!error && endpoint.address().is_v6() && endpoint.address().is_unspecified()) {
+      acceptor_.set_option(asio::ip::v6_only(false), error);
+    }
+    if (!error) acceptor_.set_option(tcp::no_delay(true), error);  // accepted sockets inherit it
+    if (!error) set_unsent_low_water(acceptor_.native_handle(), options.unsent_low_water_bytes);  // they inherit that too
+    if (!error) acceptor_.bind(endpoint, error);
+    if (!error) acceptor_.listen(tcp::acceptor::max_listen_connections, error);
+    if (!error) acceptor_.non_blocking(true, error);
+    if (!error) port_ = acceptor_.local_endpoint(error).port();
+    if (error) throw std::system_error(error, "cannot listen on " + where);
+    site_->loopback = endpoint.address().is_loopback();
+  }
+
+  void accept_all() {
+    // Where they come one at a time, asking for another costs more than the loop's next look; in a storm it is the
+    // other way round. The bound is for the loop's other work.
+    for (int i = 0; i < at_once_; ++i) {
+      sockaddr_storage address{};
+      socklen_t size = sizeof address;
+      Descriptor accepted(::accept4(acceptor_.native_handle(), reinterpret_cast<sockaddr*>(&address), &size,
+                                    SOCK_NONBLOCK | SOCK_CLOEXEC));
+      if (accepted.get() >= 0) {
+        asio::ip::tcp::endpoint peer;
+        std::memcpy(peer.data(), &address, std::min<std::size_t>(size, peer.capacity()));
+        admit(std::move(accepted), peer);
+        // What those that are waiting for their requests are to be told, they are told before there are more of them.
+        if (site_->extra_sockets.load() >= site_->options.extra_sockets) return start();
+        continue;
+      }
+      if (errno == EAGAIN || errno == EWOULDBLOCK) {
+        at_once_ = 1;
+        full_ = 0;
+        return start();
+      }
+      if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) return back_off();
+      // Anything else is the end of that one connection (accept(2)).
+    }
+    if (++full_ % 4 == 0) at_once_ = std::min(64, 2 * at_once_);
+    start();
+  }
+
+  /// There is no descriptor to accept with: the listening socket stays readable, and waiting for it would spin.
+  void back_off() {
+    retry_.expires_after(std::chrono::milliseconds(100));
+    retry_.async_wait([weak = weak_from_this()](const asio::error_code& error) {
+      const auto self = weak.lock();
+      if (!error && self) self->start();
+    });
+  }
+
+  void admit(Descriptor accepted, const asio::ip::tcp::endpoint& endpoint) {
+    RemoteAddress peer = remote_address(endpoint.address());
+    // No per-address limit for a proxy: whom it speaks for is known with the request.
+    Reservation place = site_->options.plain_http_only
+                            ? Reservation()
+                            : site_->manager->reserve(site_->trusted_proxies.contain(peer) ? RemoteAddress() : peer,
+                                                      loops_.front()->executor->now());
+    const bool extra = !place;
+    if (extra && !site_->take_extra()) {
+      return site_->manager->refused(place.refused_for(), peer,
+                                     place.error().message + "; closed unanswered, for as many as extra_sockets wait already",
+                                     loops_.front()->executor->now());
+    }
+
+    const auto fewest = std::min_element(loops_.begin(), loops_.end(), [](const auto& a, const auto& b) {
+      return a->sockets.load(std::memory_order_relaxed) < b->sockets.load(std::memory_order_relaxed);
+    });
+    const std::shared_ptr<Loop>& loop = *fewest;
+    loop->sockets.fetch_add(1);
+    Arrival arrival{loop, site_, std::move(accepted), std::move(peer), std::move(place), extra, endpoint.protocol()};
+    if (loop == loops_.front()) {
+      arrival();
+    } else {
+      asio::post(loop->context, std::move(arrival));
+    }
+  }
+
+  /// A socket on its way to its loop.
+  struct Arrival {
+    std::shared_ptr<Loop> loop;
+    std::shared_ptr<Site> site;
+    Descriptor descriptor;
+    RemoteAddress peer;
+    Reservation place;
+    bool extra;
+    asio::ip::tcp protocol;
+
+    void operator()() {
+      TlsContext::Tls tls = site->tls ? site->tls->wrap(descriptor.get()) : nullptr;
+      asio::ip::tcp::socket socket(loop->context);
+      asio::error_code error;
+      if (!site->tls || tls) socket.assign(protocol, descriptor.get(), error);
+      if (error || (site->tls && !tls)) {
+        loop->sockets.fetch_sub(1);
+        if (extra) site->extra_sockets.fetch_sub(1);
+        return;
+      }
+      descriptor.release();
+      std::make_shared<Session>(loop, site, Stream(std::move(socket), std::move(tls)), std::move(peer), std::move(place), extra)
+          ->start();
+    }
+  };
+
+  std::vector<std::shared_ptr<Loop>> loops_;
+  std::shared_ptr<Site> site_;
+  asio::ip::tcp::acceptor acceptor_;
+  asio::steady_timer retry_;
+  std::uint16_t port_ = 0;
+  int at_once_ = 1;    ///< as many are accepted before the loop goes on
+  unsigned full_ = 0;  ///< how often all these were there
+};
+
+}  // namespace detail
+}  // namespace websocketpp
+}  // namespace MUSTER_ABI
+}  // namespace muster

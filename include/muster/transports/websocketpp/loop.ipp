@@ -1,0 +1,187 @@
+// What the sessions of one io_context share: executor, buffers, compression, deadlines, and the list of themselves.
+#pragma once
+
+#include <asio/execution_context.hpp>
+#include <asio/io_context.hpp>
+#include <asio/ip/tcp.hpp>
+#include <asio/steady_timer.hpp>
+#include <atomic>
+#include <chrono>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "muster/transports/websocketpp/deflate.ipp"
+#include "muster/transports/websocketpp/executor.ipp"
+#include "muster/transports/websocketpp/frames.ipp"
+#include "muster/transports/websocketpp/stream.ipp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+namespace websocketpp {
+namespace detail {
+
+/// What a loop knows of a session.
+class LoopMember {
+ public:
+  virtual void on_deadline() = 0;
+  /// The server stops: what the core does not know of is closed.
+  virtual void on_stop() = 0;
+  /// The io_context ends, and with it everything that stands on it.
+  virtual void on_loop_end() = 0;
+
+ protected:
+  ~LoopMember() = default;
+
+ private:
+  friend class Loop;
+  LoopMember* previous_ = nullptr;
+  LoopMember* next_ = nullptr;
+};
+
+/// One per io_context. The loop's thread only, but for `executor` and `sockets`.
+class Loop : public std::enable_shared_from_this<Loop> {
+ public:
+  /// A whole burst of a peer is read at once and answered by one fan-out. Nothing is kept in it between two reads, so
+  /// that an idle connection holds no buffer.
+  static constexpr std::size_t read_size = 64 * 1024;
+
+  explicit Loop(asio::io_context& io)
+      : context(io), executor(std::make_shared<AsioExecutor>(io)), read_buffer(new char[read_size]), timer_(std::in_place, io) {
+    // Services end in the opposite order of their making: ours closes sockets, so theirs has to be older.
+    const asio::ip::tcp::socket make_service(io);
+  }
+
+  /// The loop of this io_context.
+  [[nodiscard]] static const std::shared_ptr<Loop>& of(asio::io_context& io);
+
+  asio::io_context& context;
+  const std::shared_ptr<AsioExecutor> executor;
+  const std::unique_ptr<char[]> read_buffer;
+  FramesShared frames;
+  /// Sockets given to this loop and not closed yet.
+  std::atomic<std::size_t> sockets{0};
+
+  /// Where TLS gathers a record; only loops that speak TLS pay for it.
+  [[nodiscard]] char* scratch() {
+    if (!scratch_) scratch_.reset(new char[Stream::scratch_size]);
+    return scratch_.get();
+  }
+
+  /// What inflates every compressed message that comes in here.
+  [[nodiscard]] Inflater& inflater() {
+    if (!inflater_) inflater_ = std::make_unique<Inflater>();
+    return *inflater_;
+  }
+
+  /// The format of this loop's connections that agreed to compress so.
+  [[nodiscard]] std::shared_ptr<const WireFormat> deflate_format(int window_bits, std::size_t min_bytes) {
+    const auto made = std::make_shared<const DeflateFormat>(window_bits, min_bytes);
+    return formats_.emplace(made->key(), made).first->second;
+  }
+
+  void add(LoopMember& member) {
+    member.next_ = first_;
+    if (first_ != nullptr) first_->previous_ = &member;
+    first_ = &member;
+  }
+
+  void remove(LoopMember& member) {
+    (member.previous_ != nullptr ? member.previous_->next_ : first_) = member.next_;
+    if (member.next_ != nullptr) member.next_->previous_ = member.previous_;
+    member.previous_ = member.next_ = nullptr;
+  }
+
+  using Deadlines = std::multimap<TimePoint, LoopMember*>;
+  using Deadline = Deadlines::iterator;
+
+  [[nodiscard]] Deadline add_deadline(std::chrono::milliseconds from_now, LoopMember& member) {
+    const auto deadline = deadlines_.emplace(executor->now() + from_now, &member);
+    if (deadline->first < armed_for_) arm();
+    return deadline;
+  }
+  void remove_deadline(Deadline deadline) { deadlines_.erase(deadline); }
+
+  /// Closes what the core does not know of.
+  void stop() {
+    for (LoopMember* member = first_; member != nullptr;) {
+      LoopMember* const next = member->next_;
+      member->on_stop();
+      member = next;
+    }
+  }
+
+  /// The io_context has returned for good.
+  void end() {
+    if (std::exchange(ended_, true)) return;
+    while (first_ != nullptr) {
+      LoopMember& member = *first_;
+      remove(member);
+      member.on_loop_end();
+    }
+    deadlines_.clear();
+    timer_.reset();
+    executor->stop();
+  }
+  [[nodiscard]] bool ended() const noexcept { return ended_; }
+
+ private:
+  // Deadlines that are met come and go without the timer: it may wake for one that is no more, and then sees to the next.
+  void arm() {
+    armed_for_ = TimePoint::max();
+    if (ended_ || deadlines_.empty()) return;
+    armed_for_ = deadlines_.begin()->first;
+    timer_->expires_at(armed_for_);
+    timer_->async_wait([loop = shared_from_this()](const asio::error_code& error) {
+      if (error) return;
+      const AsioExecutor::Turn turn(*loop->executor);
+      loop->expire();
+    });
+  }
+
+  void expire() {
+    const TimePoint now = executor->now();
+    while (!deadlines_.empty() && deadlines_.begin()->first <= now) {
+      LoopMember* const member = deadlines_.begin()->second;
+      member->on_deadline();  // which removes it
+    }
+    arm();
+  }
+
+  std::optional<asio::steady_timer> timer_;
+  Deadlines deadlines_;
+  TimePoint armed_for_ = TimePoint::max();
+  LoopMember* first_ = nullptr;
+  std::unique_ptr<char[]> scratch_;
+  std::unique_ptr<Inflater> inflater_;
+  std::map<std::uint32_t, std::shared_ptr<const WireFormat>> formats_;
+  bool ended_ = false;
+};
+
+/// Ties a loop to the life of its io_context.
+class LoopService final : public asio::execution_context::service {
+ public:
+  using key_type = LoopService;
+  static inline asio::execution_context::id id;  // how Asio tells services apart
+
+  explicit LoopService(asio::execution_context& context)
+      : service(context), loop(std::make_shared<Loop>(static_cast<asio::io_context&>(context))) {}
+
+  const std::shared_ptr<Loop> loop;
+
+ private:
+  void shutdown() override { loop->end(); }
+};
+
+inline const std::shared_ptr<Loop>& Loop::of(asio::io_context& io) { return asio::use_service<LoopService>(io).loop; }
+
+}  // namespace detail
+
+MUSTER_INLINE std::shared_ptr<AsioExecutor> AsioExecutor::of(asio::io_context& context) {
+  return detail::Loop::of(context)->executor;
+}
+
+}  // namespace websocketpp
+}  // namespace MUSTER_ABI
+}  // namespace muster

@@ -1,0 +1,213 @@
+// Listener and Server.
+#pragma once
+
+#include <algorithm>
+#include <asio/executor_work_guard.hpp>
+#include <asio/io_context.hpp>
+#include <asio/post.hpp>
+#include <asio/steady_timer.hpp>
+#include <chrono>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <stdexcept>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "muster/transports/websocketpp/acceptor.ipp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+namespace websocketpp {
+
+struct Listener::State {
+  std::shared_ptr<detail::Acceptor> acceptor;
+};
+
+MUSTER_INLINE Listener::Listener(asio::io_context& context, std::shared_ptr<IConnectionManager> manager, ListenerOptions options)
+    : state_(std::make_shared<State>()) {
+  state_->acceptor = std::make_shared<detail::Acceptor>(std::vector<std::shared_ptr<detail::Loop>>{detail::Loop::of(context)},
+                                                        std::move(manager), std::move(options));
+  state_->acceptor->start();
+}
+
+MUSTER_INLINE Listener::Listener(Listener&& other) noexcept = default;
+
+MUSTER_INLINE Listener& Listener::operator=(Listener&& other) noexcept {
+  if (this != &other) {
+    stop();
+    state_ = std::move(other.state_);
+  }
+  return *this;
+}
+
+MUSTER_INLINE Listener::~Listener() { stop(); }
+
+MUSTER_INLINE std::uint16_t Listener::port() const noexcept { return state_->acceptor->port(); }
+
+MUSTER_INLINE void Listener::stop() {
+  if (state_) state_->acceptor->stop();
+}
+
+MUSTER_INLINE std::optional<Error> Listener::reload_certificate() { return state_->acceptor->reload_certificate(); }
+
+struct Server::State : std::enable_shared_from_this<Server::State> {
+  /// One io_context, its thread, and what keeps it running.
+  struct Thread {
+    asio::io_context context{1};
+    asio::executor_work_guard<asio::io_context::executor_type> work{context.get_executor()};
+    std::shared_ptr<detail::Loop> loop = detail::Loop::of(context);
+    std::thread thread;
+    std::thread::id id;
+  };
+
+  State(std::shared_ptr<IConnectionManager> owner, ServerOptions options) : manager(std::move(owner)) {
+    if (options.threads == 0) throw std::invalid_argument("websocketpp server: threads must be at least 1");
+    std::vector<std::shared_ptr<detail::Loop>> loops;
+    for (std::size_t i = 0; i < options.threads; ++i) {
+      threads.push_back(std::make_unique<Thread>());
+      loops.push_back(threads.back()->loop);
+    }
+    acceptor = std::make_shared<detail::Acceptor>(std::move(loops), manager, std::move(options));
+  }
+
+  [[nodiscard]] asio::io_context& first() { return threads.front()->context; }
+
+  void run_loop(Thread& thread) noexcept {
+    thread.context.run();
+    const std::lock_guard<std::mutex> lock(mutex);
+    thread.id = {};
+    ++ended;
+    changed.notify_all();
+  }
+
+  /// Whether the first loop was left for the caller to run.
+  [[nodiscard]] bool start(bool first_in_this_thread) {
+    const std::lock_guard<std::mutex> lock(mutex);
+    if (stopping) throw std::logic_error("websocketpp server: start after stop");
+    if (std::exchange(started, true)) return false;
+    try {
+      for (const auto& thread : threads) {
+        if (first_in_this_thread && thread == threads.front()) continue;
+        thread->thread = std::thread([this, self = thread.get()] { run_loop(*self); });
+        thread->id = thread->thread.get_id();
+        ++running;
+      }
+      if (first_in_this_thread) {
+        threads.front()->id = std::this_thread::get_id();
+        ++running;
+      }
+    } catch (...) {
+      // As many as could be made are ended again by the destructor.
+      stopping = true;
+      end_loops();
+      throw;
+    }
+    // What waits in an io_context of ours must not own us: it would never be destroyed.
+    asio::post(first(), [weak = std::weak_ptr<detail::Acceptor>(acceptor)] {
+      if (const auto self = weak.lock()) self->start();
+    });
+    return first_in_this_thread;
+  }
+
+  void begin_stop() {
+    {
+      const std::lock_guard<std::mutex> lock(mutex);
+      if (std::exchange(stopping, true)) return;
+      if (!started) return acceptor->stop();
+    }
+    asio::post(first(), [weak = weak_from_this()] {
+      const auto self = weak.lock();
+      if (!self) return;
+      self->acceptor->stop();
+      // A socket that its peer or another listener's loop never lets go must not keep the server.
+      self->limit.emplace(self->first());
+      self->limit->expires_after(self->manager->options().close_timeout + std::chrono::seconds(1));
+      self->limit->async_wait([weak](const asio::error_code& error) {
+        const auto state = weak.lock();
+        if (!error && state) state->end_loops();
+      });
+    });
+    for (const auto& thread : threads) {
+      asio::post(thread->context, [loop = thread->loop] { loop->stop(); });
+    }
+    manager->shutdown([weak = weak_from_this()] {
+      if (const auto self = weak.lock()) self->end_loops();
+    });
+  }
+
+  void end_loops() {
+    for (const auto& thread : threads) {
+      thread->context.stop();
+    }
+  }
+
+  [[nodiscard]] bool on_own_thread() {
+    const std::lock_guard<std::mutex> lock(mutex);
+    return std::any_of(threads.begin(), threads.end(),
+                       [](const auto& thread) { return thread->id == std::this_thread::get_id(); });
+  }
+
+  /// Waits for the threads; whoever comes first joins them and ends what stands on their loops.
+  void join() {
+    std::unique_lock<std::mutex> lock(mutex);
+    changed.wait(lock, [this] { return ended == running; });
+    if (std::exchange(joined, true)) {
+      changed.wait(lock, [this] { return over; });
+      return;
+    }
+    lock.unlock();
+    for (const auto& thread : threads) {
+      if (thread->thread.joinable()) thread->thread.join();
+    }
+    limit.reset();
+    acceptor->stop();
+    for (const auto& thread : threads) thread->loop->end();
+    lock.lock();
+    over = true;
+    changed.notify_all();
+  }
+
+  const std::shared_ptr<IConnectionManager> manager;
+  std::vector<std::unique_ptr<Thread>> threads;
+  std::shared_ptr<detail::Acceptor> acceptor;
+  std::optional<asio::steady_timer> limit;  // the first loop's
+
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::size_t running = 0;
+  std::size_t ended = 0;
+  bool started = false;
+  bool stopping = false;
+  bool joined = false;
+  bool over = false;
+};
+
+MUSTER_INLINE Server::Server(std::shared_ptr<IConnectionManager> manager, ServerOptions options)
+    : state_(std::make_shared<State>(std::move(manager), std::move(options))) {}
+
+MUSTER_INLINE Server::~Server() { stop(); }
+
+MUSTER_INLINE std::uint16_t Server::port() const noexcept { return state_->acceptor->port(); }
+
+MUSTER_INLINE asio::io_context& Server::context() noexcept { return state_->first(); }
+
+MUSTER_INLINE void Server::start() { (void)state_->start(false); }
+
+MUSTER_INLINE void Server::run() {
+  if (state_->start(true)) state_->run_loop(*state_->threads.front());
+  state_->join();
+}
+
+MUSTER_INLINE void Server::stop() {
+  state_->begin_stop();
+  if (!state_->on_own_thread()) state_->join();
+}
+
+MUSTER_INLINE std::optional<Error> Server::reload_certificate() { return state_->acceptor->reload_certificate(); }
+
+}  // namespace websocketpp
+}  // namespace MUSTER_ABI
+}  // namespace muster

@@ -1,0 +1,378 @@
+// One accepted socket, from its first byte to the close of its descriptor. How a request is answered is in
+// session_handshake.ipp, frames are in session_frames.ipp, the write path is in session_write.ipp.
+#pragma once
+
+#include <asio/ip/tcp.hpp>
+#include <asio/post.hpp>
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "muster/transports/websocketpp/extensions.ipp"
+#include "muster/transports/websocketpp/frames.ipp"
+#include "muster/transports/websocketpp/handshake.ipp"
+#include "muster/transports/websocketpp/loop.ipp"
+#include "muster/transports/websocketpp/proxy_header.ipp"
+#include "muster/transports/websocketpp/stream.ipp"
+#include "muster/transport.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+namespace websocketpp {
+namespace detail {
+
+/// What all sessions of one listener share.
+struct Site {
+  Site(std::shared_ptr<IConnectionManager> owner, ListenerOptions settings)
+      : manager(std::move(owner)), options(std::move(settings)), trusted_proxies(manager->options().trusted_proxies) {}
+
+  const std::shared_ptr<IConnectionManager> manager;
+  const ListenerOptions options;
+  const TrustedProxies trusted_proxies;
+  std::unique_ptr<TlsContext> tls;
+  bool loopback = false;
+  /// Sockets without a place among max_connections: of those a kind of its own each, bounded by the option of its name.
+  using Seats = std::atomic<std::size_t>;
+  Seats extra_sockets{0};
+  Seats refused_sockets{0};
+  Seats http_sockets{0};
+
+  [[nodiscard]] static bool take(Seats& seats, std::size_t limit) {
+    if (seats.fetch_add(1) < limit) return true;
+    seats.fetch_sub(1);
+    return false;
+  }
+  [[nodiscard]] bool take_extra() { return take(extra_sockets, options.extra_sockets); }
+  [[nodiscard]] std::chrono::milliseconds handshake_timeout() const {
+    const auto timeout = manager->options().handshake_timeout;
+    return timeout.count() > 0 ? timeout : Options().handshake_timeout;
+  }
+  [[nodiscard]] std::size_t handshake_bytes() const {
+    const std::size_t bytes = manager->options().handshake_bytes;
+    return bytes != 0 ? bytes : Options().handshake_bytes;
+  }
+};
+
+/// Threads: the loop's. Ownership: its own, from `start` until its descriptor is closed; the core's, as a Transport.
+class Session final : public Transport, public LoopMember, public std::enable_shared_from_this<Session> {
+ public:
+  Session(std::shared_ptr<Loop> loop, std::shared_ptr<Site> site, Stream stream, RemoteAddress peer,
+          Reservation reservation, bool extra);
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+  ~Session() override = default;
+
+  void start();
+
+  // Transport.
+  [[nodiscard]] WriteResult write(const Span* spans, std::size_t count) override;
+  [[nodiscard]] std::optional<std::size_t> unsent() const override;
+  void close(std::uint16_t code, std::string_view text) override;
+  void abort() override;
+  void pause_reading(bool pause) override;
+
+  // LoopMember.
+  void on_deadline() override;
+  void on_stop() override;
+  void on_loop_end() override;
+
+ private:
+  enum class Phase : std::uint8_t {
+    presenting, // a trusted proxy says for whom it speaks
+    securing,   // TLS handshake
+    reading,    // the request's head
+    asking,     // the core decides
+    upgrading,  // the 101 waits for the core's first batch, or is being written
+    open,
+    answering,  // an HTTP answer, or the last close frame, is being written
+    lingering,  // all is written; what the peer still sends is thrown away until it closes, lest a reset destroy our last bytes
+    gone        // the descriptor is closed
+  };
+  /// Who decided first that an open connection ends. `heard`: the peer, whose close is answered behind what the core has
+  /// still to say to what came before.
+  enum class Ending : std::uint8_t { none, by_core, heard, by_peer, by_fault };
+
+  /// What is needed before the connection is open, and not later.
+  struct Opening {
+    RemoteAddress remote;
+    /// A proxy's: the place is taken without an address, until it is known for whom it speaks.
+    bool is_proxy = false;
+    ProxyHeader proxy_header;
+    Reservation reservation;
+    HttpRequest request;
+    bool http_1_1 = false;
+    bool asked = false;
+    bool answered = false;
+    std::uint64_t id = 0;
+    bool only_bearer = false;
+    std::string subprotocol;
+    std::string extensions;  // of the answer
+    std::string answer;      // the 101, while it waits
+    BodySource source;       // of a plain answer
+    std::uint64_t source_left = 0;
+    std::uint16_t close_code = 0;  // not 0: close right after the upgrade
+    std::string close_text;
+  };
+
+  /// What waits for the socket to take more, in order: at most one batch of the core's, and few bytes of our own.
+  struct Outgoing {
+    enum class Kind : std::uint8_t { batch, upgrade, close_frame, piece, last };
+    Kind kind;
+    std::string own;
+    std::vector<Span> spans;
+    Cursor cursor;
+  };
+
+  [[nodiscard]] IConnectionManager& manager() { return *site_->manager; }
+  [[nodiscard]] const Options& core_options() { return site_->manager->options(); }
+
+  // Waiting and ending.
+  void wait_readable();
+  void wait_writable();
+  void on_readable();
+  void on_writable();
+  void set_deadline(std::chrono::milliseconds from_now);
+  void clear_deadline();
+  void linger();
+  void discard_input();
+  void close_descriptor(CloseReason cause, bool reset = false);
+  void end_broken();
+  void bury(CloseReason cause);
+  template <class Member>
+  void post(Member member) {
+    asio::post(loop_->context, [self = shared_from_this(), member] {
+      const AsioExecutor::Turn turn(*self->loop_->executor);
+      ((*self).*member)();
+    });
+  }
+
+  // Handshake.
+  void read_proxy_header();
+  void secure();
+  void read_head();
+  void process_request();
+  void serve_http();
+  void ask(OpenRequest open);
+  void decided(Decision decision);
+  void refuse(const Refusal& refusal);
+  /// As the core has decided. `close_code`: as Decision's.
+  void tell_refusal(CloseReason reason, const Error& error, std::uint16_t close_code);
+  void name_subprotocol(std::string chosen);
+  void answer(const HttpResponse& response, bool without_body);
+  [[nodiscard]] bool sit(Site::Seats* seats, std::size_t limit);
+  void send_body();
+  void upgrade();
+
+  // Frames.
+  void opened();
+  void resume();
+  void read_frames();
+  void feed(char* data, std::size_t size);
+  /// `wire`: bytes of it that came in since the core was last told of any.
+  void on_frame(const InboundMessage& message, std::size_t wire);
+  void peer_closed(const std::string& payload);
+  void answer_close(int rounds, std::string frame);
+  void fail(CloseReason reason, std::string_view text);
+  void on_message(FrameKind kind, std::string_view payload, std::size_t wire);
+  void on_compressed(FrameKind kind, std::string_view deflated, std::size_t wire);
+  [[nodiscard]] std::size_t message_limit() {
+    const std::size_t limit = core_options().max_message_bytes;
+    return limit != 0 ? std::min(limit, message_bytes_max) : message_bytes_max;
+  }
+  static constexpr std::size_t message_bytes_max = std::size_t{1} << 30U;
+  [[nodiscard]] bool may_read() const;
+
+  // Writing.
+  WriteResult write_first(const Span* spans, std::size_t count);
+  WriteResult send(Outgoing::Kind kind, const Span* spans, std::size_t count);
+  void send(Outgoing::Kind kind, std::string own);
+  WriteResult send_own(Outgoing::Kind kind, std::string own);
+  [[nodiscard]] IoStatus write_now(Cursor& cursor) { return stream_->write(cursor, stream_->is_tls() ? loop_->scratch() : nullptr); }
+  void break_off();
+  void send_answer(int rounds);
+  void written(Outgoing::Kind kind);
+  void finish();
+
+  // First what every write touches: a fan-out finds nothing of a session in the caches.
+  std::unique_ptr<std::deque<Outgoing>> outgoing_;
+  Phase phase_ = Phase::reading;
+  Ending ending_ = Ending::none;
+  bool broken_ = false;
+  bool paused_ = false;
+  bool resume_posted_ = false;
+  bool waiting_readable_ = false;
+  bool waiting_writable_ = false;
+  bool read_waits_for_writable_ = false;
+  std::optional<Stream> stream_;
+
+  std::shared_ptr<Session> self_;
+  std::shared_ptr<Loop> loop_;
+  std::shared_ptr<Site> site_;
+  std::unique_ptr<Frames> frames_;  // once open
+  std::unique_ptr<Window> client_window_;  // of a client that keeps its context
+  std::shared_ptr<Connection> connection_;
+  std::unique_ptr<Opening> opening_;
+  /// What was read and not used yet: the request's head, frames behind it, or what came before a pause.
+  std::string input_;
+  std::optional<Loop::Deadline> deadline_;
+  CloseReason cause_ = CloseReason::lost;
+  Site::Seats* seat_;  // where it counts while it holds no place
+};
+
+MUSTER_INLINE Session::Session(std::shared_ptr<Loop> loop, std::shared_ptr<Site> site, Stream stream, RemoteAddress peer,
+                               Reservation reservation, bool extra)
+    : stream_(std::move(stream)), loop_(std::move(loop)), site_(std::move(site)), opening_(new Opening) {
+  seat_ = extra ? &site_->extra_sockets : nullptr;
+  opening_->is_proxy = site_->trusted_proxies.contain(peer);
+  opening_->remote = std::move(peer);
+  opening_->reservation = std::move(reservation);
+}
+
+MUSTER_INLINE void Session::start() {
+  self_ = shared_from_this();
+  loop_->add(*this);
+  set_deadline(site_->handshake_timeout());
+  const bool presents = site_->options.proxy_protocol && opening_->is_proxy;
+  phase_ = presents ? Phase::presenting : stream_->is_tls() ? Phase::securing : Phase::reading;
+  post(&Session::on_readable);  // most often the peer's first words are there
+}
+
+MUSTER_INLINE void Session::wait_readable() {
+  if (phase_ == Phase::gone || std::exchange(waiting_readable_, true)) return;
+  stream_->socket().async_wait(asio::ip::tcp::socket::wait_read, [self = shared_from_this()](const asio::error_code&) {
+    const AsioExecutor::Turn turn(*self->loop_->executor);
+    self->waiting_readable_ = false;
+    self->on_readable();
+  });
+}
+
+MUSTER_INLINE void Session::wait_writable() {
+  if (phase_ == Phase::gone || std::exchange(waiting_writable_, true)) return;
+  stream_->socket().async_wait(asio::ip::tcp::socket::wait_write, [self = shared_from_this()](const asio::error_code&) {
+    const AsioExecutor::Turn turn(*self->loop_->executor);
+    self->waiting_writable_ = false;
+    if (self->phase_ == Phase::gone) return;
+    if (std::exchange(self->read_waits_for_writable_, false)) self->on_readable();
+    if (self->phase_ != Phase::gone) self->on_writable();
+  });
+}
+
+MUSTER_INLINE void Session::on_readable() {
+  switch (phase_) {
+    case Phase::presenting:
+      return read_proxy_header();
+    case Phase::securing:
+      return secure();
+    case Phase::reading:
+    case Phase::asking:
+      return read_head();
+    case Phase::open:
+      return read_frames();
+    case Phase::lingering:
+      return discard_input();
+    case Phase::upgrading:
+    case Phase::answering:
+    case Phase::gone:
+      return;
+  }
+}
+
+MUSTER_INLINE void Session::set_deadline(std::chrono::milliseconds from_now) {
+  clear_deadline();
+  deadline_ = loop_->add_deadline(from_now, *this);
+}
+
+MUSTER_INLINE void Session::clear_deadline() {
+  if (deadline_) loop_->remove_deadline(*deadline_);
+  deadline_.reset();
+}
+
+MUSTER_INLINE void Session::on_deadline() {
+  close_descriptor(cause_, outgoing_ != nullptr);  // what it does not take would stay in the kernel
+}
+
+MUSTER_INLINE void Session::on_stop() {
+  if (!connection_ && phase_ != Phase::asking) close_descriptor(CloseReason::going_away);
+}
+
+MUSTER_INLINE void Session::linger() {
+  if (phase_ == Phase::gone || phase_ == Phase::lingering) return;
+  phase_ = Phase::lingering;
+  input_ = {};
+  stream_->shutdown_write();
+  if (opening_ || !deadline_) set_deadline(core_options().close_timeout);  // http_timeout was for the writing
+  wait_readable();
+}
+
+MUSTER_INLINE void Session::discard_input() {
+  std::size_t got = 0;
+  switch (stream_->read(loop_->read_buffer.get(), Loop::read_size, got)) {
+    case IoStatus::done:
+    case IoStatus::read_again:
+      return stream_->unfinished() ? post(&Session::on_readable) : wait_readable();
+    case IoStatus::write_again:
+    case IoStatus::end:
+    case IoStatus::failed:
+      return close_descriptor(cause_);
+  }
+}
+
+MUSTER_INLINE void Session::close_descriptor(CloseReason cause, bool reset) {
+  if (phase_ == Phase::gone) return;
+  phase_ = Phase::gone;
+  clear_deadline();
+  stream_->close(reset);
+  outgoing_.reset();
+  loop_->remove(*this);
+  loop_->sockets.fetch_sub(1);
+  (void)sit(nullptr, 0);
+  if (opening_) opening_->reservation.release();  // the descriptor is closed, and a loop that ends runs no more tasks
+  // The rest is a task of its own: this may be below a call of the core's.
+  asio::post(loop_->context, [self = std::move(self_), cause] { self->bury(cause); });
+}
+
+/// A write failed. What the peer said before it went may still be there, its close frame above all.
+MUSTER_INLINE void Session::end_broken() {
+  if (phase_ == Phase::open) {
+    paused_ = false;
+    resume();
+  }
+  close_descriptor(cause_);
+}
+
+MUSTER_INLINE void Session::bury(CloseReason cause) {
+  const auto connection = std::exchange(connection_, nullptr);
+  const auto opening = std::exchange(opening_, nullptr);
+  frames_.reset();
+  client_window_.reset();
+  stream_.reset();
+  input_ = {};
+  if (opening && opening->asked && !opening->answered) manager().cancel_open(loop_->executor, opening->id);
+  if (connection) manager().closed(*connection, cause);
+}
+
+MUSTER_INLINE void Session::on_loop_end() {
+  const auto self = std::move(self_);
+  phase_ = Phase::gone;
+  deadline_.reset();
+  (void)sit(nullptr, 0);
+  loop_->sockets.fetch_sub(1);
+  outgoing_.reset();
+  frames_.reset();
+  client_window_.reset();
+  stream_.reset();
+  opening_.reset();
+  connection_.reset();
+  site_.reset();
+}
+
+}  // namespace detail
+}  // namespace websocketpp
+}  // namespace MUSTER_ABI
+}  // namespace muster

@@ -1,0 +1,287 @@
+// A session until it is open: TLS, the request, the core's decision, and the answers that are not an upgrade.
+#pragma once
+
+#include <algorithm>
+#include <exception>
+#include <string>
+#include <utility>
+
+#include <websocketpp/base64/base64.hpp>
+#include <websocketpp/processors/base.hpp>
+#include <websocketpp/sha1/sha1.hpp>
+
+#include "muster/transports/websocketpp/session.ipp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+namespace websocketpp {
+namespace detail {
+
+MUSTER_INLINE void Session::read_proxy_header() {
+  Opening& opening = *opening_;
+  ProxyHeader& header = opening.proxy_header;
+  std::size_t got = 0;
+  const IoStatus status = stream_->peek(loop_->read_buffer.get(), Loop::read_size, got);
+  if (status == IoStatus::read_again) return wait_readable();
+  if (status != IoStatus::done) return close_descriptor(CloseReason::lost);
+  // What is behind the header is TLS's, or the request's, and stays in the socket.
+  stream_->take(loop_->read_buffer.get(), header.read({loop_->read_buffer.get(), got}));
+  if (header.state() == ProxyHeader::State::bad) {
+    manager().refused(RefusedFor::request, opening.remote,
+                      "proxy_protocol is on, and this one of trusted_proxies begins with no PROXY header", loop_->executor->now());
+    return close_descriptor(CloseReason::lost);
+  }
+  if (header.state() == ProxyHeader::State::reading) return wait_readable();
+  if (header.source()) opening.remote = remote_address(*header.source());
+  phase_ = stream_->is_tls() ? Phase::securing : Phase::reading;
+  on_readable();
+}
+
+MUSTER_INLINE void Session::secure() {
+  switch (stream_->handshake()) {
+    case IoStatus::done:
+      phase_ = Phase::reading;
+      return read_head();
+    case IoStatus::read_again:
+      return wait_readable();
+    case IoStatus::write_again:
+      read_waits_for_writable_ = true;
+      return wait_writable();
+    case IoStatus::end:
+    case IoStatus::failed:
+      return close_descriptor(CloseReason::lost);
+  }
+}
+
+MUSTER_INLINE void Session::read_head() {
+  // Nothing beyond the bound is taken from the socket: frames behind the request stay where they are until it is open.
+  const std::size_t limit = std::min(site_->handshake_bytes(), Loop::read_size);
+  if (input_.size() >= limit) return;
+  std::size_t got = 0;
+  switch (stream_->read(loop_->read_buffer.get(), limit - input_.size(), got)) {
+    case IoStatus::done:
+      break;
+    case IoStatus::read_again:
+      return wait_readable();
+    case IoStatus::write_again:
+      read_waits_for_writable_ = true;
+      return wait_writable();
+    case IoStatus::end:
+    case IoStatus::failed:
+      return close_descriptor(CloseReason::lost);
+  }
+  const bool more = stream_->unfinished();
+  const std::size_t seen = input_.size();
+  input_.append(loop_->read_buffer.get(), got);
+  if (phase_ == Phase::reading) {
+    // Empty lines before the request are let pass (RFC 9112, 2.2), and must not be taken for the end of the head.
+    const std::size_t start = std::min(input_.find_first_not_of("\r\n"), input_.size());
+    const std::size_t end = input_.find("\r\n\r\n", std::max(start, seen < 3 ? 0 : seen - 3));
+    if (end != std::string::npos) {
+      Opening& opening = *opening_;
+      const std::string head = input_.substr(0, end + 4);
+      input_.erase(0, end + 4);
+      if (const auto refusal = parse_head(head, opening.request, opening.http_1_1)) return refuse(*refusal);
+      return process_request();
+    }
+    if (input_.size() >= limit) return refuse({431, "The request's head is too long", errc::too_large});
+  }
+  more ? post(&Session::on_readable) : wait_readable();
+}
+
+MUSTER_INLINE void Session::process_request() {
+  Opening& opening = *opening_;
+  HttpRequest& request = opening.request;
+  const Options& options = core_options();
+  opening.remote = site_->trusted_proxies.resolve(std::move(opening.remote), request);
+  request.remote_address = opening.remote;
+
+  const bool upgrades = asks_for_upgrade(request);
+  const auto& probes = site_->options.probe_paths;
+  if (upgrades || std::find(probes.begin(), probes.end(), request.path) == probes.end()) {
+    if (const auto refusal = check_host(request, opening.http_1_1, options, site_->loopback)) return refuse(*refusal);
+  }
+  if (!upgrades) return serve_http();
+  if (site_->options.plain_http_only) return refuse({404, "There is no WebSocket on this port", errc::not_found, {}, RefusedFor::path});
+  if (const auto refusal = check_upgrade(request, opening.http_1_1)) return refuse(*refusal);
+  if (const auto refusal = check_origin(request, options)) return refuse(*refusal);
+  OpenRequest open;
+  if (const auto refusal = read_upgrade(request, options, open)) return refuse(*refusal);
+  if (opening.is_proxy && opening.reservation) {
+    // The place was the proxy's so far, to which no per-address limit applies. Given back first, so that it is never two.
+    opening.reservation.release();
+    opening.reservation = manager().reserve(opening.remote, loop_->executor->now());
+  }
+  if (!opening.reservation && !open.resumes) {
+    // No protocol was chosen. Browsers give up on an upgrade that names none of theirs, and would not see a close code.
+    if (!open.subprotocols.empty()) opening.subprotocol = open.subprotocols.front();
+    const Error error = opening.reservation.error();
+    manager().refused(opening.reservation.refused_for(), opening.remote, error.message, loop_->executor->now());
+    return tell_refusal(opening.reservation.refusal(), error, 0);
+  }
+  ask(std::move(open));
+}
+
+MUSTER_INLINE void Session::serve_http() {
+  HttpRequest& request = opening_->request;
+  if (has_lost_upgrade(request)) return refuse({426, "There is no Upgrade header; a proxy may have removed it"});
+  if (!site_->options.http) return refuse({426, "This is a WebSocket server, and there is no Upgrade header"});
+  if (sit(&site_->http_sockets, site_->options.http_sockets)) opening_->reservation.release();
+  const bool without_body = request.method == "HEAD";
+  if (without_body) request.method = "GET";
+  HttpResponse response;
+  try {
+    response = site_->options.http(request);
+    if (response.status < 200 || response.status > 599) throw std::out_of_range("HTTP status");
+  } catch (...) {
+    response = describe_refusal({500, "The request could not be served", errc::internal});
+  }
+  answer(response, without_body);
+}
+
+MUSTER_INLINE void Session::ask(OpenRequest open) {
+  phase_ = Phase::asking;
+  // From here on the core's own deadline bounds the answer.
+  clear_deadline();
+  opening_->asked = true;
+  opening_->only_bearer = open.subprotocols == std::vector<std::string>{"bearer"};
+  if (site_->options.deflate) {
+    if (auto deflate = negotiate_deflate(opening_->request, site_->options.deflate_client_window_bits)) {
+      opening_->extensions = std::move(deflate->answer);
+      if (deflate->client_window_bits != 0) client_window_ = std::make_unique<Window>(deflate->client_window_bits);
+      open.wire_format = loop_->deflate_format(deflate->window_bits, site_->options.deflate_min_bytes);
+    }
+  }
+  open.reservation = std::move(opening_->reservation);
+  open.remote_address = opening_->remote;
+  const std::uint64_t id = manager().open(std::move(open), shared_from_this(), loop_->executor,
+                                          [self = shared_from_this()](Decision decision) { self->decided(std::move(decision)); });
+  if (opening_) opening_->id = id;
+  if (phase_ == Phase::asking) wait_readable();  // a peer that goes away meanwhile
+}
+
+MUSTER_INLINE void Session::decided(Decision decision) {
+  if (opening_) opening_->answered = true;
+  if (phase_ != Phase::asking) {
+    // The peer went away just now: a connection must still hear that its socket is gone.
+    if (decision.accepted && site_) {
+      asio::post(loop_->context, [self = shared_from_this(), connection = std::move(decision.connection)] {
+        self->manager().closed(*connection, CloseReason::lost);
+      });
+    }
+    return;
+  }
+  name_subprotocol(std::move(decision.subprotocol));
+  if (!decision.accepted) {
+    opening_->reservation = std::move(decision.reservation);
+    return tell_refusal(decision.reason, decision.error, decision.close_code);
+  }
+  (void)sit(nullptr, 0);  // it has a place of its own
+  connection_ = std::move(decision.connection);
+  upgrade();
+}
+
+MUSTER_INLINE void Session::name_subprotocol(std::string chosen) {
+  // Clients fail on a name they did not offer (RFC 6455, 4.1), and browsers when none of theirs is chosen: where the
+  // token's carrier is the only one, it is named.
+  if (chosen.empty() && opening_->only_bearer) chosen = "bearer";
+  const bool offered = any_header_element(opening_->request, "Sec-WebSocket-Protocol", ',',
+                                          [&](std::string_view name) { return name == chosen; });
+  if (offered) opening_->subprotocol = std::move(chosen);
+}
+
+MUSTER_INLINE void Session::refuse(const Refusal& refusal) {
+  manager().refused(refusal.reason, opening_->remote, refusal.message, loop_->executor->now());
+  if (!opening_->reservation) (void)sit(&site_->refused_sockets, site_->options.refused_sockets);
+  answer(describe_refusal(refusal), opening_->request.method == "HEAD");
+}
+
+MUSTER_INLINE void Session::tell_refusal(CloseReason reason, const Error& error, std::uint16_t close_code) {
+  const bool is_nowhere = error.code == errc::not_found;
+  const bool bounded = opening_->reservation || sit(&site_->refused_sockets, site_->options.refused_sockets);
+  if (!is_nowhere && bounded && core_options().refuse_with == RefuseWith::close_code) {
+    opening_->close_code = close_code != 0 ? close_code : describe(reason).code;
+    opening_->close_text = error.message;
+    return upgrade();
+  }
+  const unsigned status = is_nowhere ? 404 : describe(reason).http_status;
+  answer(describe_refusal({status, error.message, error.code, error.retry_after}), opening_->request.method == "HEAD");
+}
+
+/// Takes a seat of this kind, if there is one, for the one it had. Whether there was.
+MUSTER_INLINE bool Session::sit(Site::Seats* seats, std::size_t limit) {
+  const bool taken = seats != nullptr && Site::take(*seats, limit);
+  if (seat_ != nullptr) seat_->fetch_sub(1);
+  seat_ = taken ? seats : nullptr;
+  return taken;
+}
+
+MUSTER_INLINE void Session::answer(const HttpResponse& response, bool without_body) {
+  const bool bounded = opening_->reservation || seat_ != nullptr;
+  if (!bounded && response.source) return answer(describe_refusal({503, "Too many downloads", errc::unavailable}), without_body);
+  phase_ = Phase::answering;
+  input_ = {};
+  set_deadline(site_->options.http_timeout);
+  const bool more = !without_body && response.source && response.source_bytes != 0;
+  if (more) {
+    opening_->source = response.source;
+    opening_->source_left = response.source_bytes;
+  }
+  send(more ? Outgoing::Kind::piece : Outgoing::Kind::last, format_response(response, without_body));
+  if (bounded || phase_ == Phase::gone) return;
+  std::size_t ignored = 0;  // what is left unread would destroy our last bytes
+  (void)stream_->read(loop_->read_buffer.get(), Loop::read_size, ignored);
+  close_descriptor(CloseReason::lost);
+}
+
+MUSTER_INLINE void Session::send_body() {
+  constexpr std::size_t most = 32 * 1024;
+  // So many at a time, for the loop's other work.
+  for (int pieces = 0; pieces < 4; ++pieces) {
+    if (phase_ != Phase::answering) return;
+    std::string piece(static_cast<std::size_t>(std::min<std::uint64_t>(opening_->source_left, most)), '\0');
+    std::size_t size = 0;
+    try {
+      size = opening_->source(piece.data(), piece.size());
+    } catch (...) {
+    }
+    if (size == 0) return close_descriptor(CloseReason::lost, true);
+    piece.resize(std::min(size, piece.size()));
+    opening_->source_left -= piece.size();
+    const auto kind = opening_->source_left == 0 ? Outgoing::Kind::last : Outgoing::Kind::piece;
+    if (send_own(kind, std::move(piece)) != WriteResult::done) return;
+    if (kind == Outgoing::Kind::last) return written(kind);
+    set_deadline(site_->options.http_timeout);
+  }
+  post(&Session::send_body);
+}
+
+/// Sec-WebSocket-Accept (RFC 6455, 4.2.2).
+[[nodiscard]] inline std::string accept_key(std::string_view client_key) {
+  std::string key(client_key);
+  key += ::websocketpp::processor::constants::handshake_guid;
+  unsigned char digest[20];
+  ::websocketpp::sha1::calc(key.data(), key.size(), digest);
+  return ::websocketpp::base64_encode(digest, sizeof digest);
+}
+
+MUSTER_INLINE void Session::upgrade() {
+  phase_ = Phase::upgrading;
+  set_deadline(site_->handshake_timeout());
+  std::string response = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ";
+  response += accept_key(opening_->request.header("Sec-WebSocket-Key"));
+  const auto add = [&response](const char* name, const std::string& value) {
+    if (!value.empty()) response.append("\r\n").append(name).append(": ").append(value);
+  };
+  add("Sec-WebSocket-Protocol", opening_->subprotocol);
+  add("Sec-WebSocket-Extensions", opening_->extensions);
+  response += "\r\n\r\n";
+  frames_ = std::make_unique<Frames>(loop_->frames, message_limit(), !opening_->extensions.empty());
+  opening_->answer = std::move(response);
+  send_answer(connection_ ? 3 : 0);  // the core's welcome is two rounds away
+}
+
+}  // namespace detail
+}  // namespace websocketpp
+}  // namespace MUSTER_ABI
+}  // namespace muster
