@@ -34,7 +34,7 @@ void check_address(const RemoteAddress& address) {
   const auto again = asio::ip::make_address(address.text, error);
   must(!error && remote_address(again).bytes == address.bytes, "the text is the address");
   for (const char c : address.text) must(c > ' ' && c < 0x7f, "an address can be logged");
-  detail::AddressTable table(4);
+  core::AddressTable table(4);
   if (table.take_place(address.bytes, {})) table.release(address.bytes, {});
   (void)table.count_connect(address.bytes, {}, TimePoint());
 }

@@ -19,7 +19,7 @@
 
 namespace {
 
-using muster::detail::Mutant;
+using muster::core::Mutant;
 using muster::test::History;
 
 struct Named {
@@ -146,9 +146,9 @@ int main(int argc, char** argv) {
   }
   if (!arguments.mutant.empty()) {
     for (const Named& named : mutants) {
-      if (arguments.mutant == named.name) muster::detail::active_mutant = named.mutant;
+      if (arguments.mutant == named.name) muster::core::active_mutant = named.mutant;
     }
-    if (muster::detail::active_mutant == Mutant::none) return usage();
+    if (muster::core::active_mutant == Mutant::none) return usage();
   }
   if (!arguments.expect_caught) return run_all(arguments, false) ? 0 : 1;
   const bool caught = is_caught(arguments);

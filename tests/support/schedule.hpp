@@ -48,7 +48,7 @@ class Random {
 /// Whether the core holds one of its locks: no seam, callback or post may be reached then. Known in simulations only.
 [[nodiscard]] inline bool core_holds_a_lock() {
 #if defined(MUSTER_SIMULATION)
-  return detail::Mutex::held != 0;
+  return core::Mutex::held != 0;
 #else
   return false;
 #endif
@@ -100,7 +100,7 @@ class Schedule {
     detail::simulation_yield = [] {
       if (current() != nullptr) current()->yield();
     };
-    detail::Mutex::simulation_fault = [](const char* what) {
+    core::Mutex::simulation_fault = [](const char* what) {
       std::fprintf(stderr, "fault in the core: %s (%s)\n", what, current() ? current()->name.c_str() : "");
       std::abort();
     };

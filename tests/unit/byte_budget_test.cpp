@@ -254,10 +254,10 @@ TEST_CASE("a byte budget of 0 is no limit", "[limits]") {
   CHECK(counters(sim, "", "r").history_messages == 100);
 }
 
-struct Shelf final : detail::ByteHolder {};
+struct Shelf final : core::ByteHolder {};
 
 TEST_CASE("who is asked to drop first is among the oldest, however many there are", "[limits]") {
-  detail::ByteBudget budget(1000, 0);
+  core::ByteBudget budget(1000, 0);
   const auto account = budget.account("");
   std::vector<std::shared_ptr<Shelf>> shelves;
   Random random(1);
@@ -265,7 +265,7 @@ TEST_CASE("who is asked to drop first is among the oldest, however many there ar
     shelves.push_back(std::make_shared<Shelf>());
     shelves.back()->oldest = static_cast<TimePoint::rep>(random.below(1'000'000));
     account->change(shelves.back()->held.exchange(10), 10);
-    detail::ByteBudget::list(*account, shelves.back());
+    core::ByteBudget::list(*account, shelves.back());
   }
   std::vector<TimePoint::rep> ages;
   while (!budget.fits(*account)) {
@@ -284,7 +284,7 @@ TEST_CASE("who is asked to drop first is among the oldest, however many there ar
 }
 
 TEST_CASE("tenants that keep nothing are forgotten", "[limits]") {
-  detail::ByteBudget budget(0, 0);
+  core::ByteBudget budget(0, 0);
   const auto kept = budget.account("kept");
   for (int i = 0; i < 1000; ++i) (void)budget.account(std::to_string(i));
   budget.prune();

@@ -12,14 +12,14 @@ namespace muster::test {
 namespace {
 
 TEST_CASE("the cipher is XTEA, as published", "[cipher]") {
-  const detail::Cipher cipher({0x00010203, 0x04050607, 0x08090a0b, 0x0c0d0e0f});
+  const core::Cipher cipher({0x00010203, 0x04050607, 0x08090a0b, 0x0c0d0e0f});
   CHECK(cipher(0x4142434445464748) == 0x497df3d072612cb5);
-  CHECK(detail::Cipher({0, 0, 0, 0})(0) == 0xdee9d4d8f7131ed9);
+  CHECK(core::Cipher({0, 0, 0, 0})(0) == 0xdee9d4d8f7131ed9);
 }
 
 TEST_CASE("another key makes other numbers, and none comes twice", "[cipher]") {
-  const detail::Cipher one({1, 2, 3, 4});
-  const detail::Cipher other({1, 2, 3, 5});
+  const core::Cipher one({1, 2, 3, 4});
+  const core::Cipher other({1, 2, 3, 5});
   std::set<std::uint64_t> seen;
   for (std::uint64_t i = 0; i < 10'000; ++i) {
     CHECK(one(i) != other(i));
@@ -29,7 +29,7 @@ TEST_CASE("another key makes other numbers, and none comes twice", "[cipher]") {
 }
 
 TEST_CASE("SHA-256 gives what FIPS 180-4's examples give, whatever the length leaves of a block", "[cipher]") {
-  const auto hex = [](std::string_view message) { return detail::to_hex(detail::sha256(message)); };
+  const auto hex = [](std::string_view message) { return core::to_hex(core::sha256(message)); };
   CHECK(hex("") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
   CHECK(hex("abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
   CHECK(hex("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq") ==

@@ -242,14 +242,14 @@ TEST_CASE("with a broker that answers after answer_timeout the repeat gets the f
 }
 
 TEST_CASE("idempotency keys are charged, and cost nothing once they are gone", "[idempotency]") {
-  detail::IdempotencyKeys keys;
+  core::IdempotencyKeys keys;
   const auto remember = [&keys](const std::string& user, const std::string& key, TimePoint at) {
     (void)keys.remember(user, {key, 1, {1, 1}, true, at, {}}, 4, 10s);
   };
   const TimePoint start{};
   remember("ann", "a", start + 1s);
   const auto one = keys.bytes();
-  CHECK(one > sizeof(detail::IdempotencyKeys::Publish));
+  CHECK(one > sizeof(core::IdempotencyKeys::Publish));
   remember("ann", "b", start + 2s);
   remember("bob", "a", start + 3s);
   CHECK(keys.size() == 3);

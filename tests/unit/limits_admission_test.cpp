@@ -127,8 +127,8 @@ TEST_CASE("connects per IP: a v4-mapped address is the v4 one, an IPv6 host is i
   CHECK(sim.connect("e", Dial().from(v6({0x20, 1, 0xd, 0xb8, 0, 0, 0, 2, 1}))).is_open());
 }
 
-detail::AddressTable::Bytes numbered(std::uint32_t i) {
-  detail::AddressTable::Bytes made{0x20, 1};
+core::AddressTable::Bytes numbered(std::uint32_t i) {
+  core::AddressTable::Bytes made{0x20, 1};
   for (std::size_t b = 0; b < 4; ++b) made[2 + b] = static_cast<std::uint8_t>(i >> (8 * b));
   return made;
 }
@@ -137,7 +137,7 @@ TEST_CASE("connects per IP: expired entries are pruned, and the table is bounded
   Options options;
   options.connect_rate_window = 60s;
   options.connect_rate_per_ip = 2;
-  detail::AddressTable table(3000);  // a thousand hosts of networks of their own
+  core::AddressTable table(3000);  // a thousand hosts of networks of their own
   const TimePoint start{};
   for (std::uint32_t i = 0; i < 50'000; ++i) REQUIRE(table.count_connect(numbered(i), options, start + 1s) == 0ms);
   CHECK(table.size() == 3000);
@@ -155,7 +155,7 @@ TEST_CASE("connects per IP: expired entries are pruned, and the table is bounded
 TEST_CASE("connects per IP: an address with a socket is not forgotten", "[limits][admission]") {
   Options options;
   options.max_connections_per_ip = 1;
-  detail::AddressTable table(3);
+  core::AddressTable table(3);
   REQUIRE(table.take_place(numbered(1), options));
   for (std::uint32_t i = 2; i < 100; ++i) REQUIRE(table.count_connect(numbered(i), options, TimePoint{} + 1s) == 0ms);
   CHECK_FALSE(table.take_place(numbered(1), options));
@@ -167,7 +167,7 @@ TEST_CASE("connects per IP: an address with a socket is not forgotten", "[limits
 TEST_CASE("connects per IP: what no limit counts is not remembered", "[limits][admission]") {
   Options options;
   options.max_connections_per_ip = options.connect_rate_per_ip = 0;
-  detail::AddressTable table;
+  core::AddressTable table;
   REQUIRE(table.take_place(numbered(1), options));
   REQUIRE(table.count_connect(numbered(1), options, TimePoint{} + 1s) == 0ms);
   CHECK(table.size() == 0);
@@ -178,9 +178,9 @@ TEST_CASE("connects per IP: a /56 may have 4 times, a /48 16 times what a /64 ma
   Options options;
   options.max_connections_per_ip = 2;
   options.connect_rate_per_ip = 2;
-  detail::AddressTable table;
+  core::AddressTable table;
   const auto host = [](std::uint8_t net56, std::uint8_t net64) {
-    return detail::AddressTable::Bytes{0x20, 1, 0xd, 0xb8, 0, 1, net56, net64};
+    return core::AddressTable::Bytes{0x20, 1, 0xd, 0xb8, 0, 1, net56, net64};
   };
   std::size_t connects = 0;
   std::size_t places = 0;

@@ -6,9 +6,9 @@ namespace muster::test {
 namespace {
 
 using namespace std::chrono_literals;
-using detail::BlockPtr;
-using detail::Handed;
-using detail::Outbox;
+using core::BlockPtr;
+using core::Handed;
+using core::Outbox;
 
 /// Takes nothing at once; what it was given is in `batch`.
 class SlowPipe final : public Transport {

@@ -84,7 +84,7 @@ TEST_CASE("whoever is refused from many addresses gets few lines, and how many a
   for (unsigned i = 0; i < 1000; ++i) {
     r.refuse(RefusedFor::rate, RemoteAddress::v4(10, 1, static_cast<std::uint8_t>(i >> 8U), static_cast<std::uint8_t>(i & 0xffU)));
   }
-  CHECK(r.said().size() == detail::LogWindow<int>::most_lines);
+  CHECK(r.said().size() == core::LogWindow<int>::most_lines);
   CHECK(r.manager->metrics().refused_rate == 1000);
   r.now += 60s;
   r.refuse(RefusedFor::rate, here);

@@ -32,15 +32,15 @@
 namespace muster {
 inline namespace MUSTER_ABI {
 
-using detail::ConnectionPtr;
-using detail::ConnectionState;
-using detail::EntryPtr;
-using detail::Loop;
-using detail::LoopPtr;
-using detail::Membership;
-using detail::RoomPart;
-using detail::RoomPtr;
-using detail::RoomState;
+using core::ConnectionPtr;
+using core::ConnectionState;
+using core::EntryPtr;
+using core::Loop;
+using core::LoopPtr;
+using core::Membership;
+using core::RoomPart;
+using core::RoomPtr;
+using core::RoomState;
 
 class ConnectionManager final : public IConnectionManager, public std::enable_shared_from_this<ConnectionManager> {
  public:
@@ -116,7 +116,7 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   /// After `rounds` more turns of the executor, and behind what they post before.
   template <class F>
   bool post(const LoopPtr& loop, F task, int rounds = 0);
-  void arm(Loop& loop, detail::Timer& timer, TimePoint deadline) noexcept;
+  void arm(Loop& loop, core::Timer& timer, TimePoint deadline) noexcept;
   void wake(Loop& loop, TimePoint when) noexcept;
   void wake_for_next(Loop& loop) noexcept;
   void on_wake(Loop& loop, TimePoint when, bool has_listened) noexcept;
@@ -131,12 +131,12 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   struct Sweep;
   /// So many connections and rooms a task.
   static constexpr std::size_t sweep_slice = 256;
-  void sweep(Loop& loop, std::shared_ptr<detail::Gate> findings, detail::RoomTable::Cursor rooms);
+  void sweep(Loop& loop, std::shared_ptr<core::Gate> findings, core::RoomTable::Cursor rooms);
   void sweep_on(Loop& loop, const std::shared_ptr<Sweep>& round);
   void sweep_again(Loop& loop);
-  bool sweep_rooms(detail::RoomTable::Cursor& at, std::size_t most);
+  bool sweep_rooms(core::RoomTable::Cursor& at, std::size_t most);
   void sweep_unattended();
-  void check(ConnectionState& connection, detail::Gate& findings);
+  void check(ConnectionState& connection, core::Gate& findings);
   void catch_up_room(Loop& loop, const RoomPtr& room);
   void expire_awareness(Loop& loop);
 
@@ -160,7 +160,7 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   void received_frame(ConnectionState& connection, FrameKind kind, std::string_view bytes, std::size_t wire_bytes);
   void received_message(ConnectionState& connection, FrameKind kind, std::string_view bytes,
                         bool many_bytes);
-  void pause(ConnectionState& connection, detail::Pause why, bool on);
+  void pause(ConnectionState& connection, core::Pause why, bool on);
   void handle(ConnectionState& connection, Command command);
   void run(ConnectionState& connection, Command& command);
   void resume_commands(ConnectionState& connection);
@@ -263,7 +263,7 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   [[nodiscard]] std::optional<Error> refuse_when_full(const RoomKey& key);
   [[nodiscard]] Result<Published> publish_here(const RoomKey& key, Draft draft);
   std::size_t send_in_room(ConnectionId id, std::string room, const Payload& payload);
-  void post_flushes(const RoomPtr& room, const std::vector<detail::RoomPartPtr>& parts) noexcept;
+  void post_flushes(const RoomPtr& room, const std::vector<core::RoomPartPtr>& parts) noexcept;
 
   // Limits: core/flows/limits.ipp.
   /// The room of this key, made when there is none. Null: the connection makes too many, and was told so.
@@ -287,17 +287,17 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   void flush_part(const RoomPtr& room, RoomPart& part);
   void run_slice(const RoomPtr& room, RoomPart& part);
   bool serve_slice(const RoomState& room, RoomPart& part, TimePoint now) noexcept;
-  void deliver(RoomPart& part, detail::MemberSlot& slot, const RoomState& room, TimePoint now);
+  void deliver(RoomPart& part, core::MemberSlot& slot, const RoomState& room, TimePoint now);
   void note_missed(RoomPart& part, ConnectionState& connection, const RoomState& room, std::size_t from);
-  [[nodiscard]] detail::EncodedBatch& encoded(RoomPart& part, const RoomState& room, std::uint8_t format);
-  void encode_entry(Loop& loop, const detail::Format& format, std::string_view room, std::uint64_t epoch,
-                    const detail::Entry& entry, std::string& bytes);
-  void encode_event(Loop& loop, const detail::Format& format, const Event& event, const Correlation* correlation,
+  [[nodiscard]] core::EncodedBatch& encoded(RoomPart& part, const RoomState& room, std::uint8_t format);
+  void encode_entry(Loop& loop, const core::Format& format, std::string_view room, std::uint64_t epoch,
+                    const core::Entry& entry, std::string& bytes);
+  void encode_event(Loop& loop, const core::Format& format, const Event& event, const Correlation* correlation,
                     std::string& bytes);
   /// Returns the bytes it took.
   std::size_t tell(ConnectionState& connection, const Event& event, const Correlation* correlation = nullptr);
   void tell_entry(ConnectionState& connection, const RoomState& room, std::uint64_t epoch,
-                  const detail::Entry& entry);
+                  const core::Entry& entry);
   void tell_error(ConnectionState& connection, const Correlation* correlation, Error error);
   void broadcast(const LoopPtr& loop, const std::optional<std::string>& tenant, const Event& event);
   [[nodiscard]] std::string& reply_bytes(Loop& loop);
@@ -313,7 +313,7 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   /// False: the pipe is broken.
   bool write(ConnectionState& connection);
   /// What follows from a write; false as for `write`.
-  bool wrote(ConnectionState& connection, WriteResult result, detail::Handed handed);
+  bool wrote(ConnectionState& connection, WriteResult result, core::Handed handed);
   /// From history and from what was missed, up to the soft mark. False: more is owed.
   bool feed(ConnectionState& connection);
   bool feed_room(ConnectionState& connection, Membership& membership);
@@ -327,12 +327,12 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   void run_state_flushes(Loop& loop, TimePoint now) noexcept;
   void run_due_flushes(Loop& loop);
   void flush_state(Loop& loop, const RoomPtr& room) noexcept;
-  [[nodiscard]] bool flush_state_once(const RoomPtr& room, detail::RoomState::Marks& dirty);
+  [[nodiscard]] bool flush_state_once(const RoomPtr& room, core::RoomState::Marks& dirty);
   void mark_awareness(Loop& loop, const RoomPtr& room, const std::string& client, std::uint64_t removed_at);
-  [[nodiscard]] detail::Clearings clearing_for(Loop& loop, ConnectionId owner, const RoomPtr& room);
-  void clear_awareness(Loop& loop, detail::Clearings& clearing) noexcept;
+  [[nodiscard]] core::Clearings clearing_for(Loop& loop, ConnectionId owner, const RoomPtr& room);
+  void clear_awareness(Loop& loop, core::Clearings& clearing) noexcept;
   void clear_awareness(Loop& loop) noexcept;
-  [[nodiscard]] bool clear_some(Loop& loop, detail::Clearing& clearing, std::size_t& left);
+  [[nodiscard]] bool clear_some(Loop& loop, core::Clearing& clearing, std::size_t& left);
   void resolve_awareness(const RoomKey& key, const std::string& client, std::uint64_t removed_at,
                          std::vector<AwarenessEntry>& changes) const;
   void tell_awareness(ConnectionState& connection, const Correlation* correlation, const RoomKey& key);
@@ -359,8 +359,8 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   /// Tells hooks and clients that a user came online or went offline, if that is so and they were told otherwise.
   /// False: a hook threw.
   /// `former`, `left`: rooms that were told that it is online, and that the connection that ends is in no more.
-  bool tell_edges(Loop& loop, const UserKey& user, detail::UserTable::Edge edge, const std::vector<RoomPtr>& former = {},
-                  detail::LeftRooms left = {}) noexcept;
+  bool tell_edges(Loop& loop, const UserKey& user, core::UserTable::Edge edge, const std::vector<RoomPtr>& former = {},
+                  core::LeftRooms left = {}) noexcept;
   void tell_offline(Loop& loop, const UserKey& user, const RoomPtr& room) noexcept;
   void drain_next(Loop& loop);
   void beat(ConnectionState& connection);
@@ -392,8 +392,8 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   void part_from_session(ConnectionState& connection, CloseReason reason, std::vector<std::string> names) noexcept;
   void run_graces(Loop& loop, TimePoint now) noexcept;
   void run_due_graces(Loop& loop);
-  detail::Graces::iterator end_grace(Loop& loop, detail::Graces::iterator at);
-  void end_graces(std::function<bool(const detail::Grace&)> chosen, bool for_good);
+  core::Graces::iterator end_grace(Loop& loop, core::Graces::iterator at);
+  void end_graces(std::function<bool(const core::Grace&)> chosen, bool for_good);
 
   // Offline queues: core/flows/offline_queue.ipp.
   void deliver_queue(ConnectionState& connection, Function<void(ConnectionState&)> then);
@@ -415,7 +415,7 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   void on_expiry(ConnectionState& connection);
 
   [[nodiscard]] ConnectionPtr locate(ConnectionId id) const;
-  [[nodiscard]] detail::InfoPtr info_of(ConnectionId id) const;
+  [[nodiscard]] core::InfoPtr info_of(ConnectionId id) const;
 
   /// Runs what may throw, an embedder's code or ours; what it throws is counted, logged and goes no further. False: it
   /// threw.
@@ -466,8 +466,8 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   const std::shared_ptr<const WireFormat> plain_format_ = std::make_shared<WebSocketFormat>();
   std::uint64_t seed_;  ///< of what may be guessed
   std::string secret_;  ///< that resume tokens come from
-  detail::Cipher ids_{{}};
-  detail::Cipher epochs_{{}};
+  core::Cipher ids_{{}};
+  core::Cipher epochs_{{}};
   std::atomic<std::uint64_t> next_token_{1};
   std::atomic<std::uint64_t> next_id_{1};
   std::atomic<std::uint64_t> next_order_{1};
@@ -489,30 +489,30 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   std::atomic<bool> opened_{false};
   std::atomic<bool> ready_{true};
 
-  detail::ConnectionTable connections_;
-  detail::UserTable users_;
-  detail::SessionTable kept_sessions_;
-  detail::RoomTable rooms_;
-  detail::AddressTable addresses_;
-  detail::LogWindow<std::pair<RefusedFor, detail::AddressTable::Bytes>> refusals_told_;
-  detail::LogWindow<std::string> failures_told_;
-  detail::ByteBudget bytes_{options_.total_bytes, options_.tenant_bytes};
+  core::ConnectionTable connections_;
+  core::UserTable users_;
+  core::SessionTable kept_sessions_;
+  core::RoomTable rooms_;
+  core::AddressTable addresses_;
+  core::LogWindow<std::pair<RefusedFor, core::AddressTable::Bytes>> refusals_told_;
+  core::LogWindow<std::string> failures_told_;
+  core::ByteBudget bytes_{options_.total_bytes, options_.tenant_bytes};
   std::atomic<std::size_t> reserved_{0};
 
-  mutable detail::Mutex loops_mutex_;
+  mutable core::Mutex loops_mutex_;
   std::vector<LoopPtr> loops_;
-  detail::LoopCounters buried_counters_;  ///< of loops that are forgotten
+  core::LoopCounters buried_counters_;  ///< of loops that are forgotten
   std::atomic<Executor*> clock_{nullptr};
   std::shared_ptr<Executor> clock_owner_;  ///< the first executor: told the time by, also when it has stopped
   const std::function<TimePoint()> first_clock_;  ///< until there is an executor
-  detail::Mutex unattended_mutex_;
-  detail::RoomTable::Cursor unattended_;  ///< of rooms, while there is none
+  core::Mutex unattended_mutex_;
+  core::RoomTable::Cursor unattended_;  ///< of rooms, while there is none
 
-  detail::Mutex announcements_mutex_;
+  core::Mutex announcements_mutex_;
   std::map<UserKey, bool> announcements_;
   bool announcements_due_ = false;
 
-  detail::Mutex unsubscribing_mutex_;
+  core::Mutex unsubscribing_mutex_;
   std::multiset<RoomKey> unsubscribing_;  ///< which the broker is being told of just now
   std::shared_ptr<BrokerSink> broker_sink_;
   Broker::NodeId node_ = 0;

@@ -62,15 +62,15 @@ MUSTER_INLINE ConnectionManager::ConnectionManager(Options options, std::shared_
     secret_ = std::to_string(seed_) + "/";
     const auto low = static_cast<std::uint32_t>(seed_);
     const auto high = static_cast<std::uint32_t>(seed_ >> 32U);
-    ids_ = detail::Cipher({low, high, 1, 0});
-    epochs_ = detail::Cipher({low, high, 2, 0});
+    ids_ = core::Cipher({low, high, 1, 0});
+    epochs_ = core::Cipher({low, high, 2, 0});
   } else {
     std::random_device device;
     seed_ = (std::uint64_t{device()} << 32U) ^ device();
     // 256 bits, so short that a token takes one block of SHA-256.
     for (int i = 0; i < 32; ++i) secret_.push_back(static_cast<char>(device()));
-    ids_ = detail::Cipher({device(), device(), device(), device()});
-    epochs_ = detail::Cipher({device(), device(), device(), device()});
+    ids_ = core::Cipher({device(), device(), device(), device()});
+    epochs_ = core::Cipher({device(), device(), device(), device()});
   }
 }
 
@@ -87,7 +87,7 @@ MUSTER_INLINE ConnectionManager::~ConnectionManager() {
   }
 }
 
-namespace detail {
+namespace core {
 
 /// A bijection of 64 bits that leaves no pattern (the finalizer of SplitMix64): for what may be spread, and guessed.
 [[nodiscard]] inline std::uint64_t scatter(std::uint64_t z) noexcept {
@@ -96,7 +96,7 @@ namespace detail {
   return z ^ (z >> 31U);
 }
 
-}  // namespace detail
+}  // namespace core
 
 MUSTER_INLINE ConnectionId ConnectionManager::make_id() {
   std::uint64_t value = 0;
@@ -111,7 +111,7 @@ MUSTER_INLINE std::uint64_t ConnectionManager::make_epoch() {
 
 MUSTER_INLINE std::chrono::milliseconds ConnectionManager::draw(std::chrono::milliseconds window) {
   const auto most = static_cast<std::uint64_t>(std::max<std::int64_t>(window.count(), 0));
-  return std::chrono::milliseconds(static_cast<std::int64_t>(detail::scatter(seed_ ^ next_draw_++) % (most + 1)));
+  return std::chrono::milliseconds(static_cast<std::int64_t>(core::scatter(seed_ ^ next_draw_++) % (most + 1)));
 }
 
 MUSTER_INLINE void ConnectionManager::log(LogLevel level, const std::string& message) const {
@@ -183,7 +183,7 @@ MUSTER_INLINE ConnectionPtr ConnectionManager::locate(ConnectionId id) const {
   ConnectionPtr connection = connections_.find(id);
   return connection ? connection : kept_sessions_.speaker(id);
 }
-MUSTER_INLINE detail::InfoPtr ConnectionManager::info_of(ConnectionId id) const {
+MUSTER_INLINE core::InfoPtr ConnectionManager::info_of(ConnectionId id) const {
   if (auto info = connections_.info(id)) return info;
   const ConnectionPtr speaker = kept_sessions_.speaker(id);
   return speaker ? connections_.info(speaker->id_) : nullptr;
@@ -205,7 +205,7 @@ MUSTER_INLINE std::vector<ConnectionInfo> ConnectionManager::connections(Connect
 MUSTER_INLINE std::vector<ConnectionInfo> ConnectionManager::connections_in(const RoomKey& key) const {
   std::vector<ConnectionId> ids;
   if (const RoomPtr room = rooms_.find(key)) {
-    detail::Lock lock(room->mutex);
+    core::Lock lock(room->mutex);
     for (const auto& [id, member] : room->members) {
       if (member.part != nullptr) ids.push_back(id);
     }
@@ -281,7 +281,7 @@ MUSTER_INLINE Metrics ConnectionManager::metrics() const {
   sum.waiting_bytes = *bytes_.waiting();
   sum.history_dropped = counters_.history_dropped;
   sum.refused_when_full = counters_.refused_when_full;
-  const auto add = [&sum](const detail::LoopCounters& counters) {
+  const auto add = [&sum](const core::LoopCounters& counters) {
     sum.messages_in += counters.messages_in.get();
     sum.bytes_in += counters.bytes_in.get();
     sum.writes += counters.writes.get();
@@ -295,7 +295,7 @@ MUSTER_INLINE Metrics ConnectionManager::metrics() const {
     sum.callback_failures += counters.callback_failures.get();
   };
   {
-    detail::Lock lock(loops_mutex_);
+    core::Lock lock(loops_mutex_);
     for (const LoopPtr& loop : loops_) add(loop->counters);
     add(buried_counters_);
   }

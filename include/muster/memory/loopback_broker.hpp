@@ -52,7 +52,7 @@ class LoopbackBroker final : public Broker {
   /// From now on nothing arrives: messages, state, losses and the answers to publish and subscribe wait. A publish and
   /// its answer are one delivery.
   void hold() {
-    const detail::Lock lock(mutex_);
+    const core::Lock lock(mutex_);
     holding_ = true;
   }
   /// Lets the oldest `count` deliveries through, of all rooms or of one, which changes the order between rooms and
@@ -62,7 +62,7 @@ class LoopbackBroker final : public Broker {
     for (; released < count; ++released) {
       std::optional<RoomKey> oldest;
       {
-        const detail::Lock lock(mutex_);
+        const core::Lock lock(mutex_);
         std::uint64_t ticket = std::numeric_limits<std::uint64_t>::max();
         for (const auto& [key, room] : rooms_) {
           if (room.held.empty() || room.held.front().ticket >= ticket) continue;
@@ -79,7 +79,7 @@ class LoopbackBroker final : public Broker {
   std::size_t release(const RoomKey& key, std::size_t count) {
     std::size_t released = 0;
     {
-      const detail::Lock lock(mutex_);
+      const core::Lock lock(mutex_);
       const auto room = rooms_.find(key);
       if (room != rooms_.end()) released = let_through(room->second, count);
     }
@@ -89,27 +89,27 @@ class LoopbackBroker final : public Broker {
   /// Lets everything through, and holds no more.
   void resume() {
     {
-      const detail::Lock lock(mutex_);
+      const core::Lock lock(mutex_);
       holding_ = false;
     }
     flow();
   }
   /// Deliveries that wait.
   [[nodiscard]] std::size_t waiting() const {
-    const detail::Lock lock(mutex_);
+    const core::Lock lock(mutex_);
     std::size_t count = 0;
     for (const auto& room : rooms_) count += room.second.held.size();
     return count;
   }
   /// The next `count` messages get a position and reach nobody; who should have got one is told `lost` in its place.
   void lose_next(std::size_t count) {
-    const detail::Lock lock(mutex_);
+    const core::Lock lock(mutex_);
     to_lose_ = count;
   }
   /// While it fails, publish and subscribe are answered `unavailable`; state travels when it works again.
   void fail(bool fails) {
     {
-      const detail::Lock lock(mutex_);
+      const core::Lock lock(mutex_);
       failing_ = fails;
     }
     flow();
@@ -118,7 +118,7 @@ class LoopbackBroker final : public Broker {
   // Broker.
 
   [[nodiscard]] NodeId attach(std::weak_ptr<Sink> sink) override {
-    const detail::Lock lock(mutex_);
+    const core::Lock lock(mutex_);
     nodes_.emplace(++last_node_, std::move(sink));
     return last_node_;
   }
@@ -126,7 +126,7 @@ class LoopbackBroker final : public Broker {
   void detach(NodeId node) override {
     std::vector<RoomKey> changed;
     {
-      const detail::Lock lock(mutex_);
+      const core::Lock lock(mutex_);
       if (nodes_.erase(node) == 0) return;
       for (auto& [key, room] : rooms_) {
         room.subscribers.erase(node);
@@ -152,7 +152,7 @@ class LoopbackBroker final : public Broker {
     const RoomKey key = message.room;
     bool taken = false;
     {
-      const detail::Lock lock(mutex_);
+      const core::Lock lock(mutex_);
       taken = !failing_;
       if (taken) {
         Room& room = find_or_make(key);
@@ -184,7 +184,7 @@ class LoopbackBroker final : public Broker {
   void subscribe(NodeId node, RoomKey key, std::optional<Position> known, Reply<Result<Position>> done) override {
     std::optional<Error> refusal;
     {
-      const detail::Lock lock(mutex_);
+      const core::Lock lock(mutex_);
       if (failing_) {
         refusal = cannot();
       } else if (nodes_.count(node) == 0) {
@@ -212,7 +212,7 @@ class LoopbackBroker final : public Broker {
   }
 
   void unsubscribe(NodeId node, const RoomKey& key) override {
-    const detail::Lock lock(mutex_);
+    const core::Lock lock(mutex_);
     const auto room = rooms_.find(key);
     if (room == rooms_.end() || room->second.subscribers.erase(node) == 0) return;
     retire_if_idle(key, room->second);
@@ -221,7 +221,7 @@ class LoopbackBroker final : public Broker {
   void replicate(NodeId node, BrokerState state) override {
     const RoomKey key = state.room;
     {
-      const detail::Lock lock(mutex_);
+      const core::Lock lock(mutex_);
       if (nodes_.count(node) == 0) return;
       if (!state.value && rooms_.count(key) == 0) return;
       Room& room = find_or_make(key);
@@ -350,7 +350,7 @@ class LoopbackBroker final : public Broker {
   void flow() {
     std::vector<RoomKey> keys;
     {
-      const detail::Lock lock(mutex_);
+      const core::Lock lock(mutex_);
       if (holding_ || failing_) return;
       for (auto& [key, room] : rooms_) {
         if (let_through(room, room.held.size()) != 0) keys.push_back(key);
@@ -366,7 +366,7 @@ class LoopbackBroker final : public Broker {
     for (bool first = true;; first = false) {
       Delivered* next = nullptr;
       {
-        const detail::Lock lock(mutex_);
+        const core::Lock lock(mutex_);
         const auto at = rooms_.find(key);
         if (at == rooms_.end() || (first && at->second.delivering)) return;
         Room& room = at->second;
@@ -383,7 +383,7 @@ class LoopbackBroker final : public Broker {
     try {
       std::vector<std::shared_ptr<Sink>> sinks;
       {
-        const detail::Lock lock(mutex_);
+        const core::Lock lock(mutex_);
         const Room& room = rooms_.find(key)->second;
         for (const Target& target : next.to) {
           const auto subscriber = room.subscribers.find(target.node);
@@ -404,7 +404,7 @@ class LoopbackBroker final : public Broker {
   }
 
   const Limits limits_;
-  mutable detail::Mutex mutex_;
+  mutable core::Mutex mutex_;
   std::mt19937_64 random_;
   std::map<NodeId, std::weak_ptr<Sink>> nodes_;
   std::unordered_map<RoomKey, Room> rooms_;

@@ -40,7 +40,7 @@ class MemoryAwarenessStore final : public AwarenessStore {
   [[nodiscard]] AwarenessUpdate set(const RoomKey& room, AwarenessEntry entry, AwarenessLimits limits) override {
     const auto next = std::make_shared<AwarenessEntry>(std::move(entry));
     Shared before;  // destroyed after the section
-    const detail::Lock lock(mutex_);
+    const core::Lock lock(mutex_);
     const auto in = rooms_.find(room);
     const Place* known = in == rooms_.end() ? nullptr : find(in->second, next->client);
     if (known != nullptr) {
@@ -84,7 +84,7 @@ class MemoryAwarenessStore final : public AwarenessStore {
 
   [[nodiscard]] AwarenessUpdate judge(const RoomKey& room, std::string_view client, const AwarenessOwner& owner,
                                       std::uint64_t clock) const override {
-    const detail::Lock lock(mutex_);
+    const core::Lock lock(mutex_);
     const auto in = rooms_.find(room);
     const Place* known = in == rooms_.end() ? nullptr : find(in->second, client);
     return known == nullptr ? AwarenessUpdate{AwarenessResult::accepted, clock} : judge(**known, owner, clock);
@@ -93,7 +93,7 @@ class MemoryAwarenessStore final : public AwarenessStore {
   [[nodiscard]] AwarenessUpdate remove(const RoomKey& room, std::string_view client, const AwarenessOwner& owner,
                                        std::uint64_t clock) override {
     Aged forgotten;
-    const detail::Lock lock(mutex_);
+    const core::Lock lock(mutex_);
     const auto in = rooms_.find(room);
     const Place* known = in == rooms_.end() ? nullptr : find(in->second, client);
     if (known == nullptr) return {AwarenessResult::stale, 0};
@@ -118,7 +118,7 @@ class MemoryAwarenessStore final : public AwarenessStore {
   [[nodiscard]] bool get(const RoomKey& room, std::string_view client, AwarenessEntry& found) const override {
     Shared entry;
     {
-      const detail::Lock lock(mutex_);
+      const core::Lock lock(mutex_);
       const auto in = rooms_.find(room);
       const Place* known = in == rooms_.end() ? nullptr : find(in->second, client);
       if (known == nullptr || (*known)->removed_at != 0) return false;
@@ -131,7 +131,7 @@ class MemoryAwarenessStore final : public AwarenessStore {
   [[nodiscard]] std::vector<AwarenessEntry> get_all(const RoomKey& room) const override {
     std::vector<Shared> shared;
     {
-      const detail::Lock lock(mutex_);
+      const core::Lock lock(mutex_);
       const auto in = rooms_.find(room);
       if (in == rooms_.end()) return {};
       shared.reserve(in->second.live);
@@ -149,7 +149,7 @@ class MemoryAwarenessStore final : public AwarenessStore {
     Aged forgotten;
     std::vector<AwarenessRemoval> expired;
     {
-      const detail::Lock lock(mutex_);
+      const core::Lock lock(mutex_);
       for (const Stored& stored : by_age_) {
         if (stored.entry->refreshed_at > refreshed_before) break;
         expired.push_back(removal_of(stored));
@@ -163,7 +163,7 @@ class MemoryAwarenessStore final : public AwarenessStore {
   }
 
   [[nodiscard]] std::size_t size() const override {
-    const detail::Lock lock(mutex_);
+    const core::Lock lock(mutex_);
     return by_age_.size();
   }
 
@@ -284,7 +284,7 @@ class MemoryAwarenessStore final : public AwarenessStore {
   [[nodiscard]] std::vector<AwarenessRemoval> remove_owned(ConnectionId owner, const RoomKey* room) {
     Aged forgotten;
     std::vector<AwarenessRemoval> removed;
-    const detail::Lock lock(mutex_);
+    const core::Lock lock(mutex_);
     const auto owned = owners_.find(owner);
     if (owned == owners_.end()) return {};
     std::vector<Place> places;
@@ -302,7 +302,7 @@ class MemoryAwarenessStore final : public AwarenessStore {
   static constexpr std::size_t small_state = 256;
 
   const std::size_t remembered_;
-  mutable detail::Mutex mutex_;
+  mutable core::Mutex mutex_;
   Aged by_age_;   ///< from the least to the most recently refreshed
   Aged removed_;  ///< from the first to the last removed
   std::unordered_map<RoomKey, InRoom> rooms_;

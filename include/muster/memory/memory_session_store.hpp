@@ -70,11 +70,11 @@ class MemorySessionStore final : public SessionStore {
 
   /// Sessions that can be taken, and messages that wait; expired ones may be among them.
   [[nodiscard]] std::size_t session_count() const {
-    const detail::Lock lock(mutex_);
+    const core::Lock lock(mutex_);
     return tokens_.size();
   }
   [[nodiscard]] std::size_t queued_count() const {
-    const detail::Lock lock(mutex_);
+    const core::Lock lock(mutex_);
     return queued_by_expiry_.size();
   }
 
@@ -135,7 +135,7 @@ class MemorySessionStore final : public SessionStore {
   static Error full(const char* what) { return {errc::unavailable, what, {}}; }
 
   [[nodiscard]] Result<bool> save_now(std::string token_hash, Session session, TimePoint now, TimePoint expires) {
-    const detail::Lock lock(mutex_);
+    const core::Lock lock(mutex_);
     drop_expired_sessions(now);
     auto known = sessions_.find(session.id);
     if (known != sessions_.end() &&
@@ -168,7 +168,7 @@ class MemorySessionStore final : public SessionStore {
 
   [[nodiscard]] Result<Session> take_now(const std::string& token_hash, const UserKey& user, ConnectionId connection,
                                          TimePoint now) {
-    const detail::Lock lock(mutex_);
+    const core::Lock lock(mutex_);
     drop_expired_sessions(now);
     const auto at = tokens_.find(token_hash);
     if (at == tokens_.end() || at->second.session->second.user->first != user) return not_resumable();
@@ -192,7 +192,7 @@ class MemorySessionStore final : public SessionStore {
   }
 
   [[nodiscard]] Result<bool> forget_now(const std::string& token_hash) {
-    const detail::Lock lock(mutex_);
+    const core::Lock lock(mutex_);
     const auto at = tokens_.find(token_hash);
     if (at == tokens_.end()) return false;
     drop_token(at);
@@ -201,7 +201,7 @@ class MemorySessionStore final : public SessionStore {
 
   /// Looks at every token: rare, and a few milliseconds for a hundred thousand.
   [[nodiscard]] Result<std::size_t> revoke_now(const Revocation& which) {
-    const detail::Lock lock(mutex_);
+    const core::Lock lock(mutex_);
     std::size_t revoked = 0;
     for (auto at = tokens_.begin(); at != tokens_.end();) {
       const auto token = at++;
@@ -223,7 +223,7 @@ class MemorySessionStore final : public SessionStore {
     if (limits.messages == 0 || size > limits.bytes) {
       return Error{errc::too_large, "The message is larger than an offline queue may be", {}};
     }
-    const detail::Lock lock(mutex_);
+    const core::Lock lock(mutex_);
     drop_expired_sessions(now);
     if (!has_room(user, size)) {
       while (!queued_by_expiry_.empty() && queued_by_expiry_.begin()->when <= now) drop_expired_message();
@@ -266,7 +266,7 @@ class MemorySessionStore final : public SessionStore {
   [[nodiscard]] Result<std::vector<QueuedMessage>> pending_now(const QueueReader& reader, std::uint64_t after,
                                                                TimePoint now) const {
     std::vector<QueuedMessage> messages;
-    const detail::Lock lock(mutex_);
+    const core::Lock lock(mutex_);
     const auto user = users_.find(reader.user);
     if (user == users_.end() || !user->second.queue) return messages;
     const auto session = sessions_.find(reader.session);
@@ -279,7 +279,7 @@ class MemorySessionStore final : public SessionStore {
   }
 
   [[nodiscard]] Result<bool> acknowledge_now(const QueueReader& reader, std::uint64_t queue_id) {
-    const detail::Lock lock(mutex_);
+    const core::Lock lock(mutex_);
     const auto user = users_.find(reader.user);
     if (user == users_.end() || !user->second.queue) return false;
     queue_id = std::min(queue_id, last_queue_id_);
@@ -383,7 +383,7 @@ class MemorySessionStore final : public SessionStore {
   }
 
   const MemorySessionLimits limits_;
-  mutable detail::Mutex mutex_;
+  mutable core::Mutex mutex_;
   Tokens tokens_;
   std::set<std::pair<TimePoint, std::string>> tokens_by_expiry_;
   Sessions sessions_;

@@ -46,7 +46,7 @@ Measured measure(test::SteppedCrowd& crowd, std::size_t publishes, std::size_t t
 Samples one_line_each(std::size_t count, std::size_t turns) {
   struct Object {
     volatile std::uint64_t value = 0;
-    char rest[sizeof(detail::ConnectionState)] = {};
+    char rest[sizeof(core::ConnectionState)] = {};
   };
   std::vector<std::unique_ptr<Object>> objects;
   for (std::size_t i = 0; i < count; ++i) objects.push_back(std::make_unique<Object>());

@@ -54,7 +54,7 @@ void memory(Run& run) {
   const double one_user = bytes(connections, {true, true, true});
   const double published = bytes(connections, {true, false, true, true});
   // A state and the control block of the shared_ptr that owns it.
-  const double state = static_cast<double>(sizeof(detail::ConnectionState)) + 16;
+  const double state = static_cast<double>(sizeof(core::ConnectionState)) + 16;
   const double rest = whole - (whole - without_room) - (whole - without_sessions) - (whole - one_user) - state;
 
   run.report.row("bytes for a connection, authenticated and in one room", whole, "B", at_most(1024));

@@ -16,7 +16,7 @@
 
 namespace muster {
 inline namespace MUSTER_ABI {
-namespace detail {
+namespace core {
 
 /// Bytes that wait somewhere, in the sum of all while it lives.
 class Waiting {
@@ -205,6 +205,6 @@ class ByteBudget {
   std::size_t pruned_ = 0;
 };
 
-}  // namespace detail
+}  // namespace core
 }  // namespace MUSTER_ABI
 }  // namespace muster

@@ -9,7 +9,7 @@
 
 namespace muster {
 inline namespace MUSTER_ABI {
-namespace detail {
+namespace core {
 
 /// XTEA (Needham and Wheeler, "Tea extensions", 1997): 64 rounds, a key of 128 bits. No two blocks become the same.
 class Cipher {
@@ -35,6 +35,6 @@ class Cipher {
   Key key_;
 };
 
-}  // namespace detail
+}  // namespace core
 }  // namespace MUSTER_ABI
 }  // namespace muster

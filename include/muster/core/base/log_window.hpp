@@ -11,7 +11,7 @@
 
 namespace muster {
 inline namespace MUSTER_ABI {
-namespace detail {
+namespace core {
 
 /// Each key once in a window, and so many lines in all: no stranger fills a disk, by what it sends or from how many
 /// addresses. Any thread.
@@ -50,6 +50,6 @@ class LogWindow {
   std::size_t left_out_ = 0;
 };
 
-}  // namespace detail
+}  // namespace core
 }  // namespace MUSTER_ABI
 }  // namespace muster

@@ -5,7 +5,7 @@
 
 namespace muster {
 inline namespace MUSTER_ABI {
-namespace detail {
+namespace core {
 
 enum class Mutant {
   none,
@@ -43,6 +43,6 @@ inline Mutant active_mutant = Mutant::none;
 [[nodiscard]] constexpr bool mutant(Mutant) noexcept { return false; }
 #endif
 
-}  // namespace detail
+}  // namespace core
 }  // namespace MUSTER_ABI
 }  // namespace muster

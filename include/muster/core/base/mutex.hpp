@@ -7,7 +7,7 @@
 
 namespace muster {
 inline namespace MUSTER_ABI {
-namespace detail {
+namespace core {
 
 #if defined(MUSTER_SIMULATION)
 /// Called outside of every locked section; the simulator runs other executors' tasks here.
@@ -41,6 +41,6 @@ using Mutex = std::mutex;
 
 using Lock = std::lock_guard<Mutex>;
 
-}  // namespace detail
+}  // namespace core
 }  // namespace MUSTER_ABI
 }  // namespace muster

@@ -18,7 +18,7 @@
 
 namespace muster {
 inline namespace MUSTER_ABI {
-namespace detail {
+namespace core {
 
 /// Tokens come at `rate` a second up to a burst of twice that. A rate of 0 is no limit.
 class TokenBucket {
@@ -258,6 +258,6 @@ class AddressTable {
   std::list<Key> resting_;  ///< those without; the one that came the longest ago first
 };
 
-}  // namespace detail
+}  // namespace core
 }  // namespace MUSTER_ABI
 }  // namespace muster

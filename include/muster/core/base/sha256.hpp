@@ -11,7 +11,7 @@
 
 namespace muster {
 inline namespace MUSTER_ABI {
-namespace detail {
+namespace core {
 
 using Digest = std::array<std::uint8_t, 32>;
 
@@ -77,6 +77,6 @@ using Digest = std::array<std::uint8_t, 32>;
   return text;
 }
 
-}  // namespace detail
+}  // namespace core
 }  // namespace MUSTER_ABI
 }  // namespace muster

@@ -14,7 +14,7 @@
 
 namespace muster {
 inline namespace MUSTER_ABI {
-namespace detail {
+namespace core {
 
 class TimerWheel;
 
@@ -171,6 +171,6 @@ inline void Timer::cancel() noexcept {
   if (wheel_ != nullptr) wheel_->remove(*this);
 }
 
-}  // namespace detail
+}  // namespace core
 }  // namespace MUSTER_ABI
 }  // namespace muster

@@ -25,7 +25,7 @@
 
 namespace muster {
 inline namespace MUSTER_ABI {
-namespace detail {
+namespace core {
 
 /// Calls `done` when the last holder lets go of it.
 class Gate {
@@ -215,6 +215,6 @@ class ConnectionState final : public Connection, public std::enable_shared_from_
   WallTime connected_at{};
 };
 
-}  // namespace detail
+}  // namespace core
 }  // namespace MUSTER_ABI
 }  // namespace muster

@@ -6,7 +6,7 @@
 
 namespace muster {
 inline namespace MUSTER_ABI {
-namespace detail {
+namespace core {
 
 /// A timer of a connection's own.
 template <void (ConnectionManager::*Fire)(ConnectionState&)>
@@ -73,6 +73,6 @@ MUSTER_INLINE void ConnectionState::close(CloseReason reason, std::string_view t
   owner.doom(*this, reason, std::string(text));
 }
 
-}  // namespace detail
+}  // namespace core
 }  // namespace MUSTER_ABI
 }  // namespace muster

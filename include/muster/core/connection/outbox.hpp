@@ -17,7 +17,7 @@
 
 namespace muster {
 inline namespace MUSTER_ABI {
-namespace detail {
+namespace core {
 
 inline constexpr std::size_t cache_line = 64;
 
@@ -224,6 +224,6 @@ class Outbox {
   std::unique_ptr<Batch> batch_;
 };
 
-}  // namespace detail
+}  // namespace core
 }  // namespace MUSTER_ABI
 }  // namespace muster

@@ -19,7 +19,7 @@ MUSTER_INLINE void ConnectionManager::note_missed(RoomPart& part, ConnectionStat
     if (entry->seq != 0 || entry->exclude == connection.member || entry->serial <= membership->slot().joined_serial) {
       continue;
     }
-    if (!membership->missed) membership->missed = std::make_unique<detail::Missed>(connection.missed_bytes);
+    if (!membership->missed) membership->missed = std::make_unique<core::Missed>(connection.missed_bytes);
     membership->missed->note(entry, conflated);
   }
   part.loop->counters.conflated.add(conflated);
@@ -37,14 +37,14 @@ MUSTER_INLINE bool ConnectionManager::feed(ConnectionState& connection) {
 
 MUSTER_INLINE bool ConnectionManager::feed_room(ConnectionState& connection, Membership& membership) {
   const RoomState& room = *membership.room;
-  detail::MemberSlot& slot = membership.slot();
+  core::MemberSlot& slot = membership.slot();
   const std::size_t unsent = connection.outbox.unsent();
   if (unsent > options_.unsent_soft_bytes) return false;
   std::vector<EntryPtr> entries;
   std::uint64_t last = 0;
   std::uint64_t epoch = 0;
   {
-    detail::Lock lock(room.mutex);
+    core::Lock lock(room.mutex);
     last = room.last_seq;
     epoch = room.epoch;
     if (slot.next_seq <= last) {
@@ -63,17 +63,17 @@ MUSTER_INLINE bool ConnectionManager::feed_room(ConnectionState& connection, Mem
 MUSTER_INLINE void ConnectionManager::tell_history(ConnectionState& connection, const Membership& membership,
                                                    Position last, const std::vector<EntryPtr>& entries) {
   const RoomState& room = *membership.room;
-  detail::MemberSlot& slot = membership.slot();
+  core::MemberSlot& slot = membership.slot();
   const std::uint64_t first = entries.empty() ? last.seq + 1 : entries.front()->seq;
   if (first > slot.next_seq) {
     event::Gap gap{room.key.name, slot.next_seq, first - 1};
     slot.next_seq = first;
     connection.loop->counters.gaps.add();
-    if (!detail::mutant(detail::Mutant::skip_gap)) tell(connection, gap);
+    if (!core::mutant(core::Mutant::skip_gap)) tell(connection, gap);
   }
   for (const EntryPtr& entry : entries) {
     slot.next_seq = entry->seq + 1;
-    if (entry->exclude == connection.member && !detail::mutant(detail::Mutant::ignore_exclude)) continue;
+    if (entry->exclude == connection.member && !core::mutant(core::Mutant::ignore_exclude)) continue;
     connection.loop->counters.deliveries.add();
     tell_entry(connection, room, last.epoch, *entry);
     if (connection.doomed) return;
@@ -81,16 +81,16 @@ MUSTER_INLINE void ConnectionManager::tell_history(ConnectionState& connection, 
 }
 
 MUSTER_INLINE bool ConnectionManager::tell_missed(ConnectionState& connection, Membership& membership) {
-  detail::Missed& missed = *membership.missed;
+  core::Missed& missed = *membership.missed;
   RoomState& room = *membership.room;
   const auto more_fits = [&] {
     return !connection.doomed && connection.outbox.unsent() <= options_.unsent_soft_bytes;
   };
   auto presence = missed.take_presence();
   std::uint64_t epoch = 0;
-  detail::Notice notice;
+  core::Notice notice;
   {
-    detail::Lock lock(room.mutex);
+    core::Lock lock(room.mutex);
     epoch = room.epoch;
     notice.member_count = room.member_count();
     notice.counts_only = room.presence.lossy();
@@ -108,23 +108,23 @@ MUSTER_INLINE bool ConnectionManager::tell_missed(ConnectionState& connection, M
     }
   }
   const auto tell_notice = [&] {
-    detail::Entry told;
-    told.notice = std::make_unique<const detail::Notice>(std::exchange(notice, {}));
+    core::Entry told;
+    told.notice = std::make_unique<const core::Notice>(std::exchange(notice, {}));
     tell_entry(connection, room, epoch, told);
   };
   if (!presence.empty() && (notice.presence() || !notice.online.empty() || !notice.offline.empty())) tell_notice();
   std::size_t size = 0;
   missed.take_awareness([&](const std::string& client, std::uint64_t removed_at) {
     resolve_awareness(room.key, client, removed_at, notice.awareness);
-    if (!notice.awareness.empty()) size += detail::chunk_share(notice.awareness.back());
-    if (size < detail::chunk_bytes) return true;
+    if (!notice.awareness.empty()) size += core::chunk_share(notice.awareness.back());
+    if (size < core::chunk_bytes) return true;
     size = 0;
     tell_notice();
     return more_fits();
   });
   if (!notice.awareness.empty()) tell_notice();
   if (more_fits()) {
-    missed.take_latest([&](const detail::Entry& latest) {
+    missed.take_latest([&](const core::Entry& latest) {
       tell_entry(connection, room, epoch, latest);
       return more_fits();
     });

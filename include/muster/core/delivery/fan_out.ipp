@@ -9,11 +9,11 @@ namespace muster {
 inline namespace MUSTER_ABI {
 
 MUSTER_INLINE void ConnectionManager::flush_part(const RoomPtr& room, RoomPart& part) {
-  detail::Batch& batch = part.batch;
+  core::Batch& batch = part.batch;
   if (!batch.entries.empty()) return;  // the last one is under way, and looks again
   const bool well = contain(*part.loop, {}, "A flush", [&] { batch.encoded.assign(part.loop->formats.size(), {}); });
   {
-    detail::Lock lock(room->mutex);
+    core::Lock lock(room->mutex);
     if (part.pending.empty() || !well) {  // with the next publish, or by the sweep
       part.flush_posted = false;
       return;
@@ -36,7 +36,7 @@ MUSTER_INLINE void ConnectionManager::flush_part(const RoomPtr& room, RoomPart& 
       if (batch.first_seq == 0) batch.first_seq = entry->seq;
       batch.last_seq = entry->seq;
     }
-    if (!entry->exclude || detail::mutant(detail::Mutant::ignore_exclude)) continue;
+    if (!entry->exclude || core::mutant(core::Mutant::ignore_exclude)) continue;
     // A connection that took another's session up leaves its own to whoever comes with the token.
     ConnectionPtr excluded = connections_.find(entry->exclude);
     if (!excluded || excluded->loop != part.loop || excluded->member != entry->exclude) {
@@ -56,7 +56,7 @@ inline constexpr std::size_t prefetch_ahead = 4;
 /// Serves members from the last to the first: a removal puts the last slot, served already, into an earlier place,
 /// where meeting it again is harmless.
 MUSTER_INLINE void ConnectionManager::run_slice(const RoomPtr& room, RoomPart& part) {
-  detail::Batch& batch = part.batch;
+  core::Batch& batch = part.batch;
   const TimePoint now_here = part.loop->executor->now();
   while (serve_slice(*room, part, now_here)) {
     const bool posted = contain(*part.loop, {}, "The executor", [&] {
@@ -70,7 +70,7 @@ MUSTER_INLINE void ConnectionManager::run_slice(const RoomPtr& room, RoomPart& p
   constexpr std::size_t many = 64;
   const bool gathers = part.slots.size() >= many;
   {
-    detail::Lock lock(room->mutex);
+    core::Lock lock(room->mutex);
     part.bytes -= batch.bytes;
     room->count_waiting();
     part.flush_posted = gathers || !part.pending.empty();
@@ -80,13 +80,13 @@ MUSTER_INLINE void ConnectionManager::run_slice(const RoomPtr& room, RoomPart& p
     (void)post(part.loop, [room = room, at = &part](ConnectionManager& manager) { manager.flush_part(room, *at); }, gathers ? 12 : 0);
   });
   if (posted) return;
-  detail::Lock lock(room->mutex);
+  core::Lock lock(room->mutex);
   part.flush_posted = false;
 }
 
 /// False: all have been served. One who cannot be is closed: it would not know what it has missed.
 MUSTER_INLINE bool ConnectionManager::serve_slice(const RoomState& room, RoomPart& part, TimePoint now_here) noexcept {
-  detail::Batch& batch = part.batch;
+  core::Batch& batch = part.batch;
   std::size_t left = std::min(batch.unvisited, part.slots.size());
   for (std::size_t end = left - std::min(left, options_.fan_out_slice); left > end;) {
     try {
@@ -105,31 +105,31 @@ MUSTER_INLINE bool ConnectionManager::serve_slice(const RoomState& room, RoomPar
   return left > 0;
 }
 
-MUSTER_INLINE void ConnectionManager::deliver(RoomPart& part, detail::MemberSlot& slot, const RoomState& room,
+MUSTER_INLINE void ConnectionManager::deliver(RoomPart& part, core::MemberSlot& slot, const RoomState& room,
                                               TimePoint now_here) {
-  detail::Batch& batch = part.batch;
+  core::Batch& batch = part.batch;
   if (slot.last_batch == batch.number) return;
   slot.last_batch = batch.number;
   ConnectionState& connection = *slot.connection;
   if (connection.doomed) return;
   // State alone does not queue behind a full pipe, where it would only grow old: the newest is told when there is room.
-  const bool state_waits = batch.last_seq == 0 && connection.outbox.in_flight() && detail::keeps_history(room.options);
+  const bool state_waits = batch.last_seq == 0 && connection.outbox.in_flight() && core::keeps_history(room.options);
   if (connection.behind || state_waits || (batch.first_seq != 0 && slot.next_seq < batch.first_seq)) {
     connection.behind = true;
     note_missed(part, connection, room, 0);
     mark_dirty(connection);
     return;
   }
-  const detail::EncodedBatch& batch_encoded = encoded(part, room, connection.format);
+  const core::EncodedBatch& batch_encoded = encoded(part, room, connection.format);
   const bool from_the_start = slot.joined_serial < batch.first_serial &&
                               (batch.first_seq == 0 || slot.next_seq <= batch.first_seq);
   const bool whole = slot.excluded_batch != batch.number &&
-                     (from_the_start || detail::mutant(detail::Mutant::ignore_cursor));
+                     (from_the_start || core::mutant(core::Mutant::ignore_cursor));
   // Its only room, and nothing before it: nothing else is on its way to it in this turn.
   if (whole && batch_encoded.blocks.size() == 1 && connection.memberships.size() == 1 && connection.outbox.idle()) {
     if (batch.last_seq != 0) slot.next_seq = batch.last_seq + 1;
     part.loop->counters.deliveries.add(batch.messages);
-    const detail::BlockPtr& block = batch_encoded.blocks.front();
+    const core::BlockPtr& block = batch_encoded.blocks.front();
     const WriteResult result = connection.outbox.write_at_once(*connection.transport, block, now_here, part.loop->lent);
     (void)wrote(connection, result, {1, result == WriteResult::done ? block->bytes.size() : 0});
     return;
@@ -146,12 +146,12 @@ MUSTER_INLINE void ConnectionManager::deliver(RoomPart& part, detail::MemberSlot
         break;
       }
     }
-    const detail::BlockPtr& block = batch_encoded.blocks[b];
+    const core::BlockPtr& block = batch_encoded.blocks[b];
     if (whole) {
       connection.outbox.append(block, 0, block->bytes.size(), now_here);
     }
     for (; at < batch.entries.size() && batch_encoded.frames[at].block == b; ++at) {
-      const detail::Entry& entry = *batch.entries[at];
+      const core::Entry& entry = *batch.entries[at];
       const auto& frame = batch_encoded.frames[at];
       if (whole) {
         if (entry.seq != 0) slot.next_seq = entry.seq + 1;
@@ -160,7 +160,7 @@ MUSTER_INLINE void ConnectionManager::deliver(RoomPart& part, detail::MemberSlot
       }
       const bool owed = entry.serial > slot.joined_serial && (entry.seq == 0 || entry.seq >= slot.next_seq);
       if (entry.seq >= slot.next_seq) slot.next_seq = entry.seq + 1;
-      if (!owed || (entry.exclude == connection.member && !detail::mutant(detail::Mutant::ignore_exclude))) continue;
+      if (!owed || (entry.exclude == connection.member && !core::mutant(core::Mutant::ignore_exclude))) continue;
       delivered += entry.notice ? 0 : 1;
       if (frame.end != frame.begin) connection.outbox.append(block, frame.begin, frame.end, now_here);
     }
@@ -169,17 +169,17 @@ MUSTER_INLINE void ConnectionManager::deliver(RoomPart& part, detail::MemberSlot
   mark_dirty(connection);
 }
 
-MUSTER_INLINE detail::EncodedBatch& ConnectionManager::encoded(RoomPart& part, const RoomState& room,
+MUSTER_INLINE core::EncodedBatch& ConnectionManager::encoded(RoomPart& part, const RoomState& room,
                                                                std::uint8_t format) {
-  detail::Batch& batch = part.batch;
+  core::Batch& batch = part.batch;
   if (format >= batch.encoded.size()) batch.encoded.resize(part.loop->formats.size());
-  detail::EncodedBatch& into = batch.encoded[format];
+  core::EncodedBatch& into = batch.encoded[format];
   if (into.done) return into;
   into = {};  // there may be a part of it that failed
   into.frames.reserve(batch.entries.size());
   for (const EntryPtr& entry : batch.entries) {
-    if (into.blocks.empty() || into.blocks.back()->bytes.size() >= detail::block_bytes) {
-      into.blocks.push_back(detail::BlockPtr::make());
+    if (into.blocks.empty() || into.blocks.back()->bytes.size() >= core::block_bytes) {
+      into.blocks.push_back(core::BlockPtr::make());
     }
     std::string& bytes = into.blocks.back()->bytes;
     const auto begin = static_cast<std::uint32_t>(bytes.size());
@@ -188,20 +188,20 @@ MUSTER_INLINE detail::EncodedBatch& ConnectionManager::encoded(RoomPart& part, c
                            static_cast<std::uint32_t>(bytes.size())});
   }
   part.loop->counters.blocks.add(into.blocks.size());
-  for (const detail::BlockPtr& block : into.blocks) block->count(bytes_.waiting());
+  for (const core::BlockPtr& block : into.blocks) block->count(bytes_.waiting());
   into.done = true;
   return into;
 }
 
-MUSTER_INLINE void ConnectionManager::encode_event(Loop& loop, const detail::Format& format, const Event& event,
+MUSTER_INLINE void ConnectionManager::encode_event(Loop& loop, const core::Format& format, const Event& event,
                                                    const Correlation* correlation, std::string& bytes) {
   loop.text.clear();
   const auto kind = format.protocol->encode(event, correlation, loop.executor->wall_now(), loop.text);
   if (kind) format.wire->append(*kind, loop.text, bytes);
 }
 
-MUSTER_INLINE void ConnectionManager::encode_entry(Loop& loop, const detail::Format& format, std::string_view room,
-                                                   std::uint64_t epoch, const detail::Entry& entry,
+MUSTER_INLINE void ConnectionManager::encode_entry(Loop& loop, const core::Format& format, std::string_view room,
+                                                   std::uint64_t epoch, const core::Entry& entry,
                                                    std::string& bytes) {
   const auto add = [&](const Event& event) { encode_event(loop, format, event, nullptr, bytes); };
   if (!entry.notice) {
@@ -214,7 +214,7 @@ MUSTER_INLINE void ConnectionManager::encode_entry(Loop& loop, const detail::For
     add(message);
     return;
   }
-  const detail::Notice& notice = *entry.notice;
+  const core::Notice& notice = *entry.notice;
   if (notice.presence()) {
     event::PresenceChanged presence;
     presence.room = room;
@@ -227,7 +227,7 @@ MUSTER_INLINE void ConnectionManager::encode_entry(Loop& loop, const detail::For
     do {
       if (notice.whole) {
         presence.members = notice.joined.data() + told;
-        presence.count = std::min(detail::members_per_frame, notice.joined.size() - told);
+        presence.count = std::min(core::members_per_frame, notice.joined.size() - told);
         told += presence.count;
         presence.more = told < notice.joined.size();
       }
@@ -237,7 +237,7 @@ MUSTER_INLINE void ConnectionManager::encode_entry(Loop& loop, const detail::For
   if (!notice.online.empty()) add(event::UsersOnline{&notice.online});
   if (!notice.offline.empty()) add(event::UsersOffline{&notice.offline});
   for (std::size_t i = 0; i < notice.awareness.size();) {
-    const std::size_t count = detail::chunk_length(notice.awareness, i);
+    const std::size_t count = core::chunk_length(notice.awareness, i);
     event::AwarenessChanged changed;
     changed.room = room;
     changed.entries = &notice.awareness[i];
@@ -266,8 +266,8 @@ MUSTER_INLINE void ConnectionManager::hold_to_hard_mark(ConnectionState& connect
 
 /// Where this turn's replies go: one block for many connections, until something of it is written.
 MUSTER_INLINE std::string& ConnectionManager::reply_bytes(Loop& loop) {
-  if (loop.replies && loop.replies->bytes.size() >= detail::block_bytes) seal_replies(loop);
-  if (!loop.replies) loop.replies = detail::BlockPtr::make();
+  if (loop.replies && loop.replies->bytes.size() >= core::block_bytes) seal_replies(loop);
+  if (!loop.replies) loop.replies = core::BlockPtr::make();
   return loop.replies->bytes;
 }
 
@@ -291,7 +291,7 @@ MUSTER_INLINE std::size_t ConnectionManager::tell(ConnectionState& connection, c
 }
 
 MUSTER_INLINE void ConnectionManager::tell_entry(ConnectionState& connection, const RoomState& room,
-                                                 std::uint64_t epoch, const detail::Entry& entry) {
+                                                 std::uint64_t epoch, const core::Entry& entry) {
   if (connection.ended() || connection.doomed) return;
   Loop& loop = *connection.loop;
   std::string& bytes = reply_bytes(loop);
@@ -310,14 +310,14 @@ MUSTER_INLINE void ConnectionManager::tell_error(ConnectionState& connection, co
 
 MUSTER_INLINE void ConnectionManager::broadcast(const LoopPtr& loop, const std::optional<std::string>& tenant,
                                                 const Event& event) {
-  std::vector<detail::BlockPtr> blocks(loop->formats.size());
+  std::vector<core::BlockPtr> blocks(loop->formats.size());
   const TimePoint now_here = loop->executor->now();
   for (const ConnectionPtr& connection : loop->connections) {
     if (!connection->live() || connection->doomed || (tenant && connection->identity_->tenant != *tenant)) continue;
     const bool well = contain(*connection, "A broadcast", [&] {
-      detail::BlockPtr& block = blocks[connection->format];
+      core::BlockPtr& block = blocks[connection->format];
       if (!block) {
-        detail::BlockPtr fresh = detail::BlockPtr::make();
+        core::BlockPtr fresh = core::BlockPtr::make();
         encode_event(*loop, loop->formats[connection->format], event, nullptr, fresh->bytes);
         fresh->count(bytes_.waiting());
         block = std::move(fresh);
@@ -375,16 +375,16 @@ MUSTER_INLINE void ConnectionManager::flush_connection(ConnectionState& connecti
 }
 
 MUSTER_INLINE bool ConnectionManager::write(ConnectionState& connection) {
-  detail::Outbox& outbox = connection.outbox;
+  core::Outbox& outbox = connection.outbox;
   if (outbox.in_flight() || !outbox.has_queued()) return true;
   Loop& loop = *connection.loop;
   seal_replies(loop);
-  detail::Handed handed;
+  core::Handed handed;
   const WriteResult result = outbox.write(*connection.transport, loop.lent, handed);
   return wrote(connection, result, handed);
 }
 
-MUSTER_INLINE bool ConnectionManager::wrote(ConnectionState& connection, WriteResult result, detail::Handed handed) {
+MUSTER_INLINE bool ConnectionManager::wrote(ConnectionState& connection, WriteResult result, core::Handed handed) {
   Loop& loop = *connection.loop;
   connection.counted.bytes_out += handed.bytes;
   loop.counters.writes.add(handed.writes);

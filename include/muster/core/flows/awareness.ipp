@@ -22,7 +22,7 @@ MUSTER_INLINE void ConnectionManager::schedule_state_flush(Loop& loop, const Roo
   });
   if (!well) {
     if (planned != loop.state_flushes.end()) loop.state_flushes.erase(planned);
-    detail::Lock lock(room ? room->mutex : announcements_mutex_);
+    core::Lock lock(room ? room->mutex : announcements_mutex_);
     (room ? room->state_flush_due : announcements_due_) = false;
   } else if (interval != std::chrono::milliseconds(0) &&
              (!loop.state_timer.armed() || loop.state_flushes.begin()->first >= due)) {
@@ -47,9 +47,9 @@ MUSTER_INLINE void ConnectionManager::run_due_flushes(Loop& loop) { run_state_fl
 /// One at a time for each room, so that what was read later is told later. What fails is still to be told: with what
 /// changes next, or by the sweep.
 MUSTER_INLINE void ConnectionManager::flush_state(Loop& loop, const RoomPtr& room) noexcept {
-  detail::RoomState::Marks dirty;
+  core::RoomState::Marks dirty;
   {
-    detail::Lock lock(room->mutex);
+    core::Lock lock(room->mutex);
     if (room->state_flush_running) {  // the one that runs takes what came meanwhile
       room->state_flush_again = true;
       return;
@@ -60,7 +60,7 @@ MUSTER_INLINE void ConnectionManager::flush_state(Loop& loop, const RoomPtr& roo
   }
   for (bool again = true; again;) {
     if (contain(loop, {}, "A flush", [&] { again = flush_state_once(room, dirty); })) continue;
-    detail::Lock lock(room->mutex);
+    core::Lock lock(room->mutex);
     room->take_back(dirty);
     room->state_flush_running = room->state_flush_again = false;
     return;
@@ -68,29 +68,29 @@ MUSTER_INLINE void ConnectionManager::flush_state(Loop& loop, const RoomPtr& roo
 }
 
 /// Takes `dirty`, or throws and has done nothing. True: it is to be done again with what came meanwhile.
-MUSTER_INLINE bool ConnectionManager::flush_state_once(const RoomPtr& room, detail::RoomState::Marks& dirty) {
+MUSTER_INLINE bool ConnectionManager::flush_state_once(const RoomPtr& room, core::RoomState::Marks& dirty) {
   std::vector<AwarenessEntry> awareness;
   for (const auto& [client, removed_at] : dirty) resolve_awareness(room->key, client, removed_at, awareness);
-  std::vector<std::shared_ptr<detail::Entry>> entries;
+  std::vector<std::shared_ptr<core::Entry>> entries;
   for (std::size_t i = 0; i < awareness.size();) {  // one entry a frame, so that blocks are cut between them
-    auto changed = std::make_unique<detail::Notice>();
-    const std::size_t end = i + detail::chunk_length(awareness, i);
+    auto changed = std::make_unique<core::Notice>();
+    const std::size_t end = i + core::chunk_length(awareness, i);
     for (; i < end; ++i) changed->awareness.push_back(std::move(awareness[i]));
-    entries.push_back(std::make_shared<detail::Entry>());
+    entries.push_back(std::make_shared<core::Entry>());
     entries.back()->notice = std::move(changed);
   }
-  const auto presence = std::make_shared<detail::Entry>();
-  auto notice = std::make_unique<detail::Notice>();
-  std::vector<detail::RoomPartPtr> flushes;
+  const auto presence = std::make_shared<core::Entry>();
+  auto notice = std::make_unique<core::Notice>();
+  std::vector<core::RoomPartPtr> flushes;
   std::uint64_t conflated = 0;
   bool again = false;
   {
-    detail::Lock lock(room->mutex);
-    detail::prepare_pending(*room, entries.size() + 1, flushes);
+    core::Lock lock(room->mutex);
+    core::prepare_pending(*room, entries.size() + 1, flushes);
     room->flush_presence(*notice);
-    const auto append = [&](const std::shared_ptr<detail::Entry>& entry) {
+    const auto append = [&](const std::shared_ptr<core::Entry>& entry) {
       entry->serial = ++room->last_serial;
-      detail::append_pending(*room, entry, flushes, conflated);
+      core::append_pending(*room, entry, flushes, conflated);
     };
     const bool news = notice->presence() || !notice->online.empty() || !notice->offline.empty();
     presence->notice = std::move(notice);
@@ -119,7 +119,7 @@ MUSTER_INLINE void ConnectionManager::resolve_awareness(const RoomKey& key, cons
     removed.client = client;
     removed.clock = removed_at;
     changes.push_back(removed);
-    if (detail::mutant(detail::Mutant::null_twice)) changes.push_back(removed);
+    if (core::mutant(core::Mutant::null_twice)) changes.push_back(removed);
   }
   if (there) changes.push_back(std::move(entry));
 }
@@ -128,7 +128,7 @@ MUSTER_INLINE void ConnectionManager::mark_awareness(Loop& loop, const RoomPtr& 
                                                      std::uint64_t removed_at) {
   bool schedule = false;
   {
-    detail::Lock lock(room->mutex);
+    core::Lock lock(room->mutex);
     std::uint64_t& mark = room->awareness[client];
     mark = std::max(mark, removed_at);
     schedule = !std::exchange(room->state_flush_due, true);
@@ -137,8 +137,8 @@ MUSTER_INLINE void ConnectionManager::mark_awareness(Loop& loop, const RoomPtr& 
 }
 
 /// Memory for what `clear_awareness` is about to do: what a connection owns, in one room or in all.
-MUSTER_INLINE detail::Clearings ConnectionManager::clearing_for(Loop& loop, ConnectionId owner, const RoomPtr& room) {
-  detail::Clearings clearing;
+MUSTER_INLINE core::Clearings ConnectionManager::clearing_for(Loop& loop, ConnectionId owner, const RoomPtr& room) {
+  core::Clearings clearing;
   clearing.swap(loop.spare_clearing);
   if (clearing.empty()) clearing.emplace_back();
   clearing.front().owner = owner;
@@ -146,7 +146,7 @@ MUSTER_INLINE detail::Clearings ConnectionManager::clearing_for(Loop& loop, Conn
   return clearing;
 }
 
-MUSTER_INLINE void ConnectionManager::clear_awareness(Loop& loop, detail::Clearings& clearing) noexcept {
+MUSTER_INLINE void ConnectionManager::clear_awareness(Loop& loop, core::Clearings& clearing) noexcept {
   loop.clearings.splice(loop.clearings.end(), clearing);
   clear_awareness(loop);
 }
@@ -156,7 +156,7 @@ MUSTER_INLINE void ConnectionManager::clear_awareness(Loop& loop) noexcept {
   bool failed = false;
   std::size_t left = sweep_slice;
   for (std::size_t listed = loop.clearings.size(); listed > 0 && left > 0; --listed) {
-    detail::Clearing& first = loop.clearings.front();
+    core::Clearing& first = loop.clearings.front();
     bool done = false;
     const bool well = contain(loop, {}, "Clearing awareness", [&] { done = clear_some(loop, first, left); });
     failed = failed || !well;
@@ -181,7 +181,7 @@ MUSTER_INLINE void ConnectionManager::clear_awareness(Loop& loop) noexcept {
 }
 
 /// False: `left` is used up.
-MUSTER_INLINE bool ConnectionManager::clear_some(Loop& loop, detail::Clearing& clearing, std::size_t& left) {
+MUSTER_INLINE bool ConnectionManager::clear_some(Loop& loop, core::Clearing& clearing, std::size_t& left) {
   if (!clearing.removed) {
     clearing.removals = clearing.room ? awareness_->remove_all_for_connection(clearing.owner, clearing.room->key)
                                       : awareness_->remove_all_for_connection(clearing.owner);
@@ -201,7 +201,7 @@ MUSTER_INLINE void ConnectionManager::tell_awareness(ConnectionState& connection
   const std::vector<AwarenessEntry> entries = awareness_->get_all(key);
   std::size_t i = 0;
   do {
-    const std::size_t count = detail::chunk_length(entries, i);
+    const std::size_t count = core::chunk_length(entries, i);
     event::AwarenessState state;
     state.room = key.name;
     state.entries = entries.data() + i;
@@ -218,10 +218,10 @@ MUSTER_INLINE void ConnectionManager::tell_awareness(ConnectionState& connection
     state.more = false;
     tell_asked(connection, state, correlation);
     Membership* membership = connection.membership(key.name);  // the rest as updates, once it has taken this
-    if (!membership->missed) membership->missed = std::make_unique<detail::Missed>(connection.missed_bytes);
+    if (!membership->missed) membership->missed = std::make_unique<core::Missed>(connection.missed_bytes);
     for (; i < entries.size(); ++i) {
       membership->missed->note_awareness(entries[i].client, 0);
-      connection.byte_budget.charge(options_.byte_rate, static_cast<double>(detail::chunk_share(entries[i])),
+      connection.byte_budget.charge(options_.byte_rate, static_cast<double>(core::chunk_share(entries[i])),
                                     connection.loop->executor->now());
     }
     connection.behind = true;
@@ -233,7 +233,7 @@ MUSTER_INLINE void ConnectionManager::announce(Loop& loop, const UserKey& user, 
   if (options_.presence_scope != PresenceScope::tenant && options_.presence_scope != PresenceScope::all) return;
   bool schedule = false;
   {
-    detail::Lock lock(announcements_mutex_);
+    core::Lock lock(announcements_mutex_);
     const auto [mark, added] = announcements_.try_emplace(user, !online);
     (void)mark, (void)added;  // remembers what was told before
     schedule = !std::exchange(announcements_due_, true);
@@ -244,14 +244,14 @@ MUSTER_INLINE void ConnectionManager::announce(Loop& loop, const UserKey& user, 
 MUSTER_INLINE void ConnectionManager::flush_announcements(Loop&) {
   std::map<UserKey, bool> dirty;
   {
-    detail::Lock lock(announcements_mutex_);
+    core::Lock lock(announcements_mutex_);
     dirty.swap(announcements_);
     announcements_due_ = false;
   }
   try {
     tell_announcements(dirty);
   } catch (...) {  // with what changes next, or by the sweep
-    detail::Lock lock(announcements_mutex_);
+    core::Lock lock(announcements_mutex_);
     dirty.merge(announcements_);  // what was told before stands in the older
     dirty.swap(announcements_);
     throw;

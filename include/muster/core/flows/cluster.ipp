@@ -32,12 +32,12 @@ MUSTER_INLINE void ConnectionManager::attach_broker() {
 MUSTER_INLINE bool ConnectionManager::subscribe_first(ConnectionState& connection, const RoomPtr& room,
                                                       Function<void(ConnectionState&, Error*)> then) {
   {
-    detail::Lock lock(room->mutex);
+    core::Lock lock(room->mutex);
     if (room->subscribed) return false;
   }
   bool waits = false;
   {
-    detail::Lock lock(unsubscribing_mutex_);
+    core::Lock lock(unsubscribing_mutex_);
     waits = unsubscribing_.count(room->key) != 0;
   }
   if (waits) {  // the end of the room before this one would end this subscription, too
@@ -66,7 +66,7 @@ MUSTER_INLINE bool ConnectionManager::subscribe_first(ConnectionState& connectio
           return;
         }
         {
-          detail::Lock lock(room->mutex);
+          core::Lock lock(room->mutex);
           if (!room->subscribed) {
             room->subscribed = true;
             room->unsubscribe_due = false;
@@ -80,7 +80,7 @@ MUSTER_INLINE bool ConnectionManager::subscribe_first(ConnectionState& connectio
       [this, key = room->key](const Result<Position>& position) {
         if (!position) return;
         if (const RoomPtr there = rooms_.find(key)) {
-          detail::Lock lock(there->mutex);
+          core::Lock lock(there->mutex);
           if (there->subscribed) return;
         }
         broker_->unsubscribe(node_, key);  // nobody waits for it any more, and nobody would end it
@@ -91,7 +91,7 @@ MUSTER_INLINE bool ConnectionManager::subscribe_first(ConnectionState& connectio
 MUSTER_INLINE void ConnectionManager::on_broker_message(const BrokerMessage& message) {
   const RoomPtr room = rooms_.find(message.room);
   if (!room) return;
-  const auto entry = std::make_shared<detail::Entry>();
+  const auto entry = std::make_shared<core::Entry>();
   entry->data = message.data;
   entry->from = message.from;
   entry->from_user = message.from_user;
@@ -100,13 +100,13 @@ MUSTER_INLINE void ConnectionManager::on_broker_message(const BrokerMessage& mes
   entry->latest_key = message.delivery.key();
   entry->seq = message.position.seq;
   entry->at = now();
-  std::vector<detail::RoomPartPtr> flushes;
+  std::vector<core::RoomPartPtr> flushes;
   std::uint64_t conflated = 0;
   {
-    detail::Lock lock(room->mutex);
+    core::Lock lock(room->mutex);
     if (room->retired) return;
     if (!entry->latest && entry->seq <= room->last_seq && message.position.epoch == room->epoch) return;  // known already
-    detail::prepare_pending(*room, 1, flushes);
+    core::prepare_pending(*room, 1, flushes);
     if (!entry->latest) {
       room->history.append(entry, room->options);
       room->epoch = message.position.epoch;
@@ -115,7 +115,7 @@ MUSTER_INLINE void ConnectionManager::on_broker_message(const BrokerMessage& mes
       room->settle();
     }
     entry->serial = ++room->last_serial;
-    detail::append_pending(*room, entry, flushes, conflated);
+    core::append_pending(*room, entry, flushes, conflated);
   }
   counters_.conflated += conflated;
   post_flushes(room, flushes);
@@ -126,7 +126,7 @@ MUSTER_INLINE void ConnectionManager::on_broker_message(const BrokerMessage& mes
 MUSTER_INLINE void ConnectionManager::on_broker_lost(const RoomKey& key, Position next) {
   const RoomPtr room = rooms_.find(key);
   if (!room || next.seq == 0) return;
-  detail::Lock lock(room->mutex);
+  core::Lock lock(room->mutex);
   room->epoch = next.epoch;
   room->last_seq = std::max(room->last_seq, next.seq - 1);
 }
@@ -136,7 +136,7 @@ MUSTER_INLINE void ConnectionManager::on_broker_state(const BrokerState& state) 
   if (!room) return;
   LoopPtr loop;
   std::uint64_t removed_at = 0;
-  detail::RoomState::Marks mark;  // its memory before anything changes: the same change is not taken twice
+  core::RoomState::Marks mark;  // its memory before anything changes: the same change is not taken twice
   if (state.kind == BrokerState::Kind::awareness) {
     mark.emplace(state.key, 0);
     const AwarenessOwner owner{state.user, state.owner, state.owner_order};
@@ -150,7 +150,7 @@ MUSTER_INLINE void ConnectionManager::on_broker_state(const BrokerState& state) 
     }
   }
   {
-    detail::Lock lock(room->mutex);
+    core::Lock lock(room->mutex);
     for (const auto& part : room->parts) {
       if (part->members != 0) loop = part->loop;
     }
@@ -172,7 +172,7 @@ MUSTER_INLINE void ConnectionManager::on_broker_state(const BrokerState& state) 
     (void)post(loop, [loop, room](ConnectionManager& manager) { manager.schedule_state_flush(*loop, room); });
   });
   if (posted) return;
-  detail::Lock lock(room->mutex);
+  core::Lock lock(room->mutex);
   room->state_flush_due = false;  // with what changes next, or by the sweep
 }
 

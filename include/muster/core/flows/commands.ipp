@@ -19,7 +19,7 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
 
 MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Correlation& correlation,
                                                  command::Join& join) {
-  if (!detail::valid_room_name(join.room, options_)) {
+  if (!core::valid_room_name(join.room, options_)) {
     const bool ascii = options_.room_names == RoomNames::ascii;
     tell_error(connection, &correlation,
                {errc::invalid_room,
@@ -137,7 +137,7 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
               const auto targets = users_.of({allowed.identity_->tenant, sending.user});
               for (const ConnectionPtr& target : targets) {
                 (void)post(target->loop, [target, data = sending.data, from = allowed.member, from_user,
-                                          waiting = detail::Waiting(bytes_.waiting(), sending.data.view().size())](
+                                          waiting = core::Waiting(bytes_.waiting(), sending.data.view().size())](
                                              ConnectionManager& on_loop) {
                   event::DirectMessage direct;
                   direct.from = from;
@@ -296,7 +296,7 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
               }
               std::vector<event::UserPresence> users;
               {
-                detail::Lock lock(membership->room->mutex);
+                core::Lock lock(membership->room->mutex);
                 users.reserve(membership->room->users.size() + membership->room->remote_members.size());
                 for (const auto& [user, count] : membership->room->users) {
                   if (count != 0) users.push_back({user, count});
@@ -325,7 +325,7 @@ MUSTER_INLINE void ConnectionManager::tell_presence(ConnectionState& connection,
   std::size_t told = 0;
   do {
     state.users = users.data() + told;
-    state.count = std::min(detail::members_per_frame, kept - told);
+    state.count = std::min(core::members_per_frame, kept - told);
     told += state.count;
     state.more = told < kept;
     tell_asked(connection, state, state.more ? nullptr : &correlation);

@@ -8,7 +8,7 @@
 namespace muster {
 inline namespace MUSTER_ABI {
 
-namespace detail {
+namespace core {
 
 /// As much of a text as a close frame takes, cut between characters (RFC 6455, 5.5 and 5.5.1).
 [[nodiscard]] inline std::string_view close_text(std::string_view text) {
@@ -19,7 +19,7 @@ namespace detail {
   return text.substr(0, end);
 }
 
-}  // namespace detail
+}  // namespace core
 
 /// What a disconnect needs memory for, taken before anything has changed.
 struct ConnectionManager::Parting {
@@ -28,7 +28,7 @@ struct ConnectionManager::Parting {
   std::vector<RoomPtr> former;
   /// The names of all rooms of its session.
   std::vector<std::string> names;
-  detail::Clearings clearing;
+  core::Clearings clearing;
 };
 
 MUSTER_INLINE void ConnectionManager::prepare_parting(ConnectionState& connection, Parting& parting) {
@@ -77,7 +77,7 @@ MUSTER_INLINE void ConnectionManager::disconnect(ConnectionState& connection, Cl
   if (!broken && !connection.outbox.in_flight() && connection.outbox.has_queued()) {
     (void)contain(connection, "A transport", [&] {
       seal_replies(loop);
-      detail::Handed handed;
+      core::Handed handed;
       (void)connection.outbox.write(*connection.transport, loop.lent, handed);
       connection.counted.bytes_out += handed.bytes;
       loop.counters.writes.add(handed.writes);
@@ -97,15 +97,15 @@ MUSTER_INLINE void ConnectionManager::disconnect(ConnectionState& connection, Cl
   connection.pace.reset();
   connection.waiting.clear();
 
-  if (detail::mutant(detail::Mutant::disconnected_before_left) && was_live) tell_disconnected(connection, reason);
+  if (core::mutant(core::Mutant::disconnected_before_left) && was_live) tell_disconnected(connection, reason);
 
   // 2. Leave every room. Where the session may come back, its places wait for it, and so does what is told to others.
   const bool waits = was_live && keep_session(connection, reason, socket_gone);
-  while (!connection.memberships.empty() && !detail::mutant(detail::Mutant::skip_leave)) {
+  while (!connection.memberships.empty() && !core::mutant(core::Mutant::skip_leave)) {
     const RoomPtr room = connection.memberships.back().room;
     if (!waits) parting.former.push_back(room);
     (void)part_from_room(connection, connection.memberships.size() - 1, reason, waits, [&] {
-      if (!waits || detail::mutant(detail::Mutant::give_up_kept_places)) give_up_place(loop, room, connection.member);
+      if (!waits || core::mutant(core::Mutant::give_up_kept_places)) give_up_place(loop, room, connection.member);
       return true;
     });
   }
@@ -119,8 +119,8 @@ MUSTER_INLINE void ConnectionManager::disconnect(ConnectionState& connection, Cl
   if (was_live) part_from_session(connection, reason, std::move(parting.names));
 
   // 3. Clear awareness, and 4. tell the others.
-  const bool awareness_waits = waits && !detail::mutant(detail::Mutant::clear_kept_awareness);
-  if (was_live && !awareness_waits && !detail::mutant(detail::Mutant::skip_awareness_removal)) {
+  const bool awareness_waits = waits && !core::mutant(core::Mutant::clear_kept_awareness);
+  if (was_live && !awareness_waits && !core::mutant(core::Mutant::skip_awareness_removal)) {
     clear_awareness(loop, parting.clearing);
   }
 
@@ -129,10 +129,10 @@ MUSTER_INLINE void ConnectionManager::disconnect(ConnectionState& connection, Cl
   if (!socket_gone) dispose(connection, reason, text);
   connections_.erase(connection.id_);
   kept_sessions_.part(connection.member, &connection);
-  detail::UserTable::Edge edge;
+  core::UserTable::Edge edge;
   if (was_live) edge = users_.remove(parting.user, keep);
   ++counters_.closed[static_cast<std::size_t>(reason)];
-  if (was_live && !detail::mutant(detail::Mutant::disconnected_before_left)) tell_disconnected(connection, reason);
+  if (was_live && !core::mutant(core::Mutant::disconnected_before_left)) tell_disconnected(connection, reason);
   if (was_live) {
     (void)tell_edges(loop, parting.user, std::move(edge), parting.former, std::move(connection.left_rooms));
   }
@@ -153,14 +153,14 @@ MUSTER_INLINE void ConnectionManager::dispose(ConnectionState& connection, Close
   const auto& protocol = connection.loop->formats[connection.format].protocol;
   const std::string_view said = text.empty() ? describe(reason).text : text;
   const bool closed = !deaf && contain(connection, "A transport", [&] {
-    connection.transport->close(protocol->close_code(reason), detail::close_text(said));
+    connection.transport->close(protocol->close_code(reason), core::close_text(said));
   });
   if (!closed) (void)contain(connection, "A transport", [&] { connection.transport->abort(); });
 }
 
-MUSTER_INLINE bool ConnectionManager::tell_edges(Loop& loop, const UserKey& user, detail::UserTable::Edge edge,
-                                                 const std::vector<RoomPtr>& former, detail::LeftRooms left) noexcept {
-  using Kind = detail::UserTable::Edge::Kind;
+MUSTER_INLINE bool ConnectionManager::tell_edges(Loop& loop, const UserKey& user, core::UserTable::Edge edge,
+                                                 const std::vector<RoomPtr>& former, core::LeftRooms left) noexcept {
+  using Kind = core::UserTable::Edge::Kind;
   bool well = true;
   bool told = false;
   const auto tell_room = [&](const RoomPtr& room) { tell_offline(loop, user, room); };
@@ -194,7 +194,7 @@ MUSTER_INLINE void ConnectionManager::tell_offline(Loop& loop, const UserKey& us
   if (options_.presence_scope != PresenceScope::shared_rooms || !room) return;
   bool schedule = false;
   {
-    detail::Lock lock(room->mutex);
+    core::Lock lock(room->mutex);
     const auto of_user = room->users.find(user.user);
     if (of_user == room->users.end() || of_user->second != 0) return;
     room->users.erase(of_user);
@@ -265,7 +265,7 @@ MUSTER_INLINE bool ConnectionManager::kick(ConnectionId id, std::string text, bo
 
 MUSTER_INLINE void ConnectionManager::close_all(CloseReason reason, std::string text,
                                                 Function<void(std::size_t)> done) {
-  const auto gate = std::make_shared<detail::Gate>(std::move(done));
+  const auto gate = std::make_shared<core::Gate>(std::move(done));
   for (const LoopPtr& loop : loops()) {
     const bool posted = post(loop, [loop, gate, reason, text](ConnectionManager& manager) {
       const std::vector<ConnectionPtr> connections = loop->connections;
@@ -282,7 +282,7 @@ MUSTER_INLINE void ConnectionManager::close_all(CloseReason reason, std::string 
 
 MUSTER_INLINE void ConnectionManager::shutdown(Function<void()> done) {
   ready_ = false;
-  end_graces([](const detail::Grace&) { return true; }, false);
+  end_graces([](const core::Grace&) { return true; }, false);
   close_all(CloseReason::going_away, {}, [weak = weak_from_this(), done = std::move(done)](std::size_t) mutable {
     if (const auto manager = weak.lock()) {
       manager->let_go(std::move(done));
@@ -294,7 +294,7 @@ MUSTER_INLINE void ConnectionManager::shutdown(Function<void()> done) {
 
 /// Handlers and hooks go when no executor has anything left that would call them.
 MUSTER_INLINE void ConnectionManager::let_go(Function<void()> done) {
-  const auto all = std::make_shared<detail::Gate>([weak = weak_from_this(), done = std::move(done)](std::size_t) mutable {
+  const auto all = std::make_shared<core::Gate>([weak = weak_from_this(), done = std::move(done)](std::size_t) mutable {
     if (const auto manager = weak.lock()) manager->extensions_ = {};
     if (done) done();
   });

@@ -14,7 +14,7 @@ MUSTER_INLINE void ConnectionManager::drain(std::chrono::milliseconds deadline,
                                             std::chrono::milliseconds reconnect_window, Function<void(Drained)> done) {
   ready_ = false;
   const auto forced = std::make_shared<std::atomic<std::size_t>>(0);
-  const auto gate = std::make_shared<detail::Gate>([done = std::move(done), forced](std::size_t closed) mutable {
+  const auto gate = std::make_shared<core::Gate>([done = std::move(done), forced](std::size_t closed) mutable {
     if (done) done({closed, forced->load()});
   });
   for (const LoopPtr& loop : loops()) {

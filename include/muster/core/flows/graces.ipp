@@ -7,7 +7,7 @@
 
 namespace muster {
 inline namespace MUSTER_ABI {
-namespace detail {
+namespace core {
 
 /// Whether a client whose connection ended like this may come back to its session.
 [[nodiscard]] constexpr bool may_resume(CloseReason reason) noexcept {
@@ -16,7 +16,7 @@ namespace detail {
          reason == CloseReason::rate_limited || reason == CloseReason::auth_required;
 }
 
-}  // namespace detail
+}  // namespace core
 
 /// Whether the places of a connection that ends are kept; a place among the kept sessions is then taken.
 MUSTER_INLINE bool ConnectionManager::session_waits(const ConnectionState& connection, CloseReason reason,
@@ -25,7 +25,7 @@ MUSTER_INLINE bool ConnectionManager::session_waits(const ConnectionState& conne
   if (connection.handing_over) return kept_sessions_.reserve(0);
   if (reason == CloseReason::going_away && !socket_gone) return false;  // this server goes, and its rooms with it
   if (reason == CloseReason::auth_required) return false;               // it may come back, but is no member meanwhile
-  return options_.presence_grace > std::chrono::milliseconds(0) && detail::may_resume(reason) &&
+  return options_.presence_grace > std::chrono::milliseconds(0) && core::may_resume(reason) &&
          kept_sessions_.reserve(options_.max_connections);
 }
 
@@ -40,7 +40,7 @@ MUSTER_INLINE bool ConnectionManager::keep_session(ConnectionState& connection, 
   const bool kept = contain(connection, "A session", [&] {
     const UserKey user{connection.identity_->tenant, connection.identity_->user};
     planned = loop.graces.emplace(loop.executor->now() + grace,
-                                  detail::Grace{connection.member, connection.session_generation, user,
+                                  core::Grace{connection.member, connection.session_generation, user,
                                                 connection.token_hash, connection.previous_token_hash});
     std::vector<RoomPtr> rooms;
     rooms.reserve(connection.memberships.size());
@@ -64,7 +64,7 @@ MUSTER_INLINE void ConnectionManager::part_from_session(ConnectionState& connect
   for (const std::string* token : {&connection.token_hash, &connection.previous_token_hash}) {
     if (token->empty()) continue;
     (void)contain(connection, "The session store", [&] {
-      if (detail::may_resume(reason) && !connection.handing_over) {
+      if (core::may_resume(reason) && !connection.handing_over) {
         save_session(connection, *token, names, expires);
       } else {
         forget_session(*token);
@@ -76,7 +76,7 @@ MUSTER_INLINE void ConnectionManager::part_from_session(ConnectionState& connect
 MUSTER_INLINE void ConnectionManager::run_graces(Loop& loop, TimePoint now_here) noexcept {
   while (!loop.graces.empty() && loop.graces.begin()->first <= now_here) {
     if (!contain(loop, {}, "The end of a session", [&] { end_grace(loop, loop.graces.begin()); })) {
-      arm(loop, loop.grace_timer, loop.executor->now() + detail::retry_delay);
+      arm(loop, loop.grace_timer, loop.executor->now() + core::retry_delay);
       return;
     }
   }
@@ -85,11 +85,11 @@ MUSTER_INLINE void ConnectionManager::run_graces(Loop& loop, TimePoint now_here)
 MUSTER_INLINE void ConnectionManager::run_due_graces(Loop& loop) { run_graces(loop, loop.executor->now()); }
 
 /// Nobody came back: the others are told now. Or nothing has changed, and it throws.
-MUSTER_INLINE detail::Graces::iterator ConnectionManager::end_grace(Loop& loop, detail::Graces::iterator at) {
-  detail::Clearings clearing = clearing_for(loop, at->second.member, nullptr);
-  const detail::Grace grace = std::move(at->second);
+MUSTER_INLINE core::Graces::iterator ConnectionManager::end_grace(Loop& loop, core::Graces::iterator at) {
+  core::Clearings clearing = clearing_for(loop, at->second.member, nullptr);
+  const core::Grace grace = std::move(at->second);
   const auto next = loop.graces.erase(at);
-  if (detail::mutant(detail::Mutant::grace_never_ends)) return next;
+  if (core::mutant(core::Mutant::grace_never_ends)) return next;
   const auto rooms = kept_sessions_.expire(grace.member, grace.generation);
   if (!rooms) return next;
   for (const RoomPtr& room : *rooms) give_up_place(loop, room, grace.member);
@@ -102,7 +102,7 @@ MUSTER_INLINE detail::Graces::iterator ConnectionManager::end_grace(Loop& loop, 
 }
 
 /// Ends the grace of those that `chosen` picks, on every executor; `for_good`: they cannot resume any more.
-MUSTER_INLINE void ConnectionManager::end_graces(std::function<bool(const detail::Grace&)> chosen, bool for_good) {
+MUSTER_INLINE void ConnectionManager::end_graces(std::function<bool(const core::Grace&)> chosen, bool for_good) {
   for (const LoopPtr& loop : loops()) {
     (void)post(loop, [loop, chosen, for_good](ConnectionManager& manager) {
       for (auto at = loop->graces.begin(); at != loop->graces.end();) {

@@ -49,8 +49,8 @@ MUSTER_INLINE void ConnectionManager::authenticate_first(ConnectionState& connec
                                                                         Authentication answer) mutable {
     std::optional<Error> error = answer ? establish(asker, std::move(answer.value())) : answer.error();
     if (error) {
-      const CloseReason reason = detail::reason_of(*error);
-      refused(RefusedFor::auth, asker.remote_address(), detail::without(error->message, asker.credentials.token),
+      const CloseReason reason = core::reason_of(*error);
+      refused(RefusedFor::auth, asker.remote_address(), core::without(error->message, asker.credentials.token),
               asker.loop->executor->now());
       event::AuthResult result;
       result.error = error->message;
@@ -87,7 +87,7 @@ MUSTER_INLINE void ConnectionManager::authenticate_again(ConnectionState& connec
     };
     if (!answer) {
       Error error = answer.error();
-      const CloseReason reason = detail::reason_of(error);
+      const CloseReason reason = core::reason_of(error);
       if (error.error_code() == condition::try_again_later) {
         tell_error(asker, &correlation, std::move(error));  // the old ones hold
       } else {
@@ -171,7 +171,7 @@ MUSTER_INLINE void ConnectionManager::on_expiry(ConnectionState& connection) {
   }
   const auto due = connection.reauth_told ? left + options_.reauth_grace : left - options_.reauth_lead;
   if (due <= std::chrono::milliseconds(0)) {
-    if (detail::mutant(detail::Mutant::ignore_expiry)) return;
+    if (core::mutant(core::Mutant::ignore_expiry)) return;
     disconnect(connection, CloseReason::auth_required, "The credentials have expired");
     return;
   }
@@ -184,7 +184,7 @@ MUSTER_INLINE std::size_t ConnectionManager::revoke(const UserKey& user) {
   for (const ConnectionPtr& connection : users_.of(user)) {
     revoked += remove(connection->id_, CloseReason::revoked, {}) ? 1 : 0;
   }
-  end_graces([user](const detail::Grace& grace) { return grace.user == user; }, true);
+  end_graces([user](const core::Grace& grace) { return grace.user == user; }, true);
   revoke_stored({user.tenant, user.user});
   return revoked;
 }
@@ -193,7 +193,7 @@ MUSTER_INLINE std::size_t ConnectionManager::revoke_tenant(std::string_view tena
   for (const ConnectionPtr& connection : users_.of_tenant(tenant)) {
     revoked += remove(connection->id_, CloseReason::revoked, {}) ? 1 : 0;
   }
-  end_graces([tenant = std::string(tenant)](const detail::Grace& grace) { return grace.user.tenant == tenant; }, true);
+  end_graces([tenant = std::string(tenant)](const core::Grace& grace) { return grace.user.tenant == tenant; }, true);
   revoke_stored({std::string(tenant)});
   return revoked;
 }
@@ -213,7 +213,7 @@ MUSTER_INLINE void ConnectionManager::revoke_stored(Revocation which) {
 }
 MUSTER_INLINE std::size_t ConnectionManager::revoke(ConnectionId id) {
   const std::size_t revoked = remove(id, CloseReason::revoked, {}) ? 1 : 0;
-  end_graces([id](const detail::Grace& grace) { return grace.member == id; }, true);
+  end_graces([id](const core::Grace& grace) { return grace.member == id; }, true);
   revoke_stored({{}, {}, to_string(id)});
   return revoked;
 }

@@ -13,7 +13,7 @@ MUSTER_INLINE void ConnectionManager::arrived(Connection& from, std::size_t byte
   if (connection.ended() || connection.doomed) return;
   guard(connection, "What came in", [&] {
     const TimePoint now_here = connection.loop->executor->now();
-    detail::add_bytes(connection.part_bytes, bytes);
+    core::add_bytes(connection.part_bytes, bytes);
     if (charge_bytes(connection, bytes, now_here)) keep_pace(connection, now_here);
   });
 }
@@ -23,7 +23,7 @@ MUSTER_INLINE bool ConnectionManager::charge_bytes(ConnectionState& connection, 
   connection.last_inbound = now_here;
   connection.byte_budget.charge(options_.byte_rate, static_cast<double>(bytes), now_here);
   if (connection.live()) return true;
-  detail::add_bytes(connection.pre_auth_bytes, bytes);
+  core::add_bytes(connection.pre_auth_bytes, bytes);
   if (connection.pre_auth_bytes <= options_.pre_auth_bytes) return true;
   disconnect(connection, CloseReason::policy, "Too much before authentication");
   return false;
@@ -40,7 +40,7 @@ MUSTER_INLINE void ConnectionManager::received_frame(ConnectionState& connection
                                                      std::size_t wire_bytes) {
   Loop& loop = *connection.loop;
   const TimePoint now_here = loop.executor->now();
-  if (kind == FrameKind::continuation) detail::add_bytes(connection.part_bytes, wire_bytes);
+  if (kind == FrameKind::continuation) core::add_bytes(connection.part_bytes, wire_bytes);
   const bool whole = kind == FrameKind::text || kind == FrameKind::binary;
   const std::size_t paid = whole ? std::exchange(connection.part_bytes, 0U) : 0;
   const std::size_t cost = std::max(paid + wire_bytes, bytes.size());
@@ -114,7 +114,7 @@ MUSTER_INLINE void ConnectionManager::received_message(ConnectionState& connecti
   loop.commands.swap(commands);
 }
 
-MUSTER_INLINE void ConnectionManager::pause(ConnectionState& connection, detail::Pause why, bool on) {
+MUSTER_INLINE void ConnectionManager::pause(ConnectionState& connection, core::Pause why, bool on) {
   const auto bit = static_cast<std::uint8_t>(why);
   const std::uint8_t before = connection.pauses;
   connection.pauses = static_cast<std::uint8_t>(on ? before | bit : before & ~bit);
@@ -129,7 +129,7 @@ MUSTER_INLINE void ConnectionManager::handle(ConnectionState& connection, Comman
     return;
   }
   connection.waiting.push_back(std::move(command));
-  if (connection.live()) pause(connection, detail::Pause::commands, true);  // before that, the pre-authentication bounds hold
+  if (connection.live()) pause(connection, core::Pause::commands, true);  // before that, the pre-authentication bounds hold
   if (connection.waiting.size() > 2 * options_.waiting_commands) {  // the transport hands over more than it may hold
     disconnect(connection, CloseReason::policy, "Too many commands at once");
   }
@@ -141,13 +141,13 @@ MUSTER_INLINE void ConnectionManager::resume_commands(ConnectionState& connectio
   connection.resuming = true;
   while (!connection.ended() && !connection.question && !connection.waiting.empty()) {
     keep_pace(connection, connection.loop->executor->now());
-    if ((connection.pauses & static_cast<std::uint8_t>(detail::Pause::rate)) != 0) break;
+    if ((connection.pauses & static_cast<std::uint8_t>(core::Pause::rate)) != 0) break;
     Command command = std::move(connection.waiting.front());
     connection.waiting.pop_front();
     run(connection, command);
   }
   connection.resuming = false;
-  if (!connection.ended() && connection.waiting.empty()) pause(connection, detail::Pause::commands, false);
+  if (!connection.ended() && connection.waiting.empty()) pause(connection, core::Pause::commands, false);
 }
 
 MUSTER_INLINE void ConnectionManager::run(ConnectionState& connection, Command& command) {
@@ -162,7 +162,7 @@ MUSTER_INLINE void ConnectionManager::run(ConnectionState& connection, Command& 
   if (!std::holds_alternative<command::Invalid>(command.body)) connection.invalid_in_row = 0;
   if (!connection.previous_token_hash.empty()) {  // the answer to `resume` has arrived
     const std::string spent = std::exchange(connection.previous_token_hash, {});
-    if (!detail::mutant(detail::Mutant::keep_spent_token)) forget_session(spent);
+    if (!core::mutant(core::Mutant::keep_spent_token)) forget_session(spent);
   }
   std::visit([&](auto& body) { on_command(connection, command.correlation, body); }, command.body);
 }

@@ -13,20 +13,20 @@ MUSTER_INLINE void ConnectionManager::tell_rest(ConnectionState& connection, Mem
   if (!connection.live() || feed_room(connection, leaving)) return;
   std::uint64_t last = 0;
   {
-    detail::Lock lock(leaving.room->mutex);
+    core::Lock lock(leaving.room->mutex);
     last = leaving.room->last_seq;
   }
   event::Gap gap{leaving.room->key.name, leaving.slot().next_seq, last};
   if (gap.from > gap.to) return;
   connection.loop->counters.gaps.add();
-  if (!detail::mutant(detail::Mutant::skip_gap)) tell(connection, gap);
+  if (!core::mutant(core::Mutant::skip_gap)) tell(connection, gap);
 }
 
 MUSTER_INLINE void ConnectionManager::leave(ConnectionState& connection, std::size_t index) {
   Loop& loop = *connection.loop;
   const RoomPtr room = connection.memberships[index].room;
   tell_rest(connection, connection.memberships[index]);
-  detail::Clearings clearing = clearing_for(loop, connection.member, room);
+  core::Clearings clearing = clearing_for(loop, connection.member, room);
   bool well = part_from_room(connection, index, std::nullopt, false, [&] {
     clear_awareness(loop, clearing);
     give_up_place(loop, room, connection.member);
@@ -53,7 +53,7 @@ bool ConnectionManager::part_from_room(ConnectionState& connection, std::size_t 
   }
   slots.pop_back();
   {
-    detail::Lock lock(room->mutex);
+    core::Lock lock(room->mutex);
     --part.members;
     room->members.find(connection.member)->second.part = nullptr;
   }
@@ -72,7 +72,7 @@ MUSTER_INLINE void ConnectionManager::give_up_place(Loop& loop, const RoomPtr& r
   bool flush_state = false;
   std::string user;
   {
-    detail::Lock lock(room->mutex);
+    core::Lock lock(room->mutex);
     const auto place = room->members.find(member);
     if (place == room->members.end() || place->second.part != nullptr) return;
     user = room->remove_member(place, options_.presence_scope);
@@ -84,7 +84,7 @@ MUSTER_INLINE void ConnectionManager::give_up_place(Loop& loop, const RoomPtr& r
 
 /// That some of its users have gone could not be noted where it is looked up; the sweep looks.
 MUSTER_INLINE void ConnectionManager::leave_untold(const RoomPtr& room) noexcept {
-  detail::Lock lock(room->mutex);
+  core::Lock lock(room->mutex);
   room->offline_untold = true;
 }
 
@@ -92,7 +92,7 @@ MUSTER_INLINE void ConnectionManager::tell_room_edges(Loop& loop, const RoomPtr&
   for (bool again = false;; again = true) {
     bool open = false;
     {
-      detail::Lock lock(room->mutex);
+      core::Lock lock(room->mutex);
       if (room->telling && !again) return;  // who tells now looks again
       open = !room->members.empty();
       room->telling = room->told_open != open;
@@ -116,12 +116,12 @@ class ConnectionManager::Unsubscribing {
  public:
   Unsubscribing(ConnectionManager* manager, const RoomKey& key) : manager_(manager) {
     if (manager_ == nullptr) return;
-    detail::Lock lock(manager_->unsubscribing_mutex_);
+    core::Lock lock(manager_->unsubscribing_mutex_);
     at_ = manager_->unsubscribing_.insert(key);
   }
   ~Unsubscribing() {
     if (manager_ == nullptr) return;
-    detail::Lock lock(manager_->unsubscribing_mutex_);
+    core::Lock lock(manager_->unsubscribing_mutex_);
     manager_->unsubscribing_.erase(at_);
   }
   Unsubscribing(const Unsubscribing&) = delete;
@@ -138,7 +138,7 @@ MUSTER_INLINE bool ConnectionManager::retire_if_empty(const RoomPtr& room) {
   // Before the room is out of the table: who makes it anew must not be unsubscribed with this one.
   const Unsubscribing unsubscribing(broker_ ? this : nullptr, room->key);
   {
-    detail::Lock lock(room->mutex);
+    core::Lock lock(room->mutex);
     room->history.expire(now_here, room->options);
     room->keys.expire(now_here, options_.idempotency_age);
     room->settle();
@@ -157,7 +157,7 @@ MUSTER_INLINE bool ConnectionManager::retire_if_empty(const RoomPtr& room) {
         (void)awareness_->remove(room->key, entry.client, entry.owner, entry.clock);
       }
     } catch (...) {  // the sweep tries again, should nobody join until then
-      detail::Lock lock(room->mutex);
+      core::Lock lock(room->mutex);
       room->unsubscribe_due = true;
       room->retired = false;
       throw;

@@ -30,7 +30,7 @@ MUSTER_INLINE RoomPtr ConnectionManager::room_for(ConnectionState& connection, c
 /// What a publish added is dropped elsewhere, so the work is paid by what came in. Should others keep too little, or
 /// be too many to ask, the room drops its own: then the budget is as it was before.
 MUSTER_INLINE void ConnectionManager::relieve(const RoomPtr& room) {
-  detail::ByteBudget::list(*room->account, room);
+  core::ByteBudget::list(*room->account, room);
   constexpr int most_rooms = 64;
   for (int asked = 0; !bytes_.fits(*room->account) && asked <= most_rooms; ++asked) {
     RoomPtr victim = room;
@@ -40,7 +40,7 @@ MUSTER_INLINE void ConnectionManager::relieve(const RoomPtr& room) {
     std::uint64_t dropped = 0;
     bool over = false;
     {
-      detail::Lock lock(victim->mutex);
+      core::Lock lock(victim->mutex);
       victim->settle();
       while (!bytes_.fits(*room->account) && victim->held != 0) {
         if (victim->history.empty()) {
@@ -86,7 +86,7 @@ MUSTER_INLINE void ConnectionManager::read_on(ConnectionState& paced) {
 
 MUSTER_INLINE bool ConnectionManager::exceeds_for_long(ConnectionState& connection, TimePoint now_here) {
   if (!connection.pace) {
-    connection.pace = std::make_unique<detail::Pace>(&connection, detail::fire_for_connection<&ConnectionManager::read_on>);
+    connection.pace = std::make_unique<core::Pace>(&connection, core::fire_for_connection<&ConnectionManager::read_on>);
     connection.pace->since = now_here;
   }
   return now_here - connection.pace->since >= options_.rate_patience;
@@ -99,11 +99,11 @@ MUSTER_INLINE void ConnectionManager::keep_pace(ConnectionState& connection, Tim
   if (wait.count() != 0) {
     (void)exceeds_for_long(connection, now_here);
     arm(*connection.loop, connection.pace->timer, now_here + wait);
-    return pause(connection, detail::Pause::rate, true);
+    return pause(connection, core::Pause::rate, true);
   }
   if (!connection.pace) return;
-  pause(connection, detail::Pause::rate, false);
-  const auto spare = [now_here](detail::TokenBucket& budget, std::size_t rate) {
+  pause(connection, core::Pause::rate, false);
+  const auto spare = [now_here](core::TokenBucket& budget, std::size_t rate) {
     return budget.until(rate, static_cast<double>(rate), now_here).count() == 0;
   };
   if (spare(connection.message_budget, options_.message_rate) && spare(connection.byte_budget, options_.byte_rate) &&
@@ -122,7 +122,7 @@ class ConnectionManager::KeyedPublish {
     try {
       answer(Error{errc::unavailable, "The broker gave no answer", std::chrono::seconds(1)});
     } catch (...) {  // those who wait are answered by their deadlines
-      detail::Lock lock(room_->mutex);
+      core::Lock lock(room_->mutex);
       if (room_->keys.unanswered(user_, key_) != nullptr) room_->keys.forget(user_, key_);
       room_->settle();
     }
@@ -135,7 +135,7 @@ class ConnectionManager::KeyedPublish {
     std::vector<PublishDone> waiting;
     waiting.push_back(std::move(done_));
     {
-      detail::Lock lock(room_->mutex);
+      core::Lock lock(room_->mutex);
       if (auto* mine = room_->keys.unanswered(user_, key_)) {
         for (PublishDone& other : mine->waiting) waiting.push_back(std::move(other));
         mine->waiting.clear();
@@ -172,7 +172,7 @@ MUSTER_INLINE void ConnectionManager::publish_once(const RoomKey& key, Draft dra
   const TimePoint at = now();
   std::optional<Position> known;
   {
-    detail::Lock lock(room->mutex);
+    core::Lock lock(room->mutex);
     if (auto* first =
             room->keys.find(draft.from_user, idempotency_key, room->epoch, at, options_.idempotency_age)) {
       if (!first->answered) {

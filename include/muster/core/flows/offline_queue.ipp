@@ -8,7 +8,7 @@
 namespace muster {
 inline namespace MUSTER_ABI {
 
-namespace detail {
+namespace core {
 
 [[nodiscard]] inline UserKey user_of(const ConnectionState& connection) {
   return {connection.identity_->tenant, connection.identity_->user};
@@ -18,14 +18,14 @@ namespace detail {
           connection.session_generation == 0 ? std::string() : to_string(connection.member)};
 }
 
-}  // namespace detail
+}  // namespace core
 
 /// A new connection gets its user's queue before anything it asks for; commands wait until then. So does one that takes
 /// a session up, before it hears `resumed`: what the session lacks may be older than what the connection was sent as a
 /// new one. Then all of it comes, in order, since acknowledging one acknowledges those before it.
 MUSTER_INLINE void ConnectionManager::deliver_queue(ConnectionState& connection,
                                                     Function<void(ConnectionState&)> then) {
-  if (options_.offline_messages == 0 || detail::mutant(detail::Mutant::skip_queue_on_connect)) {
+  if (options_.offline_messages == 0 || core::mutant(core::Mutant::skip_queue_on_connect)) {
     if (then) then(connection);
     return;
   }
@@ -37,7 +37,7 @@ MUSTER_INLINE void ConnectionManager::deliver_queue(ConnectionState& connection,
       connection,
       [&](Reply<Result<std::vector<QueuedMessage>>> reply) {
         // A session that has just begun is where its user is, as is a reader without one.
-        sessions_->pending(whole ? detail::reader_of(connection) : QueueReader{detail::user_of(connection), {}},
+        sessions_->pending(whole ? core::reader_of(connection) : QueueReader{core::user_of(connection), {}},
                            whole ? 0 : connection.queue_cursor, connection.queue_asked_at, std::move(reply));
       },
       [this, whole, then = std::move(then)](ConnectionState& asker, const Result<std::vector<QueuedMessage>>& messages) mutable {
@@ -63,7 +63,7 @@ MUSTER_INLINE void ConnectionManager::deliver_more_of_queue(ConnectionState& con
   const bool whole = connection.queue_whole;
   const bool well = contain(connection, "The session store", [&] {
     sessions_->pending(
-        detail::reader_of(connection), whole ? 0 : connection.queue_cursor, now_here,
+        core::reader_of(connection), whole ? 0 : connection.queue_cursor, now_here,
         Reply<Result<std::vector<QueuedMessage>>>(
             [weak = weak_from_this(), of = connection.weak_from_this(), reading, whole](
                 Result<std::vector<QueuedMessage>> messages) {
@@ -200,12 +200,12 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
                                                  command::AcknowledgeQueue& acknowledged) {
   // What was not sent to it yet cannot be acknowledged by it.
   std::uint64_t up_to = std::min(acknowledged.queue_id, connection.queue_cursor);
-  if (detail::mutant(detail::Mutant::acknowledge_nothing)) up_to = 0;
-  if (detail::mutant(detail::Mutant::acknowledge_one_more)) ++up_to;
+  if (core::mutant(core::Mutant::acknowledge_nothing)) up_to = 0;
+  if (core::mutant(core::Mutant::acknowledge_one_more)) ++up_to;
   ask<Result<bool>>(
       connection,
       [&](Reply<Result<bool>> reply) {
-        sessions_->acknowledge(detail::reader_of(connection), up_to, std::move(reply));
+        sessions_->acknowledge(core::reader_of(connection), up_to, std::move(reply));
       },
       [this, correlation](ConnectionState& asker, const Result<bool>& removed) {
         if (!removed) {

@@ -7,7 +7,7 @@
 
 namespace muster {
 inline namespace MUSTER_ABI {
-namespace detail {
+namespace core {
 
 /// What a peer is told that may not come in. `protocol`: the one that was chosen, if any; `named`: by its subprotocol.
 [[nodiscard]] inline Decision refusal(const Protocol* protocol, bool named, CloseReason reason, Error error) {
@@ -35,18 +35,18 @@ namespace detail {
   }
 }
 
-}  // namespace detail
+}  // namespace core
 
 MUSTER_INLINE void ConnectionManager::refused(RefusedFor reason, const RemoteAddress& address, std::string_view what,
                                               TimePoint now_there) {
   ++counters_.refused[static_cast<std::size_t>(reason)];
-  const auto verdict = refusals_told_.look({reason, detail::AddressTable::host_of(address.bytes)}, now_there);
+  const auto verdict = refusals_told_.look({reason, core::AddressTable::host_of(address.bytes)}, now_there);
   if (verdict.left_out != 0) {
     log(LogLevel::info, std::to_string(verdict.left_out) + " refusals of the last minute have no line of their own");
   }
   if (!verdict.is_news) return;
   log(LogLevel::info, "refused " + (address.is_known() ? address.text : "a peer") + " (" + std::string(to_string(reason)) +
-                          "): " + std::string(what) + std::string(detail::option_behind(reason)));
+                          "): " + std::string(what) + std::string(core::option_behind(reason)));
 }
 
 MUSTER_INLINE Reservation ConnectionManager::reserve(const RemoteAddress& address, TimePoint) {
@@ -82,7 +82,7 @@ MUSTER_INLINE Reservation ConnectionManager::place_of(const RemoteAddress& addre
     if (const auto ghost = of.lock()) ghost->lends = false;
     if (const auto manager = weak.lock()) {
       if (known) manager->addresses_.release(bytes, manager->options_);
-      if (!detail::mutant(detail::Mutant::keep_reservation)) --manager->reserved_;
+      if (!core::mutant(core::Mutant::keep_reservation)) --manager->reserved_;
     }
   });
 }
@@ -110,7 +110,7 @@ MUSTER_INLINE std::uint64_t ConnectionManager::open(OpenRequest request, std::sh
   const auto refuse = [&](RefusedFor why, CloseReason reason, Error error) -> std::uint64_t {
     const std::string offered = why == RefusedFor::path ? ": " + request.path.substr(0, 100) : std::string();
     refused(why, request.remote_address, error.message + offered, executor->now());
-    Decision decision = detail::refusal(protocol.get(), named, reason, std::move(error));
+    Decision decision = core::refusal(protocol.get(), named, reason, std::move(error));
     decision.reservation = std::move(request.reservation);
     done(std::move(decision));
     return 0;
@@ -170,7 +170,7 @@ MUSTER_INLINE std::uint64_t ConnectionManager::open(OpenRequest request, std::sh
   do {
     const ConnectionId id = request.id ? request.id : make_id();
     connection = std::make_shared<ConnectionState>(*this, loop, id, transport);
-    detail::make_room(loop->connections);
+    core::make_room(loop->connections);
     if (connections_.insert(id, connection)) break;
     if (request.id) {
       return refuse(RefusedFor::request, CloseReason::policy, {errc::invalid_message, "The connection id is taken", {}});
@@ -199,7 +199,7 @@ MUSTER_INLINE void ConnectionManager::begin_open(ConnectionState& connection, Op
                                                  bool ask_now) {
   auto& formats = connection.loop->formats;
   const auto wire = request.wire_format ? request.wire_format : plain_format_;
-  const auto same = std::find_if(formats.begin(), formats.end(), [&](const detail::Format& format) {
+  const auto same = std::find_if(formats.begin(), formats.end(), [&](const core::Format& format) {
     return format.protocol == protocol && format.wire->key() == wire->key();
   });
   const auto format = static_cast<std::uint8_t>(same - formats.begin());
@@ -240,7 +240,7 @@ MUSTER_INLINE void ConnectionManager::answer_open(ConnectionState& connection, A
   if (!connection.open_done) return;
   std::optional<Error> error = answer ? establish(connection, std::move(answer.value())) : answer.error();
   if (error) {
-    const CloseReason reason = detail::reason_of(*error);
+    const CloseReason reason = core::reason_of(*error);
     refuse_open(connection, reason, std::move(*error));
     return;
   }
@@ -252,7 +252,7 @@ MUSTER_INLINE void ConnectionManager::refuse_open(ConnectionState& connection, C
                                                   Error error) noexcept {
   (void)contain(connection, "A refusal", [&] {
     refused(reason == CloseReason::going_away ? RefusedFor::going_away : RefusedFor::auth, connection.remote_address(),
-            detail::without(error.message, connection.credentials.token), connection.loop->executor->now());
+            core::without(error.message, connection.credentials.token), connection.loop->executor->now());
   });
   const ConnectionPtr keep = connection.shared_from_this();
   OpenDone done = std::move(connection.open_done);
@@ -262,7 +262,7 @@ MUSTER_INLINE void ConnectionManager::refuse_open(ConnectionState& connection, C
   Decision decision;
   decision.reason = reason;
   (void)contain(connection, "A refusal", [&] {
-    decision = detail::refusal(protocol.get(), connection.subprotocol_named, reason, std::move(error));
+    decision = core::refusal(protocol.get(), connection.subprotocol_named, reason, std::move(error));
   });
   decision.reservation = std::move(connection.reservation);
   forget(connection);
@@ -312,7 +312,7 @@ MUSTER_INLINE std::optional<Error> ConnectionManager::establish(ConnectionState&
   ConnectionPtr yields;
   if (!users_.add(key, connection.shared_from_this(), connection.on_trial ? 0 : options_.max_connections_per_user,
                   options_.user_limit_policy == UserLimitPolicy::close_oldest, ghost, yields)) {
-    return detail::too_many_of_user(draw(options_.reconnect_window));
+    return core::too_many_of_user(draw(options_.reconnect_window));
   }
   const ConnectionStatus before = connection.status_;
   connection.identity_ = std::move(known);

@@ -14,7 +14,7 @@ MUSTER_INLINE void ConnectionManager::enter(ConnectionState& connection, const C
     const RoomPtr room = there->room;
     Entered again;
     {
-      detail::Lock lock(room->mutex);
+      core::Lock lock(room->mutex);
       again.position = {room->epoch, room->last_seq};
       again.member_count = room->member_count();
       again.list = room->list_for_newcomer(again.members, options_.presence_scope != PresenceScope::none);
@@ -71,7 +71,7 @@ MUSTER_INLINE ConnectionManager::Entered ConnectionManager::take_place(Connectio
     return entered;
   }
   // Both lists have memory for it.
-  detail::MemberSlot slot;
+  core::MemberSlot slot;
   slot.connection = &connection;
   slot.next_seq = entered.next_seq;
   slot.joined_serial = entered.serial;
@@ -112,22 +112,22 @@ MUSTER_INLINE ConnectionManager::Entered ConnectionManager::admit(ConnectionStat
   };
   const TimePoint now_here = connection.loop->executor->now();
   bool known_full = false;
-  if (detail::mutant(detail::Mutant::capacity_outside_lock)) {
-    detail::Lock lock(room.mutex);
+  if (core::mutant(core::Mutant::capacity_outside_lock)) {
+    core::Lock lock(room.mutex);
     known_full = full();
   }
-  detail::Lock lock(room.mutex);
+  core::Lock lock(room.mutex);
   room.history.expire(now_here, room.options);
   room.settle();
   if (room.members.empty() && room.history.empty() && room.last_seq != 0 && !broker_) room.retired = true;
   if (broker_ && !room.subscribed) room.retired = true;  // made anew since it was subscribed to: it would hear nothing
-  if (room.retired && !detail::mutant(detail::Mutant::publish_to_retired_room)) {
+  if (room.retired && !core::mutant(core::Mutant::publish_to_retired_room)) {
     entered.retired = true;
     return entered;
   }
   const auto place = room.members.find(connection.member);
   entered.kept = place != room.members.end();
-  if (!entered.kept && (detail::mutant(detail::Mutant::capacity_outside_lock) ? known_full : full())) {
+  if (!entered.kept && (core::mutant(core::Mutant::capacity_outside_lock) ? known_full : full())) {
     entered.error = Error{errc::room_full, "The room takes " + std::to_string(room.options.room_capacity) +
                                                (room.options.capacity_counts == CapacityCounts::users
                                                     ? " users"
@@ -136,15 +136,15 @@ MUSTER_INLINE ConnectionManager::Entered ConnectionManager::admit(ConnectionStat
   }
   // All that may fail comes first: what follows is the room's and the connection's in one.
   RoomPart& part = room.part_on(connection.loop);
-  detail::make_room(part.slots);
-  detail::make_room(connection.memberships);
+  core::make_room(part.slots);
+  core::make_room(connection.memberships);
   if (from && from->epoch != room.epoch) {
     entered.next_seq = 1;  // all of this order is new to it
   } else if (from && from->seq <= room.last_seq) {
-    entered.next_seq = from->seq + (detail::mutant(detail::Mutant::replay_one_twice) && from->seq != 0 ? 0 : 1);
+    entered.next_seq = from->seq + (core::mutant(core::Mutant::replay_one_twice) && from->seq != 0 ? 0 : 1);
     entered.recovered = from->seq == room.last_seq ||
                         (!room.history.empty() && room.history.first_seq() <= from->seq + 1) ||
-                        detail::mutant(detail::Mutant::call_gap_recovered);
+                        core::mutant(core::Mutant::call_gap_recovered);
   } else {
     entered.next_seq = room.last_seq + 1;
   }
@@ -216,7 +216,7 @@ MUSTER_INLINE void ConnectionManager::publish_draft(const RoomKey& key, Draft dr
   message.exclude = draft.exclude;
   std::size_t reached = 0;
   if (const RoomPtr room = rooms_.find(key)) {
-    detail::Lock lock(room->mutex);
+    core::Lock lock(room->mutex);
     reached = room->reach(message.exclude);
   }
   broker_->publish(std::move(message), Reply<Result<Position>>([done = std::move(done), reached](
@@ -233,7 +233,7 @@ MUSTER_INLINE void ConnectionManager::publish_draft(const RoomKey& key, Draft dr
 MUSTER_INLINE Result<Published> ConnectionManager::publish_here(const RoomKey& key, Draft draft) {
   Published published;
   if (auto full = refuse_when_full(key)) return std::move(*full);
-  const auto entry = std::make_shared<detail::Entry>();
+  const auto entry = std::make_shared<core::Entry>();
   entry->data = std::move(draft.data);
   entry->from = draft.from;
   entry->from_user = std::move(draft.from_user);
@@ -241,11 +241,11 @@ MUSTER_INLINE Result<Published> ConnectionManager::publish_here(const RoomKey& k
   entry->latest_key = draft.delivery.key();
   entry->latest = draft.delivery.kind() == Delivery::Kind::latest;
   entry->at = now();
-  std::vector<detail::RoomPartPtr> flushes;
+  std::vector<core::RoomPartPtr> flushes;
   RoomPtr room;
   for (;;) {
     room = rooms_.find(key);
-    const bool kept = !entry->latest && detail::keeps_history(options_.room_options(key.name));
+    const bool kept = !entry->latest && core::keeps_history(options_.room_options(key.name));
     if (!room && !kept) return published;
     if (!room) {
       if (clock_.load() == nullptr) sweep_unattended();
@@ -254,8 +254,8 @@ MUSTER_INLINE Result<Published> ConnectionManager::publish_here(const RoomKey& k
     std::uint64_t conflated = 0;
     bool retired = false;
     {
-      detail::Lock lock(room->mutex);
-      retired = room->retired && !detail::mutant(detail::Mutant::publish_to_retired_room);
+      core::Lock lock(room->mutex);
+      retired = room->retired && !core::mutant(core::Mutant::publish_to_retired_room);
       if (!retired) {
         room->history.expire(entry->at, room->options);
         room->settle();
@@ -268,7 +268,7 @@ MUSTER_INLINE Result<Published> ConnectionManager::publish_here(const RoomKey& k
           }
         }
         // All that may fail comes first, and leaves no trace: a number that is given out is in the history.
-        detail::prepare_pending(*room, 1, flushes);
+        core::prepare_pending(*room, 1, flushes);
         const bool keyed = !draft.idempotency_key.empty();
         if (!entry->latest) published.position = {room->epoch, entry->seq = room->last_seq + 1};
         if (keyed) {
@@ -289,7 +289,7 @@ MUSTER_INLINE Result<Published> ConnectionManager::publish_here(const RoomKey& k
         entry->serial = ++room->last_serial;
         room->settle();
         published.reached = room->reach(entry->exclude);
-        detail::append_pending(*room, entry, flushes, conflated);
+        core::append_pending(*room, entry, flushes, conflated);
       }
     }
     if (conflated != 0) counters_.conflated += conflated;
@@ -302,14 +302,14 @@ MUSTER_INLINE Result<Published> ConnectionManager::publish_here(const RoomKey& k
 }
 
 MUSTER_INLINE void ConnectionManager::post_flushes(const RoomPtr& room,
-                                                   const std::vector<detail::RoomPartPtr>& parts) noexcept {
-  for (const detail::RoomPartPtr& part : parts) {
+                                                   const std::vector<core::RoomPartPtr>& parts) noexcept {
+  for (const core::RoomPartPtr& part : parts) {
     bool posted = false;
     const bool well = contain(*part->loop, {}, "The executor", [&] {
       posted = post(part->loop, [room, at = part.get()](ConnectionManager& manager) { manager.flush_part(room, *at); });
     });
     if (posted) continue;
-    detail::Lock lock(room->mutex);
+    core::Lock lock(room->mutex);
     part->flush_posted = false;  // what waits is told with the next publish, or by the sweep
     if (!well) continue;
     part->pending.clear();  // its members are gone, and are taken out by the sweep

@@ -9,11 +9,11 @@
 
 namespace muster {
 inline namespace MUSTER_ABI {
-namespace detail {
+namespace core {
 
 [[nodiscard]] inline std::string token_hash(std::string_view token) { return to_hex(sha256(token)); }
 
-}  // namespace detail
+}  // namespace core
 
 /// A resume on its way: the token's session, the rooms asked for, and which of them may be entered.
 struct ConnectionManager::Resuming : Steps {
@@ -44,8 +44,8 @@ MUSTER_INLINE bool ConnectionManager::has_sessions(const ConnectionState& connec
 
 MUSTER_INLINE std::string ConnectionManager::open_session(ConnectionState& connection) {
   if (!has_sessions(connection)) return {};
-  std::string token = detail::to_hex(detail::sha256(secret_ + std::to_string(next_token_++)), 16);
-  connection.token_hash = detail::token_hash(token);
+  std::string token = core::to_hex(core::sha256(secret_ + std::to_string(next_token_++)), 16);
+  connection.token_hash = core::token_hash(token);
   connection.session_generation = 1;
   // A store that refuses inside the call is believed; one that answers later may still fail, and a resume with it.
   const auto refused = std::make_shared<std::atomic<bool>>(false);
@@ -92,7 +92,7 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
                                                  command::Resume& resume) {
   const auto resuming = std::make_shared<Resuming>();
   resuming->correlation = correlation;
-  resuming->token_hash = detail::token_hash(resume.token);
+  resuming->token_hash = core::token_hash(resume.token);
   resuming->asked = std::move(resume.rooms);
   if (connection.live()) {
     take_session(connection, resuming);
@@ -118,7 +118,7 @@ MUSTER_INLINE void ConnectionManager::end_trial(ConnectionState& connection) {
                                       options_.max_connections_per_user, may_replace, connection.shared_from_this());
   if (!yields) return;
   (void)remove(yields->id_, may_replace ? CloseReason::replaced : CloseReason::policy,
-               may_replace ? std::string() : detail::too_many_of_user({}).message);
+               may_replace ? std::string() : core::too_many_of_user({}).message);
 }
 
 /// Spends the token: of two connections that bring it, one gets the session.
@@ -179,30 +179,30 @@ MUSTER_INLINE void ConnectionManager::claim_session(ConnectionState& connection,
     bool was_held = false;
     const UserKey user{claimant.identity_->tenant, claimant.identity_->user};
     switch (kept_sessions_.claim(resuming->member, generation, claimant.shared_from_this(), speaker, was_held)) {
-      case detail::SessionTable::Claim::taken:
+      case core::SessionTable::Claim::taken:
         resuming->taken_of.reset();
         claimant.member = resuming->member;
         claimant.session_generation = generation;
         claimant.resumed = true;
-        if (was_held && !detail::mutant(detail::Mutant::keep_user_hold)) {
+        if (was_held && !core::mutant(core::Mutant::keep_user_hold)) {
           (void)users_.release(user);  // its own connection is there
         }
         adopt_session(claimant, resuming);
         return;
-      case detail::SessionTable::Claim::occupied:
+      case core::SessionTable::Claim::occupied:
         // A newer connection's turn; or its executor has stopped, and another thread is taking its connections down.
         if (++resuming->handovers < 8) return claim_session(claimant, resuming);
         fail_resume(claimant, *resuming,
                     {errc::unavailable, "The session's old connection is still ending", std::chrono::seconds(1)});
         return;
-      case detail::SessionTable::Claim::lost:
+      case core::SessionTable::Claim::lost:
         resuming->taken_of.reset();
         fail_resume(claimant, *resuming, {errc::resume_failed, "Another connection has resumed the session", {}});
         return;
     }
   };
   const ConnectionPtr speaker = locate(resuming->member);
-  if (!speaker || detail::mutant(detail::Mutant::skip_handover)) {
+  if (!speaker || core::mutant(core::Mutant::skip_handover)) {
     settle(connection);
     return;
   }
@@ -296,7 +296,7 @@ MUSTER_INLINE void ConnectionManager::permit_rooms(ConnectionState& connection,
 MUSTER_INLINE void ConnectionManager::give_up_rest(ConnectionState& connection) {
   Loop& loop = *connection.loop;
   const auto kept = kept_sessions_.rooms_of(connection.member);
-  std::vector<detail::Clearings> clearings;
+  std::vector<core::Clearings> clearings;
   clearings.reserve(kept.size());
   for (const RoomPtr& room : kept) clearings.push_back(clearing_for(loop, connection.member, room));
   (void)kept_sessions_.take_rooms(connection.member);

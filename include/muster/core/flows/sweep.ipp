@@ -11,27 +11,27 @@ inline namespace MUSTER_ABI {
 /// One round over a loop's connections and its share of the rooms, a slice a task.
 struct ConnectionManager::Sweep {
   std::size_t connections = 0;  ///< [0, connections) are still to be looked at
-  detail::RoomTable::Cursor rooms;
-  std::shared_ptr<detail::Gate> findings;
+  core::RoomTable::Cursor rooms;
+  std::shared_ptr<core::Gate> findings;
 };
 
 MUSTER_INLINE void ConnectionManager::sweep_now(Function<void(std::size_t)> done) {
-  const auto findings = std::make_shared<detail::Gate>(std::move(done));
+  const auto findings = std::make_shared<core::Gate>(std::move(done));
   bool rooms_swept = false;
   for (const LoopPtr& loop : loops()) {
     if (loop->buried) continue;
     const bool posted = post(loop, [loop, findings, with_rooms = !rooms_swept](ConnectionManager& manager) {
-      manager.sweep(*loop, findings, with_rooms ? detail::RoomTable::Cursor{} : detail::RoomTable::no_rooms());
+      manager.sweep(*loop, findings, with_rooms ? core::RoomTable::Cursor{} : core::RoomTable::no_rooms());
     });
     if (!posted) bury(loop);
     rooms_swept = rooms_swept || posted;
   }
   if (rooms_swept) return;
-  for (detail::RoomTable::Cursor all; sweep_rooms(all, sweep_slice);) continue;
+  for (core::RoomTable::Cursor all; sweep_rooms(all, sweep_slice);) continue;
 }
 
 /// For while there is no executor: rooms that were published to have a past, and no timer that would end it.
-MUSTER_INLINE bool ConnectionManager::sweep_rooms(detail::RoomTable::Cursor& at, std::size_t most) {
+MUSTER_INLINE bool ConnectionManager::sweep_rooms(core::RoomTable::Cursor& at, std::size_t most) {
   std::vector<RoomPtr> rooms;
   const bool more = rooms_.some(at, most, rooms);
   for (const RoomPtr& room : rooms) (void)retire_if_empty(room);
@@ -41,37 +41,37 @@ MUSTER_INLINE bool ConnectionManager::sweep_rooms(detail::RoomTable::Cursor& at,
 /// A room more is made while nobody sweeps: a few of the others are looked at.
 MUSTER_INLINE void ConnectionManager::sweep_unattended() {
   constexpr std::size_t few = 16;
-  detail::RoomTable::Cursor at;
+  core::RoomTable::Cursor at;
   {
-    detail::Lock lock(unattended_mutex_);
+    core::Lock lock(unattended_mutex_);
     at = unattended_;
   }
   if (!sweep_rooms(at, few)) at = {};
-  detail::Lock lock(unattended_mutex_);
+  core::Lock lock(unattended_mutex_);
   unattended_ = at;
 }
 
 /// The timer's: each loop takes its share of the rooms.
 MUSTER_INLINE void ConnectionManager::sweep_again(Loop& loop) {
   arm(loop, loop.sweep_timer, loop.executor->now() + options_.sweep_interval);
-  detail::RoomTable::Cursor share;
+  core::RoomTable::Cursor share;
   {
-    detail::Lock lock(loops_mutex_);
+    core::Lock lock(loops_mutex_);
     share.step = std::max<std::size_t>(loops_.size(), 1);
     while (share.shard < loops_.size() && loops_[share.shard].get() != &loop) ++share.shard;
   }
-  sweep(loop, std::make_shared<detail::Gate>(nullptr), share);
+  sweep(loop, std::make_shared<core::Gate>(nullptr), share);
 }
 
-MUSTER_INLINE void ConnectionManager::sweep(Loop& loop, std::shared_ptr<detail::Gate> findings,
-                                            detail::RoomTable::Cursor rooms) {
+MUSTER_INLINE void ConnectionManager::sweep(Loop& loop, std::shared_ptr<core::Gate> findings,
+                                            core::RoomTable::Cursor rooms) {
   retry(loop);
   bury_stopped(loop);
   addresses_.prune(options_, loop.executor->now());
   bytes_.prune();
   bool announce = false;
   {
-    detail::Lock lock(announcements_mutex_);
+    core::Lock lock(announcements_mutex_);
     announce = !announcements_.empty() && !std::exchange(announcements_due_, true);
   }
   if (announce) schedule_state_flush(loop, nullptr);
@@ -104,7 +104,7 @@ MUSTER_INLINE void ConnectionManager::sweep_on(Loop& loop, const std::shared_ptr
   (void)post(shared, [shared, round](ConnectionManager& manager) { manager.sweep_on(*shared, round); });
 }
 
-MUSTER_INLINE void ConnectionManager::check(ConnectionState& connection, detail::Gate& findings) {
+MUSTER_INLINE void ConnectionManager::check(ConnectionState& connection, core::Gate& findings) {
   if (!connection.live()) return;
   const auto found = [&](const std::string& what) {
     findings.count();
@@ -121,11 +121,11 @@ MUSTER_INLINE void ConnectionManager::check(ConnectionState& connection, detail:
 
 /// Tells what waits in a room though nobody is about to tell it, for a post or a plan has failed.
 MUSTER_INLINE void ConnectionManager::catch_up_room(Loop& loop, const RoomPtr& room) {
-  std::vector<detail::RoomPartPtr> flushes;
+  std::vector<core::RoomPartPtr> flushes;
   std::vector<std::string> gone;
   bool schedule = false;
   {
-    detail::Lock lock(room->mutex);
+    core::Lock lock(room->mutex);
     flushes.reserve(room->parts.size());
     if (std::exchange(room->offline_untold, false)) {
       for (const auto& [user, count] : room->users) {
@@ -147,8 +147,8 @@ MUSTER_INLINE void ConnectionManager::catch_up_room(Loop& loop, const RoomPtr& r
 }
 
 MUSTER_INLINE void ConnectionManager::expire_awareness(Loop& loop) {
-  arm(loop, loop.awareness_timer, loop.executor->now() + detail::awareness_check(options_));
-  detail::Clearings expired = clearing_for(loop, {}, nullptr);
+  arm(loop, loop.awareness_timer, loop.executor->now() + core::awareness_check(options_));
+  core::Clearings expired = clearing_for(loop, {}, nullptr);
   expired.front().removals = awareness_->expire(loop.executor->now() - options_.awareness_ttl);
   expired.front().removed = true;
   clear_awareness(loop, expired);

@@ -14,7 +14,7 @@
 
 namespace muster {
 inline namespace MUSTER_ABI {
-namespace detail {
+namespace core {
 
 /// Bytes of whole frames. Belongs to one executor, so its reference count is not atomic.
 struct Block {
@@ -78,6 +78,6 @@ struct Piece {
 /// Blocks are cut here, so that a connection never waits with a larger one in hand.
 inline constexpr std::size_t block_bytes = 64 * 1024;
 
-}  // namespace detail
+}  // namespace core
 }  // namespace MUSTER_ABI
 }  // namespace muster

@@ -27,7 +27,7 @@ inline namespace MUSTER_ABI {
 
 class ConnectionManager;
 
-namespace detail {
+namespace core {
 
 /// How soon what has failed is tried again.
 inline constexpr std::chrono::milliseconds retry_delay{1000};
@@ -150,6 +150,6 @@ struct Loop : std::enable_shared_from_this<Loop> {
   std::uint64_t random_state;
 };
 
-}  // namespace detail
+}  // namespace core
 }  // namespace MUSTER_ABI
 }  // namespace muster

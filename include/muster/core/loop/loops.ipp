@@ -7,7 +7,7 @@
 
 namespace muster {
 inline namespace MUSTER_ABI {
-namespace detail {
+namespace core {
 
 /// How often it is looked which awareness has ended.
 [[nodiscard]] inline std::chrono::milliseconds awareness_check(const Options& options) {
@@ -21,9 +21,9 @@ void fire_on_loop(void* self) {
   (void)loop.manager.contain(loop, {}, "A timer", [&] { (loop.manager.*Fire)(loop); });
 }
 
-}  // namespace detail
+}  // namespace core
 
-MUSTER_INLINE detail::Loop::Loop(ConnectionManager& owner, std::shared_ptr<Executor> on, std::uint64_t seed)
+MUSTER_INLINE core::Loop::Loop(ConnectionManager& owner, std::shared_ptr<Executor> on, std::uint64_t seed)
     : manager(owner),
       manager_if_alive(owner.weak_from_this()),
       executor(std::move(on)),
@@ -40,15 +40,15 @@ MUSTER_INLINE LoopPtr ConnectionManager::loop_for(const std::shared_ptr<Executor
   LoopPtr loop;
   bool first = true;
   {
-    detail::Lock lock(loops_mutex_);
+    core::Lock lock(loops_mutex_);
     for (const LoopPtr& known : loops_) {
       if (known->executor == executor) return known;
     }
   }
   // Only this executor's own thread opens connections on it, so nobody else makes this loop meanwhile.
-  loop = std::make_shared<Loop>(*this, executor, detail::scatter(seed_ + next_draw_++ * 0x9e3779b97f4a7c15ULL));
+  loop = std::make_shared<Loop>(*this, executor, core::scatter(seed_ + next_draw_++ * 0x9e3779b97f4a7c15ULL));
   {
-    detail::Lock lock(loops_mutex_);
+    core::Lock lock(loops_mutex_);
     first = loops_.empty();
     loops_.push_back(loop);
   }
@@ -56,7 +56,7 @@ MUSTER_INLINE LoopPtr ConnectionManager::loop_for(const std::shared_ptr<Executor
   if (clock_.compare_exchange_strong(none, executor.get())) clock_owner_ = executor;
   arm(*loop, loop->sweep_timer, executor->now() + options_.sweep_interval);
   if (options_.awareness_ttl.count() > 0) {
-    arm(*loop, loop->awareness_timer, executor->now() + detail::awareness_check(options_));
+    arm(*loop, loop->awareness_timer, executor->now() + core::awareness_check(options_));
   }
   // Where executors come and go faster than sweeps, the next one buries those before it.
   if (!first) (void)post(loop, [loop](ConnectionManager& manager) { manager.bury_stopped(*loop); });
@@ -64,7 +64,7 @@ MUSTER_INLINE LoopPtr ConnectionManager::loop_for(const std::shared_ptr<Executor
 }
 
 MUSTER_INLINE std::vector<LoopPtr> ConnectionManager::loops() const {
-  detail::Lock lock(loops_mutex_);
+  core::Lock lock(loops_mutex_);
   return loops_;
 }
 
@@ -79,7 +79,7 @@ MUSTER_INLINE void ConnectionManager::report(Loop& loop, ConnectionId of, const 
   loop.counters.callback_failures.add();
   try {
     std::string what = thrown;
-    if (secret != nullptr) what = detail::without(std::move(what), *secret);
+    if (secret != nullptr) what = core::without(std::move(what), *secret);
     // One cause, told for each connection of a storm, would hide the others.
     const auto verdict = failures_told_.look(where + what, loop.executor->now());
     if (verdict.left_out != 0) {
@@ -91,7 +91,7 @@ MUSTER_INLINE void ConnectionManager::report(Loop& loop, ConnectionId of, const 
   }
 }
 
-MUSTER_INLINE void ConnectionManager::arm(Loop& loop, detail::Timer& timer, TimePoint deadline) noexcept {
+MUSTER_INLINE void ConnectionManager::arm(Loop& loop, core::Timer& timer, TimePoint deadline) noexcept {
   loop.wheel.arm(timer, deadline);
   if (loop.waking) return;
   if (loop.wakes.empty() || deadline < loop.wakes.back()) wake(loop, deadline);
@@ -147,7 +147,7 @@ MUSTER_INLINE void ConnectionManager::on_wake(Loop& loop, TimePoint when, bool h
 }
 
 MUSTER_INLINE void ConnectionManager::retry_soon(Loop& loop) noexcept {
-  if (!loop.retry_timer.armed()) arm(loop, loop.retry_timer, loop.executor->now() + detail::retry_delay);
+  if (!loop.retry_timer.armed()) arm(loop, loop.retry_timer, loop.executor->now() + core::retry_delay);
 }
 
 /// What could not be done for want of memory, or because a seam failed.
@@ -189,7 +189,7 @@ MUSTER_INLINE void ConnectionManager::bury(const LoopPtr& loop) {
     }
     ++counters_.lost;
   }
-  detail::RoomTable::Cursor at;
+  core::RoomTable::Cursor at;
   for (bool more = true; more;) {
     std::vector<RoomPtr> rooms;
     more = rooms_.some(at, sweep_slice, rooms);
@@ -199,16 +199,16 @@ MUSTER_INLINE void ConnectionManager::bury(const LoopPtr& loop) {
   loop->draining.clear();
   run_graces(*loop, TimePoint::max());
   run_state_flushes(*loop, TimePoint::max());
-  detail::Lock lock(loops_mutex_);
+  core::Lock lock(loops_mutex_);
   buried_counters_.add(loop->counters);
   loops_.erase(std::remove(loops_.begin(), loops_.end(), loop), loops_.end());
 }
 
 /// A room's part on an executor that has stopped goes, and what was to be flushed there is told to those elsewhere.
 MUSTER_INLINE void ConnectionManager::leave_part(Loop& loop, const RoomPtr& room) noexcept {
-  detail::RoomPartPtr part;  // ends after the section
+  core::RoomPartPtr part;  // ends after the section
   {
-    detail::Lock lock(room->mutex);
+    core::Lock lock(room->mutex);
     const auto at = std::find_if(room->parts.begin(), room->parts.end(),
                                  [&](const auto& one) { return one->loop.get() == &loop; });
     if (at == room->parts.end()) return;

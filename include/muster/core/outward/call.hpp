@@ -8,7 +8,7 @@
 
 namespace muster {
 inline namespace MUSTER_ABI {
-namespace detail {
+namespace core {
 
 /// Lives on the stack around a call of the embedder's code. Each thread has its own, one inside the other: a reference
 /// that another thread uses is found out too, without reading what may be changing.
@@ -34,6 +34,6 @@ class Call {
   static inline thread_local const Call* innermost_ = nullptr;
 };
 
-}  // namespace detail
+}  // namespace core
 }  // namespace MUSTER_ABI
 }  // namespace muster

@@ -36,7 +36,7 @@ bool ConnectionManager::post(const LoopPtr& loop, F task, int rounds) {
   return posted;
 }
 
-namespace detail {
+namespace core {
 
 /// Whoever was shown the token may quote it, and logs have more readers than it is meant for.
 [[nodiscard]] inline std::string without(std::string text, std::string_view token) {
@@ -86,7 +86,7 @@ template <class T>
 }
 [[nodiscard]] inline bool when_thrown(bool when_late) { return when_late; }
 
-}  // namespace detail
+}  // namespace core
 
 template <class F>
 bool ConnectionManager::contain(ConnectionState& connection, const char* where, F code) noexcept {
@@ -110,7 +110,7 @@ bool ConnectionManager::contain(Loop& loop, ConnectionId of, const char* where, 
 template <class F, class... Arguments>
 bool ConnectionManager::call(const F& code, const char* where, ConnectionState& given, const Arguments&... arguments) noexcept {
   return contain(given, where, [&] {
-    const detail::Call now(given);
+    const core::Call now(given);
     code(given, arguments...);
   });
 }
@@ -126,8 +126,8 @@ void ConnectionManager::guard(ConnectionState& connection, const char* where, F 
 template <class T>
 void ConnectionManager::ask(ConnectionState& connection, Function<void(Reply<T>)> call,
                             Function<void(ConnectionState&, T)> then, T when_late, Function<void(T)> unwanted) {
-  struct Asked final : detail::Question {
-    detail::Mutex mutex;
+  struct Asked final : core::Question {
+    core::Mutex mutex;
     bool outside = false;     ///< the call has returned: answers are posted
     std::optional<T> answer;  ///< given inside the call
     Function<void(ConnectionState&, T)> then;
@@ -144,7 +144,7 @@ void ConnectionManager::ask(ConnectionState& connection, Function<void(Reply<T>)
 
   Reply<T> reply([weak = weak_from_this(), of = connection.weak_from_this(), asked, generation](T answer) {
     {
-      detail::Lock lock(asked->mutex);
+      core::Lock lock(asked->mutex);
       if (!asked->outside) {
         asked->answer = std::move(answer);
         return;
@@ -156,7 +156,7 @@ void ConnectionManager::ask(ConnectionState& connection, Function<void(Reply<T>)
     (void)manager->post(asker->loop, [asker, asked, generation, answer = std::move(answer)](
                                          ConnectionManager& on_loop) mutable {
       const bool waits = asker->generation == generation && asker->question == asked;
-      if (!waits && !detail::mutant(detail::Mutant::ignore_generation)) {
+      if (!waits && !core::mutant(core::Mutant::ignore_generation)) {
         if (asked->unwanted) asked->unwanted(std::move(answer));
         return;
       }
@@ -172,11 +172,11 @@ void ConnectionManager::ask(ConnectionState& connection, Function<void(Reply<T>)
 
   std::optional<T> answer;
   {
-    detail::Lock lock(asked->mutex);
+    core::Lock lock(asked->mutex);
     asked->outside = true;
     answer = std::move(asked->answer);
   }
-  if (!well && !answer) answer = detail::when_thrown(std::move(*asked->when_late));
+  if (!well && !answer) answer = core::when_thrown(std::move(*asked->when_late));
   if (answer) {
     connection.question.reset();
     asked->then(connection, std::move(*answer));

@@ -18,7 +18,7 @@
 
 namespace muster {
 inline namespace MUSTER_ABI {
-namespace detail {
+namespace core {
 
 class ConnectionState;
 using ConnectionPtr = std::shared_ptr<ConnectionState>;
@@ -330,6 +330,6 @@ class UserTable {
   std::array<Shard, 16> shards_;
 };
 
-}  // namespace detail
+}  // namespace core
 }  // namespace MUSTER_ABI
 }  // namespace muster

@@ -14,7 +14,7 @@
 
 namespace muster {
 inline namespace MUSTER_ABI {
-namespace detail {
+namespace core {
 
 class RoomTable {
  public:
@@ -84,6 +84,6 @@ class RoomTable {
   std::array<Shard, shard_count> shards_;
 };
 
-}  // namespace detail
+}  // namespace core
 }  // namespace MUSTER_ABI
 }  // namespace muster

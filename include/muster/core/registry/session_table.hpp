@@ -18,7 +18,7 @@
 
 namespace muster {
 inline namespace MUSTER_ABI {
-namespace detail {
+namespace core {
 
 /// A session goes by the id of its first connection: under that id others know it, whichever connection speaks for it.
 /// While that first connection does, there is no entry here.
@@ -144,6 +144,6 @@ class SessionTable {
   std::atomic<std::size_t> held_{0};
 };
 
-}  // namespace detail
+}  // namespace core
 }  // namespace MUSTER_ABI
 }  // namespace muster

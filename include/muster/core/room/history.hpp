@@ -16,7 +16,7 @@
 
 namespace muster {
 inline namespace MUSTER_ABI {
-namespace detail {
+namespace core {
 
 /// State that changed in a room, read when it was flushed: presence and awareness.
 struct Notice {
@@ -132,6 +132,6 @@ class History {
   std::size_t bytes_ = 0;
 };
 
-}  // namespace detail
+}  // namespace core
 }  // namespace MUSTER_ABI
 }  // namespace muster

@@ -16,7 +16,7 @@
 
 namespace muster {
 inline namespace MUSTER_ABI {
-namespace detail {
+namespace core {
 
 /// Used under the room's lock. A key is its user's own: another user's same key is another key.
 ///
@@ -140,6 +140,6 @@ class IdempotencyKeys {
   std::size_t bytes_ = 0;
 };
 
-}  // namespace detail
+}  // namespace core
 }  // namespace MUSTER_ABI
 }  // namespace muster

@@ -11,7 +11,7 @@
 
 namespace muster {
 inline namespace MUSTER_ABI {
-namespace detail {
+namespace core {
 
 struct RoomState;
 
@@ -53,6 +53,6 @@ class LeftRooms {
   std::unique_ptr<List> more_;
 };
 
-}  // namespace detail
+}  // namespace core
 }  // namespace MUSTER_ABI
 }  // namespace muster

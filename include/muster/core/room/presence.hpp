@@ -14,7 +14,7 @@
 
 namespace muster {
 inline namespace MUSTER_ABI {
-namespace detail {
+namespace core {
 
 /// Who joined or left since the last flush. Used under the room's lock.
 ///
@@ -215,6 +215,6 @@ class Missed {
   std::size_t& sum_;
 };
 
-}  // namespace detail
+}  // namespace core
 }  // namespace MUSTER_ABI
 }  // namespace muster

@@ -7,7 +7,7 @@
 
 namespace muster {
 inline namespace MUSTER_ABI {
-namespace detail {
+namespace core {
 
 /// A room by its key: looks it up each time, so that it is never one that has ended.
 class RoomHandle final : public Room {
@@ -71,11 +71,11 @@ class RoomHandle final : public Room {
   const RoomOptions options_;
 };
 
-}  // namespace detail
+}  // namespace core
 
 MUSTER_INLINE std::shared_ptr<Room> ConnectionManager::room(RoomKey key) {
   const RoomOptions& kind = options_.room_options(key.name);
-  return std::make_shared<detail::RoomHandle>(weak_from_this(), rooms_, std::move(key), kind);
+  return std::make_shared<core::RoomHandle>(weak_from_this(), rooms_, std::move(key), kind);
 }
 
 }  // namespace MUSTER_ABI

@@ -9,7 +9,7 @@
 
 namespace muster {
 inline namespace MUSTER_ABI {
-namespace detail {
+namespace core {
 
 /// Length of the character at `at`, if it is well formed (Unicode, table 3-7), no control character, and no separator
 /// of lines (U+2028, U+2029); else 0.
@@ -45,6 +45,6 @@ namespace detail {
   return true;
 }
 
-}  // namespace detail
+}  // namespace core
 }  // namespace MUSTER_ABI
 }  // namespace muster

@@ -23,7 +23,7 @@
 
 namespace muster {
 inline namespace MUSTER_ABI {
-namespace detail {
+namespace core {
 
 class ConnectionState;
 struct Loop;
@@ -286,6 +286,6 @@ inline void append_pending(RoomState& room, const EntryPtr& entry, std::vector<R
   room.count_waiting();
 }
 
-}  // namespace detail
+}  // namespace core
 }  // namespace MUSTER_ABI
 }  // namespace muster
