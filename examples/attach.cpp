@@ -5,6 +5,8 @@
 //   > {"type":"join","payload":{"room":"lobby"}}
 
 // After a header of the standard library, as with Asio.
+#include <asio/post.hpp>
+#include <asio/signal_set.hpp>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -20,9 +22,6 @@
 #include <utility>
 #include <websocketpp/config/asio_no_tls.hpp>
 #include <websocketpp/server.hpp>
-
-#include <asio/post.hpp>
-#include <asio/signal_set.hpp>
 
 using Server = websocketpp::server<websocketpp::config::asio>;
 

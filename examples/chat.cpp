@@ -48,7 +48,7 @@ int main(int argc, char** argv) try {
 
   int signal = 0;
   sigwait(&ends, &signal);
-  server.stop();  // everyone is told that the server is going away
+  server.stop();                         // everyone is told that the server is going away
 } catch (const std::exception& error) {  // most often the port is taken
   std::fprintf(stderr, "%s: %s\n", argv[0], error.what());
   return 1;

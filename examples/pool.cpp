@@ -74,9 +74,8 @@ int main(int argc, char** argv) try {
   }
 
   asio::signal_set signals(loop, SIGINT, SIGTERM);
-  signals.async_wait([&](const asio::error_code&, int) {
-    manager->shutdown([&] { asio::post(loop, [&] { loop.stop(); }); });
-  });
+  signals.async_wait(
+      [&](const asio::error_code&, int) { manager->shutdown([&] { asio::post(loop, [&] { loop.stop(); }); }); });
   std::printf("listening on http://127.0.0.1:%u\n", static_cast<unsigned>(listener.port()));
   std::fflush(stdout);
   loop.run();

@@ -45,8 +45,8 @@ muster::Payload describe(const muster::Metrics& metrics) {
 
 int main(int argc, char** argv) {
   muster::Options limits;
-  limits.max_connections = 3;  // small, so that it is easily seen
-  limits.message_rate = 20;    // a second; 40 at once
+  limits.max_connections = 3;                           // small, so that it is easily seen
+  limits.message_rate = 20;                             // a second; 40 at once
   limits.rate_patience = std::chrono::milliseconds(0);  // who sends more is not slowed down first, but told at once
 
   const auto users = std::make_shared<muster::StaticTokenAuthenticator>(muster::StaticTokenAuthenticator::Tokens{

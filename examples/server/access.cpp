@@ -38,8 +38,9 @@ std::shared_ptr<muster::Authenticator> make_jwt_authenticator(const Settings& se
 }
 #else
 std::shared_ptr<muster::Authenticator> make_jwt_authenticator(const Settings&) {
-  throw std::runtime_error("--auth jwt: this muster_server was built without the component jwt; install "
-                           "libjwt (Debian: apt install libjwt-dev) and build it again");
+  throw std::runtime_error(
+      "--auth jwt: this muster_server was built without the component jwt; install "
+      "libjwt (Debian: apt install libjwt-dev) and build it again");
 }
 #endif
 

@@ -130,19 +130,23 @@ void add_server_flags(FlagSet& flags, Settings& settings, std::string& auth) {
   flags.value("tls-cert", "FILE", "certificate chain (PEM); with --tls-key: https and wss", "",
               non_empty(server.tls_certificate_file));
   flags.value("tls-key", "FILE", "its private key (PEM)", "", non_empty(server.tls_key_file));
-  flags.value("behind-proxy", "ADDRESS", "or a network: a reverse proxy of yours, with --public-name; repeatable", "",
-              [&settings](const std::string& text) {
-                settings.options.trusted_proxies.push_back(text);
-                settings.behind_proxy = true;
-                return text.empty() ? Problem("must not be empty") : Problem();
-              }, true);
-  flags.value("public-name", "HOST", "the site's name there: its Host is answered, its pages may connect; repeatable", "",
-              [&settings](const std::string& text) {
-                settings.options.allowed_hosts.push_back(text);
-                settings.options.allowed_origins.push_back(text);
-                settings.has_public_name = true;
-                return text.empty() ? Problem("must not be empty") : Problem();
-              }, true);
+  flags.value(
+      "behind-proxy", "ADDRESS", "or a network: a reverse proxy of yours, with --public-name; repeatable", "",
+      [&settings](const std::string& text) {
+        settings.options.trusted_proxies.push_back(text);
+        settings.behind_proxy = true;
+        return text.empty() ? Problem("must not be empty") : Problem();
+      },
+      true);
+  flags.value(
+      "public-name", "HOST", "the site's name there: its Host is answered, its pages may connect; repeatable", "",
+      [&settings](const std::string& text) {
+        settings.options.allowed_hosts.push_back(text);
+        settings.options.allowed_origins.push_back(text);
+        settings.has_public_name = true;
+        return text.empty() ? Problem("must not be empty") : Problem();
+      },
+      true);
   flags.switch_on("proxy-protocol", "trusted proxies begin with a PROXY header, version 1 or 2", server.proxy_protocol);
   flags.value("unsent-low-water-bytes", "SIZE", "what the system keeps unsent for a slow peer; 0: its own, megabytes",
               show_size(server.unsent_low_water_bytes),
@@ -151,7 +155,8 @@ void add_server_flags(FlagSet& flags, Settings& settings, std::string& auth) {
   flags.value("deflate-min-bytes", "SIZE", "messages of fewer bytes are sent as they are",
               show_size(server.deflate_min_bytes),
               [&server](const std::string& text) { return read_size(text, server.deflate_min_bytes); });
-  flags.value("deflate-client-window-bits", "BITS", "9 to 15: clients may keep a context of 2^BITS bytes each; 0: none does",
+  flags.value("deflate-client-window-bits", "BITS",
+              "9 to 15: clients may keep a context of 2^BITS bytes each; 0: none does",
               std::to_string(server.deflate_client_window_bits), [&server](const std::string& text) {
                 std::uint64_t bits = 0;
                 Problem problem = text == "0" ? Problem() : read_number(text, 9, 15, bits);
@@ -162,8 +167,7 @@ void add_server_flags(FlagSet& flags, Settings& settings, std::string& auth) {
               non_empty(auth));
   flags.value("roles", "FILE", "who may do what; without it whoever is let in may do everything", "",
               non_empty(settings.roles_file));
-  flags.value("static", "DIR", "serve its files, index.html at /", "",
-              non_empty(settings.static_directory));
+  flags.value("static", "DIR", "serve its files, index.html at /", "", non_empty(settings.static_directory));
   flags.value("log-level", "NAME", "to standard error: debug, info, warning, error",
               show_choice(settings.log_level, log_levels),
               [&settings](const std::string& text) { return read_choice(text, log_levels, settings.log_level); });
@@ -178,7 +182,8 @@ void add_server_flags(FlagSet& flags, Settings& settings, std::string& auth) {
               [&server](const std::string& text) { return read_count(text, server.refused_sockets); });
   flags.value("http-sockets", "COUNT", "beside connections, for plain HTTP", std::to_string(server.http_sockets),
               [&server](const std::string& text) { return read_count(text, server.http_sockets); });
-  flags.value("http-timeout", "DURATION", "for a peer to take some of an answer to plain HTTP", show_duration(server.http_timeout),
+  flags.value("http-timeout", "DURATION", "for a peer to take some of an answer to plain HTTP",
+              show_duration(server.http_timeout),
               [&server](const std::string& text) { return read_duration(text, server.http_timeout); });
 }
 
@@ -205,10 +210,13 @@ void add_jwt_flags(FlagSet& flags, Settings& settings, std::string& given) {
   muster::JwtOptions& jwt = settings.jwt;
   const auto add = [&](const std::string& name, const std::string& value_name, const std::string& help,
                        const std::string& shown, Read read, bool is_repeatable = false) {
-    return flags.value(name, value_name, help, shown, [&given, name, read = std::move(read)](const std::string& text) {
-      given = "--" + name;
-      return read(text);
-    }, is_repeatable);
+    return flags.value(
+        name, value_name, help, shown,
+        [&given, name, read = std::move(read)](const std::string& text) {
+          given = "--" + name;
+          return read(text);
+        },
+        is_repeatable);
   };
   const auto text = [](std::string& field) {
     return [&field](const std::string& value) {
@@ -217,8 +225,8 @@ void add_jwt_flags(FlagSet& flags, Settings& settings, std::string& given) {
     };
   };
   flags.group("JSON Web Tokens, with --auth jwt");
-  add("jwt-key", "[KID=]ALG:FILE",
-      "HS256: a secret; RS256, ES256: a public key (PEM); repeatable with KIDs", "",
+  add(
+      "jwt-key", "[KID=]ALG:FILE", "HS256: a secret; RS256, ES256: a public key (PEM); repeatable with KIDs", "",
       [&settings](const std::string& value) { return read_jwt_key_flag(value, settings.jwt_keys); }, true);
   add("jwt-issuer", "TEXT", "what \"iss\" must be; none: anything", "", non_empty(jwt.issuer));
   add("jwt-audience", "TEXT", "what \"aud\" must be or contain; none: tokens must have none", "",
@@ -237,7 +245,9 @@ void add_jwt_flags(FlagSet& flags, Settings& settings, std::string& given) {
       [&jwt](const std::string&) {
         jwt.allow_without_expiry = true;
         return Problem();
-      })->expected(0)->type_size(0);
+      })
+      ->expected(0)
+      ->type_size(0);
 }
 
 Problem read_auth(const std::string& auth, const std::string& jwt_flag, Settings& settings) {
@@ -270,7 +280,8 @@ std::vector<std::string> problems_together(const Settings& settings) {
     found.emplace_back("--tls-cert and --tls-key go together");
   }
   if (settings.behind_proxy != settings.has_public_name) {
-    found.emplace_back("--behind-proxy ADDRESS and --public-name HOST go together: who is believed, and which site it is");
+    found.emplace_back(
+        "--behind-proxy ADDRESS and --public-name HOST go together: who is believed, and which site it is");
   }
   if (settings.server.proxy_protocol && settings.options.trusted_proxies.empty()) {
     found.emplace_back("--proxy-protocol needs --behind-proxy or --trusted-proxy: whose headers are read");

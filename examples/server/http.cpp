@@ -22,7 +22,8 @@ HttpResponse plain(unsigned status, std::string text) {
   return response;
 }
 
-HttpResponse answer(const HttpRequest& request, muster::IConnectionManager& manager, const StaticFiles* files, Serves serves) {
+HttpResponse answer(const HttpRequest& request, muster::IConnectionManager& manager, const StaticFiles* files,
+                    Serves serves) {
   const bool asks_options = request.method == "OPTIONS";
   if (request.method != "GET" && !asks_options) {
     HttpResponse response = plain(405, "Only GET, HEAD and OPTIONS");
@@ -32,7 +33,8 @@ HttpResponse answer(const HttpRequest& request, muster::IConnectionManager& mana
   // Load balancers ask by GET, HEAD or OPTIONS, as each is made.
   const bool has_health = serves != Serves::page;
   if (has_health && request.path == "/healthz") return plain(200, "ok");
-  if (has_health && request.path == "/readyz") return manager.is_ready() ? plain(200, "ready") : plain(503, "going away");
+  if (has_health && request.path == "/readyz")
+    return manager.is_ready() ? plain(200, "ready") : plain(503, "going away");
   if (asks_options) {
     HttpResponse response = plain(204, "");
     response.headers.emplace_back("Allow", "GET, HEAD, OPTIONS");
@@ -61,7 +63,8 @@ HttpResponse answer(const HttpRequest& request, muster::IConnectionManager& mana
   switch (std::get<NoFile>(found)) {
     case NoFile::directory: {
       HttpResponse response = plain(307, "It is one slash further");
-      response.headers.emplace_back("Location", request.path + "/" + (request.query.empty() ? "" : "?" + request.query));
+      response.headers.emplace_back("Location",
+                                    request.path + "/" + (request.query.empty() ? "" : "?" + request.query));
       return response;
     }
     case NoFile::busy: {

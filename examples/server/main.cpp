@@ -47,8 +47,8 @@ void raise_file_limit(const Settings& settings, muster::Observer& log) {
 std::string url(const Settings& settings, std::uint16_t port, bool tls) {
   const std::string& address = settings.server.address;
   const bool is_ipv6 = address.find(':') != std::string::npos;
-  return std::string(tls ? "https://" : "http://") + (is_ipv6 ? "[" + address + "]" : address) +
-         ":" + std::to_string(port);
+  return std::string(tls ? "https://" : "http://") + (is_ipv6 ? "[" + address + "]" : address) + ":" +
+         std::to_string(port);
 }
 
 /// The server and what ends it. Signals and bots are on the server's first loop, which is the main thread's.
@@ -69,7 +69,8 @@ class Program {
                 "--auth anonymous: whoever reaches " + settings.server.address + " is let in");
     }
     wait_for_signal();
-    start_bots(manager_, muster::websocketpp::AsioExecutor::of(server_.context()), log_, settings.bot_room, settings.bots);
+    start_bots(manager_, muster::websocketpp::AsioExecutor::of(server_.context()), log_, settings.bot_room,
+               settings.bots);
   }
 
   [[nodiscard]] std::uint16_t port() const { return server_.port(); }
@@ -144,7 +145,8 @@ class Program {
         if (const auto error = server_.reload_certificate()) throw std::runtime_error(error->message);
       }
       access_->exchange(std::move(access));
-      log_->log(muster::LogLevel::info, "SIGHUP: tokens, keys, roles and certificate were read again; who is connected stays");
+      log_->log(muster::LogLevel::info,
+                "SIGHUP: tokens, keys, roles and certificate were read again; who is connected stays");
     } catch (const std::exception& error) {
       log_->log(muster::LogLevel::error, std::string("SIGHUP: everything is as it was, because of ") + error.what());
     }

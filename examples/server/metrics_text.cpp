@@ -40,10 +40,10 @@ class Exposition {
 std::string metrics_text(const muster::Metrics& metrics, bool ready) {
   // Names every field, so that a new one does not compile until it has its line below.
   const auto& [connections, pending, reserved, users, rooms, awareness_entries, sessions_held, history_bytes,
-               waiting_bytes, connections_total, refused_capacity, refused_per_ip, refused_rate, refused_auth, refused_going_away,
-               refused_host, refused_origin, refused_path, refused_request, closed, messages_in,
-               bytes_in, writes, bytes_out, deliveries, blocks, conflated, gaps, history_dropped, refused_when_full, errors, rate_limited,
-               callback_failures, sweep_findings, resumes, resumes_failed, queued, queue_dropped,
+               waiting_bytes, connections_total, refused_capacity, refused_per_ip, refused_rate, refused_auth,
+               refused_going_away, refused_host, refused_origin, refused_path, refused_request, closed, messages_in,
+               bytes_in, writes, bytes_out, deliveries, blocks, conflated, gaps, history_dropped, refused_when_full,
+               errors, rate_limited, callback_failures, sweep_findings, resumes, resumes_failed, queued, queue_dropped,
                session_store_failures, lost] = metrics;
   Exposition out;
   out.start("build_info", "The version, as a label; always 1.", "gauge");

@@ -81,7 +81,8 @@ bool is_inside(const fs::path& file, const fs::path& root) {
 /// Closed with its last reader.
 class Descriptor {
  public:
-  explicit Descriptor(const fs::path& file) : value_(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)) {}
+  explicit Descriptor(const fs::path& file)
+      : value_(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)) {}
   Descriptor(const Descriptor&) = delete;
   Descriptor& operator=(const Descriptor&) = delete;
   ~Descriptor() {
@@ -141,7 +142,8 @@ std::variant<StaticFile, NoFile> StaticFiles::find(std::string_view url_path) co
   if (open->get() < 0) return errno == EMFILE || errno == ENFILE ? NoFile::busy : NoFile::nothing;
   struct stat status {};
   if (::fstat(open->get(), &status) != 0 || !S_ISREG(status.st_mode)) return NoFile::nothing;
-  return StaticFile{std::string(content_type(file)), static_cast<std::uint64_t>(status.st_size), source_of(std::move(open))};
+  return StaticFile{std::string(content_type(file)), static_cast<std::uint64_t>(status.st_size),
+                    source_of(std::move(open))};
 }
 
 }  // namespace muster_server

@@ -39,8 +39,7 @@ class Reservation {
   Reservation(Function<void()> release) noexcept : release_(std::move(release)) {}
   Reservation(CloseReason refusal, Error error)
       : refused_(std::make_unique<const Refused>(Refused{refusal, std::move(error)})) {}
-  Reservation(Reservation&& other) noexcept
-      : release_(std::move(other.release_)), refused_(std::move(other.refused_)) {
+  Reservation(Reservation&& other) noexcept : release_(std::move(other.release_)), refused_(std::move(other.refused_)) {
     other.release_ = nullptr;
   }
   Reservation& operator=(Reservation&& other) noexcept {
@@ -59,7 +58,9 @@ class Reservation {
   /// Whether a place is held.
   [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(release_); }
   /// Why none is: over_capacity, and an error without a message, unless it was said.
-  [[nodiscard]] CloseReason refusal() const noexcept { return refused_ ? refused_->reason : CloseReason::over_capacity; }
+  [[nodiscard]] CloseReason refusal() const noexcept {
+    return refused_ ? refused_->reason : CloseReason::over_capacity;
+  }
   [[nodiscard]] RefusedFor refused_for() const noexcept {
     return refusal() == CloseReason::policy       ? RefusedFor::per_ip
            : refusal() == CloseReason::going_away ? RefusedFor::going_away
@@ -348,9 +349,10 @@ struct Components {
 
 /// Makes a manager. Who may connect and who may do what are always said: there is no default that lets anyone in.
 /// Throws std::invalid_argument that names every problem of the options, a missing seam, or a missing protocol.
-[[nodiscard]] std::shared_ptr<IConnectionManager> make_connection_manager(
-    Options options, std::shared_ptr<Authenticator> authenticator, std::shared_ptr<Authorizer> authorizer,
-    Components components);
+[[nodiscard]] std::shared_ptr<IConnectionManager> make_connection_manager(Options options,
+                                                                          std::shared_ptr<Authenticator> authenticator,
+                                                                          std::shared_ptr<Authorizer> authorizer,
+                                                                          Components components);
 
 }  // namespace MUSTER_ABI
 }  // namespace muster

@@ -60,17 +60,19 @@ enum class errc {
 
 /// What callers test for instead of single codes: `if (error.code == condition::limit) ...`.
 enum class condition {
-  refused = 1,    ///< auth_required, auth_failed, permission_denied, not_owner: who you are does not allow it
-  invalid,        ///< invalid_message, unknown_message, invalid_room, not_in_room, not_found: the request is wrong
-  limit,          ///< room_full, too_many_rooms, too_many, too_large, rate_limited: a bound was reached
-  try_again_later ///< rate_limited, unavailable, internal: the same request may succeed later
+  refused = 1,     ///< auth_required, auth_failed, permission_denied, not_owner: who you are does not allow it
+  invalid,         ///< invalid_message, unknown_message, invalid_room, not_in_room, not_found: the request is wrong
+  limit,           ///< room_full, too_many_rooms, too_many, too_large, rate_limited: a bound was reached
+  try_again_later  ///< rate_limited, unavailable, internal: the same request may succeed later
 };
 
 namespace detail {
 class ErrorCategory final : public std::error_category {
  public:
   [[nodiscard]] const char* name() const noexcept override { return "muster"; }
-  [[nodiscard]] std::string message(int value) const override { return std::string(to_string(static_cast<errc>(value))); }
+  [[nodiscard]] std::string message(int value) const override {
+    return std::string(to_string(static_cast<errc>(value)));
+  }
   [[nodiscard]] bool equivalent(int value, const std::error_condition& wanted) const noexcept override;
 };
 class ConditionCategory final : public std::error_category {

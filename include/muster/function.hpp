@@ -58,8 +58,8 @@ class Function<R(Args...)> {
     void (*destroy)(void*) noexcept;
   };
   template <class Held>
-  static constexpr bool fits = sizeof(Held) <= capacity && alignof(Held) <= alignof(void*) &&
-                               std::is_nothrow_move_constructible_v<Held>;
+  static constexpr bool fits = sizeof(Held) <= capacity &&
+                               alignof(Held) <= alignof(void*) && std::is_nothrow_move_constructible_v<Held>;
   template <class Held>
   static R invoke(Held& held, Args&&... args) {
     if constexpr (std::is_void_v<R>) {

@@ -22,7 +22,9 @@ class Payload {
   Payload() = default;
   Payload(std::string bytes, PayloadKind kind)
       : bytes_(std::make_shared<const std::string>(std::move(bytes))), kind_(kind) {}
-  [[nodiscard]] std::string_view view() const noexcept { return bytes_ ? std::string_view(*bytes_) : std::string_view(); }
+  [[nodiscard]] std::string_view view() const noexcept {
+    return bytes_ ? std::string_view(*bytes_) : std::string_view();
+  }
   [[nodiscard]] PayloadKind kind() const noexcept { return kind_; }
   [[nodiscard]] bool empty() const noexcept { return view().empty(); }
 

@@ -37,15 +37,16 @@ inline constexpr std::size_t refused_for_count = 9;
 /// What a manager has counted since it was made, and what it holds now. A snapshot: sums of per-loop counters.
 struct Metrics {
   // Now.
-  std::size_t connections = 0;       ///< authenticated
-  std::size_t pending = 0;           ///< not yet authenticated
-  std::size_t reserved = 0;          ///< sockets that count against max_connections
+  std::size_t connections = 0;  ///< authenticated
+  std::size_t pending = 0;      ///< not yet authenticated
+  std::size_t reserved = 0;     ///< sockets that count against max_connections
   std::size_t users = 0;
   std::size_t rooms = 0;
   std::size_t awareness_entries = 0;
   std::size_t sessions_held = 0;  ///< dropped, and still present to others
   std::size_t history_bytes = 0;  ///< history and idempotency keys of all rooms
-  std::size_t waiting_bytes = 0;  ///< for peers and executors that are behind; with history_bytes what `total_bytes` bounds
+  std::size_t waiting_bytes =
+      0;  ///< for peers and executors that are behind; with history_bytes what `total_bytes` bounds
   // Since the start.
   std::uint64_t connections_total = 0;
   std::uint64_t refused_capacity = 0;  ///< by RefusedFor, as those that follow
@@ -60,15 +61,15 @@ struct Metrics {
   std::array<std::uint64_t, close_reason_count> closed{};  ///< by CloseReason
   std::uint64_t messages_in = 0;
   std::uint64_t bytes_in = 0;
-  std::uint64_t writes = 0;      ///< calls of Transport::write
+  std::uint64_t writes = 0;  ///< calls of Transport::write
   std::uint64_t bytes_out = 0;
-  std::uint64_t deliveries = 0;  ///< room messages handed to a member
-  std::uint64_t blocks = 0;      ///< encoded batches
-  std::uint64_t conflated = 0;   ///< `latest` messages and awareness that newer ones replaced
-  std::uint64_t gaps = 0;        ///< told
-  std::uint64_t history_dropped = 0;  ///< messages that history gave up because of `total_bytes` or `tenant_bytes`
+  std::uint64_t deliveries = 0;         ///< room messages handed to a member
+  std::uint64_t blocks = 0;             ///< encoded batches
+  std::uint64_t conflated = 0;          ///< `latest` messages and awareness that newer ones replaced
+  std::uint64_t gaps = 0;               ///< told
+  std::uint64_t history_dropped = 0;    ///< messages that history gave up because of `total_bytes` or `tenant_bytes`
   std::uint64_t refused_when_full = 0;  ///< publishes and sends, since what waits is beyond `total_bytes`
-  std::uint64_t errors = 0;       ///< error events sent
+  std::uint64_t errors = 0;             ///< error events sent
   std::uint64_t rate_limited = 0;       ///< messages and commands refused for their rate
   std::uint64_t callback_failures = 0;  ///< handlers, hooks and seams that threw
   std::uint64_t sweep_findings = 0;     ///< tables that contradicted each other

@@ -110,15 +110,15 @@ struct Options {
   /// Whoever has been beyond a rate for this long, without ever having had a second's worth to spare, is refused: its
   /// messages are answered rate_limited, its frames close the connection for that reason. 0: at once.
   std::chrono::milliseconds rate_patience = std::chrono::seconds(30);
-  std::size_t rate_limited_max = 50;          ///< refusals in a row, then close rate_limited
-  std::size_t invalid_messages_max = 10;      ///< in a row, then close policy
+  std::size_t rate_limited_max = 50;      ///< refusals in a row, then close rate_limited
+  std::size_t invalid_messages_max = 10;  ///< in a row, then close policy
   std::size_t rooms_per_connection = 128;
   std::size_t rooms_created_per_minute = 60;  ///< by joining rooms that do not exist; others cost nothing
   std::size_t awareness_per_connection = 16;  ///< entries, in all its rooms
   std::size_t awareness_state_bytes = 4 * 1024;
-  std::size_t room_name_bytes = 256;          ///< above 0
+  std::size_t room_name_bytes = 256;  ///< above 0
   RoomNames room_names = RoomNames::ascii;
-  std::size_t json_nesting = 32;              ///< above 0
+  std::size_t json_nesting = 32;  ///< above 0
   /// Commands behind one that waits for an answer; above 0. From the first on nothing is read; beyond twice as many,
   /// which were read before that: close policy.
   std::size_t waiting_commands = 64;
@@ -237,9 +237,8 @@ void each_duration(SomeOptions& options, Visit visit) {
     visit("room." + name, value, zero);
   });
   for (auto& [prefix, room] : options.rooms_by_prefix) {
-    each_room_duration(room, [&, in = "rooms_by_prefix[\"" + prefix + "\"]."](const char* name, auto& value, const char* zero) {
-      visit(in + name, value, zero);
-    });
+    each_room_duration(room, [&, in = "rooms_by_prefix[\"" + prefix + "\"]."](
+                                 const char* name, auto& value, const char* zero) { visit(in + name, value, zero); });
   }
 }
 
@@ -266,10 +265,12 @@ void each_duration(SomeOptions& options, Visit visit) {
     if (zero != nullptr && *zero != '\0') found.back() += std::string(" (0 ") + zero + ")";
   });
   require(options.heartbeat.count() <= 0 || options.pong_timeout <= options.heartbeat,
-          "pong_timeout must be at most heartbeat: a ping is answered before the next is due; lower it, or raise heartbeat");
-  require(options.resume_window.count() <= 0 || options.presence_grace <= options.resume_window,
-          "presence_grace must be at most resume_window: a place is kept for who may still come back; lower it, or raise "
-          "resume_window");
+          "pong_timeout must be at most heartbeat: a ping is answered before the next is due; lower it, or raise "
+          "heartbeat");
+  require(
+      options.resume_window.count() <= 0 || options.presence_grace <= options.resume_window,
+      "presence_grace must be at most resume_window: a place is kept for who may still come back; lower it, or raise "
+      "resume_window");
   require(options.unsent_soft_bytes > 0 && options.unsent_soft_bytes <= options.unsent_hard_bytes,
           "unsent_soft_bytes must be above 0 and at most unsent_hard_bytes");
   require(options.json_nesting > 0, "json_nesting must be above 0");

@@ -102,9 +102,8 @@ struct Invalid {
 struct Command {
   Correlation correlation;
   std::variant<command::Authenticate, command::Resume, command::Join, command::Leave, command::ListSubscriptions,
-               command::Publish, command::Send, command::AwarenessSet, command::AwarenessQuery,
-               command::PresenceQuery, command::AcknowledgeQueue, command::SessionInfo, command::Ping,
-               command::Custom, command::Invalid>
+               command::Publish, command::Send, command::AwarenessSet, command::AwarenessQuery, command::PresenceQuery,
+               command::AcknowledgeQueue, command::SessionInfo, command::Ping, command::Custom, command::Invalid>
       body;
 };
 
@@ -260,12 +259,11 @@ struct Failure {
 };
 }  // namespace event
 
-using Event =
-    std::variant<event::ConnectionAck, event::Resumed, event::AuthResult, event::RoomJoined, event::RoomLeft, event::Ack,
-                 event::Subscriptions, event::RoomMessage, event::DirectMessage, event::Gap, event::AwarenessState,
-                 event::AwarenessChanged, event::PresenceState, event::PresenceChanged, event::UsersOnline,
-                 event::UsersOffline, event::ReauthRequired, event::Draining, event::Kicked, event::SessionState,
-                 event::Pong, event::Failure>;
+using Event = std::variant<event::ConnectionAck, event::Resumed, event::AuthResult, event::RoomJoined, event::RoomLeft,
+                           event::Ack, event::Subscriptions, event::RoomMessage, event::DirectMessage, event::Gap,
+                           event::AwarenessState, event::AwarenessChanged, event::PresenceState, event::PresenceChanged,
+                           event::UsersOnline, event::UsersOffline, event::ReauthRequired, event::Draining,
+                           event::Kicked, event::SessionState, event::Pong, event::Failure>;
 
 /// The limits a decoder applies while it reads.
 struct DecodeLimits {
@@ -299,8 +297,8 @@ class Protocol {
   /// event says for itself. A message may be empty. Nothing: this protocol does not tell this event, and nothing was appended.
   /// `correlation` is the answered command's, or null for what nobody asked. `now` is for timestamps. What is published is
   /// encoded once for all of one executor who keep up and are written to in one form.
-  [[nodiscard]] virtual std::optional<FrameKind> encode(const Event& event, const Correlation* correlation, WallTime now,
-                                                        std::string& out) const = 0;
+  [[nodiscard]] virtual std::optional<FrameKind> encode(const Event& event, const Correlation* correlation,
+                                                        WallTime now, std::string& out) const = 0;
 
   /// What its clients know as the code of this reason.
   [[nodiscard]] virtual std::uint16_t close_code(CloseReason reason) const noexcept { return describe(reason).code; }

@@ -85,7 +85,8 @@ class SessionStore {
   virtual void revoke(Revocation which, Reply<Result<std::size_t>> done) = 0;
 
   /// Appends to a user's queue, under the next id (that of `message` is ignored).
-  virtual void enqueue(UserKey user, QueuedMessage message, QueueLimits limits, TimePoint now, Reply<Result<Queued>> done) = 0;
+  virtual void enqueue(UserKey user, QueuedMessage message, QueueLimits limits, TimePoint now,
+                       Reply<Result<Queued>> done) = 0;
   /// What this reader lacks of the queue, in order: what lies behind `after` and behind what it has acknowledged. A
   /// session begins, when it is saved first, behind what any session of the user has acknowledged until then; so does
   /// a reader without one.

@@ -103,9 +103,7 @@ struct Identity {
 struct Member {
   ConnectionId connection;
   std::string user;
-  friend bool operator==(const Member& a, const Member& b) {
-    return a.connection == b.connection && a.user == b.user;
-  }
+  friend bool operator==(const Member& a, const Member& b) { return a.connection == b.connection && a.user == b.user; }
 };
 
 /// Where a peer connects from. `bytes` is the IPv6 address in network order, IPv4 as v4-mapped (RFC 4291, 2.5.5.2);

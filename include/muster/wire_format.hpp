@@ -39,7 +39,8 @@ class WebSocketFormat final : public WireFormat {
     const std::uint64_t size = payload.size();
     out.push_back(static_cast<char>(0x80U | static_cast<unsigned>(kind)));
     const auto big_endian = [&out, size](int bytes) {
-      for (int shift = 8 * (bytes - 1); shift >= 0; shift -= 8) out.push_back(static_cast<char>((size >> shift) & 0xffU));
+      for (int shift = 8 * (bytes - 1); shift >= 0; shift -= 8)
+        out.push_back(static_cast<char>((size >> shift) & 0xffU));
     };
     if (size < 126) {
       big_endian(1);

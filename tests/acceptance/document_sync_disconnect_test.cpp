@@ -23,9 +23,8 @@ const Texts documents{"doc:a", "doc:b", "doc:c"};
 class Coordinator {
  public:
   void attach(IConnectionManager& manager) {
-    manager.on_joined([this](Connection& who, const RoomKey& document, const Joining&) {
-      working_[document.name].insert(who.id());
-    });
+    manager.on_joined(
+        [this](Connection& who, const RoomKey& document, const Joining&) { working_[document.name].insert(who.id()); });
     manager.on_left([this](Connection& who, const RoomKey& document, const Leaving& leaving) {
       const auto& reason = leaving.reason;
       working_[document.name].erase(who.id());

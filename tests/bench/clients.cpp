@@ -118,7 +118,9 @@ void Clients::poll(int milliseconds) {
   for (const std::size_t index : to_flush_) flush(index);
   to_flush_.clear();
   std::array<epoll_event, 512> events{};
-  const auto wait = [&](int timeout) { return ::epoll_wait(epoll_, events.data(), static_cast<int>(events.size()), timeout); };
+  const auto wait = [&](int timeout) {
+    return ::epoll_wait(epoll_, events.data(), static_cast<int>(events.size()), timeout);
+  };
   int count = wait(options_.spin ? 0 : milliseconds);
   if (options_.spin) {
     const auto end = Clock::now() + std::chrono::milliseconds(milliseconds);
@@ -247,7 +249,8 @@ std::set<unsigned> Clients::stuck_ports() const {
     sockaddr_in own{};
     socklen_t size = sizeof own;
     if (!client.stuck || client.descriptor < 0) continue;
-    if (::getsockname(client.descriptor, reinterpret_cast<sockaddr*>(&own), &size) == 0) ports.insert(ntohs(own.sin_port));
+    if (::getsockname(client.descriptor, reinterpret_cast<sockaddr*>(&own), &size) == 0)
+      ports.insert(ntohs(own.sin_port));
   }
   return ports;
 }

@@ -100,7 +100,8 @@ class Load {
     report_.add("deliveries_per_second", deliveries / workload.seconds());
     report_.add("cpu_us_per_delivery", cpu_ns / 1000 / deliveries);
     report_.add("cpu_ms_per_second", cpu_ns / 1e6 / workload.seconds());
-    report_.add("frames_per_second_each", static_cast<double>(received.frames) / workload.seconds() / static_cast<double>(options_.subscribers));
+    report_.add("frames_per_second_each",
+                static_cast<double>(received.frames) / workload.seconds() / static_cast<double>(options_.subscribers));
     report_.add("bytes_per_delivery", static_cast<double>(received.bytes) / deliveries);
     report_.add("latency_p50_us", received.latency.quantile(0.5));
     report_.add("latency_p95_us", received.latency.quantile(0.95));

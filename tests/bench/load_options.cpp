@@ -30,7 +30,8 @@ LoadOptions read_load_options(int argc, char** argv) {
       ->check(CLI::PositiveNumber);
   app.add_option("--rate", options.rate, "messages a second, from all publishers together");
   app.add_option("--burst", options.burst_seconds, "seconds for which to send at that rate, then to pause as long");
-  app.add_flag("--conflated", options.conflated, "newer messages may replace older ones on the way: nothing has to arrive");
+  app.add_flag("--conflated", options.conflated,
+               "newer messages may replace older ones on the way: nothing has to arrive");
   app.add_option("--last", options.last_seconds, "latency of the last so many seconds of sending only");
   app.add_option("--hold", options.hold_seconds, "seconds to hold the connections, then to close them; sends nothing");
   app.add_flag("--spin", options.spin, "never sleep: whoever sends to a sleeping process pays for waking it");

@@ -28,7 +28,9 @@ void Workload::run(const std::function<void()>& look) {
   bool measuring = options_.last_seconds == 0;
   bool sending = true;
   // Each client its own: one that got a message twice does not stand for one that still waits.
-  const auto all_arrived = [this] { return (clients_.received().deliveries >= expected_ && lost() == 0) || options_.conflated; };
+  const auto all_arrived = [this] {
+    return (clients_.received().deliveries >= expected_ && lost() == 0) || options_.conflated;
+  };
   while (sending || !all_arrived()) {
     sending = sending && elapsed() < options_.seconds && (options_.messages == 0 || messages_ < options_.messages);
     if (sending) send_due(elapsed());

@@ -60,7 +60,8 @@ int main(int, char** argv) {
   const Steps steps = read_steps();
   boost::asio::io_context context;
   Socket socket(context);
-  boost::asio::connect(socket.next_layer(), boost::asio::ip::tcp::resolver(context).resolve(url[1].str(), url[2].str()));
+  boost::asio::connect(socket.next_layer(),
+                       boost::asio::ip::tcp::resolver(context).resolve(url[1].str(), url[2].str()));
   socket.read_message_max(0);
   websocket::permessage_deflate deflate;
   deflate.client_enable = true;

@@ -59,7 +59,8 @@ int happened(lws* socket, lws_callback_reasons what, void*, void* in, std::size_
       return !bearer.empty() && lws_add_http_header_by_token(socket, WSI_TOKEN_HTTP_AUTHORIZATION,
                                                              reinterpret_cast<const unsigned char*>(value.data()),
                                                              static_cast<int>(value.size()), end, *end + size) != 0
-                 ? -1 : 0;
+                 ? -1
+                 : 0;
     }
     case LWS_CALLBACK_CLIENT_FILTER_PRE_ESTABLISH: {
       char protocol[128] = "";
@@ -101,7 +102,8 @@ int main(int, char** argv) {
   if (!std::regex_match(argv[1], url, std::regex("ws://([^:/]+):(\\d+)(/.*)"))) return 2;
   lws_set_log_level(0, nullptr);
   Client client;
-  const lws_protocols protocols[] = {{"any", happened, 0, 64 * 1024, 0, nullptr, 0}, {nullptr, nullptr, 0, 0, 0, nullptr, 0}};
+  const lws_protocols protocols[] = {{"any", happened, 0, 64 * 1024, 0, nullptr, 0},
+                                     {nullptr, nullptr, 0, 0, 0, nullptr, 0}};
   lws_context_creation_info options{};
   options.port = CONTEXT_PORT_NO_LISTEN;
   options.protocols = protocols;

@@ -91,8 +91,8 @@ class Roles : public Gated<test::AuthorizerFixture, Authorizer, test::DelayedAut
                                         {"*", every_action(), "user:{tenant}:{user}"}}),
               speed) {}
   std::vector<Case> cases() const override {
-    return {{ann, Action::join, "canvas:1", true},   {ann, Action::awareness, "canvas:1", false},
-            {bob, Action::join, "canvas:1", false},  {bob, Action::send, "ann", true},
+    return {{ann, Action::join, "canvas:1", true},        {ann, Action::awareness, "canvas:1", false},
+            {bob, Action::join, "canvas:1", false},       {bob, Action::send, "ann", true},
             {ann, Action::custom, "user:acme:ann", true}, {ann, Action::join, "user:acme:bob", false}};
   }
 };

@@ -31,8 +31,8 @@ class NaiveAwarenessStore final : public AwarenessStore {
     if (stored == nullptr) {
       if (removed != removals_.end()) {
         const auto& [owner, clock, said] = removed->second;
-        if (owner.user == entry.owner.user && owner.connection == entry.owner.connection && owner.order == entry.owner.order &&
-            entry.clock <= said) {
+        if (owner.user == entry.owner.user && owner.connection == entry.owner.connection &&
+            owner.order == entry.owner.order && entry.clock <= said) {
           return {AwarenessResult::stale, clock};
         }
         entry.clock = std::max(entry.clock, clock + 1);

@@ -6,5 +6,8 @@ using namespace muster;
 
 TEST_CASE("EchoProtocol is a protocol", "[contract][protocol]") {
   const FrameKind kind = GENERATE(FrameKind::text, FrameKind::binary);
-  test::protocol_contract({std::make_shared<test::EchoProtocol>(), {"hello", "", "join hall"}, [](std::string_view) { return true; }, kind});
+  test::protocol_contract({std::make_shared<test::EchoProtocol>(),
+                           {"hello", "", "join hall"},
+                           [](std::string_view) { return true; },
+                           kind});
 }

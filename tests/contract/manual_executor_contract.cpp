@@ -1,6 +1,5 @@
 // ManualExecutor keeps the promises of an Executor.
 #include "contract/executor_contract.hpp"
-
 #include "muster/testing/manual_executor.hpp"
 
 using namespace muster;
@@ -53,7 +52,8 @@ TEST_CASE("a ManualClock stands still until it is moved, starts in 2026, and nev
   CHECK(clock.now() == start + std::chrono::seconds(1));
 }
 
-TEST_CASE("run_ready runs what is posted meanwhile, as many as it is told, and nothing from inside a task", "[executor]") {
+TEST_CASE("run_ready runs what is posted meanwhile, as many as it is told, and nothing from inside a task",
+          "[executor]") {
   ManualExecutor executor;
   std::vector<std::size_t> inner;
   std::function<void()> again = [&] {

@@ -1,6 +1,5 @@
 // MemoryAwarenessStore keeps the promises of an AwarenessStore.
 #include "contract/awareness_store_model.hpp"
-
 #include "muster/memory/memory_awareness_store.hpp"
 #include "support/live_allocations.hpp"
 
@@ -42,7 +41,8 @@ TEST_CASE("MemoryAwarenessStore keeps nothing of empty rooms and of connections 
   CHECK(test::live_allocations < before + 50);  // the test's own records
 }
 
-TEST_CASE("MemoryAwarenessStore remembers removals: who comes back is newer than what others know", "[contract][awareness]") {
+TEST_CASE("MemoryAwarenessStore remembers removals: who comes back is newer than what others know",
+          "[contract][awareness]") {
   using namespace test::awareness;
   using Result = AwarenessResult;
   MemoryAwarenessStore store(2);

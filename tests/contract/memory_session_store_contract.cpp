@@ -51,8 +51,9 @@ Result<bool> save(MemorySessionStore& store, const std::string& id, TimePoint at
   });
 }
 Result<Queued> enqueue(MemorySessionStore& store, const UserKey& user, std::size_t size, TimePoint at) {
-  return now<Result<Queued>>(
-      [&](auto done) { store.enqueue(user, {0, text(std::string(size, 'x'))}, QueueLimits{}, at, done); });
+  return now<Result<Queued>>([&](auto done) {
+    store.enqueue(user, {0, text(std::string(size, 'x'))}, QueueLimits{}, at, done);
+  });
 }
 const TimePoint start = TimePoint{} + std::chrono::hours(1000);
 

@@ -1,6 +1,5 @@
 // MemoryTransport keeps the promises of a Transport.
 #include "contract/transport_contract.hpp"
-
 #include "muster/testing/manual_executor.hpp"
 #include "muster/testing/memory_transport.hpp"
 

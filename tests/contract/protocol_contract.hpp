@@ -50,7 +50,8 @@ struct ProtocolSubject {
 }
 
 /// What is told of an event: nothing, or a message behind `before`.
-[[nodiscard]] inline std::pair<std::optional<FrameKind>, std::string> encoded(const Protocol& protocol, const Event& event,
+[[nodiscard]] inline std::pair<std::optional<FrameKind>, std::string> encoded(const Protocol& protocol,
+                                                                              const Event& event,
                                                                               const Correlation* correlation,
                                                                               std::string before = {}) {
   const auto kind = protocol.encode(event, correlation, WallTime(std::chrono::milliseconds(1700000000000)), before);
@@ -155,7 +156,9 @@ inline void protocol_contract(const ProtocolSubject& subject) {
     CHECK_NOTHROW((void)decoded(protocol, kind, std::string_view()));
   }
 
-  SECTION("every event is one message, as text or binary, or nothing, asked for or not, whatever bytes its names are made of") {
+  SECTION(
+      "every event is one message, as text or binary, or nothing, asked for or not, whatever bytes its names are made "
+      "of") {
     std::string every_byte;
     for (int byte = 0; byte < 256; ++byte) every_byte.push_back(static_cast<char>(byte));
     std::vector<Command> commands;

@@ -336,10 +336,10 @@ inline void transport_contract(const MakeTransportFixture& make) {
     fixture->peer_send(Kind::binary, "five");
     CHECK(run_until([&] { return manager->all_messages().size() >= 5; }));
     CHECK((manager->all_messages() == Messages{{Kind::text, "one"},
-                                           {Kind::binary, every_byte},
-                                           {Kind::text, ""},
-                                           {Kind::text, large},
-                                           {Kind::binary, "five"}}));
+                                               {Kind::binary, every_byte},
+                                               {Kind::text, ""},
+                                               {Kind::text, large},
+                                               {Kind::binary, "five"}}));
   }
 
   SECTION("pings and pongs are handed over, and answered by nobody else") {

@@ -53,9 +53,11 @@ inline void wire_format_contract(const std::function<std::shared_ptr<const WireF
     return frame;
   };
   std::string noise;
-  for (std::uint32_t i = 0, x = 1; i < 100'000; ++i) noise.push_back(static_cast<char>((x = x * 1664525U + 1013904223U) >> 24U));
+  for (std::uint32_t i = 0, x = 1; i < 100'000; ++i)
+    noise.push_back(static_cast<char>((x = x * 1664525U + 1013904223U) >> 24U));
   std::string words;
-  while (words.size() < 100'000) words += R"({"type":"message","payload":{"room":"canvas:1","seq":)" + std::to_string(words.size()) + "}}";
+  while (words.size() < 100'000)
+    words += R"({"type":"message","payload":{"room":"canvas:1","seq":)" + std::to_string(words.size()) + "}}";
 
   SECTION("the key is the same for all that write alike") {
     CHECK(format->key() == other->key());
@@ -85,10 +87,12 @@ inline void wire_format_contract(const std::function<std::shared_ptr<const WireF
   }
   SECTION("what is there stays, and frames follow each other") {
     std::string bytes = "before";
-    for (const int length : {10, 3000, 0, 70'000}) format->append(FrameKind::text, words.substr(0, static_cast<std::size_t>(length)), bytes);
+    for (const int length : {10, 3000, 0, 70'000})
+      format->append(FrameKind::text, words.substr(0, static_cast<std::size_t>(length)), bytes);
     REQUIRE(bytes.substr(0, 6) == "before");
     bytes.erase(0, 6);
-    for (const int length : {10, 3000, 0, 70'000}) CHECK(read(WireFrame::take(bytes)) == words.substr(0, static_cast<std::size_t>(length)));
+    for (const int length : {10, 3000, 0, 70'000})
+      CHECK(read(WireFrame::take(bytes)) == words.substr(0, static_cast<std::size_t>(length)));
     CHECK(bytes.empty());
   }
   SECTION("one key writes the same bytes, whatever was written before") {

@@ -17,10 +17,11 @@ TEST_CASE("a port that is taken is told in one line", "[examples]") {
   Process first({MUSTER_CHAT, "0"});
   const std::string port = std::to_string(first.port());
   const bool has_flags = example == MUSTER_SERVER;
-  const Ended second = has_flags ? Process({example, "--auth", "anonymous", "--port", port}).wait()
-                                 : Process({example, port}).wait();
+  const Ended second =
+      has_flags ? Process({example, "--auth", "anonymous", "--port", port}).wait() : Process({example, port}).wait();
   CHECK(second.exit_code == (has_flags ? 2 : 1));
   CHECK(second.out.empty());
-  CHECK_THAT(second.err, ContainsSubstring("cannot listen on 127.0.0.1:" + port) && EndsWith("Address already in use\n"));
+  CHECK_THAT(second.err,
+             ContainsSubstring("cannot listen on 127.0.0.1:" + port) && EndsWith("Address already in use\n"));
   CHECK(second.err.find('\n') == second.err.size() - 1);
 }

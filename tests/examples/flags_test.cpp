@@ -200,8 +200,8 @@ TEST_CASE("a wrong value is one line that names the flag", "[flags]") {
 }
 
 TEST_CASE("one proxy and one name are all that stands behind a proxy", "[flags]") {
-  const Settings settings = good({"--behind-proxy", "10.0.0.0/8", "--public-name", "app.example", "--allowed-host", "b.example",
-                                  "--proxy-protocol"});
+  const Settings settings = good({"--behind-proxy", "10.0.0.0/8", "--public-name", "app.example", "--allowed-host",
+                                  "b.example", "--proxy-protocol"});
   CHECK(settings.options.trusted_proxies == std::vector<std::string>{"10.0.0.0/8"});
   CHECK(settings.options.allowed_hosts == std::vector<std::string>{"app.example", "b.example"});
   CHECK(settings.options.allowed_origins == std::vector<std::string>{"app.example"});
@@ -229,10 +229,12 @@ TEST_CASE("what somebody wrote is repeated as it was written", "[flags]") {
   using muster_server::by_flag;
   CHECK(by_flag("auth_timeout must be above 0; (total_bytes, trusted_proxies: heartbeat).") ==
         "--auth-timeout must be above 0; (--total-bytes, --trusted-proxy: --heartbeat).");
-  for (const char* path : {"/etc/heartbeat/total_bytes", "total_bytes.json", "./heartbeat", "my-heartbeat", "heartbeat/"}) {
+  for (const char* path :
+       {"/etc/heartbeat/total_bytes", "total_bytes.json", "./heartbeat", "my-heartbeat", "heartbeat/"}) {
     CHECK(by_flag(std::string("file ") + path + ": No such file") == std::string("file ") + path + ": No such file");
   }
-  CHECK(by_flag(R"(trusted_proxies: "heartbeat" and "a heartbeat b")") == R"(--trusted-proxy: "heartbeat" and "a heartbeat b")");
+  CHECK(by_flag(R"(trusted_proxies: "heartbeat" and "a heartbeat b")") ==
+        R"(--trusted-proxy: "heartbeat" and "a heartbeat b")");
 }
 
 TEST_CASE("who may connect is always said", "[flags]") {
@@ -246,10 +248,27 @@ TEST_CASE("who may connect is always said", "[flags]") {
 }
 
 TEST_CASE("keys of tokens have an algorithm, a file, and a kid where there are several", "[flags]") {
-  auto read = read_flags({"--auth", "jwt", "--jwt-key", "2026=ES256:keys/a=b:c.pem", "--jwt-key", "a1==HS256:s.txt",
-                          "--jwt-issuer", "https://id.example", "--jwt-audience", "chat", "--jwt-user-claim", "email",
-                          "--jwt-tenant-claim", "", "--jwt-roles-claim", "scope", "--jwt-leeway", "1500ms",
-                          "--jwt-allow-without-expiry", "--roles", "roles.json"});
+  auto read = read_flags({"--auth",
+                          "jwt",
+                          "--jwt-key",
+                          "2026=ES256:keys/a=b:c.pem",
+                          "--jwt-key",
+                          "a1==HS256:s.txt",
+                          "--jwt-issuer",
+                          "https://id.example",
+                          "--jwt-audience",
+                          "chat",
+                          "--jwt-user-claim",
+                          "email",
+                          "--jwt-tenant-claim",
+                          "",
+                          "--jwt-roles-claim",
+                          "scope",
+                          "--jwt-leeway",
+                          "1500ms",
+                          "--jwt-allow-without-expiry",
+                          "--roles",
+                          "roles.json"});
   if (const auto* stop = std::get_if<Stop>(&read)) FAIL(stop->text);
   const auto& settings = std::get<Settings>(read);
   CHECK_FALSE(settings.anonymous());
@@ -275,13 +294,16 @@ TEST_CASE("keys of tokens have an algorithm, a file, and a kid where there are s
   CHECK(std::get<Settings>(one).jwt_keys.at(0).id.empty());
 
   CHECK(refused({"--auth", "jwt"}) == "muster_server: --auth jwt needs a --jwt-key to check tokens with\n");
-  for (const char* key : {"", "key.pem", "ES256", "ES256:", "=ES256:x", "es256:x", "none:x", "a=RS512:x", "a:ES256:x"}) {
+  for (const char* key :
+       {"", "key.pem", "ES256", "ES256:", "=ES256:x", "es256:x", "none:x", "a=RS512:x", "a:ES256:x"}) {
     CHECK_THAT(refused({"--auth", "jwt", "--jwt-key", key}), ContainsSubstring("--jwt-key must be as in"));
   }
   CHECK(refused({"--auth", "jwt", "--jwt-key", "ES256:k", "--jwt-leeway", "2d"}) ==
         "muster_server: --jwt-leeway must be at most 24h\n");
-  for (const std::vector<std::string>& flag : {std::vector<std::string>{"--jwt-key", "ES256:k"}, {"--jwt-issuer", "x"},
-                                               {"--jwt-tenant-claim", ""}, {"--jwt-allow-without-expiry"}}) {
+  for (const std::vector<std::string>& flag : {std::vector<std::string>{"--jwt-key", "ES256:k"},
+                                               {"--jwt-issuer", "x"},
+                                               {"--jwt-tenant-claim", ""},
+                                               {"--jwt-allow-without-expiry"}}) {
     std::vector<std::string> arguments{"--auth", "anonymous"};
     arguments.insert(arguments.end(), flag.begin(), flag.end());
     CHECK(refused(arguments) == "muster_server: " + flag[0] + " needs --auth jwt\n");

@@ -125,8 +125,8 @@ TEST_CASE("SIGHUP reads the keys again, and keeps them when one cannot be read",
   const auto ended = server.wait();
   CHECK(ended.exit_code == 0);
   CHECK_THAT(ended.err, ContainsSubstring("SIGHUP: tokens, keys, roles and certificate were read again"));
-  CHECK_THAT(ended.err, ContainsSubstring("SIGHUP: everything is as it was, because of --jwt-key: key file " + file.path() +
-                                          ": the ES256 key is not a public key in PEM"));
+  CHECK_THAT(ended.err, ContainsSubstring("SIGHUP: everything is as it was, because of --jwt-key: key file " +
+                                          file.path() + ": the ES256 key is not a public key in PEM"));
 }
 
 TEST_CASE("keys that cannot be used are one line and exit code 2", "[server][jwt]") {
@@ -139,9 +139,9 @@ TEST_CASE("keys that cannot be used are one line and exit code 2", "[server][jwt
   const KeyFile file("muster-jwt-bad");
   file.write("hunter2");
   CHECK_THAT(refusal({"--jwt-key", "HS256:/no/such/file"}), ContainsSubstring("--jwt-key: key file /no/such/file"));
-  CHECK_THAT(refusal({"--jwt-key", "HS256:" + file.path()}),
-             ContainsSubstring(file.path() + ": the HS256 key has 7 bytes; HS256 needs 32") &&
-                 !ContainsSubstring("hunter2"));
+  CHECK_THAT(
+      refusal({"--jwt-key", "HS256:" + file.path()}),
+      ContainsSubstring(file.path() + ": the HS256 key has 7 bytes; HS256 needs 32") && !ContainsSubstring("hunter2"));
   file.write(std::string(32, 's'));
   CHECK_THAT(refusal({"--jwt-key", "HS256:" + file.path(), "--jwt-key", "a=HS256:" + file.path()}),
              ContainsSubstring("has no id"));

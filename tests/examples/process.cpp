@@ -157,11 +157,11 @@ std::string http(std::uint16_t port, const std::string& request_line) {
 
 Client::Client(std::uint16_t port, const std::string& headers, const std::string& path, const std::string& host)
     : socket_(port) {
-  socket_.write(
-      "GET " + path + " HTTP/1.1\r\nHost: " + host + "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: "
-      "13\r\n"
-      "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" +
-      headers + "\r\n");
+  socket_.write("GET " + path + " HTTP/1.1\r\nHost: " + host +
+                "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: "
+                "13\r\n"
+                "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" +
+                headers + "\r\n");
   std::size_t end = 0;
   while ((end = input_.find("\r\n\r\n")) == std::string::npos) {
     if (!socket_.read(input_)) fail("closed in the handshake: " + input_);

@@ -75,7 +75,8 @@ TEST_CASE("it says where it listens, serves, and ends with 1001 for everyone", "
   CHECK_THAT(http(port, "GET /readyz"), StartsWith("HTTP/1.1 200 "));
   CHECK_THAT(http(port, "GET /metrics"), ContainsSubstring("\nmuster_connections 2\n"));
   CHECK_THAT(http(port, "GET /"), StartsWith("HTTP/1.1 404 "));
-  CHECK_THAT(http(port, "DELETE /healthz"), StartsWith("HTTP/1.1 405 ") && ContainsSubstring("Allow: GET, HEAD, OPTIONS"));
+  CHECK_THAT(http(port, "DELETE /healthz"),
+             StartsWith("HTTP/1.1 405 ") && ContainsSubstring("Allow: GET, HEAD, OPTIONS"));
   CHECK_THAT(http(port, "GET /ws"), StartsWith("HTTP/1.1 426 ") && ContainsSubstring("a proxy may have removed it"));
 
   server.signal(SIGTERM);
@@ -111,7 +112,8 @@ TEST_CASE("it serves the files of a folder, and nothing beside it", "[server]") 
 TEST_CASE("tokens let in whom the file names", "[server]") {
   const Folder folder;
   const std::string file = folder.write(
-      "tokens.json", R"({"s3cret": {"user": "ann", "tenant": "acme"}, "old": {"user": "bob", "expires_at": 1000000000000}})");
+      "tokens.json",
+      R"({"s3cret": {"user": "ann", "tenant": "acme"}, "old": {"user": "bob", "expires_at": 1000000000000}})");
   Process server(command({"--auth", "tokens:" + file, "--port", "0"}));
   const std::uint16_t port = server.port();
   Client ann(port, "Authorization: Bearer s3cret\r\n");
@@ -123,8 +125,8 @@ TEST_CASE("tokens let in whom the file names", "[server]") {
 
 TEST_CASE("roles say who may do what", "[server]") {
   const Folder folder;
-  const std::string tokens = folder.write(
-      "tokens.json", R"({"a": {"user": "ann", "roles": ["editor"]}, "b": {"user": "bob", "tenant": "acme"},
+  const std::string tokens =
+      folder.write("tokens.json", R"({"a": {"user": "ann", "roles": ["editor"]}, "b": {"user": "bob", "tenant": "acme"},
                         "c": {"user": "cat"}})");
   const std::string roles = folder.write("roles.json", R"([
     {"role": "*", "actions": ["join"], "pattern": "canvas:*"},
@@ -188,7 +190,8 @@ TEST_CASE("a limit is a flag", "[server]") {
 }
 
 TEST_CASE("the soft limit of open files is raised", "[server]") {
-  auto limited = command({"--auth", "anonymous", "--port", "0", "--connect-rate-per-ip", "0", "--max-connections-per-ip", "0"});
+  auto limited =
+      command({"--auth", "anonymous", "--port", "0", "--connect-rate-per-ip", "0", "--max-connections-per-ip", "0"});
   limited.insert(limited.begin(), {"/bin/sh", "-c", R"(ulimit -S -n 64; exec "$0" "$@")"});
   Process server(limited);
   const std::uint16_t port = server.port();
@@ -252,19 +255,21 @@ TEST_CASE("behind a proxy two flags let its users in, each by an address of thei
     Process server(command({"--auth", "anonymous", "--port", "0"}));
     const std::uint16_t port = server.port();
     for (int i = 0; i < 3; ++i) {
-      CHECK_THROWS_WITH(Client(port, site, "/ws", "app.example"), ContainsSubstring(" 403 ") && ContainsSubstring("--allowed-host NAME"));
+      CHECK_THROWS_WITH(Client(port, site, "/ws", "app.example"),
+                        ContainsSubstring(" 403 ") && ContainsSubstring("--allowed-host NAME"));
     }
     CHECK_THROWS_WITH(Client(port, site), ContainsSubstring(" 403 ") && ContainsSubstring("--allowed-origin NAME"));
     CHECK_THROWS_WITH(Client(port, {}, "/nowhere"), ContainsSubstring(" 404 "));
     server.signal(SIGTERM);
     const std::string log = server.wait().err;
-    CHECK_THAT(log, ContainsSubstring("info: refused 127.0.0.1 (host): The Host \"app.example\" is not in allowed_hosts"));
+    CHECK_THAT(log,
+               ContainsSubstring("info: refused 127.0.0.1 (host): The Host \"app.example\" is not in allowed_hosts"));
     CHECK(log.find("(host)") == log.rfind("(host)"));
     CHECK_THAT(log, ContainsSubstring("info: refused 127.0.0.1 (origin): The Origin \"https://app.example\""));
     CHECK_THAT(log, ContainsSubstring("info: refused 127.0.0.1 (path): Nothing is served at this path: /nowhere"));
   }
-  Process server(command({"--auth", "anonymous", "--port", "0", "--behind-proxy", "127.0.0.1", "--public-name", "app.example",
-                          "--max-connections-per-ip", "1"}));
+  Process server(command({"--auth", "anonymous", "--port", "0", "--behind-proxy", "127.0.0.1", "--public-name",
+                          "app.example", "--max-connections-per-ip", "1"}));
   const std::uint16_t port = server.port();
   Client ann(port, site, "/ws", "app.example");
   Client bob(port, "Origin: https://app.example\r\nX-Forwarded-For: 192.0.2.8\r\n", "/ws", "app.example");

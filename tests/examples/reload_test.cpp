@@ -40,7 +40,8 @@ class File {
     static int count = 0;
     return ++count;
   }
-  fs::path path_ = fs::temp_directory_path() / ("muster-reload-" + std::to_string(getpid()) + "-" + std::to_string(next()));
+  fs::path path_ =
+      fs::temp_directory_path() / ("muster-reload-" + std::to_string(getpid()) + "-" + std::to_string(next()));
 };
 
 std::vector<std::string> server(std::vector<std::string> flags) {
@@ -88,7 +89,8 @@ TEST_CASE("SIGHUP reads tokens and roles again, all of them or none", "[server]"
 TEST_CASE("SIGHUP reads the certificate again", "[server]") {
   const Certificate certificate(7);
   const Certificate renewed(8);
-  Process process(server({"--auth", "anonymous", "--tls-cert", certificate.certificate_file, "--tls-key", certificate.key_file}));
+  Process process(
+      server({"--auth", "anonymous", "--tls-cert", certificate.certificate_file, "--tls-key", certificate.key_file}));
   const std::uint16_t port = process.port();
   const auto shown = [port] {
     RawClient client(port, true);

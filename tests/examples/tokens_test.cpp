@@ -106,7 +106,8 @@ TEST_CASE("no number goes wrong on its way", "[tokens]") {
   // The year 9999 is beyond what a clock in nanoseconds can tell, and must not come out as the past.
   CHECK(expiry("253402300799999") > std::chrono::hours(24 * 365 * 280));
   for (const char* number : {"1e-999999999999", "18446744073709551616", "1e3", "1E999"}) {
-    CHECK_THAT(problem(std::string("{\"t\": {\"user\": \"a\", \"expires_at\": ") + number + "}}"), StartsWith("line 1: "));
+    CHECK_THAT(problem(std::string("{\"t\": {\"user\": \"a\", \"expires_at\": ") + number + "}}"),
+               StartsWith("line 1: "));
   }
 }
 

@@ -73,8 +73,7 @@ void check_pages(const HttpRequest& request, const Options& options, bool loopba
   must(at != std::string_view::npos, "an Origin has a scheme");
   std::string_view authority = origin.substr(at + 3);
   if (!authority.empty() && authority.back() == '/') authority.remove_suffix(1);  // as some libraries write it
-  must(equal_ignoring_case(host_of(authority), host_of(host)),
-       "without a list only the host's own pages get in");
+  must(equal_ignoring_case(host_of(authority), host_of(host)), "without a list only the host's own pages get in");
 }
 
 }  // namespace

@@ -19,7 +19,8 @@ constexpr std::string_view tail = websocketpp::detail::deflate_tail;
 Inflater::Result plainly(std::string_view deflated, std::size_t limit, std::string& out, std::string_view window) {
   z_stream stream{};
   must(inflateInit2(&stream, -15) == Z_OK, "zlib has memory");
-  must(inflateSetDictionary(&stream, reinterpret_cast<const Bytef*>(window.data()), static_cast<uInt>(window.size())) == Z_OK,
+  must(inflateSetDictionary(&stream, reinterpret_cast<const Bytef*>(window.data()), static_cast<uInt>(window.size())) ==
+           Z_OK,
        "and takes a window");
   out.resize(limit + 1);
   stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(deflated.data()));
@@ -71,7 +72,8 @@ void check_context(Inflater& inflater, std::string_view all, unsigned how) {
     const auto [result, inflated] = inflater.inflate(deflated, 40'000, window.view());
     must(result == Inflater::Result::done && inflated == message, "what a client compressed is what it said");
     window.append(inflated);
-    at_most(window.capacity(), std::size_t{1} << static_cast<unsigned>(bits), "a window is held for no larger than it is");
+    at_most(window.capacity(), std::size_t{1} << static_cast<unsigned>(bits),
+            "a window is held for no larger than it is");
   }
 }
 

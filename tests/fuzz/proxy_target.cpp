@@ -37,7 +37,9 @@ Reading read_plainly(std::string_view bytes) {
   }
   const std::size_t end = bytes.substr(0, 107).find('\n');
   if (end == std::string_view::npos) {
-    const auto begins = [bytes](std::string_view with) { return bytes.substr(0, with.size()) == with.substr(0, bytes.size()); };
+    const auto begins = [bytes](std::string_view with) {
+      return bytes.substr(0, with.size()) == with.substr(0, bytes.size());
+    };
     const bool may_become = (begins("PROXY ") && bytes.size() < 107) || begins(signature);
     return {may_become ? State::reading : State::bad, bytes.size(), {}};
   }
@@ -49,8 +51,10 @@ Reading read_plainly(std::string_view bytes) {
   if (line.substr(0, 8) == "UNKNOWN " || line == "UNKNOWN") return whole(end + 1, {});
   std::vector<std::string> words(1);
   for (const char c : line) {
-    if (c == ' ') words.emplace_back();
-    else words.back().push_back(c);
+    if (c == ' ')
+      words.emplace_back();
+    else
+      words.back().push_back(c);
   }
   if (words.size() != 5 || (words[0] != "TCP4" && words[0] != "TCP6")) return {};
   asio::ip::address source;
@@ -61,7 +65,8 @@ Reading read_plainly(std::string_view bytes) {
     source = address;
   }
   for (const std::size_t i : {std::size_t{3}, std::size_t{4}}) {
-    if (words[i].empty() || words[i].size() > 5 || words[i].find_first_not_of("0123456789") != std::string::npos) return {};
+    if (words[i].empty() || words[i].size() > 5 || words[i].find_first_not_of("0123456789") != std::string::npos)
+      return {};
     if (std::stoul(words[i]) > 65535) return {};
   }
   return whole(end + 1, source.to_string());
@@ -87,7 +92,8 @@ void run(std::string_view input) {
   must(header.state() == plain.state, "two readers agree");
   if (header.state() == State::done) {
     must(used == plain.used, "what is behind the header is left");
-    must((header.source() ? header.source()->to_string() : std::string()) == plain.source, "two readers see the same address");
+    must((header.source() ? header.source()->to_string() : std::string()) == plain.source,
+         "two readers see the same address");
   }
   if (header.state() != State::reading) must(header.read("PROXY UNKNOWN\r\n") == 0, "after its end it takes nothing");
 }

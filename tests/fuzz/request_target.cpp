@@ -105,7 +105,8 @@ void check_deflate(const HttpRequest& request, int client_window_bits) {
   const std::string window = "; client_max_window_bits=" + std::to_string(kept);
   const std::string more = "; server_max_window_bits=" + std::to_string(deflate->window_bits);
   std::string answer = deflate->answer;
-  if (answer.size() > more.size() && answer.substr(answer.size() - more.size()) == more) answer.resize(answer.size() - more.size());
+  if (answer.size() > more.size() && answer.substr(answer.size() - more.size()) == more)
+    answer.resize(answer.size() - more.size());
   must(answer == least + none ? kept == 0 : kept != 0 && (answer == least || answer == least + window),
        "no context of ours is taken over, the client's as agreed, and nothing else is said");
 }

@@ -276,7 +276,8 @@ class World {
     const Metrics now = manager_->metrics();
     must(now.sweep_findings == 0 && now.callback_failures == 0, "no table contradicts another");
     must(now.closed[static_cast<std::size_t>(CloseReason::internal_error)] == 0, "nothing goes wrong inside");
-    must(core.max_connections == 0 || now.reserved <= 2 * core.max_connections, "no more places than there are, and are lent");
+    must(core.max_connections == 0 || now.reserved <= 2 * core.max_connections,
+         "no more places than there are, and are lent");
     check_strangers(now);
     for (Client& client : clients_) check_rate(client, now);
   }
@@ -298,7 +299,8 @@ class World {
     const std::size_t each = core.handshake_bytes * 8 + core.pre_auth_bytes + one_read + context + 16 * 1024;
     // Its buffers, and a deflater for each window that clients may ask for.
     const std::size_t loops = 192 * 1024 + (options_.listener.deflate ? 7 * 300 * 1024 : 0);
-    at_most(held_bytes() - own_bytes(), at_start_ + program_bytes_ + loops + sockets * each, "strangers are held little for");
+    at_most(held_bytes() - own_bytes(), at_start_ + program_bytes_ + loops + sockets * each,
+            "strangers are held little for");
   }
 
   /// Whoever was never refused has sent no more than its rate lets pass: on the wire, compressed or not.

@@ -48,7 +48,8 @@ class Acts {
       auto who = ScriptedAuthenticator::judge(credentials.token);
       if (!who) return who;
       if (!calm_ && random_.one_in(8)) {
-        who.value().expires_at = sim_.schedule.executors[0]->wall_now() + std::chrono::milliseconds(500 + random_.below(4000));
+        who.value().expires_at =
+            sim_.schedule.executors[0]->wall_now() + std::chrono::milliseconds(500 + random_.below(4000));
       }
       oracle_.accepted(credentials.connection, who.value().expires_at);
       return who;
@@ -98,7 +99,8 @@ class Acts {
     const std::string name = user + "#" + std::to_string(oracle_.peers.size());
     const std::string token = dial.tenant.empty() ? user : user + "@" + dial.tenant;
     if (!silent && !dial.token) dial.with(token);
-    if (!oracle_.peers.empty() && random_.one_in(20)) dial.back_for(random_.pick(oracle_.peers).client.id());  // it is nobody's, or another's
+    if (!oracle_.peers.empty() && random_.one_in(20))
+      dial.back_for(random_.pick(oracle_.peers).client.id());  // it is nobody's, or another's
     if (!oracle_.peers.empty() && random_.one_in(2) && resume()) return;
     const Client client = sim_.dial(name, dial);
     oracle_.peers.push_back({client, dial.tenant, token, sim_.schedule.executors[dial.executor] == stopped_, {}});
@@ -133,7 +135,8 @@ class Acts {
       spent = spent || (!store_fails_ && peer.resumes == index && oracle_.has_spent(peer));
     }
     const Client client = sim_.dial(before.token + "#" + std::to_string(oracle_.peers.size()), dial);
-    oracle_.peers.push_back({client, dial.tenant, before.token, sim_.schedule.executors[dial.executor] == stopped_, {}});
+    oracle_.peers.push_back(
+        {client, dial.tenant, before.token, sim_.schedule.executors[dial.executor] == stopped_, {}});
     Oracle::Peer& peer = oracle_.peers.back();
     peer.resumes = index;
     peer.token_was_spent = spent;
@@ -173,25 +176,35 @@ class Acts {
     switch (random_.below(30)) {
       default:
         return publish(peer, index, room);
-      case 0: case 1: case 2: case 3: case 4: case 5:
+      case 0:
+      case 1:
+      case 2:
+      case 3:
+      case 4:
+      case 5:
         client.join(some_room());
         return;
-      case 6: case 7:
+      case 6:
+      case 7:
         client.leave(room);
         return;
-      case 8: case 9: case 10: case 11:
+      case 8:
+      case 9:
+      case 10:
+      case 11:
         clock_ += 10;
-      {
-        const std::string state = random_.one_in(4) ? "null" : R"({"at":)" + std::to_string(clock_) + "}";
-        const std::string id = random_.one_in(3) ? "" : random_.one_in(2) ? "x" : "y";
-        if (state == "null" && id.empty()) peer.nulled.insert(room);
-        client.aware(room, state, clock_, id);
-        return;
-      }
+        {
+          const std::string state = random_.one_in(4) ? "null" : R"({"at":)" + std::to_string(clock_) + "}";
+          const std::string id = random_.one_in(3) ? "" : random_.one_in(2) ? "x" : "y";
+          if (state == "null" && id.empty()) peer.nulled.insert(room);
+          client.aware(room, state, clock_, id);
+          return;
+        }
       case 12:
         client.stall();
         return;
-      case 13: case 14:
+      case 13:
+      case 14:
         client.resume();
         return;
       case 15:
@@ -210,8 +223,10 @@ class Acts {
                                            : CloseReason::going_away);
         return;
       case 19:
-        if (random_.one_in(8)) client.raw("not json");
-        else client.say("ping", "{}");
+        if (random_.one_in(8))
+          client.raw("not json");
+        else
+          client.say("ping", "{}");
         return;
       case 20:
         client.say(random_.one_in(2) ? "awareness_query" : "presence_query", R"({"room":")" + room + "\"}");
@@ -226,7 +241,8 @@ class Acts {
         acknowledge(peer);
         return;
       case 23:
-        if (random_.one_in(3)) client.authenticate(random_.one_in(12) ? "bad" : random_.one_in(12) ? "eve" : peer.token);
+        if (random_.one_in(3))
+          client.authenticate(random_.one_in(12) ? "bad" : random_.one_in(12) ? "eve" : peer.token);
         return;
     }
   }
@@ -250,8 +266,10 @@ class Acts {
       if (!client.is_open() || client.count("connection_ack") == 0) continue;
       // 4 and more: those who are in it leave, all or some of the others come.
       if (kind >= 4) {
-        if (client.view(room).joined) client.leave(room);
-        else if (kind == 4 || random_.one_in(3)) client.join(room);
+        if (client.view(room).joined)
+          client.leave(room);
+        else if (kind == 4 || random_.one_in(3))
+          client.join(room);
         continue;
       }
       const std::size_t what = kind < 3 ? kind : random_.below(3);
@@ -273,9 +291,12 @@ class Acts {
     for (std::size_t i = 0; i < times; ++i) {
       const std::uint64_t number = oracle_.publishing(publish);
       const std::string data = std::to_string(number);
-      if (publish.latest) peer.client.publish_latest(room, data, "k");
-      else if (publish.echo) peer.client.publish_echo(room, data);
-      else peer.client.publish(room, data);
+      if (publish.latest)
+        peer.client.publish_latest(room, data, "k");
+      else if (publish.echo)
+        peer.client.publish_echo(room, data);
+      else
+        peer.client.publish(room, data);
       peer.publishes[peer.client.last_id()] = number;
     }
   }
@@ -296,7 +317,8 @@ class Acts {
         return server_publish(random_.one_in(3) ? random_.pick(keys_) : RoomKey{"", hot_},
                               random_.one_in(2) ? id : ConnectionId());
       case 0:
-        if (random_.one_in(deadly_)) (void)manager.remove(id, random_.one_in(2) ? CloseReason::normal : CloseReason::policy);
+        if (random_.one_in(deadly_))
+          (void)manager.remove(id, random_.one_in(2) ? CloseReason::normal : CloseReason::policy);
         return;
       case 1:
         if (random_.one_in(deadly_)) (void)manager.kick(id, "out", random_.one_in(2));
@@ -323,10 +345,13 @@ class Acts {
       case 7:
         if (broker_) broker_->hold();
         return;
-      case 8: case 9:
+      case 8:
+      case 9:
         if (broker_) random_.one_in(2) ? broker_->resume() : (void)broker_->release(1 + random_.below(5));
         return;
-      case 10: case 11: case 12: {
+      case 10:
+      case 11:
+      case 12: {
         const UserKey user{random_.one_in(4) ? "t2" : "", random_.pick(users)};
         (void)manager.send_to_user(user, json("5"), Delivery::queued(), [this, user](const Result<Queued>& queued) {
           if (queued) oracle_.queues[user].stored.push_back(queued.value().queue_id);

@@ -1,13 +1,12 @@
 // Every step of a connection's life with each of its allocations and each call of a seam failing, one by one: what is
 // left is consistent, the others go on, and in the end there is nothing.
-#include "support/failing_allocations.hpp"
-
 #include <array>
 #include <set>
 #include <stdexcept>
 
 #include "muster/memory/loopback_broker.hpp"
 #include "support/checked_sim.hpp"
+#include "support/failing_allocations.hpp"
 
 namespace muster::test {
 namespace {
@@ -167,8 +166,7 @@ const std::vector<Operation>& operations() {
       {"join", nothing, [](Scene& scene) { scene.ann->join(all_rooms[3]); }},
       {"join of one who left", [](Scene& scene) { scene.ann->leave("a"); }, [](Scene& scene) { scene.ann->join("a"); }},
       {"leave", nothing, [](Scene& scene) { scene.ann->leave("a"); }},
-      {"leave of the last",
-       [](Scene& scene) { scene.ann->join(all_rooms[3]).aware(all_rooms[3], "{}", 1, "own"); },
+      {"leave of the last", [](Scene& scene) { scene.ann->join(all_rooms[3]).aware(all_rooms[3], "{}", 1, "own"); },
        [](Scene& scene) { scene.ann->leave(all_rooms[3]); }},
       {"resume within the grace",
        [](Scene& scene) {
@@ -176,14 +174,18 @@ const std::vector<Operation>& operations() {
          scene.sim.run();
          scene.ann = scene.sim.connect("ann", Dial().on(1));
        },
-       [](Scene& scene) { scene.ann->resume_session(scene.sim.clients[0], {"a", "b"}); }},
+       [](Scene& scene) {
+         scene.ann->resume_session(scene.sim.clients[0], {"a", "b"});
+       }},
       {"resume after the grace",
        [](Scene& scene) {
          scene.ann->hang_up(CloseReason::lost);
          scene.sim.advance(6s);
          scene.ann = scene.sim.connect("ann", Dial().on(0));
        },
-       [](Scene& scene) { scene.ann->resume_session(scene.sim.clients[0], {"a", "b"}); }},
+       [](Scene& scene) {
+         scene.ann->resume_session(scene.sim.clients[0], {"a", "b"});
+       }},
       {"resume from another connection",
        [](Scene& scene) {
          scene.ann->vanish();
@@ -255,13 +257,15 @@ TEST_CASE("the Nth call of a seam, an executor or a hook throws", "[fault]") {
 
 TEST_CASE("the Nth call of a transport throws", "[fault]") {
   for (const auto which : {&Scene::ann, &Scene::bob, &Scene::cid}) {
-    fail_each([which](Scene& scene, std::size_t nth, const auto& act) {
-      MemoryTransport& pipe = (scene.*which)->pipe();
-      pipe.throw_at(nth);
-      act();
-      pipe.throw_at(0);
-      return pipe.has_thrown();
-    }, 1);
+    fail_each(
+        [which](Scene& scene, std::size_t nth, const auto& act) {
+          MemoryTransport& pipe = (scene.*which)->pipe();
+          pipe.throw_at(nth);
+          act();
+          pipe.throw_at(0);
+          return pipe.has_thrown();
+        },
+        1);
   }
 }
 

@@ -43,9 +43,9 @@ class History : Acts {
     for (const auto& peer : oracle_.peers) {
       for (const auto& [room, view] : peer.client.rooms()) stays += view.stays.size();
     }
-    std::string text = std::to_string(oracle_.peers.size()) + " peers, " + std::to_string(now.connections_total) + " connected, " +
-                       std::to_string(stays) + " joins, " + std::to_string(now.deliveries) + " deliveries, " +
-                       std::to_string(now.gaps) + " gaps\n";
+    std::string text = std::to_string(oracle_.peers.size()) + " peers, " + std::to_string(now.connections_total) +
+                       " connected, " + std::to_string(stays) + " joins, " + std::to_string(now.deliveries) +
+                       " deliveries, " + std::to_string(now.gaps) + " gaps\n";
     for (const auto& line : sim_.story()) text += "  " + line + "\n";
     return text;
   }
@@ -84,8 +84,10 @@ class History : Acts {
 
   void beat() {
     for (const auto& peer : oracle_.peers) {
-      if (uploads_) peer.client.pipe().receive_part(1);
-      else peer.client.pong();
+      if (uploads_)
+        peer.client.pipe().receive_part(1);
+      else
+        peer.client.pong();
     }
   }
 
@@ -130,8 +132,8 @@ class History : Acts {
   /// Each user connects once more: what waits for it is what it is told.
   void check_queues() {
     const Options& options = sim_.manager().options();
-    if (options.offline_messages == 0 || options.auth_mode == AuthMode::message_only || options.max_connections < 1000 ||
-        options.max_connections_per_user != 0 || stopped_ != nullptr) {
+    if (options.offline_messages == 0 || options.auth_mode == AuthMode::message_only ||
+        options.max_connections < 1000 || options.max_connections_per_user != 0 || stopped_ != nullptr) {
       return;
     }
     for (const auto& [user, queue] : std::map<UserKey, Oracle::Queue>(oracle_.queues)) {
@@ -152,7 +154,8 @@ class History : Acts {
     for (const auto& peer : oracle_.peers) {
       const auto& views = peer.client.rooms();
       const auto found = views.find("secret");
-      if (found != views.end() && !found->second.stays.empty()) oracle_.fail(peer.client.name() + " was let into the secret room");
+      if (found != views.end() && !found->second.stays.empty())
+        oracle_.fail(peer.client.name() + " was let into the secret room");
     }
   }
 
@@ -171,9 +174,8 @@ class History : Acts {
         sim_.manager().shutdown([&down] { down = true; });
         break;
       default:
-        sim_.manager().drain(std::chrono::milliseconds(random_.below(3000)), 1s, [&closed](Drained drained) {
-          closed = drained.closed;
-        });
+        sim_.manager().drain(std::chrono::milliseconds(random_.below(3000)), 1s,
+                             [&closed](Drained drained) { closed = drained.closed; });
     }
     sim_.advance(20s);
     if (!closed && !down) oracle_.fail("the end was never told");

@@ -87,14 +87,14 @@ class Oracle : public SessionOracle {
     if (silent > 0s && silent < sim_.manager().options().pong_timeout) fail(client.name() + " was cut while it spoke");
   }
 
-
   /// At any moment: no limit is overshot.
   void check_limits(const std::vector<RoomKey>& rooms) {
     const Schedule::Quiet quiet(sim_.schedule);
     const Options& options = sim_.manager().options();
     const Metrics now = sim_.manager().metrics();
     // To each that is there one place may be lent, for as long as it takes to find out who asks for it.
-    if (options.max_connections != 0 && now.reserved > 2 * options.max_connections) fail("max_connections was overshot");
+    if (options.max_connections != 0 && now.reserved > 2 * options.max_connections)
+      fail("max_connections was overshot");
     for (const RoomKey& key : rooms) {
       const RoomOptions& room = options.room_options(key.name);
       if (room.room_capacity == 0) continue;
@@ -149,7 +149,8 @@ class Oracle : public SessionOracle {
     if (now.awareness_entries != 0) fail(std::to_string(now.awareness_entries) + " awareness entries are left");
     if (now.waiting_bytes != 0) fail(std::to_string(now.waiting_bytes) + " bytes wait for nobody");
     if (sim_.manager().awareness().size() != 0) fail("the awareness store is not empty");
-    if (sim_.manager().connection_count() != 0 || !sim_.manager().connections({}, 10).empty()) fail("a lookup finds a ghost");
+    if (sim_.manager().connection_count() != 0 || !sim_.manager().connections({}, 10).empty())
+      fail("a lookup finds a ghost");
     for (const RoomKey& key : rooms) {
       if (sim_.manager().room(key)->size() != 0 || !sim_.manager().connections_in(key).empty()) {
         fail("a ghost in " + key.name);
@@ -190,7 +191,8 @@ class Oracle : public SessionOracle {
 
   void place(const std::string& tenant, const std::string& room, Position position, std::uint64_t number) {
     Publish& publish = publishes_[number];
-    if (publish.position && *publish.position != position) fail("publish " + std::to_string(number) + " has two positions");
+    if (publish.position && *publish.position != position)
+      fail("publish " + std::to_string(number) + " has two positions");
     publish.position = position;
     const auto at = placed_.emplace(Place{tenant, room, position.epoch, position.seq}, number);
     if (at.first->second != number) {
@@ -273,7 +275,8 @@ class Oracle : public SessionOracle {
       fail(who + " counts " + std::to_string(view.member_count) + " members of " + std::to_string(members.size()));
     }
     const std::size_t most = sim_.manager().options().room_options(room).presence_list_max;
-    if (view.lossy && members.size() > most - most / 5) return;  // counts are told, until the room is well below the bound
+    if (view.lossy && members.size() > most - most / 5)
+      return;  // counts are told, until the room is well below the bound
     if (members.size() > most && !view.lossy) fail(who + " is told names in a room that is too large");
     std::map<std::string, std::string> truth;
     for (const Member& member : members) truth[to_string(member.connection)] = member.user;

@@ -89,8 +89,8 @@ class SessionOracle {
   void check_queue(const Client& fresh, const UserKey& user, SessionStore& store) {
     std::vector<std::uint64_t> kept;
     store.pending({user, ""}, 0, sim_.now(), Reply<Result<std::vector<QueuedMessage>>>([&](const auto& pending) {
-      for (const auto& message : pending.value()) kept.push_back(message.queue_id);
-    }));
+                    for (const auto& message : pending.value()) kept.push_back(message.queue_id);
+                  }));
     std::vector<std::uint64_t> told;
     for (const Told& direct : fresh.all("direct")) {
       if (direct.has("queue_id")) told.push_back(direct.number("queue_id"));
@@ -111,7 +111,8 @@ class SessionOracle {
       }
     }
     for (const std::uint64_t id : kept) {
-      if (id <= acknowledged(user)) fail("queued message " + std::to_string(id) + " was acknowledged, and is still there");
+      if (id <= acknowledged(user))
+        fail("queued message " + std::to_string(id) + " was acknowledged, and is still there");
     }
   }
 
@@ -183,7 +184,8 @@ class SessionOracle {
       if (given_up) continue;
       bool keeps_awareness = sim_.manager().options().awareness_ttl == 0s;
       for (const Peer& peer : peers) {
-        if (member_of(peer) == to_string(kept.member) && peer.nulled.count(kept.room.name) != 0) keeps_awareness = false;
+        if (member_of(peer) == to_string(kept.member) && peer.nulled.count(kept.room.name) != 0)
+          keeps_awareness = false;
       }
       for (const Peer& peer : peers) {
         if (peer.tenant != kept.room.tenant) continue;
@@ -232,7 +234,8 @@ class SessionOracle {
       Kept& kept = kept_of(key, member);
       if (kept.dropped_at != TimePoint{}) {
         const auto grace = std::min(sim_.manager().options().presence_grace, sim_.manager().options().resume_window);
-        if (sim_.now() - kept.dropped_at >= grace || sim_.manager().options().max_connections < 1000) kept.broken = true;
+        if (sim_.now() - kept.dropped_at >= grace || sim_.manager().options().max_connections < 1000)
+          kept.broken = true;
       }
       kept.there = true;
       return;

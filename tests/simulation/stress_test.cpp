@@ -4,8 +4,8 @@
 #include <future>
 #include <thread>
 
-#include "muster/testing/memory_transport.hpp"
 #include "muster/protocols/json_protocol.hpp"
+#include "muster/testing/memory_transport.hpp"
 #include "support/catch.hpp"
 #include "support/frames.hpp"
 #include "support/room_view.hpp"
@@ -108,23 +108,29 @@ struct Stress {
         default:
           say("publish", head + R"(,"data":1)");
           break;
-        case 17: case 18:
+        case 17:
+        case 18:
           say("publish", head + R"(,"data":5,"idempotency_key":"k)" + std::to_string(random.below(20)) + "\"");
           break;
-        case 0: case 1: case 2: case 3:
+        case 0:
+        case 1:
+        case 2:
+        case 3:
           say("join", head);
           break;
         case 4:
           say("leave", head);
           break;
-        case 5: case 6:
+        case 5:
+        case 6:
           ++clock;
           say("awareness_update", head + R"(,"state":{"x":1},"clock":)" + std::to_string(clock));
           break;
         case 7:
           pipe->stall();
           break;
-        case 8: case 9:
+        case 8:
+        case 9:
           pipe->resume();
           break;
         case 10:

@@ -51,8 +51,8 @@ class Client {
   /// `state`: a JSON object, or null.
   const Client& aware(std::string_view room, std::string_view state, std::uint64_t clock,
                       std::string_view client = "") const {
-    std::string payload = R"({"room":)" + quoted(room) + R"(,"state":)" + std::string(state) + R"(,"clock":)" +
-                          std::to_string(clock);
+    std::string payload =
+        R"({"room":)" + quoted(room) + R"(,"state":)" + std::string(state) + R"(,"clock":)" + std::to_string(clock);
     if (!client.empty()) payload += R"(,"client":)" + quoted(client);
     return say("awareness_update", payload + "}");
   }

@@ -15,8 +15,8 @@
 #include "muster/auth/allow_all.hpp"
 #include "muster/auth/callback_authenticator.hpp"
 #include "muster/connection_manager.hpp"
-#include "muster/testing/manual_executor.hpp"
 #include "muster/protocols/json_protocol.hpp"
+#include "muster/testing/manual_executor.hpp"
 
 namespace muster::test {
 

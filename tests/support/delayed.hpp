@@ -148,7 +148,8 @@ class DelayedSessionStore final : public SessionStore {
     if (gate_->is_failing()) return done(not_reachable());
     behind_->revoke(std::move(which), Gate::through(gate_, std::move(done)));
   }
-  void enqueue(UserKey user, QueuedMessage message, QueueLimits limits, TimePoint now, Reply<Result<Queued>> done) override {
+  void enqueue(UserKey user, QueuedMessage message, QueueLimits limits, TimePoint now,
+               Reply<Result<Queued>> done) override {
     if (gate_->is_failing()) return done(not_reachable());
     behind_->enqueue(std::move(user), std::move(message), limits, now, Gate::through(gate_, std::move(done)));
   }

@@ -33,12 +33,14 @@ class EchoProtocol final : public Protocol {
       set.room = "hall";
       set.state = text(std::string(message.substr(state.size())));
     } else {
-      command.body = command::Custom{type, kind == FrameKind::text ? text(std::string(message)) : binary(std::string(message))};
+      command.body =
+          command::Custom{type, kind == FrameKind::text ? text(std::string(message)) : binary(std::string(message))};
     }
     return std::nullopt;
   }
 
-  [[nodiscard]] std::optional<FrameKind> encode(const Event& event, const Correlation*, WallTime, std::string& out) const override {
+  [[nodiscard]] std::optional<FrameKind> encode(const Event& event, const Correlation*, WallTime,
+                                                std::string& out) const override {
     const Payload* payload = nullptr;
     if (const auto* answer = std::get_if<event::Ack>(&event)) payload = answer->payload;
     if (const auto* published = std::get_if<event::RoomMessage>(&event)) payload = published->data;

@@ -1,8 +1,8 @@
 // RoomView: what one client knows of one room from what it was told, and what it was told wrongly.
 #pragma once
 
-#include <cstdint>
 #include <algorithm>
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <string>

@@ -61,9 +61,7 @@ class SimExecutor final : public Executor {
  public:
   SimExecutor(Schedule& schedule, std::shared_ptr<ManualClock> clock) : schedule_(schedule), loop_(std::move(clock)) {}
 
-  [[nodiscard]] bool post(Task task) override {
-    return before_post() && loop_.post(std::move(task));
-  }
+  [[nodiscard]] bool post(Task task) override { return before_post() && loop_.post(std::move(task)); }
   [[nodiscard]] bool schedule(TimePoint when, Task task) override {
     return before_post() && loop_.schedule(when, std::move(task));
   }

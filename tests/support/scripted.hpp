@@ -165,9 +165,8 @@ class ScriptedBroker final : public Broker {
       case Answer::Kind::now:
         return forward(std::move(done));
       case Answer::Kind::later:
-        (void)schedule_.elsewhere->schedule(
-            schedule_.now() + answer.after,
-            [done, forward = std::move(forward)]() mutable { forward(done); });
+        (void)schedule_.elsewhere->schedule(schedule_.now() + answer.after,
+                                            [done, forward = std::move(forward)]() mutable { forward(done); });
         return;
       case Answer::Kind::never:
         return;

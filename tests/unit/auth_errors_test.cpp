@@ -48,8 +48,8 @@ struct Called {
     components.observer = log;
     Options options;
     options.connect_rate_per_ip = 0;
-    manager = make_connection_manager(options, callback_authenticator(std::move(callback)), std::make_shared<AllowAll>(),
-                                      std::move(components));
+    manager = make_connection_manager(options, callback_authenticator(std::move(callback)),
+                                      std::make_shared<AllowAll>(), std::move(components));
   }
   ~Called() {
     manager->shutdown(nullptr);
@@ -106,7 +106,8 @@ TEST_CASE("an authenticator's error has its own close code and text after the fi
   }
 }
 
-TEST_CASE("renewed credentials that could not be checked leave the old ones, others end the connection", "[auth_errors]") {
+TEST_CASE("renewed credentials that could not be checked leave the old ones, others end the connection",
+          "[auth_errors]") {
   for (const Case& one : cases()) {
     INFO(to_string(one.error.code));
     CheckedSim sim;
@@ -121,7 +122,8 @@ TEST_CASE("renewed credentials that could not be checked leave the old ones, oth
   }
 }
 
-TEST_CASE("a callback that throws is an internal error, counted, and logged once in a window without the token", "[auth_errors]") {
+TEST_CASE("a callback that throws is an internal error, counted, and logged once in a window without the token",
+          "[auth_errors]") {
   Called called([](const Credentials& credentials, const Reply<Authentication>&) {
     throw std::runtime_error("no such table; it was for " + credentials.token);
   });

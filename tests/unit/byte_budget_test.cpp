@@ -1,7 +1,8 @@
 // Bytes in all and of one tenant: what rooms keep of their past goes, the oldest first, and is counted.
+#include "muster/core/base/byte_budget.hpp"
+
 #include <algorithm>
 
-#include "muster/core/base/byte_budget.hpp"
 #include "support/checked_sim.hpp"
 
 namespace muster::test {

@@ -254,9 +254,10 @@ TEST_CASE("a server's publish is answered once, when the broker has answered", "
   if (taken) cluster.broker->hold();
   if (!taken) cluster.broker->fail(true);
   Texts answers;
-  cluster.sim.manager().room({"", "r"})->publish(json("1"), Delivery::reliable(), {}, [&](const Result<Published>& result) {
-    answers.push_back(result ? "taken" : std::string(to_string(result.error().code)));
-  });
+  cluster.sim.manager().room({"", "r"})->publish(
+      json("1"), Delivery::reliable(), {}, [&](const Result<Published>& result) {
+        answers.push_back(result ? "taken" : std::string(to_string(result.error().code)));
+      });
   cluster.sim.advance(1min);
   CHECK(answers == (taken ? Texts{} : Texts{"unavailable"}));
   cluster.broker->resume();

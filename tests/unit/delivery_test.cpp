@@ -5,7 +5,8 @@
 namespace muster::test {
 namespace {
 
-TEST_CASE("a message reaches the others in the room with seq, epoch and sender, the publisher gets an ack", "[delivery]") {
+TEST_CASE("a message reaches the others in the room with seq, epoch and sender, the publisher gets an ack",
+          "[delivery]") {
   CheckedSim sim;
   const auto ann = sim.connect("ann");
   const auto bob = sim.connect("bob");
@@ -238,8 +239,8 @@ TEST_CASE("Room::send_to reaches the chosen members, without a seq", "[delivery]
   const auto cat = sim.connect("cat", Dial().on(1));
   for (const auto* client : {&ann, &bob, &cat}) client->join("r");
   sim.run();
-  const auto reached = sim.manager().room({"", "r"})->send_to(
-      [](const Member& member) { return member.user != "bob"; }, json("1"));
+  const auto reached =
+      sim.manager().room({"", "r"})->send_to([](const Member& member) { return member.user != "bob"; }, json("1"));
   sim.run();
   CHECK(reached == 2);
   CHECK(ann.messages("r") == Texts{"1"});
@@ -304,9 +305,9 @@ TEST_CASE("a handle to a room is one to an empty room until there is one, and ag
   }
 }
 
-
 TEST_CASE("what is published is encoded once for each executor, however many get it", "[delivery]") {
-  const auto counted = std::make_shared<RecodedProtocol>("counted", [](CloseReason, std::uint16_t code) { return code; });
+  const auto counted =
+      std::make_shared<RecodedProtocol>("counted", [](CloseReason, std::uint16_t code) { return code; });
   CheckedSim sim(Setup{{}, 2, 1, nullptr, 1, {counted}});
   std::vector<Client> members;
   for (std::size_t i = 0; i < 20; ++i) {

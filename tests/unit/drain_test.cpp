@@ -27,7 +27,8 @@ TEST_CASE("drain tells everyone when to come back and paces the closes over the 
   CHECK(pending.close_code() == 1001);
   // Nobody's time passes before its connection is closed: who comes back first is closed first.
   std::vector<std::pair<std::uint64_t, std::size_t>> order;
-  for (std::size_t i = 0; i < clients.size(); ++i) order.emplace_back(clients[i].last("draining")->number("reconnect_after_ms"), i);
+  for (std::size_t i = 0; i < clients.size(); ++i)
+    order.emplace_back(clients[i].last("draining")->number("reconnect_after_ms"), i);
   std::sort(order.begin(), order.end());
 
   const auto open = [&] {

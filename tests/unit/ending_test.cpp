@@ -20,7 +20,8 @@ TEST_CASE("remove runs the disconnect flow with its reason and text", "[ending]"
 TEST_CASE("every reason closes with its code and text", "[ending]") {
   CheckedSim sim;
   for (const auto& entry : close_reasons) {
-    if (entry.reason == CloseReason::lost || entry.reason == CloseReason::heartbeat_timeout) continue;  // nobody is there
+    if (entry.reason == CloseReason::lost || entry.reason == CloseReason::heartbeat_timeout)
+      continue;  // nobody is there
     const auto ann = sim.connect("ann");
     CHECK(sim.manager().remove(ann.id(), entry.reason));
     sim.run();

@@ -131,7 +131,8 @@ TEST_CASE("opened and emptied come in turns, whoever changes the room meanwhile"
 std::shared_ptr<IConnectionManager> make_manager(std::vector<std::shared_ptr<const Protocol>> protocols) {
   Components components;
   components.protocols = std::move(protocols);
-  return make_connection_manager({}, std::make_shared<AllowAnonymous>(), std::make_shared<AllowAll>(), std::move(components));
+  return make_connection_manager({}, std::make_shared<AllowAnonymous>(), std::make_shared<AllowAll>(),
+                                 std::move(components));
 }
 
 TEST_CASE("handlers and hooks are let go of when shutdown is done, with what they captured", "[extensions]") {

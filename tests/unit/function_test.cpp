@@ -1,4 +1,6 @@
 // Function: what it holds, how it moves, and what it costs.
+#include "muster/function.hpp"
+
 #include <array>
 #include <cstddef>
 #include <memory>
@@ -7,7 +9,6 @@
 #include <utility>
 #include <vector>
 
-#include "muster/function.hpp"
 #include "support/catch.hpp"
 #include "support/live_allocations.hpp"
 

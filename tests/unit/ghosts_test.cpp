@@ -37,7 +37,8 @@ TEST_CASE("a user at its limit comes back in the place of its ghost", "[limits][
   CHECK(bob.rooms().at("r").lefts.empty());  // the others saw nothing of it
 }
 
-TEST_CASE("a full server, and a full address, let in who comes back for a connection that is there", "[limits][ghosts]") {
+TEST_CASE("a full server, and a full address, let in who comes back for a connection that is there",
+          "[limits][ghosts]") {
   Options options;
   const bool by_address = GENERATE(false, true);
   (by_address ? options.max_connections_per_ip : options.max_connections) = 2;

@@ -86,8 +86,8 @@ TEST_CASE("in a hook the tables are already as it says", "[hooks]") {
 }
 
 TEST_CASE("what a hook throws is contained: counted, and that connection closed 1011", "[hooks]") {
-  const char* at = GENERATE("connected ann", "online ann", "joined ann r", "left ann r", "disconnected ann normal",
-                            "offline ann");
+  const char* at =
+      GENERATE("connected ann", "online ann", "joined ann r", "left ann r", "disconnected ann normal", "offline ann");
   CheckedSim sim(without_sessions());
   const auto bob = sim.connect("bob");
   bob.join("r");
@@ -153,10 +153,8 @@ TEST_CASE("Connection::close takes effect after the current handler has returned
 
 /// What each use of it says that is refused.
 Texts refusals(Connection& kept) {
-  const std::function<void()> uses[] = {[&kept] { (void)kept.rooms(); },
-                                        [&kept] { kept.send(json("1")); },
-                                        [&kept] { kept.publish("r", json("1")); },
-                                        [&kept] { kept.reply(json("1")); },
+  const std::function<void()> uses[] = {[&kept] { (void)kept.rooms(); }, [&kept] { kept.send(json("1")); },
+                                        [&kept] { kept.publish("r", json("1")); }, [&kept] { kept.reply(json("1")); },
                                         [&kept] { kept.close(CloseReason::policy); }};
   Texts said;
   for (const auto& use : uses) {

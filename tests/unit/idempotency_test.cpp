@@ -1,12 +1,14 @@
 // Publishes with an idempotency_key: said again they are answered as before, and delivered once.
 #include "muster/core/room/idempotency.hpp"
+
 #include "muster/memory/loopback_broker.hpp"
 #include "support/checked_sim.hpp"
 
 namespace muster::test {
 namespace {
 
-const Client& publish_keyed(const Client& who, std::string_view data, std::string_view key, std::string_view room = "r") {
+const Client& publish_keyed(const Client& who, std::string_view data, std::string_view key,
+                            std::string_view room = "r") {
   return who.publish(room, data, R"(,"idempotency_key":)" + quoted(key));
 }
 

@@ -139,10 +139,11 @@ TEST_CASE("awareness is told", "[json][encode]") {
 TEST_CASE("presence is told", "[json][encode]") {
   const std::vector<event::UserPresence> users{{"ann", 2}, {"bob", 0}};
   CHECK(tell(event::PresenceState{users.data(), 1, true, "r"}) ==
-        message_of("presence_state", R"({"room":"r","users":[{"user":"ann","online":true,"connections":2}],"more":true})"));
-  CHECK(tell(event::PresenceState{users.data(), users.size()}) == message_of("presence_state",
-                                                         R"({"users":[{"user":"ann","online":true,"connections":2},)"
-                                                         R"({"user":"bob","online":false,"connections":0}]})"));
+        message_of("presence_state",
+                   R"({"room":"r","users":[{"user":"ann","online":true,"connections":2}],"more":true})"));
+  CHECK(tell(event::PresenceState{users.data(), users.size()}) ==
+        message_of("presence_state", R"({"users":[{"user":"ann","online":true,"connections":2},)"
+                                     R"({"user":"bob","online":false,"connections":0}]})"));
   CHECK(tell(event::PresenceChanged{"r", &both, &nobody, nullptr, 0, false, 2}) ==
         message_of("presence", R"({"room":"r","joined":[{"connection":"00000000000000a1","user":"ann"},)"
                                R"({"connection":"ffffffffffffffff","user":"bob"}],"left":[],"member_count":2})"));

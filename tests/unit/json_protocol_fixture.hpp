@@ -49,7 +49,8 @@ inline std::string id_of(std::string_view message) { return read(message).correl
 /// The bytes of an event at 1700000000000 ms. They are JSON, or the test fails.
 inline std::string tell(const Event& event, const Correlation* correlation = nullptr) {
   std::string out;
-  CHECK(JsonProtocol().encode(event, correlation, WallTime(std::chrono::milliseconds(1700000000000)), out) == FrameKind::text);
+  CHECK(JsonProtocol().encode(event, correlation, WallTime(std::chrono::milliseconds(1700000000000)), out) ==
+        FrameKind::text);
   CHECK(is_json_object(out));
   return out;
 }

@@ -75,39 +75,16 @@ TEST_CASE("a NUL is not the end of a message", "[json][hostile]") {
 }
 
 TEST_CASE("numbers are checked by the grammar, and of any size", "[json][hostile]") {
-  for (const char* number : {"0", "-0", "1", "-1", "10", "0.0", "0.5e-0", "1e5", "1E+5", "1e400", "-1e400", "1e-400",
-                             "1e99999999999999999999", "1e-99999999999999999999",
-                             "18446744073709551616", "1.7976931348623157e309"}) {
+  for (const char* number :
+       {"0", "-0", "1", "-1", "10", "0.0", "0.5e-0", "1e5", "1E+5", "1e400", "-1e400", "1e-400",
+        "1e99999999999999999999", "1e-99999999999999999999", "18446744073709551616", "1.7976931348623157e309"}) {
     INFO(number);
     CHECK(read_as<command::Publish>(publish(number)).data.view() == number);
     CHECK(read_as<command::Publish>(publish("[" + std::string(number) + "," + number + "]")).data.view().size() > 3);
   }
-  for (const char* number : {"+1",
-                             "-",
-                             "--1",
-                             "01",
-                             "-01",
-                             "00",
-                             ".5",
-                             "1.",
-                             "1.e5",
-                             "1e",
-                             "1e+",
-                             "1e-",
-                             "1ee5",
-                             "1.5.3",
-                             "1e5e7",
-                             "1E5E7",
-                             "1E5e7",
-                             "1e5.3",
-                             "1.5e3.2",
-                             "0x10",
-                             "1_000",
-                             "1,",
-                             "1e-5.",
-                             "0e-5e",
-                             "1a",
-                             "1-"}) {
+  for (const char* number : {"+1",      "-",    "--1",   "01",   "-01",   "00",    ".5",    "1.",    "1.e5",
+                             "1e",      "1e+",  "1e-",   "1ee5", "1.5.3", "1e5e7", "1E5E7", "1E5e7", "1e5.3",
+                             "1.5e3.2", "0x10", "1_000", "1,",   "1e-5.", "0e-5e", "1a",    "1-"}) {
     INFO(number);
     CHECK(is_broken(publish(number)));
     CHECK_FALSE(problem(number).empty());

@@ -104,8 +104,8 @@ TEST_CASE("keys are replaced while threads check tokens, and no check meets half
   }
   bool replaced = true;
   for (int i = 0; i < 200; ++i) {
-    replaced = replaced && !authenticator.set_keys(i % 2 == 0 ? std::vector{hs.key("h"), es().key("e")}
-                                                              : std::vector{hs.key("h")});
+    replaced = replaced &&
+               !authenticator.set_keys(i % 2 == 0 ? std::vector{hs.key("h"), es().key("e")} : std::vector{hs.key("h")});
   }
   done = true;
   for (auto& thread : asking) thread.join();
@@ -167,8 +167,7 @@ TEST_CASE("a key is read from a file, and what is wrong names the file and not i
   const TemporaryFile weak("hunter2\n");
   const auto refused = read_jwt_key(JwtAlgorithm::HS256, weak.path);
   REQUIRE_FALSE(refused);
-  CHECK(refused.error().message ==
-        "key file " + weak.path.string() + ": the HS256 key has 7 bytes; HS256 needs 32");
+  CHECK(refused.error().message == "key file " + weak.path.string() + ": the HS256 key has 7 bytes; HS256 needs 32");
   const TemporaryFile large(std::string(100'000, 'x'));
   CHECK(read_jwt_key(JwtAlgorithm::HS256, large.path).error().message ==
         "key file " + large.path.string() + ": it is too large for a key");

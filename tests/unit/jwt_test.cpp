@@ -53,8 +53,8 @@ TEST_CASE("the tokens that RFC 7515 gives as examples are let in", "[jwt]") {
       "\xc0\xcd\x9a\xf5\x67\xd0\x80\xa3";
   auto asked = options({{JwtAlgorithm::HS256, key}});
   asked.user_claim = "iss";
-  const std::string with_hmac = "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9." + claims +
-                                ".dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+  const std::string with_hmac =
+      "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9." + claims + ".dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
   CHECK(refusal(asked, with_hmac).empty());
   CHECK(refusal(asked, "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9." + claims +
                            ".dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXl") == not_valid);
@@ -112,7 +112,8 @@ TEST_CASE("a token may say that it is a JWT, and nothing else", "[jwt]") {
   CHECK(typed("jwt").empty());
   for (const char* other : {"logout+jwt", "at+jwt", ""}) CHECK(typed(other) == not_valid);
   for (const char* other : {"7", "null", "true", R"(["JWT"])", R"({"JWT":1})"}) {
-    CHECK(refusal(options({hs.key()}), hs.sign(std::string(R"({"alg":"HS256","typ":)") + other + "}", ann)) == not_valid);
+    CHECK(refusal(options({hs.key()}), hs.sign(std::string(R"({"alg":"HS256","typ":)") + other + "}", ann)) ==
+          not_valid);
   }
 }
 
@@ -287,7 +288,9 @@ TEST_CASE("claims that are not what they must be are refused by name", "[jwt]") 
 TEST_CASE("roles may be none, and names may be in any script", "[jwt]") {
   const auto answer = ask(options({hs.key()}), hs.sign("{\"sub\":\"b\xc3\xb6\\u0062\",\"roles\":[],\"exp\":2000}"));
   REQUIRE(answer);
-  CHECK(answer.value().user == "b\xc3\xb6" "b");
+  CHECK(answer.value().user ==
+        "b\xc3\xb6"
+        "b");
   CHECK(answer.value().roles.empty());
 }
 

@@ -116,7 +116,8 @@ TEST_CASE("a bad token in the first message is told, and closes 4002", "[lifecyc
   CHECK(sim.is_empty());
 }
 
-TEST_CASE("who is refused before it was authenticated is rejected in the end, who goes by itself is disconnected", "[lifecycle]") {
+TEST_CASE("who is refused before it was authenticated is rejected in the end, who goes by itself is disconnected",
+          "[lifecycle]") {
   CheckedSim sim;
   const auto silent = sim.connect("silent", Dial().silent());
   const auto bad = sim.connect("bad", Dial().silent());
@@ -218,7 +219,8 @@ TEST_CASE("an authenticator that throws refuses", "[lifecycle]") {
   CHECK(sim.is_empty());
 }
 
-TEST_CASE("a peer that goes away before it is authenticated leaves nothing, and a late answer does nothing", "[lifecycle]") {
+TEST_CASE("a peer that goes away before it is authenticated leaves nothing, and a late answer does nothing",
+          "[lifecycle]") {
   CheckedSim sim;
   sim.authenticator->answer = Answer::never();
   const auto ann = sim.connect("ann");

@@ -25,8 +25,9 @@ TEST_CASE("message size: max_message_bytes pass, one more closes 1009", "[limits
   CHECK(ann.close_code() == 1009);
 }
 
-TEST_CASE("messages per connection: a burst of twice the rate, the next rate_limited with retry_after_ms, then the rate",
-          "[limits]") {
+TEST_CASE(
+    "messages per connection: a burst of twice the rate, the next rate_limited with retry_after_ms, then the rate",
+    "[limits]") {
   Options options = unlimited();
   options.message_rate = 10;
   CheckedSim sim(options);
@@ -66,7 +67,8 @@ TEST_CASE("messages per connection: each connection has its own", "[limits]") {
   CHECK(bob.count("pong") == 1);
 }
 
-TEST_CASE("messages per connection: rate_limited_max refusals in a row close 1008, a good one starts anew", "[limits]") {
+TEST_CASE("messages per connection: rate_limited_max refusals in a row close 1008, a good one starts anew",
+          "[limits]") {
   Options options = unlimited();
   options.message_rate = 1;
   options.rate_limited_max = 5;
@@ -159,7 +161,8 @@ TEST_CASE("replies a client asks for in a loop cost no more than its byte budget
   CHECK((options.rate_patience == 0ms) == (errors > 0));
 }
 
-TEST_CASE("replies a client asks for: commands that waited for the authorizer are charged before they run", "[limits]") {
+TEST_CASE("replies a client asks for: commands that waited for the authorizer are charged before they run",
+          "[limits]") {
   Options options = unlimited();
   options.byte_rate = 1000;
   options.rate_patience = 1h;

@@ -7,8 +7,8 @@
 
 #include "muster/auth/allow_all.hpp"
 #include "muster/connection_manager.hpp"
-#include "muster/testing/memory_transport.hpp"
 #include "muster/protocols/json_protocol.hpp"
+#include "muster/testing/memory_transport.hpp"
 #include "support/catch.hpp"
 #include "support/thread_executor.hpp"
 
@@ -29,8 +29,8 @@ struct Threads {
     options.close_timeout = 100ms;
     Components components;
     components.protocols = {std::make_shared<JsonProtocol>()};
-    manager = make_connection_manager(std::move(options),
-                                      std::make_shared<TokenIsUser>(), std::make_shared<AllowAll>(), std::move(components));
+    manager = make_connection_manager(std::move(options), std::make_shared<TokenIsUser>(), std::make_shared<AllowAll>(),
+                                      std::move(components));
     for (int i = 0; i < 3; ++i) executors.push_back(std::make_shared<ThreadExecutor>());
   }
   ~Threads() {
@@ -194,8 +194,8 @@ TEST_CASE("one idempotency_key said from several loops at once is one message", 
   const auto before = threads.manager->metrics().messages_in;
   Threads::at_once(pipes.size(), [&](std::size_t i) {
     for (int k = 0; k < 20; ++k) {
-      pipes[i]->receive(R"({"type":"publish","payload":{"room":"r","data":1,"idempotency_key":"k)" +
-                        std::to_string(k) + "\"}}");
+      pipes[i]->receive(R"({"type":"publish","payload":{"room":"r","data":1,"idempotency_key":"k)" + std::to_string(k) +
+                        "\"}}");
     }
   });
   CHECK(Threads::until([&] { return threads.manager->metrics().messages_in == before + 20 * pipes.size(); }));

@@ -23,11 +23,12 @@ struct Bare {
     crowd.manager->on(EchoProtocol::type, EchoProtocol::echo);
     crowd.add(count, "join hall");
     for (std::size_t i = 0; i < count; ++i) {
-      crowd.peers[i].transport->watch([&into = got[i], reader = FrameReader()](const Span* spans, std::size_t spans_count) mutable {
-        std::vector<Frame> frames;
-        for (std::size_t k = 0; k < spans_count; ++k) reader.feed({spans[k].data, spans[k].size}, frames);
-        for (const Frame& frame : frames) into.emplace_back(frame.kind, frame.payload);
-      });
+      crowd.peers[i].transport->watch(
+          [&into = got[i], reader = FrameReader()](const Span* spans, std::size_t spans_count) mutable {
+            std::vector<Frame> frames;
+            for (std::size_t k = 0; k < spans_count; ++k) reader.feed({spans[k].data, spans[k].size}, frames);
+            for (const Frame& frame : frames) into.emplace_back(frame.kind, frame.payload);
+          });
     }
   }
   Messages take(std::size_t who) {

@@ -269,7 +269,8 @@ TEST_CASE("who queues is answered once, when the store has answered", "[offline]
   const auto kind = GENERATE(Answer::Kind::now, Answer::Kind::never, Answer::Kind::unavailable, Answer::Kind::raise);
   sim.sessions->answer.kind = kind;
   int answers = 0;
-  (void)sim.manager().send_to_user(ann_key, json("1"), Delivery::queued(), [&answers](const Result<Queued>&) { ++answers; });
+  (void)sim.manager().send_to_user(ann_key, json("1"), Delivery::queued(),
+                                   [&answers](const Result<Queued>&) { ++answers; });
   sim.advance(1min);
   CHECK(answers == (kind == Answer::Kind::never ? 0 : 1));
   sim.sessions->answer = Answer::now();

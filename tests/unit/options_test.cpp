@@ -1,10 +1,11 @@
 // Options: their defaults, what cannot be, and whose a room's are.
+#include "muster/options.hpp"
+
 #include <algorithm>
 #include <chrono>
 #include <string>
 #include <vector>
 
-#include "muster/options.hpp"
 #include "support/catch.hpp"
 
 using namespace muster;
@@ -74,7 +75,8 @@ TEST_CASE("Every misconfiguration is named", "[options]") {
       {"offline_age", [](Options& o) { o.offline_age = milliseconds(0); }},
       {"drain_deadline", [](Options& o) { o.drain_deadline = milliseconds(-1); }},
       {"reconnect_window", [](Options& o) { o.reconnect_window = milliseconds(-1); }},
-      {"rooms_by_prefix[\"chat:\"].history_age", [](Options& o) { o.rooms_by_prefix["chat:"].history_age = milliseconds(-1); }},
+      {"rooms_by_prefix[\"chat:\"].history_age",
+       [](Options& o) { o.rooms_by_prefix["chat:"].history_age = milliseconds(-1); }},
   };
   Options all;
   for (const Mistake& mistake : mistakes) {
@@ -102,8 +104,8 @@ TEST_CASE("What cannot go together is named, with what to do", "[options]") {
   CHECK(found[0].find("pong_timeout must be at most heartbeat") == 0);
   CHECK(found[0].find("lower it, or raise heartbeat") != std::string::npos);
   CHECK(found[1].find("presence_grace must be at most resume_window") == 0);
-  options.heartbeat = 0s;        // no pings, no pongs
-  options.resume_window = 0s;    // nobody comes back
+  options.heartbeat = 0s;      // no pings, no pongs
+  options.resume_window = 0s;  // nobody comes back
   CHECK(problems(options).empty());
 }
 

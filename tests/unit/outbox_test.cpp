@@ -1,5 +1,6 @@
 // The queue of one connection: what goes first, and how old its oldest byte is.
 #include "muster/core/connection/outbox.hpp"
+
 #include "support/catch.hpp"
 
 namespace muster::test {
@@ -42,7 +43,8 @@ struct Queue {
   Outbox::Lent lent;
 };
 
-TEST_CASE("the age of the oldest unsent byte is that of the batch in flight, then of what is first behind it", "[outbox]") {
+TEST_CASE("the age of the oldest unsent byte is that of the batch in flight, then of what is first behind it",
+          "[outbox]") {
   Queue queue;
   const std::string piece(200 * 1024, 'x');
   queue.add(piece, 1s);

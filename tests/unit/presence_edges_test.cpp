@@ -108,7 +108,8 @@ TEST_CASE("rooms that a user has left are remembered no longer than they or it l
   CHECK(sim.is_empty());
 }
 
-TEST_CASE("close_oldest: of five connects in one turn as many stay as the limit says, the newest", "[presence][edges]") {
+TEST_CASE("close_oldest: of five connects in one turn as many stay as the limit says, the newest",
+          "[presence][edges]") {
   Options options = at_once();
   options.max_connections_per_user = 2;
   options.user_limit_policy = UserLimitPolicy::close_oldest;

@@ -105,7 +105,8 @@ TEST_CASE("a large room is told no names: a count a change, and nothing of users
   CHECK(all[0].view("r").member_count == 61);
 }
 
-TEST_CASE("where nobody is told of anybody, a newcomer is told the list of a room that has shrunk", "[presence][scale]") {
+TEST_CASE("where nobody is told of anybody, a newcomer is told the list of a room that has shrunk",
+          "[presence][scale]") {
   Options options = up_to(5);
   options.presence_scope = PresenceScope::none;
   CheckedSim sim(options);

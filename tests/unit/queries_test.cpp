@@ -4,7 +4,8 @@
 namespace muster::test {
 namespace {
 
-TEST_CASE("a presence_query of a large room comes in chunks, in the order of users, the last as the answer", "[rooms]") {
+TEST_CASE("a presence_query of a large room comes in chunks, in the order of users, the last as the answer",
+          "[rooms]") {
   Options options = without_sessions();
   options.heartbeat = 0s;
   options.room.room_capacity = 0;

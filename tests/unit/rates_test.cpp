@@ -4,8 +4,9 @@
 namespace muster::test {
 namespace {
 
-TEST_CASE("bytes per connection: what comes in is charged as it comes in, on the wire or inflated, the larger of the two",
-          "[limits]") {
+TEST_CASE(
+    "bytes per connection: what comes in is charged as it comes in, on the wire or inflated, the larger of the two",
+    "[limits]") {
   Options options = unlimited();
   options.byte_rate = 1000;
   options.rate_patience = 30s;
@@ -96,7 +97,8 @@ TEST_CASE("a line that stood still does not make a flooder of who sends less tha
   }
 }
 
-TEST_CASE("who goes on beyond a rate is read from at that rate, refused after rate_patience, and may resume", "[limits]") {
+TEST_CASE("who goes on beyond a rate is read from at that rate, refused after rate_patience, and may resume",
+          "[limits]") {
   Options options = unlimited();
   options.rate_patience = 10s;
   const bool by_frames = GENERATE(false, true);

@@ -6,10 +6,10 @@
 #include "muster/auth/allow_all.hpp"
 #include "muster/auth/allow_anonymous.hpp"
 #include "muster/core/base/log_window.hpp"
-#include "muster/testing/manual_executor.hpp"
-#include "muster/testing/memory_transport.hpp"
 #include "muster/muster.hpp"
 #include "muster/protocols/json_protocol.hpp"
+#include "muster/testing/manual_executor.hpp"
+#include "muster/testing/memory_transport.hpp"
 #include "support/catch.hpp"
 
 namespace muster::test {
@@ -32,7 +32,8 @@ struct Refusing {
     Components components;
     components.protocols = {std::make_shared<JsonProtocol>()};
     components.observer = log;
-    return make_connection_manager({}, std::make_shared<AllowAnonymous>(), std::make_shared<AllowAll>(), std::move(components));
+    return make_connection_manager({}, std::make_shared<AllowAnonymous>(), std::make_shared<AllowAll>(),
+                                   std::move(components));
   }();
   TimePoint now{1h};
 
@@ -53,8 +54,9 @@ TEST_CASE("a refusal is counted each time, and logged once for each reason and a
   r.refuse(RefusedFor::origin, here);
   r.refuse(RefusedFor::host, there);
   r.refuse(RefusedFor::request, {});
-  CHECK(r.said() == std::vector<std::string>{"refused 10.0.0.1 (host): the Host is not known", "refused 10.0.0.1 (origin): because",
-                                             "refused 10.0.0.2 (host): because", "refused a peer (request): because"});
+  CHECK(r.said() == std::vector<std::string>{"refused 10.0.0.1 (host): the Host is not known",
+                                             "refused 10.0.0.1 (origin): because", "refused 10.0.0.2 (host): because",
+                                             "refused a peer (request): because"});
   r.now += 59s;
   r.refuse(RefusedFor::host, here);
   CHECK(r.said().empty());
@@ -82,7 +84,8 @@ TEST_CASE("a limit's line names its option, and what to do for a proxy", "[refus
 TEST_CASE("whoever is refused from many addresses gets few lines, and how many are left out is said", "[refusals]") {
   Refusing r;
   for (unsigned i = 0; i < 1000; ++i) {
-    r.refuse(RefusedFor::rate, RemoteAddress::v4(10, 1, static_cast<std::uint8_t>(i >> 8U), static_cast<std::uint8_t>(i & 0xffU)));
+    r.refuse(RefusedFor::rate,
+             RemoteAddress::v4(10, 1, static_cast<std::uint8_t>(i >> 8U), static_cast<std::uint8_t>(i & 0xffU)));
   }
   CHECK(r.said().size() == core::LogWindow<int>::most_lines);
   CHECK(r.manager->metrics().refused_rate == 1000);

@@ -57,8 +57,8 @@ TEST_CASE("a resumed connection is known to others by its session's first id", "
   bob.publish("r", "8");
   sim.manager().room({"", "r"})->publish(json("9"), Delivery::reliable(), again.id());
   sim.manager().room({"", "r"})->publish(json("10"), Delivery::reliable(), ann.id());
-  CHECK(sim.manager().room({"", "r"})->send_to([&](const Member& m) { return m.connection == ann.id(); },
-                                               json("11")) == 1);
+  CHECK(sim.manager().room({"", "r"})->send_to([&](const Member& m) { return m.connection == ann.id(); }, json("11")) ==
+        1);
   sim.run();
   CHECK(again.count("direct") == 1);
   CHECK(again.messages("r") == Texts{"8", "11"});

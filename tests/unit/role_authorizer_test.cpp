@@ -175,9 +175,11 @@ TEST_CASE("a hostile target costs no more than its length times the pattern's", 
 }
 
 TEST_CASE("a yes costs no allocation", "[roles]") {
-  RoleAuthorizer authorizer({{"viewer", {Action::join}, "canvas:*"}, {"editor", {Action::publish}, "{tenant}:{user}:*"}});
+  RoleAuthorizer authorizer(
+      {{"viewer", {Action::join}, "canvas:*"}, {"editor", {Action::publish}, "{tenant}:{user}:*"}});
   const auto identity = std::make_shared<const Identity>(ann);
-  for (const auto& [action, target] : {std::pair(Action::join, "canvas:1"), std::pair(Action::publish, "acme:ann:notes")}) {
+  for (const auto& [action, target] :
+       {std::pair(Action::join, "canvas:1"), std::pair(Action::publish, "acme:ann:notes")}) {
     const Access access{ConnectionId(1), identity, action, target};
     bool allowed = false;
     Reply<Permission> reply([&allowed](const Permission& answer) { allowed = static_cast<bool>(answer); });

@@ -48,7 +48,10 @@ TEST_CASE("join and leave are idempotent", "[rooms]") {
 TEST_CASE("commands on a room need membership", "[rooms]") {
   CheckedSim sim;
   const auto ann = sim.connect("ann");
-  ann.publish("r", "1").aware("r", "{}", 1).say("awareness_query", R"({"room":"r"})").say("presence_query", R"({"room":"r"})");
+  ann.publish("r", "1")
+      .aware("r", "{}", 1)
+      .say("awareness_query", R"({"room":"r"})")
+      .say("presence_query", R"({"room":"r"})");
   sim.run();
   CHECK(ann.count("error") == 4);
   for (const auto& error : ann.all("error")) CHECK(error.text("code") == "not_in_room");
@@ -74,8 +77,17 @@ TEST_CASE("room_names = unicode takes what people write, and nothing that cannot
   options.room_name_bytes = 20;
   CheckedSim sim(options);
   const auto ann = sim.connect("ann");
-  const Texts good{"Tagesgesch\xc3\xa4" "ft", "\xe4\xb8\xad\xe6\x96\x87\xe5\x90\x8d", "team/7",    "ann@example.com", "#general",
-                   "with space",              "\xf0\x9f\x90\xb8",                   "\xc2\xa0", "\xef\xbf\xbf"};
+  const Texts good{
+      "Tagesgesch\xc3\xa4"
+      "ft",
+      "\xe4\xb8\xad\xe6\x96\x87\xe5\x90\x8d",
+      "team/7",
+      "ann@example.com",
+      "#general",
+      "with space",
+      "\xf0\x9f\x90\xb8",
+      "\xc2\xa0",
+      "\xef\xbf\xbf"};
   for (const auto& name : good) {
     ann.join(name);
     sim.run();
@@ -95,7 +107,8 @@ TEST_CASE("room_names = unicode takes what people write, and nothing that cannot
     CHECK(ann.reply()->text("code") == "invalid_room");
   }
   // What is not UTF-8 does not get past muster.v1.json; a protocol of another kind may let it through.
-  for (const char* name : {"\xff", "\xc3", "\xc0\xaf", "\xe0\x80\x80", "\xed\xa0\x80", "\xf0\x80\x80\x80", "\xf4\x90\x80\x80", "\x80"}) {
+  for (const char* name :
+       {"\xff", "\xc3", "\xc0\xaf", "\xe0\x80\x80", "\xed\xa0\x80", "\xf0\x80\x80\x80", "\xf4\x90\x80\x80", "\x80"}) {
     CHECK_FALSE(core::valid_room_name(name, options));
   }
 }
@@ -344,7 +357,8 @@ TEST_CASE("a server publish into a room without members begins its history, and 
   CHECK(publish_now(sim, "r", "3").position.epoch != first.position.epoch);
 }
 
-TEST_CASE("what is published before anybody has come ends with its age, though no executor is there to see to it", "[rooms]") {
+TEST_CASE("what is published before anybody has come ends with its age, though no executor is there to see to it",
+          "[rooms]") {
   CheckedSim sim;
   for (int i = 0; i < 10; ++i) (void)publish_now(sim, "r" + std::to_string(i), "1");
   CHECK(sim.manager().room_count() == 10);

@@ -144,7 +144,8 @@ TEST_CASE("a broken pipe gives its blocks up on its executor, whoever holds the 
   OpenRequest request;
   request.token = "ann";
   request.token_source = TokenSource::authorization_header;
-  REQUIRE(pipe->open(sim.shared_manager(), std::move(request), [&](const Decision& decision) { held = decision.connection; }));
+  REQUIRE(pipe->open(sim.shared_manager(), std::move(request),
+                     [&](const Decision& decision) { held = decision.connection; }));
   sim.run();
   REQUIRE(held);
   pipe->fail_write(1);

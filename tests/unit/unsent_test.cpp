@@ -15,7 +15,8 @@ Options small_marks() {
 
 std::size_t unsent(Sim& sim, const Client& client) {
   std::size_t bytes = 0;
-  sim.manager().explain(client.id(), [&bytes](std::optional<Explanation> told) { bytes = told.value().counters.unsent_bytes; });
+  sim.manager().explain(client.id(),
+                        [&bytes](std::optional<Explanation> told) { bytes = told.value().counters.unsent_bytes; });
   sim.run();
   return bytes;
 }

@@ -48,7 +48,8 @@ TEST_CASE("a refusal may be a close code, which browsers can see", "[websocketpp
   Fixture f(options);
   SECTION("of the core's") {
     f.manager->decide = [](const OpenRequest&) {
-      return test::RecordingManager::refused(CloseReason::auth_failed, {errc::auth_failed, "The token is not valid", {}});
+      return test::RecordingManager::refused(CloseReason::auth_failed,
+                                             {errc::auth_failed, "The token is not valid", {}});
     };
   }
   SECTION("for want of a place") { f.manager->places = 0; }
@@ -76,16 +77,16 @@ TEST_CASE("the core may take its time to answer", "[websocketpp][admission]") {
   CHECK(client.in.empty());
 
   SECTION("yes, said by another thread") {
-    std::thread other([&] {
-      CHECK(f.seen()->executor->post([&] { f.manager->answer(0, test::RecordingManager::accepted()); }));
-    });
+    std::thread other(
+        [&] { CHECK(f.seen()->executor->post([&] { f.manager->answer(0, test::RecordingManager::accepted()); })); });
     other.join();
     CHECK(f.status(client) == 101);
     CHECK(f.until([&] { return f.manager->messages() == 1; }));
     CHECK(f.manager->message(0) == "early");
   }
   SECTION("no") {
-    f.manager->answer(0, test::RecordingManager::refused(CloseReason::permission_denied, {errc::permission_denied, "No", {}}));
+    f.manager->answer(
+        0, test::RecordingManager::refused(CloseReason::permission_denied, {errc::permission_denied, "No", {}}));
     CHECK(f.status(client) == 403);
     CHECK(f.until([&] { return client.ended(); }));
     CHECK_FALSE(client.was_reset());

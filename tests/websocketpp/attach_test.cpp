@@ -23,9 +23,10 @@ struct StockFixture {
       connection->set_status(::websocketpp::http::status_code::ok);
       connection->set_body("own page");
     });
-    server.set_message_handler([this](const ::websocketpp::connection_hdl&, const test::PlainStock::message_ptr& message) {
-      own.push_back(message->get_payload());
-    });
+    server.set_message_handler(
+        [this](const ::websocketpp::connection_hdl&, const test::PlainStock::message_ptr& message) {
+          own.push_back(message->get_payload());
+        });
   }
   RawClient& connect(const std::string& request) {
     if (port == 0) {
@@ -113,7 +114,8 @@ TEST_CASE("attach reads an upgrade as the listener does", "[attach]") {
   core.auth_cookie = "session";
   StockFixture f(core);
   f.options.path.clear();
-  RawClient& client = f.connect(RawClient::upgrade_request("Sec-WebSocket-Protocol: one, bearer, secret\r\nOrigin: http://localhost\r\n", "/any?a=1&token=x"));
+  RawClient& client = f.connect(RawClient::upgrade_request(
+      "Sec-WebSocket-Protocol: one, bearer, secret\r\nOrigin: http://localhost\r\n", "/any?a=1&token=x"));
   CHECK(f.status(client) == 101);
   const OpenRequest& request = f.seen()->request;
   CHECK(request.path == "/any");
@@ -132,12 +134,18 @@ TEST_CASE("attach refuses what the listener refuses, with the same status", "[at
   };
   const Case cases[] = {
       {RawClient::upgrade_request("Origin: http://evil.example\r\n"), 403},
-      {"GET /ws HTTP/1.1\r\nHost: evil.example\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-       "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", 403},
-      {"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 8\r\n"
-       "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", 426},
-      {"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-       "Sec-WebSocket-Key: short\r\n\r\n", 400},
+      {"GET /ws HTTP/1.1\r\nHost: evil.example\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: "
+       "13\r\n"
+       "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+       403},
+      {"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: "
+       "8\r\n"
+       "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+       426},
+      {"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: "
+       "13\r\n"
+       "Sec-WebSocket-Key: short\r\n\r\n",
+       400},
   };
   StockFixture f;
   for (const Case& c : cases) {
@@ -167,7 +175,9 @@ TEST_CASE("who is refused later, or may not see a status, gets the reason's clos
   const bool later = core.refuse_with != RefuseWith::close_code;
   StockFixture f(core);
   f.manager->hold = later;
-  f.manager->decide = [](const OpenRequest&) { return RecordingManager::refused(CloseReason::auth_failed, {errc::auth_failed, "Who are you", {}}); };
+  f.manager->decide = [](const OpenRequest&) {
+    return RecordingManager::refused(CloseReason::auth_failed, {errc::auth_failed, "Who are you", {}});
+  };
   RawClient& client = f.open();
   if (later) f.manager->answer(0, f.manager->decide(f.seen()->request));
   const auto frame = f.frame(client);
@@ -349,5 +359,6 @@ TEST_CASE("what attach cannot work with is said", "[attach]") {
   CHECK_THROWS_WITH(muster::websocketpp::attach(f.server, nullptr), "websocketpp attach: a manager is needed");
   AttachOptions none;
   none.handed_over_bytes = 0;
-  CHECK_THROWS_WITH(muster::websocketpp::attach(f.server, f.manager, none), "websocketpp attach: handed_over_bytes must be above 0");
+  CHECK_THROWS_WITH(muster::websocketpp::attach(f.server, f.manager, none),
+                    "websocketpp attach: handed_over_bytes must be above 0");
 }

@@ -27,11 +27,13 @@ class Certificate {
     X509_gmtime_adj(X509_getm_notAfter(certificate), 24 * 3600);
     X509_set_pubkey(certificate, key);
     X509_NAME* name = X509_get_subject_name(certificate);
-    X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, reinterpret_cast<const unsigned char*>("localhost"), -1, -1, 0);
+    X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, reinterpret_cast<const unsigned char*>("localhost"), -1, -1,
+                               0);
     X509_set_issuer_name(certificate, name);
     X509_sign(certificate, key, EVP_sha256());
     save(certificate_file, [&](std::FILE* file) { return PEM_write_X509(file, certificate); });
-    save(key_file, [&](std::FILE* file) { return PEM_write_PrivateKey(file, key, nullptr, nullptr, 0, nullptr, nullptr); });
+    save(key_file,
+         [&](std::FILE* file) { return PEM_write_PrivateKey(file, key, nullptr, nullptr, 0, nullptr, nullptr); });
     X509_free(certificate);
     EVP_PKEY_free(key);
   }
@@ -52,7 +54,9 @@ class Certificate {
     std::fclose(file);
     const std::string path = directory_ + "/encrypted.pem";
     const unsigned char passphrase[] = "secret";
-    save(path, [&](std::FILE* to) { return PEM_write_PrivateKey(to, key, EVP_aes_256_cbc(), passphrase, 6, nullptr, nullptr); });
+    save(path, [&](std::FILE* to) {
+      return PEM_write_PrivateKey(to, key, EVP_aes_256_cbc(), passphrase, 6, nullptr, nullptr);
+    });
     EVP_PKEY_free(key);
     return path;
   }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <asio/io_context.hpp>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -11,8 +12,6 @@
 #include <string_view>
 #include <utility>
 #include <vector>
-
-#include <asio/io_context.hpp>
 
 #include "muster/auth/allow_all.hpp"
 #include "muster/auth/allow_anonymous.hpp"
@@ -30,7 +29,8 @@ using Seen = std::pair<unsigned, std::string>;
 inline constexpr std::uint8_t fin = 0x80;
 
 /// One message in frames of so many bytes, of which all but the last have `between` behind them.
-inline std::string fragments(std::uint8_t opcode, std::string_view payload, std::size_t size, std::string_view between = {}) {
+inline std::string fragments(std::uint8_t opcode, std::string_view payload, std::size_t size,
+                             std::string_view between = {}) {
   std::string frames;
   for (std::uint8_t first = opcode;; first = 0) {
     const bool last = payload.size() <= size;
@@ -62,7 +62,8 @@ class EchoServer {
     options.heartbeat = std::chrono::milliseconds(0);
     Components components;
     components.protocols = {std::make_shared<EchoProtocol>()};
-    manager_ = make_connection_manager(options, std::make_shared<AllowAnonymous>(), std::make_shared<AllowAll>(), components);
+    manager_ =
+        make_connection_manager(options, std::make_shared<AllowAnonymous>(), std::make_shared<AllowAll>(), components);
     manager_->on(EchoProtocol::type, EchoProtocol::echo);
     listener_ = std::make_unique<websocketpp::Listener>(io_, manager_, std::move(listening));
   }
@@ -139,7 +140,8 @@ class EchoServer {
 inline std::string brief(const std::vector<Seen>& frames) {
   std::string text;
   for (const Seen& frame : frames) {
-    text += std::to_string(frame.first) + " of " + std::to_string(frame.second.size()) + ": " + frame.second.substr(0, 40) + "\n";
+    text += std::to_string(frame.first) + " of " + std::to_string(frame.second.size()) + ": " +
+            frame.second.substr(0, 40) + "\n";
   }
   return text;
 }
@@ -163,7 +165,8 @@ inline void play(EchoServer& server, const Case& one, std::size_t piece = std::s
   INFO("seen: " << brief(seen));
   CHECK((seen == one.answers));
   REQUIRE(close.size() >= 2);
-  CHECK((static_cast<unsigned char>(close[0]) << 8 | static_cast<unsigned char>(close[1])) == (one.code != 0 ? one.code : 1000));
+  CHECK((static_cast<unsigned char>(close[0]) << 8 | static_cast<unsigned char>(close[1])) ==
+        (one.code != 0 ? one.code : 1000));
 }
 
 }  // namespace muster::test

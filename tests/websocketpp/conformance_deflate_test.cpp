@@ -26,12 +26,17 @@ const std::string nobody_keeps = server_keeps_none + "; client_no_context_takeov
 const Peer peers[] = {
     {"permessage-deflate", 0, nobody_keeps, 15, false, 15},
     {"permessage-deflate; server_no_context_takeover; client_max_window_bits", 0, nobody_keeps, 15, false, 15},
-    {"permessage-deflate; client_max_window_bits; server_max_window_bits=9", 0, nobody_keeps + "; server_max_window_bits=9", 15, false, 9},
-    {"permessage-deflate; client_max_window_bits; server_max_window_bits=15", 0, nobody_keeps + "; server_max_window_bits=15", 15, false, 15},
-    {"permessage-deflate; client_max_window_bits=9; server_max_window_bits=9; server_no_context_takeover", 0, nobody_keeps + "; server_max_window_bits=9", 9, false, 9},
-    {"permessage-deflate; nothing_known, permessage-deflate; server_max_window_bits=12", 0, nobody_keeps + "; server_max_window_bits=12", 15, false, 12},
+    {"permessage-deflate; client_max_window_bits; server_max_window_bits=9", 0,
+     nobody_keeps + "; server_max_window_bits=9", 15, false, 9},
+    {"permessage-deflate; client_max_window_bits; server_max_window_bits=15", 0,
+     nobody_keeps + "; server_max_window_bits=15", 15, false, 15},
+    {"permessage-deflate; client_max_window_bits=9; server_max_window_bits=9; server_no_context_takeover", 0,
+     nobody_keeps + "; server_max_window_bits=9", 9, false, 9},
+    {"permessage-deflate; nothing_known, permessage-deflate; server_max_window_bits=12", 0,
+     nobody_keeps + "; server_max_window_bits=12", 15, false, 12},
     {"permessage-deflate", 15, server_keeps_none, 15, true, 15},
-    {"permessage-deflate; client_max_window_bits; server_max_window_bits=9", 15, server_keeps_none + "; server_max_window_bits=9", 15, true, 9},
+    {"permessage-deflate; client_max_window_bits; server_max_window_bits=9", 15,
+     server_keeps_none + "; server_max_window_bits=9", 15, true, 9},
     {"permessage-deflate; client_max_window_bits", 9, server_keeps_none + "; client_max_window_bits=9", 9, true, 15},
     {"permessage-deflate; client_max_window_bits=12", 15, server_keeps_none, 12, true, 15},
     {"permessage-deflate; client_no_context_takeover", 15, nobody_keeps, 15, false, 15},
@@ -45,12 +50,26 @@ std::string contents(unsigned kind, std::size_t size, std::size_t number) {
     random = random * 1664525U + 1013904223U;
     const std::string n = std::to_string(i * i % 9973);
     switch (kind) {
-      case 0: bytes += "of the " + n + " who came, gr\xc3\xb6\xc3\x9f" "er and smaller, "; break;
-      case 1: bytes += R"({"id":)" + n + R"(,"at":[)" + std::to_string(i % 100) + ",7]},"; break;
-      case 2: bytes += "<tr class=\"row\"><td>" + n + "</td></tr>\n"; break;
-      case 3: bytes += static_cast<char>(random >> 24U); break;
-      case 4: bytes.append(i % 300, static_cast<char>(i)); break;
-      default: bytes += std::string("\0\xff\0", 3) + static_cast<char>(i % 251) + n; break;
+      case 0:
+        bytes += "of the " + n +
+                 " who came, gr\xc3\xb6\xc3\x9f"
+                 "er and smaller, ";
+        break;
+      case 1:
+        bytes += R"({"id":)" + n + R"(,"at":[)" + std::to_string(i % 100) + ",7]},";
+        break;
+      case 2:
+        bytes += "<tr class=\"row\"><td>" + n + "</td></tr>\n";
+        break;
+      case 3:
+        bytes += static_cast<char>(random >> 24U);
+        break;
+      case 4:
+        bytes.append(i % 300, static_cast<char>(i));
+        break;
+      default:
+        bytes += std::string("\0\xff\0", 3) + static_cast<char>(i % 251) + n;
+        break;
     }
   }
   bytes.resize(size);

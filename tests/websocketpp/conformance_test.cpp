@@ -1,7 +1,7 @@
 // RFC 6455, kind by kind: frames of every length, pings, reserved bits and opcodes, fragments, UTF-8, closes, large messages.
-#include <array>
-
 #include "websocketpp/conformance.hpp"
+
+#include <array>
 
 using namespace muster;
 using test::Case;
@@ -47,7 +47,8 @@ TEST_CASE("a message of every length comes back as what it is", "[conformance]")
     for (const std::size_t size : {0U, 1U, 125U, 126U, 127U, 128U, 65'535U, 65'536U}) {
       const std::string payload = filled(size, opcode == 1);
       const Case one{"opcode " + std::to_string(opcode) + ", " + std::to_string(size) + " bytes",
-                     masked_frame(fin | opcode, payload), {message(opcode, payload)}};
+                     masked_frame(fin | opcode, payload),
+                     {message(opcode, payload)}};
       for (const std::size_t piece : {std::string::npos, std::size_t{997}, std::size_t{1}}) {
         if (piece != 1 || size < 1000) play(server, one, piece);
       }
@@ -65,7 +66,9 @@ TEST_CASE("every ping is answered with what it brought, and a pong with nothing"
   play_all({
       {"an empty ping", ping(""), {pong("")}},
       {"a text", ping("hello"), {pong("hello")}},
-      {"binary", ping(std::string("\x00\xff\xfe\xfd\xfc\xfb\x00\xff", 8)), {pong(std::string("\x00\xff\xfe\xfd\xfc\xfb\x00\xff", 8))}},
+      {"binary",
+       ping(std::string("\x00\xff\xfe\xfd\xfc\xfb\x00\xff", 8)),
+       {pong(std::string("\x00\xff\xfe\xfd\xfc\xfb\x00\xff", 8))}},
       {"as long as it may be", ping(filled(125, false)), {pong(filled(125, false))}},
       {"too long", ping(filled(126, false)), {}, 1002},
       {"a pong of its own accord", masked_frame(0x8a, ""), {}},
@@ -83,8 +86,10 @@ TEST_CASE("reserved bits that nothing has negotiated end the connection", "[conf
       const std::string payload = opcode == 8 ? close_payload(1000) : "hello";
       const std::string name = "rsv " + std::to_string(rsv) + ", opcode " + std::to_string(opcode);
       cases.push_back({name, masked_frame(first, payload) + ping("never"), {}, 1002});
-      cases.push_back({name + " behind a message", masked_frame(0x81, "before") + masked_frame(first, payload) + ping("never"),
-                       {text_message("before")}, 1002});
+      cases.push_back({name + " behind a message",
+                       masked_frame(0x81, "before") + masked_frame(first, payload) + ping("never"),
+                       {text_message("before")},
+                       1002});
     }
   }
   play_all(cases);
@@ -97,7 +102,8 @@ TEST_CASE("reserved opcodes end the connection", "[conformance]") {
       const std::string frame = masked_frame(static_cast<std::uint8_t>(fin | opcode), payload);
       const std::string name = "opcode " + std::to_string(opcode) + " with \"" + payload + "\"";
       cases.push_back({name, frame, {}, 1002});
-      cases.push_back({name + " between", masked_frame(0x81, "before") + frame + ping("never"), {text_message("before")}, 1002});
+      cases.push_back(
+          {name + " between", masked_frame(0x81, "before") + frame + ping("never"), {text_message("before")}, 1002});
     }
   }
   play_all(cases);
@@ -112,11 +118,18 @@ TEST_CASE("fragments come back as one message, and stand in an order", "[conform
       {"a pong in fragments", masked_frame(0x0a, "fragment1") + masked_frame(0x80, "fragment2"), {}, 1002},
       {"a close in fragments", masked_frame(0x08, close_payload(1000)) + masked_frame(0x80, ""), {}, 1002},
       {"two", start + last, {text_message("fragment1fragment3")}},
-      {"three, binary", masked_frame(0x02, "\xff") + middle + last, {message(2, "\xff" "fragment2fragment3")}},
+      {"three, binary",
+       masked_frame(0x02, "\xff") + middle + last,
+       {message(2,
+                "\xff"
+                "fragment2fragment3")}},
       {"a ping between", start + ping("ping") + last, {pong("ping"), text_message("fragment1fragment3")}},
-      {"several between", start + ping("1") + middle + ping("2") + ping("3") + last,
+      {"several between",
+       start + ping("1") + middle + ping("2") + ping("3") + last,
        {pong("1"), pong("2"), pong("3"), text_message("fragment1fragment2fragment3")}},
-      {"all of them empty", masked_frame(0x01, "") + masked_frame(0x00, "") + masked_frame(0x80, ""), {text_message("")}},
+      {"all of them empty",
+       masked_frame(0x01, "") + masked_frame(0x00, "") + masked_frame(0x80, ""),
+       {text_message("")}},
       {"empty but for one", masked_frame(0x01, "") + middle + masked_frame(0x80, ""), {text_message("fragment2")}},
       {"empty and binary", masked_frame(0x02, "") + masked_frame(0x80, ""), {message(2, "")}},
       {"the end of nothing", last + masked_frame(0x81, "never"), {}, 1002},
@@ -124,7 +137,9 @@ TEST_CASE("fragments come back as one message, and stand in an order", "[conform
       {"more behind the end", start + last + last, {text_message("fragment1fragment3")}, 1002},
       {"a start within a message", start + masked_frame(0x01, "again") + last, {}, 1002},
       {"a whole message within one", start + masked_frame(0x81, "whole"), {}, 1002},
-      {"one behind the other", start + last + start + last, {text_message("fragment1fragment3"), text_message("fragment1fragment3")}},
+      {"one behind the other",
+       start + last + start + last,
+       {text_message("fragment1fragment3"), text_message("fragment1fragment3")}},
       {"a message that is never ended, and a close", start + test::close_frame(1000), {}, 1000},
   };
   play_all(cases);
@@ -136,26 +151,59 @@ TEST_CASE("a text is UTF-8, however it is cut", "[conformance]") {
     bool good;
   };
   std::vector<Sequence> sequences{
-      {"", true}, {"Hello-\xc2\xb5@\xc3\x9f\xc3\xb6\xc3\xa4\xc3\xbc\xc3\xa0\xc3\xa1-UTF-8!!", true},
+      {"", true},
+      {"Hello-\xc2\xb5@\xc3\x9f\xc3\xb6\xc3\xa4\xc3\xbc\xc3\xa0\xc3\xa1-UTF-8!!", true},
       {"\xce\xba\xe1\xbd\xb9\xcf\x83\xce\xbc\xce\xb5", true},
       // The first and the last of each length.
-      {std::string("\0", 1), true}, {"\x7f", true}, {"\xc2\x80", true}, {"\xdf\xbf", true}, {"\xe0\xa0\x80", true},
-      {"\xef\xbf\xbf", true}, {"\xf0\x90\x80\x80", true}, {"\xf4\x8f\xbf\xbf", true},
+      {std::string("\0", 1), true},
+      {"\x7f", true},
+      {"\xc2\x80", true},
+      {"\xdf\xbf", true},
+      {"\xe0\xa0\x80", true},
+      {"\xef\xbf\xbf", true},
+      {"\xf0\x90\x80\x80", true},
+      {"\xf4\x8f\xbf\xbf", true},
       // Around the surrogates, and what is no character and may be written all the same.
-      {"\xed\x9f\xbf", true}, {"\xee\x80\x80", true}, {"\xef\xbf\xbd", true}, {"\xef\xbf\xbe", true}, {"\xf0\x9f\xbf\xbe", true},
+      {"\xed\x9f\xbf", true},
+      {"\xee\x80\x80", true},
+      {"\xef\xbf\xbd", true},
+      {"\xef\xbf\xbe", true},
+      {"\xf0\x9f\xbf\xbe", true},
       // Beyond Unicode, five bytes, six bytes, and bytes that are never there.
-      {"\xf4\x90\x80\x80", false}, {"\xf7\xbf\xbf\xbf", false}, {"\xf8\x88\x80\x80\x80", false}, {"\xfb\xbf\xbf\xbf\xbf", false},
-      {"\xfc\x84\x80\x80\x80\x80", false}, {"\xfd\xbf\xbf\xbf\xbf\xbf", false}, {"\xfe", false}, {"\xff", false}, {"\xfe\xfe\xff\xff", false},
+      {"\xf4\x90\x80\x80", false},
+      {"\xf7\xbf\xbf\xbf", false},
+      {"\xf8\x88\x80\x80\x80", false},
+      {"\xfb\xbf\xbf\xbf\xbf", false},
+      {"\xfc\x84\x80\x80\x80\x80", false},
+      {"\xfd\xbf\xbf\xbf\xbf\xbf", false},
+      {"\xfe", false},
+      {"\xff", false},
+      {"\xfe\xfe\xff\xff", false},
       // Continuations alone, and too many.
-      {"\x80", false}, {"\xbf", false}, {"\x80\xbf\x80\xbf", false}, {"\xc2\x80\x80", false},
+      {"\x80", false},
+      {"\xbf", false},
+      {"\x80\xbf\x80\xbf", false},
+      {"\xc2\x80\x80", false},
       // Longer than need be.
-      {"\xc0\xaf", false}, {"\xc0\x80", false}, {"\xc1\xbf", false}, {"\xe0\x80\xaf", false}, {"\xe0\x9f\xbf", false},
-      {"\xf0\x80\x80\xaf", false}, {"\xf0\x8f\xbf\xbf", false}, {"\xf8\x80\x80\x80\xaf", false}, {"\xfc\x80\x80\x80\x80\xaf", false},
+      {"\xc0\xaf", false},
+      {"\xc0\x80", false},
+      {"\xc1\xbf", false},
+      {"\xe0\x80\xaf", false},
+      {"\xe0\x9f\xbf", false},
+      {"\xf0\x80\x80\xaf", false},
+      {"\xf0\x8f\xbf\xbf", false},
+      {"\xf8\x80\x80\x80\xaf", false},
+      {"\xfc\x80\x80\x80\x80\xaf", false},
       // Halves of surrogate pairs, and pairs.
-      {"\xed\xa0\x80", false}, {"\xed\xaf\xbf", false}, {"\xed\xb0\x80", false}, {"\xed\xbf\xbf", false}, {"\xed\xa0\x80\xed\xb0\x80", false},
+      {"\xed\xa0\x80", false},
+      {"\xed\xaf\xbf", false},
+      {"\xed\xb0\x80", false},
+      {"\xed\xbf\xbf", false},
+      {"\xed\xa0\x80\xed\xb0\x80", false},
   };
   // Characters that are not whole: behind each a space, and the end of the message.
-  for (const std::string whole : {"\xc2\x80", "\xdf\xbf", "\xe0\xa0\x80", "\xef\xbf\xbf", "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf"}) {
+  for (const std::string whole :
+       {"\xc2\x80", "\xdf\xbf", "\xe0\xa0\x80", "\xef\xbf\xbf", "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf"}) {
     for (std::size_t size = 1; size < whole.size(); ++size) {
       sequences.push_back({whole.substr(0, size), false});
       sequences.push_back({whole.substr(0, size) + ' ', false});
@@ -194,7 +242,10 @@ TEST_CASE("a close is answered with its code, and nothing behind it is looked at
   const std::string close = test::close_frame(1000);
   std::vector<Case> cases{
       {"a message before it", masked_frame(0x81, "hello") + close, {text_message("hello")}, 1000},
-      {"a large one before it", masked_frame(0x81, filled(262'144, true)) + close, {text_message(filled(262'144, true))}, 1000},
+      {"a large one before it",
+       masked_frame(0x81, filled(262'144, true)) + close,
+       {text_message(filled(262'144, true))},
+       1000},
       {"twice", close + close, {}, 1000},
       {"a ping behind it", close + ping("never"), {}, 1000},
       {"a message behind it", close + masked_frame(0x81, "never"), {}, 1000},
@@ -228,7 +279,9 @@ TEST_CASE("large messages come back, in one frame, in many and in small pieces",
     }
     const std::string payload = filled(mebibyte, opcode == 1);
     for (const std::size_t size : {64U, 256U, 1024U, 4096U, 16'384U, 65'536U, 262'144U, 1'048'576U}) {
-      play(server, {kind + "fragments of " + std::to_string(size), fragments(opcode, payload, size), {message(opcode, payload)}});
+      play(server, {kind + "fragments of " + std::to_string(size),
+                    fragments(opcode, payload, size),
+                    {message(opcode, payload)}});
     }
     for (const std::size_t piece : {64U, 128U, 256U, 512U, 1024U, 2048U}) {
       play(server, {kind + "a frame", masked_frame(fin | opcode, payload), {message(opcode, payload)}}, piece);

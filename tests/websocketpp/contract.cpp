@@ -1,9 +1,8 @@
 // The websocketpp adapter keeps the promises of a Transport, plain and over TLS, and AsioExecutor those of an Executor.
-#include "contract/executor_contract.hpp"
-
 #include <asio/io_context.hpp>
 #include <asio/post.hpp>
 
+#include "contract/executor_contract.hpp"
 #include "muster/transports/websocketpp.hpp"
 #include "websocketpp/certificate.hpp"
 #include "websocketpp/socket_fixture.hpp"
@@ -12,7 +11,8 @@ using namespace muster;
 
 namespace {
 
-std::unique_ptr<test::SocketFixture> listen(const std::shared_ptr<IConnectionManager>& manager, const test::Certificate* certificate) {
+std::unique_ptr<test::SocketFixture> listen(const std::shared_ptr<IConnectionManager>& manager,
+                                            const test::Certificate* certificate) {
   return std::make_unique<test::SocketFixture>(certificate != nullptr, [&](asio::io_context& io) {
     muster::websocketpp::ListenerOptions options;
     options.deflate = true;  // which changes nothing for peers that do not ask for it

@@ -1,11 +1,10 @@
 // The adapter in front of the real core: what a client of muster.v1.json sees on a real socket.
+#include <asio/io_context.hpp>
+#include <asio/post.hpp>
 #include <map>
 #include <memory>
 #include <string>
 #include <thread>
-
-#include <asio/io_context.hpp>
-#include <asio/post.hpp>
 
 #include "muster/auth/allow_all.hpp"
 #include "muster/auth/callback_authenticator.hpp"
@@ -24,7 +23,8 @@ using test::wait_for;
 
 namespace {
 
-std::shared_ptr<IConnectionManager> make_manager(Options options = {}, std::shared_ptr<Authenticator> authenticator = nullptr) {
+std::shared_ptr<IConnectionManager> make_manager(Options options = {},
+                                                 std::shared_ptr<Authenticator> authenticator = nullptr) {
   if (!authenticator) {
     StaticTokenAuthenticator::Tokens tokens;
     tokens["ann-secret"].user = "ann";
@@ -34,7 +34,8 @@ std::shared_ptr<IConnectionManager> make_manager(Options options = {}, std::shar
   options.close_timeout = std::chrono::milliseconds(200);  // some clients here do not answer a close
   Components components;
   components.protocols = {std::make_shared<JsonProtocol>()};
-  return make_connection_manager(std::move(options), std::move(authenticator), std::make_shared<AllowAll>(), std::move(components));
+  return make_connection_manager(std::move(options), std::move(authenticator), std::make_shared<AllowAll>(),
+                                 std::move(components));
 }
 
 std::string bearer(const std::string& token) { return "Authorization: Bearer " + token + "\r\n"; }
@@ -94,7 +95,8 @@ TEST_CASE("a full server takes back who names its session, as often as it comes"
     int answer = 0;  // none: who was refused just now is not gone yet
     CHECK(wait_for([&] {
       clients.push_back(std::make_unique<RawClient>(server.port()));
-      clients.back()->send(RawClient::upgrade_request(bearer("ann-secret"), session.empty() ? "/ws" : "/ws?resume=" + session));
+      clients.back()->send(
+          RawClient::upgrade_request(bearer("ann-secret"), session.empty() ? "/ws" : "/ws?resume=" + session));
       if ((answer = status(*clients.back())) == 0) clients.pop_back();
       return answer != 0;
     }));
@@ -158,10 +160,12 @@ TEST_CASE("the answer to the upgrade and the welcome arrive together", "[websock
   }
 }
 
-TEST_CASE("a close code that refuses is the chosen protocol's, under a subprotocol the client offered", "[websocketpp][core]") {
-  const auto few_codes = std::make_shared<test::RecodedProtocol>("few.v1.json", [](CloseReason reason, std::uint16_t usual) {
-    return reason == CloseReason::auth_failed ? std::uint16_t{1008} : usual;
-  });
+TEST_CASE("a close code that refuses is the chosen protocol's, under a subprotocol the client offered",
+          "[websocketpp][core]") {
+  const auto few_codes =
+      std::make_shared<test::RecodedProtocol>("few.v1.json", [](CloseReason reason, std::uint16_t usual) {
+        return reason == CloseReason::auth_failed ? std::uint16_t{1008} : usual;
+      });
   Options options;
   options.refuse_with = RefuseWith::close_code;
   options.max_connections = 1;
@@ -169,7 +173,8 @@ TEST_CASE("a close code that refuses is the chosen protocol's, under a subprotoc
   Components components;
   components.protocols = {std::make_shared<JsonProtocol>(), few_codes};
   const auto manager = make_connection_manager(
-      options, std::make_shared<StaticTokenAuthenticator>(StaticTokenAuthenticator::Tokens{{"ann-secret", {"ann", "", {}, {}}}}),
+      options,
+      std::make_shared<StaticTokenAuthenticator>(StaticTokenAuthenticator::Tokens{{"ann-secret", {"ann", "", {}, {}}}}),
       std::make_shared<AllowAll>(), components);
   muster::websocketpp::Server server(manager, {});
   server.start();
@@ -332,7 +337,8 @@ TEST_CASE("a program's own io_context carries everything", "[websocketpp][core]"
   CHECK(test::open_descriptors() == before);
 }
 
-TEST_CASE("several threads of clients against several loops leave tables and descriptors empty", "[websocketpp][core]") {
+TEST_CASE("several threads of clients against several loops leave tables and descriptors empty",
+          "[websocketpp][core]") {
   const std::size_t before = test::open_descriptors();
   {
     Options options;

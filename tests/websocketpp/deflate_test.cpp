@@ -1,8 +1,9 @@
 // permessage-deflate: what is agreed, what is compressed, and what a hostile peer cannot make of it.
+#include "muster/transports/websocketpp/deflate.ipp"
+
 #include <cstdio>
 
 #include "contract/wire_format_contract.hpp"
-#include "muster/transports/websocketpp/deflate.ipp"
 #include "websocketpp/deflating.hpp"
 #include "websocketpp/fixture.hpp"
 
@@ -33,7 +34,8 @@ muster::websocketpp::ListenerOptions on(int client_window_bits = 0) {
 
 std::string words(std::size_t size) {
   std::string text;
-  for (int i = 0; text.size() < size; ++i) text += "{\"cursor\":{\"x\":" + std::to_string(i * 7 % 1000) + ",\"y\":" + std::to_string(i) + "}},";
+  for (int i = 0; text.size() < size; ++i)
+    text += "{\"cursor\":{\"x\":" + std::to_string(i * 7 % 1000) + ",\"y\":" + std::to_string(i) + "}},";
   return text.substr(0, size);
 }
 
@@ -42,7 +44,8 @@ std::string tailed(std::string_view payload) { return std::string(payload).appen
 
 std::string noise(std::size_t size) {
   std::string bytes;
-  for (std::uint32_t x = 7; bytes.size() < size;) bytes.push_back(static_cast<char>((x = x * 1664525U + 1013904223U) >> 24U));
+  for (std::uint32_t x = 7; bytes.size() < size;)
+    bytes.push_back(static_cast<char>((x = x * 1664525U + 1013904223U) >> 24U));
   return bytes;
 }
 
@@ -57,10 +60,11 @@ TEST_CASE("DeflateFormat is a wire format", "[contract][wire_format][deflate]") 
 }
 
 TEST_CASE("WebSocketFormat is a wire format", "[contract][wire_format]") {
-  test::wire_format_contract([] { return std::make_shared<WebSocketFormat>(); }, [](const test::WireFrame& frame) {
-    CHECK((frame.first & 0x40U) == 0);
-    return frame.payload;
-  });
+  test::wire_format_contract([] { return std::make_shared<WebSocketFormat>(); },
+                             [](const test::WireFrame& frame) {
+                               CHECK((frame.first & 0x40U) == 0);
+                               return frame.payload;
+                             });
 }
 
 TEST_CASE("formats that may write other bytes have other keys", "[deflate]") {
@@ -117,7 +121,8 @@ TEST_CASE("what ends within a block is damaged, whatever has come of it", "[defl
   for (const std::size_t size : {100U, 16U * 1024U, 32U * 1024U}) {
     const std::string whole = deflated(words(size));
     for (const std::size_t cut : {std::size_t{1}, whole.size() / 2}) {
-      CHECK(inflater.inflate(tailed(std::string_view(whole).substr(0, whole.size() - cut)), 65'536).result == Inflater::Result::damaged);
+      CHECK(inflater.inflate(tailed(std::string_view(whole).substr(0, whole.size() - cut)), 65'536).result ==
+            Inflater::Result::damaged);
       // And the next message finds nothing of it.
       const auto next = inflater.inflate(tailed(deflated("fine")), 65'536);
       CHECK(next.result == Inflater::Result::done);
@@ -186,11 +191,13 @@ TEST_CASE("offers are taken or declined as RFC 7692 says", "[websocketpp][deflat
       {"permessage-deflate", agreed},
       {"permessage-deflate; client_max_window_bits", agreed},
       {"Permessage-Deflate ; client_max_window_bits=8;server_no_context_takeover", agreed},
-      {"permessage-deflate; client_no_context_takeover; server_max_window_bits=10", agreed + "; server_max_window_bits=10"},
+      {"permessage-deflate; client_no_context_takeover; server_max_window_bits=10",
+       agreed + "; server_max_window_bits=10"},
       {"permessage-deflate; server_max_window_bits=\"15\"", agreed + "; server_max_window_bits=15"},
       {"x-webkit-deflate-frame, permessage-deflate", agreed},
       {"permessage-deflate; server_max_window_bits=8, permessage-deflate", agreed},
-      {"permessage-deflate; mystery, permessage-deflate; server_max_window_bits=9", agreed + "; server_max_window_bits=9"},
+      {"permessage-deflate; mystery, permessage-deflate; server_max_window_bits=9",
+       agreed + "; server_max_window_bits=9"},
       {"permessage-deflate\r\nSec-WebSocket-Extensions: permessage-bzip2", agreed},
       {"", ""},
       {"permessage-bzip2", ""},
@@ -231,7 +238,8 @@ TEST_CASE("an offer is taken with as much of the client's context as the listene
       {15, "permessage-deflate; client_no_context_takeover; client_max_window_bits", agreed},
       {15, "permessage-deflate; server_max_window_bits=9", keeps + "; server_max_window_bits=9"},
       {10, "permessage-deflate; client_max_window_bits", keeps + "; client_max_window_bits=10"},
-      {10, "permessage-deflate; client_max_window_bits=15; server_max_window_bits=12", keeps + "; client_max_window_bits=10; server_max_window_bits=12"},
+      {10, "permessage-deflate; client_max_window_bits=15; server_max_window_bits=12",
+       keeps + "; client_max_window_bits=10; server_max_window_bits=12"},
       {10, "permessage-deflate; client_max_window_bits=10", keeps},
       {10, "permessage-deflate; client_max_window_bits=8", keeps},
       {10, "permessage-deflate; client_no_context_takeover", agreed},
@@ -274,7 +282,8 @@ TEST_CASE("clients that keep their context are understood, each by itself", "[we
 TEST_CASE("who keeps more context than was agreed is told so", "[websocketpp][deflate]") {
   const auto told = [](int bits, const std::string& its_bits = "") {
     Fixture f({}, on(bits));
-    RawClient& client = f.open("Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits" + its_bits + "\r\n");
+    RawClient& client =
+        f.open("Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits" + its_bits + "\r\n");
     Compressor compressor;
     for (const std::string& message : {noise(900), noise(5000).substr(900), noise(900)}) {
       client.send(masked_frame(binary_compressed, compressor.message(message)));
@@ -285,8 +294,9 @@ TEST_CASE("who keeps more context than was agreed is told so", "[websocketpp][de
     CHECK(f.manager->messages() == 2);
     return frame->payload.substr(2);
   };
-  CHECK(told(0) == "client_no_context_takeover was agreed, yet a compressed message refers to an earlier one: "
-                   "keep to it, or do not compress");
+  CHECK(told(0) ==
+        "client_no_context_takeover was agreed, yet a compressed message refers to an earlier one: "
+        "keep to it, or do not compress");
   const std::string too_far = "A compressed message refers further back than the window that was agreed";
   CHECK(told(10) == too_far);
   CHECK(told(15, "=10") == too_far);  // by its own word, of which no more is held
@@ -316,15 +326,17 @@ TEST_CASE("compressed messages come through, whole, cut and in fragments", "[web
   const std::string text = words(5000);
   const std::string bytes = deflated(text);
   client.send(masked_frame(text_compressed, bytes));
-  client.send(masked_frame(0x41, bytes.substr(0, 1)) + masked_frame(0x89, "ping") + masked_frame(0x00, bytes.substr(1, 300)) +
-              masked_frame(0x00, "") + masked_frame(0x80, bytes.substr(301)));
+  client.send(masked_frame(0x41, bytes.substr(0, 1)) + masked_frame(0x89, "ping") +
+              masked_frame(0x00, bytes.substr(1, 300)) + masked_frame(0x00, "") +
+              masked_frame(0x80, bytes.substr(301)));
   for (const char byte : masked_frame(binary_compressed, deflated(noise(700)))) client.send({&byte, 1});
   client.send(masked_frame(text_compressed, deflated("")));
   client.send(masked_frame(text_compressed, deflated("the last block", true)));
   client.send(masked_frame(text_compressed, deflated("caf\xc3\xa9", false, 0)));
   client.send(test::text_frame("plain") + masked_frame(0x01, "pl") + masked_frame(0x80, "ain"));
   REQUIRE(f.until([&] { return f.manager->messages() == 9; }));
-  const std::vector<std::string> expected{text, "ping", text, noise(700), "", "the last block", "caf\xc3\xa9", "plain", "plain"};
+  const std::vector<std::string> expected{text,          "ping",  text,   noise(700), "", "the last block",
+                                          "caf\xc3\xa9", "plain", "plain"};
   for (std::size_t i = 0; i < expected.size(); ++i) CHECK(f.manager->message(i) == expected[i]);
   CHECK(f.manager->with([](auto& seen) { return seen[0]->messages[0].kind; }) == FrameKind::text);
   CHECK(f.manager->with([](auto& seen) { return seen[0]->messages[3].kind; }) == FrameKind::binary);
@@ -368,18 +380,26 @@ TEST_CASE("what breaks the extension is closed with the reason's code", "[websoc
   const std::string good = deflated(words(500));
   const Case cases[] = {
       {"a bomb", masked_frame(binary_compressed, deflated(std::string(8U << 20U, 'x'))), CloseReason::message_too_big},
-      {"a bomb in fragments", masked_frame(0x41, deflated(std::string(100'000, 'x')).substr(0, 20)) + masked_frame(0x80, deflated(std::string(100'000, 'x')).substr(20)), CloseReason::message_too_big},
-      {"one byte too much", masked_frame(text_compressed, deflated(std::string(65'537, 'x'))), CloseReason::message_too_big},
+      {"a bomb in fragments",
+       masked_frame(0x41, deflated(std::string(100'000, 'x')).substr(0, 20)) +
+           masked_frame(0x80, deflated(std::string(100'000, 'x')).substr(20)),
+       CloseReason::message_too_big},
+      {"one byte too much", masked_frame(text_compressed, deflated(std::string(65'537, 'x'))),
+       CloseReason::message_too_big},
       {"too big as it travels", masked_frame(text_compressed, std::string(70'000, 'x')), CloseReason::message_too_big},
-      {"too big as it travels, in fragments", masked_frame(0x41, noise(60'000)) + masked_frame(0x80, noise(60'000)), CloseReason::message_too_big},
+      {"too big as it travels, in fragments", masked_frame(0x41, noise(60'000)) + masked_frame(0x80, noise(60'000)),
+       CloseReason::message_too_big},
       {"not UTF-8 inside", masked_frame(text_compressed, deflated("\xff\xfe")), CloseReason::invalid_utf8},
       {"cut UTF-8 inside", masked_frame(text_compressed, deflated("abc\xe2\x82")), CloseReason::invalid_utf8},
       {"not deflated", masked_frame(text_compressed, "hello, world"), CloseReason::protocol_error},
       {"cut off", masked_frame(text_compressed, good.substr(0, good.size() - 3)), CloseReason::protocol_error},
       {"nothing at all", masked_frame(text_compressed, ""), CloseReason::protocol_error},
-      {"a reference beyond the beginning", masked_frame(text_compressed, std::string("\x4a\x04\x80\x01\x00", 5)), CloseReason::protocol_error},
-      {"RSV1 on a continuation", masked_frame(0x41, good.substr(0, 9)) + masked_frame(0xc0, good.substr(9)), CloseReason::protocol_error},
-      {"RSV1 on the continuation of a plain message", masked_frame(0x01, "a") + masked_frame(0xc0, "b"), CloseReason::protocol_error},
+      {"a reference beyond the beginning", masked_frame(text_compressed, std::string("\x4a\x04\x80\x01\x00", 5)),
+       CloseReason::protocol_error},
+      {"RSV1 on a continuation", masked_frame(0x41, good.substr(0, 9)) + masked_frame(0xc0, good.substr(9)),
+       CloseReason::protocol_error},
+      {"RSV1 on the continuation of a plain message", masked_frame(0x01, "a") + masked_frame(0xc0, "b"),
+       CloseReason::protocol_error},
       {"RSV1 on a ping", masked_frame(0xc9, "x"), CloseReason::protocol_error},
       {"RSV1 on a close", masked_frame(0xc8, "\x03\xe8"), CloseReason::protocol_error},
       {"RSV2", masked_frame(0xe1, good), CloseReason::protocol_error},

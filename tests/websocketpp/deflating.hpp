@@ -15,7 +15,8 @@ inline constexpr std::string_view deflate_tail{"\0\0\xff\xff", 4};
 class Compressor {
  public:
   explicit Compressor(int window_bits = 15, int level = Z_DEFAULT_COMPRESSION) {
-    if (deflateInit2(&stream_, level, Z_DEFLATED, -window_bits, 8, Z_DEFAULT_STRATEGY) != Z_OK) throw std::runtime_error("deflateInit2");
+    if (deflateInit2(&stream_, level, Z_DEFLATED, -window_bits, 8, Z_DEFAULT_STRATEGY) != Z_OK)
+      throw std::runtime_error("deflateInit2");
   }
   Compressor(const Compressor&) = delete;
   Compressor& operator=(const Compressor&) = delete;

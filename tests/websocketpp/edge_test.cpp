@@ -74,12 +74,15 @@ TEST_CASE("after a close of ours what a peer sends is thrown away unread, until 
   }
 }
 
-TEST_CASE("behind a length that no frame can have a peer's close is not found, and the timeout ends it", "[websocketpp][edge]") {
+TEST_CASE("behind a length that no frame can have a peer's close is not found, and the timeout ends it",
+          "[websocketpp][edge]") {
   Options options = patient();
   options.close_timeout = 100ms;
   Fixture f(options);
   RawClient& client = f.open();
-  f.manager->on_received = [&](Connection&, FrameKind, std::string_view) { f.seen()->transport->close(1001, "because"); };
+  f.manager->on_received = [&](Connection&, FrameKind, std::string_view) {
+    f.seen()->transport->close(1001, "because");
+  };
   client.send(test::text_frame("go") + std::string("\x82\xff\x80\0\0\0\0\0\0\0\1\2\3\4", 14) + test::close_frame(1000));
   CHECK(f.until([&] { return f.manager->closings().size() == 1; }));
   CHECK(f.manager->messages() == 1);

@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 
+#include <asio/io_context.hpp>
 #include <chrono>
 #include <functional>
 #include <memory>
@@ -10,8 +11,6 @@
 #include <string>
 #include <utility>
 #include <vector>
-
-#include <asio/io_context.hpp>
 
 #include "muster/transports/websocketpp.hpp"
 #include "support/catch.hpp"

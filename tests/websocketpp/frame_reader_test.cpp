@@ -67,9 +67,16 @@ const std::string text = masked_frame(0x81, "hello");
 const std::string goodbye = masked_frame(0x88, "\x03\xe8");
 
 std::vector<std::string> faults() {
-  return {masked_frame(0xc1, "x"), masked_frame(0x83, "x"), masked_frame(0x80, "x"), masked_frame(0x09, "x"),
-          masked_frame(0x89, std::string(126, 'x')), masked_frame(0x81, "\xff"), masked_frame(0x81, std::string(1001, 'x')),
-          std::string("\x81\x05hello"), masked_frame(0x01, "x") + text, std::string("\x81\xfe\0\x05\1\2\3\4hello", 13)};
+  return {masked_frame(0xc1, "x"),
+          masked_frame(0x83, "x"),
+          masked_frame(0x80, "x"),
+          masked_frame(0x09, "x"),
+          masked_frame(0x89, std::string(126, 'x')),
+          masked_frame(0x81, "\xff"),
+          masked_frame(0x81, std::string(1001, 'x')),
+          std::string("\x81\x05hello"),
+          masked_frame(0x01, "x") + text,
+          std::string("\x81\xfe\0\x05\1\2\3\4hello", 13)};
 }
 
 }  // namespace
@@ -81,7 +88,8 @@ TEST_CASE("a reader is dead after its first fault, however it is fed on", "[webs
       Reader reader;
       REQUIRE(reader.read(text, piece));
       REQUIRE_FALSE(reader.read(fault, piece));
-      for (const std::string& more : {rest, text, fault, goodbye, header(0x82, 500)}) CHECK_FALSE(reader.read(more, piece));
+      for (const std::string& more : {rest, text, fault, goodbye, header(0x82, 500)})
+        CHECK_FALSE(reader.read(more, piece));
       CHECK_FALSE(reader.frames.skip_to_close(goodbye.data(), goodbye.size()));
       CHECK(reader.messages == std::vector<std::string>{"hello"});
     }
@@ -132,18 +140,22 @@ TEST_CASE("a length is judged by itself, right behind its header", "[websocketpp
   CHECK(told(begun + header(0x80, 65'536)) == status::message_too_big);
   CHECK(told(begun + masked_frame(0x80, std::string(400, 'x'))) == 0);
   CHECK(told(begun + masked_frame(0x80, std::string(401, 'x')).substr(0, 8)) == status::message_too_big);
-  CHECK(told(begun + masked_frame(0x00, {}) + masked_frame(0x80, std::string(401, 'x')).substr(0, 8)) == status::message_too_big);
+  CHECK(told(begun + masked_frame(0x00, {}) + masked_frame(0x80, std::string(401, 'x')).substr(0, 8)) ==
+        status::message_too_big);
   // Compressed, it may be a little longer than what it stands for; what is not compressed may not.
   CHECK(told(masked_frame(0xc2, std::string(1067, 'x')), true) == 0);
   CHECK(told(masked_frame(0xc2, std::string(1068, 'x')).substr(0, 8), true) == status::message_too_big);
   CHECK(told(masked_frame(0x82, std::string(1001, 'x')).substr(0, 8), true) == status::message_too_big);
 }
 
-TEST_CASE("a close frame is found behind whatever comes before it, from wherever the reader stood", "[websocketpp][frames]") {
-  const std::string stream = masked_frame(0x01, std::string(200, 'x')) + masked_frame(0x89, "ping") + masked_frame(0x00, {}) +
-                             masked_frame(0x80, std::string(300, 'y')) + masked_frame(0x82, {});
+TEST_CASE("a close frame is found behind whatever comes before it, from wherever the reader stood",
+          "[websocketpp][frames]") {
+  const std::string stream = masked_frame(0x01, std::string(200, 'x')) + masked_frame(0x89, "ping") +
+                             masked_frame(0x00, {}) + masked_frame(0x80, std::string(300, 'y')) +
+                             masked_frame(0x82, {});
   // What is not looked at: no UTF-8, a message of any size, a reserved opcode.
-  const std::string unread = masked_frame(0x81, "\xff") + masked_frame(0x82, std::string(70'000, 'x')) + masked_frame(0x83, "x");
+  const std::string unread =
+      masked_frame(0x81, "\xff") + masked_frame(0x82, std::string(70'000, 'x')) + masked_frame(0x83, "x");
   for (std::size_t stood = 0; stood <= stream.size(); ++stood) {
     Reader reader;
     REQUIRE(reader.read(stream.substr(0, stood)));
@@ -154,7 +166,8 @@ TEST_CASE("a close frame is found behind whatever comes before it, from wherever
   }
   Reader reader;
   const std::string rest = unread + goodbye;
-  for (std::size_t at = 0; at < rest.size(); ++at) CHECK(reader.frames.skip_to_close(&rest[at], 1) == (at + 1 == rest.size()));
+  for (std::size_t at = 0; at < rest.size(); ++at)
+    CHECK(reader.frames.skip_to_close(&rest[at], 1) == (at + 1 == rest.size()));
 }
 
 TEST_CASE("a length that no frame can have ends the search for a close frame", "[websocketpp][frames]") {

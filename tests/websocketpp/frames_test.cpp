@@ -87,8 +87,11 @@ TEST_CASE("what breaks the protocol is closed with the reason's code", "[websock
   std::string unmasked = "\x81\x05hello";
   const Case cases[] = {
       {"too big", test::text_frame(std::string(1001, 'x')), CloseReason::message_too_big},
-      {"too big, said by the header alone", std::string("\x82\xff\x7f\xff\xff\xff\xff\xff\xff\xff\0\0\0\0", 14), CloseReason::message_too_big},
-      {"too big in fragments", test::masked_frame(0x02, std::string(600, 'x')) + test::masked_frame(0x80, std::string(600, 'x')), CloseReason::message_too_big},
+      {"too big, said by the header alone", std::string("\x82\xff\x7f\xff\xff\xff\xff\xff\xff\xff\0\0\0\0", 14),
+       CloseReason::message_too_big},
+      {"too big in fragments",
+       test::masked_frame(0x02, std::string(600, 'x')) + test::masked_frame(0x80, std::string(600, 'x')),
+       CloseReason::message_too_big},
       {"not UTF-8", test::text_frame("\xff\xfe"), CloseReason::invalid_utf8},
       {"cut UTF-8", test::text_frame("abc\xe2\x82"), CloseReason::invalid_utf8},
       {"a surrogate", test::text_frame("\xed\xa0\x80"), CloseReason::invalid_utf8},
@@ -96,7 +99,8 @@ TEST_CASE("what breaks the protocol is closed with the reason's code", "[websock
       {"reserved bits", test::masked_frame(0xc1, "x"), CloseReason::protocol_error},
       {"an opcode nobody knows", test::masked_frame(0x83, "x"), CloseReason::protocol_error},
       {"a continuation of nothing", test::masked_frame(0x80, "x"), CloseReason::protocol_error},
-      {"a message within a message", test::masked_frame(0x01, "x") + test::text_frame("y"), CloseReason::protocol_error},
+      {"a message within a message", test::masked_frame(0x01, "x") + test::text_frame("y"),
+       CloseReason::protocol_error},
       {"a ping in fragments", test::masked_frame(0x09, "x"), CloseReason::protocol_error},
       {"a long ping", test::masked_frame(0x89, std::string(126, 'x')), CloseReason::protocol_error},
       {"a length not minimal", std::string("\x81\xfe\0\x05\0\0\0\0hello", 13), CloseReason::protocol_error},
@@ -169,7 +173,8 @@ TEST_CASE("a peer's close is answered with its code and told as its cause", "[we
     CHECK(frame->first == 0x88);
     CHECK(frame->code() == c.answer);
     const std::string said = frame->payload.substr(2);
-    CHECK((said.empty() || said == "bye" || said == "Invalid close code" || said == describe(c.cause).text));  // nothing that is not UTF-8
+    CHECK((said.empty() || said == "bye" || said == "Invalid close code" ||
+           said == describe(c.cause).text));  // nothing that is not UTF-8
     CHECK(f.until([&] { return client.ended(); }));
     client.cut();
     CHECK(f.until([&] { return f.manager->closings().size() == 1; }));
@@ -181,7 +186,8 @@ TEST_CASE("a peer's close is answered with its code and told as its cause", "[we
 TEST_CASE("the core's close goes out, and ends with the peer's answer", "[websocketpp][frames]") {
   Fixture f;
   RawClient& client = f.open();
-  for (const std::uint16_t code : {std::uint16_t{1000}, std::uint16_t{1001}, std::uint16_t{1008}, std::uint16_t{1011}, std::uint16_t{1013}, std::uint16_t{4001}}) {
+  for (const std::uint16_t code : {std::uint16_t{1000}, std::uint16_t{1001}, std::uint16_t{1008}, std::uint16_t{1011},
+                                   std::uint16_t{1013}, std::uint16_t{4001}}) {
     INFO(code);
     RawClient& one = f.open();
     const std::size_t i = f.manager->count() - 1;
@@ -295,7 +301,8 @@ TEST_CASE("a batch given up at the deadline of a close is referenced no more", "
   CHECK(f.until([&] { return client.ended(); }));
 }
 
-TEST_CASE("who is closed for a fault has close_timeout to take what is on its way, however it takes it", "[websocketpp][frames]") {
+TEST_CASE("who is closed for a fault has close_timeout to take what is on its way, however it takes it",
+          "[websocketpp][frames]") {
   Options options;
   options.close_timeout = std::chrono::milliseconds(200);
   Fixture f(options);
@@ -317,7 +324,8 @@ TEST_CASE("a peer that says goodbye and goes is heard although it cannot be writ
   client.send(test::text_frame("last") + test::close_frame(1000));
   client.cut();
   WriteResult result = WriteResult::done;
-  for (int i = 0; i < 1000 && result == WriteResult::done; ++i) result = f.manager->write(0, frames(FrameKind::text, "x"));
+  for (int i = 0; i < 1000 && result == WriteResult::done; ++i)
+    result = f.manager->write(0, frames(FrameKind::text, "x"));
   CHECK(f.until([&] { return f.manager->closings().size() == 1; }));
   CHECK(f.manager->closings() == std::vector<CloseReason>{CloseReason::normal});
   CHECK(f.manager->message(0) == "last");
@@ -354,7 +362,9 @@ TEST_CASE("what the core does inside received is safe", "[websocketpp][frames]")
     CHECK(f.manager->messages() == 1);
   }
   SECTION("close") {
-    f.manager->on_received = [&](Connection&, FrameKind, std::string_view) { f.seen()->transport->close(4004, "Kicked"); };
+    f.manager->on_received = [&](Connection&, FrameKind, std::string_view) {
+      f.seen()->transport->close(4004, "Kicked");
+    };
     client.send(burst);
     CHECK(f.frame(client)->code() == 4004);
     client.send(test::close_frame(4004));

@@ -188,12 +188,14 @@ TEST_CASE("Host must be this server's", "[websocketpp][handshake]") {
       INFO(good);
       CHECK(f.ask(host(good)) == 101);
     }
-    for (const char* bad : {"example.com", "localhost.example.com", "10.0.0.1", "127.0.0.1.example.com", "[::2]", "evil:80"}) {
+    for (const char* bad :
+         {"example.com", "localhost.example.com", "10.0.0.1", "127.0.0.1.example.com", "[::2]", "evil:80"}) {
       INFO(bad);
       CHECK(f.ask(host(bad)) == 403);
     }
-    for (const char* wrong : {"localhost:x@evil.example", "x@localhost", "localhost:", "localhost:80:80", "localhost:http",
-                              "[::1]evil", "[::1", "[localhost]", "localhost, evil", "localhost/x", ":80"}) {
+    for (const char* wrong :
+         {"localhost:x@evil.example", "x@localhost", "localhost:", "localhost:80:80", "localhost:http", "[::1]evil",
+          "[::1", "[localhost]", "localhost, evil", "localhost/x", ":80"}) {
       INFO(wrong);
       CHECK(f.ask(host(wrong)) == (std::string(wrong) == "localhost:" ? 101 : 400));  // RFC 3986, 3.2.3: an empty port
     }
@@ -235,8 +237,9 @@ TEST_CASE("a page may connect to its own host, or where it is listed", "[websock
     CHECK(f.ask(origin("http://localhost.evil.example")) == 403);
     CHECK(f.ask(origin("null")) == 403);
     CHECK(f.ask(origin("localhost")) == 403);
-    for (const char* wrong : {"http://localhost:x@evil.example", "http://localhost@localhost", "http://localhost:80/@evil",
-                              "http://localhost:evil.example", "http://localhost, http://localhost"}) {
+    for (const char* wrong :
+         {"http://localhost:x@evil.example", "http://localhost@localhost", "http://localhost:80/@evil",
+          "http://localhost:evil.example", "http://localhost, http://localhost"}) {
       INFO(wrong);
       CHECK(f.ask(origin(wrong)) == 403);
     }
@@ -286,7 +289,9 @@ TEST_CASE("the token is found where it may be, in order, and nowhere else", "[we
     REQUIRE(f.ask(request(extra, target)) == 101);
     return f.request(f.manager->count() - 1);
   };
-  const std::string all = "Origin: http://localhost\r\nCookie: a=b; session=from-cookie\r\nSec-WebSocket-Protocol: muster.v1.json, bearer, from-protocol\r\n";
+  const std::string all =
+      "Origin: http://localhost\r\nCookie: a=b; session=from-cookie\r\nSec-WebSocket-Protocol: muster.v1.json, bearer, "
+      "from-protocol\r\n";
 
   const OpenRequest& first = ask("Authorization: bearer from-header\r\n" + all, "/ws?x=1&token=from-query&y=2");
   CHECK(first.token == "from-header");
@@ -417,7 +422,8 @@ TEST_CASE("accepted sockets send without delay", "[websocketpp][handshake]") {
   CHECK(found == 1);
 }
 
-TEST_CASE("the first batch goes with the answer, and beyond what the socket takes behind it", "[websocketpp][handshake]") {
+TEST_CASE("the first batch goes with the answer, and beyond what the socket takes behind it",
+          "[websocketpp][handshake]") {
   const test::Certificate certificate;
   std::string batch;
   for (std::uint32_t i = 0; batch.size() < 16'000'000; ++i) batch += std::to_string(i) + ' ';

@@ -1,14 +1,13 @@
 // Clients that try to make the server work or remember much for little: each finds a bound, and a line says what it cost.
 #include <malloc.h>
 
+#include <asio/io_context.hpp>
 #include <cstdio>
 #include <ctime>
 #include <functional>
 #include <memory>
 #include <string>
 #include <vector>
-
-#include <asio/io_context.hpp>
 
 #include "muster/auth/allow_all.hpp"
 #include "muster/auth/static_token_authenticator.hpp"
@@ -108,7 +107,8 @@ class Server {
 /// From its making to `report`: what an attack sent, what the server holds for it, and what both sides computed.
 class Cost {
  public:
-  explicit Cost(const Server& server) : server_(server), memory_(memory()), cpu_(cpu_ms()), before_(server.manager->metrics()) {}
+  explicit Cost(const Server& server)
+      : server_(server), memory_(memory()), cpu_(cpu_ms()), before_(server.manager->metrics()) {}
   void report(const char* attack, std::size_t sent, const std::string& bound) {
     const auto now = server_.manager->metrics();
     held = memory() > memory_ ? memory() - memory_ : 0;
@@ -132,7 +132,8 @@ std::string say(const std::string& type, const std::string& payload) {
 }
 
 /// Sends `count` frames as fast as the server takes them; the bytes sent.
-std::size_t flood(Server& server, RawClient& client, std::size_t count, const std::function<std::string(std::size_t)>& frame) {
+std::size_t flood(Server& server, RawClient& client, std::size_t count,
+                  const std::function<std::string(std::size_t)>& frame) {
   std::size_t sent = 0;
   for (std::size_t i = 0; i < count && !client.ended(); ++i) {
     const std::string bytes = frame(i);
@@ -207,7 +208,8 @@ TEST_CASE("one-byte fragments end at frame_rate", "[websocketpp][hostile]") {
   RawClient& client = server.connect();
   Cost cost(server);
   client.send(test::masked_frame(0x01, "{"));
-  const auto sent = flood(server, client, 100'000, [empty](std::size_t) { return test::masked_frame(0x00, empty ? "" : " "); });
+  const auto sent =
+      flood(server, client, 100'000, [empty](std::size_t) { return test::masked_frame(0x00, empty ? "" : " "); });
   cost.report(empty ? "empty fragments" : "one-byte fragments", sent, "closed 1008 after the burst of frames");
   CHECK(server.closed(CloseReason::rate_limited) == 1);
   CHECK(server.manager->metrics().messages_in == 0);
@@ -222,7 +224,8 @@ TEST_CASE("unread pongs do not pile up", "[websocketpp][hostile]") {
   RawClient& client = server.connect("ann", 4096);
   client.stall(true);
   Cost cost(server);
-  const auto sent = flood(server, client, 60'000, [](std::size_t) { return test::masked_frame(0x89, std::string(125, 'p')); });
+  const auto sent =
+      flood(server, client, 60'000, [](std::size_t) { return test::masked_frame(0x89, std::string(125, 'p')); });
   cost.report("unread pongs, without frame_rate", sent, "one pong waits, the newest");
   CHECK(server.manager->connection_count() == 1);
   CHECK(cost.held < 1'000'000);
@@ -246,8 +249,8 @@ TEST_CASE("giant lengths are refused by their header", "[websocketpp][hostile]")
   Server server;
   Cost cost(server);
   std::size_t sent = 0;
-  for (const char* head : {"\x81\xff\x7f\xff\xff\xff\xff\xff\xff\xff\1\2\3\4", "\x82\xff\0\0\0\0\xff\xff\xff\xff\1\2\3\4",
-                           "\x81\xff\0\0\0\0\0\1\0\1\1\2\3\4"}) {
+  for (const char* head : {"\x81\xff\x7f\xff\xff\xff\xff\xff\xff\xff\1\2\3\4",
+                           "\x82\xff\0\0\0\0\xff\xff\xff\xff\1\2\3\4", "\x81\xff\0\0\0\0\0\1\0\1\1\2\3\4"}) {
     RawClient& client = server.connect();
     client.send(std::string(head, 14));
     sent += 14;
@@ -318,8 +321,11 @@ TEST_CASE("clients that keep their context are held for with a window each", "[w
   std::vector<RawClient*> clients;
   for (std::size_t i = 0; i < count; ++i) clients.push_back(&connect());
   std::string noise(60'000, ' ');
-  for (std::uint32_t i = 0, x = 1; i < noise.size(); ++i) noise[i] = static_cast<char>('a' + ((x = x * 1664525U + 1013904223U) >> 28U));
-  const auto message = [&noise](std::size_t at) { return R"({"type":"session_info","more":")" + noise.substr(at, 10'000) + "\"}"; };
+  for (std::uint32_t i = 0, x = 1; i < noise.size(); ++i)
+    noise[i] = static_cast<char>('a' + ((x = x * 1664525U + 1013904223U) >> 28U));
+  const auto message = [&noise](std::size_t at) {
+    return R"({"type":"session_info","more":")" + noise.substr(at, 10'000) + "\"}";
+  };
   const auto fill = [&](RawClient& client) {
     test::Compressor compressor;
     for (std::size_t at = 0; at < noise.size(); at += 10'000) {
@@ -327,7 +333,7 @@ TEST_CASE("clients that keep their context are held for with a window each", "[w
       server.settle(client);
     }
   };
-  fill(connect());  // what the loop has of its own
+  fill(connect());                     // what the loop has of its own
   for (RawClient* client : clients) {  // and the clients, who are in this process
     client->send(test::text_frame(message(0)));
     server.settle(*client);
@@ -371,8 +377,8 @@ TEST_CASE("asking for a large awareness state in a loop costs no more than byte_
   RawClient& owner = server.connect("bob");
   owner.send(say("join", R"({"room":"r"})"));
   for (int i = 0; i < 60; ++i) {
-    owner.send(say("awareness_update", R"({"room":"r","client":"c)" + std::to_string(i) + R"(","clock":1,"state":{"x":")" +
-                                               std::string(3000, 'x') + "\"}}"));
+    owner.send(say("awareness_update", R"({"room":"r","client":"c)" + std::to_string(i) +
+                                           R"(","clock":1,"state":{"x":")" + std::string(3000, 'x') + "\"}}"));
   }
   server.settle(owner);
   REQUIRE(server.manager->metrics().awareness_entries == 60);
@@ -399,7 +405,8 @@ TEST_CASE("idempotency keys without end are bounded by their number", "[websocke
   server.settle(client);
   Cost cost(server);
   const auto sent = flood(server, client, 5000, [](std::size_t i) {
-    return say("publish", R"({"room":"r","data":1,"idempotency_key":")" + std::string(50, 'k') + std::to_string(i) + "\"}");
+    return say("publish",
+               R"({"room":"r","data":1,"idempotency_key":")" + std::string(50, 'k') + std::to_string(i) + "\"}");
   });
   cost.report("idempotency keys without end", sent, "1,024 keys a room");
   CHECK(server.manager->metrics().history_bytes < 1024 * 400);

@@ -10,7 +10,8 @@ using test::RawClient;
 namespace {
 
 std::string get(std::string_view target, std::string_view method = "GET", std::string_view extra = {}) {
-  return std::string(method) + " " + std::string(target) + " HTTP/1.1\r\nHost: localhost\r\n" + std::string(extra) + "\r\n";
+  return std::string(method) + " " + std::string(target) + " HTTP/1.1\r\nHost: localhost\r\n" + std::string(extra) +
+         "\r\n";
 }
 
 std::string body(Fixture& f, RawClient& client) {
@@ -30,7 +31,8 @@ TEST_CASE("the hook answers what is no upgrade", "[websocketpp][http]") {
     response.status = 201;
     response.content_type = "text/html";
     response.body = "hello";
-    response.headers = {{"X-One", "1\r\nX-Forged: 2"}, {"Content-Length", "99"}, {"connection", "keep-alive"}, {"bad name", "x"}};
+    response.headers = {
+        {"X-One", "1\r\nX-Forged: 2"}, {"Content-Length", "99"}, {"connection", "keep-alive"}, {"bad name", "x"}};
     return response;
   };
   Fixture f({}, listener);
@@ -215,7 +217,8 @@ TEST_CASE("a large body is asked for as the peer takes it, and arrives whole", "
   CHECK(in_order);
 }
 
-TEST_CASE("a source is not asked for a HEAD, and one that ends early or throws is no whole answer", "[websocketpp][http]") {
+TEST_CASE("a source is not asked for a HEAD, and one that ends early or throws is no whole answer",
+          "[websocketpp][http]") {
   std::uint64_t given = 0;
   muster::websocketpp::ListenerOptions listener;
   listener.http = [&](const muster::websocketpp::HttpRequest& request) {

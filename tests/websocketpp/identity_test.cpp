@@ -278,11 +278,11 @@ TEST_CASE("a token is told in no log line, no explanation and no answer", "[webs
   const auto tells = [](const std::string& text) { return text.find("secret") != std::string::npos; };
   for (const std::string token : {"ann-secret", "eve-secret", "stumble-secret"}) {
     const bool good = token == "ann-secret";
-    for (const auto& [headers, target] : std::vector<std::pair<std::string, std::string>>{
-             {bearer(token), "/ws"},
-             {"Sec-WebSocket-Protocol: bearer, " + token + "\r\n", "/ws"},
-             {own_page + "Cookie: session=" + token + "\r\n", "/ws"},
-             {"", "/ws?token=" + token}}) {
+    for (const auto& [headers, target] :
+         std::vector<std::pair<std::string, std::string>>{{bearer(token), "/ws"},
+                                                          {"Sec-WebSocket-Protocol: bearer, " + token + "\r\n", "/ws"},
+                                                          {own_page + "Cookie: session=" + token + "\r\n", "/ws"},
+                                                          {"", "/ws?token=" + token}}) {
       INFO(headers << target);
       CHECK((served.ask(headers, target) == 0) == good);
       CHECK_FALSE(tells(served.answered));
@@ -319,7 +319,8 @@ TEST_CASE("a token is told in no log line, no explanation and no answer", "[webs
       return told;
     }));
     if (!story) continue;  // its client went
-    for (const std::string& text : {story->info.user, story->info.tenant, story->info.remote_address, story->protocol}) {
+    for (const std::string& text :
+         {story->info.user, story->info.tenant, story->info.remote_address, story->protocol}) {
       CHECK_FALSE(tells(text));
     }
   }

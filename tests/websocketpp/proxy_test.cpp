@@ -4,9 +4,9 @@
 #include "websocketpp/fixture.hpp"
 
 using namespace muster;
+using muster::websocketpp::detail::ProxyHeader;
 using test::Fixture;
 using test::RawClient;
-using muster::websocketpp::detail::ProxyHeader;
 
 namespace {
 
@@ -19,7 +19,8 @@ std::string binary(char command, char family, const std::string& rest) {
   return header + rest;
 }
 const std::string v4_rest("\xc0\x00\x02\x07\xc0\x00\x02\x01\x30\x39\x01\xbb", 12);
-const std::string v6_rest = std::string("\x20\x01\x0d\xb8", 4) + std::string(11, '\0') + '\7' + std::string(16, '\1') + "ABCD";
+const std::string v6_rest =
+    std::string("\x20\x01\x0d\xb8", 4) + std::string(11, '\0') + '\7' + std::string(16, '\1') + "ABCD";
 const std::string tlvs(3000, 't');
 
 /// Whom a whole header names; "" for nobody, "bad" for none.
@@ -65,18 +66,20 @@ TEST_CASE("a PROXY header says for whom it speaks", "[websocketpp][proxy]") {
   CHECK(named(binary(0x21, 0x11, v4_rest + tlvs)) == "192.0.2.7");
   CHECK(named(binary(0x21, 0x21, v6_rest)) == "2001:db8::7");
   CHECK(named(binary(0x21, 0x21, v6_rest + std::string(65535 - 36, 't'))) == "2001:db8::7");
-  CHECK(named(binary(0x20, 0x00, "")).empty());          // a health check of the proxy's own
+  CHECK(named(binary(0x20, 0x00, "")).empty());  // a health check of the proxy's own
   CHECK(named(binary(0x20, 0x11, v4_rest)).empty());
-  CHECK(named(binary(0x21, 0x00, "whatever")).empty());  // it does not know
+  CHECK(named(binary(0x21, 0x00, "whatever")).empty());             // it does not know
   CHECK(named(binary(0x21, 0x31, std::string(216, 'u'))).empty());  // a local socket
 }
 
 TEST_CASE("what is no PROXY header is none from its first wrong byte on", "[websocketpp][proxy]") {
   for (const char* line :
-       {"GET / HTTP/1.1\r\n", "\x16\x03\x01", "PROXY TCP4 192.0.2.7 192.0.2.1 12345\r\n", "PROXY TCP4 192.0.2.7 192.0.2.1 1 2 3\r\n",
-        "PROXY TCP5 192.0.2.7 192.0.2.1 1 2\r\n", "PROXY TCP4 2001:db8::7 2001:db8::1 1 2\r\n", "PROXY TCP6 192.0.2.7 192.0.2.1 1 2\r\n",
-        "PROXY TCP4 192.0.2.7 192.0.2.1 1 65536\r\n", "PROXY TCP4 192.0.2.7 192.0.2.1 -1 2\r\n", "PROXY TCP4  192.0.2.7 192.0.2.1 1 2\r\n",
-        "PROXY TCP4 192.0.2.7 192.0.2.1 1 2\n", "PROXY TCP6 fe80::1%1 ::1 1 2\r\n", "PROXY UNKNOWNS\r\n", "PROXY \r\n", "proxy UNKNOWN\r\n"}) {
+       {"GET / HTTP/1.1\r\n", "\x16\x03\x01", "PROXY TCP4 192.0.2.7 192.0.2.1 12345\r\n",
+        "PROXY TCP4 192.0.2.7 192.0.2.1 1 2 3\r\n", "PROXY TCP5 192.0.2.7 192.0.2.1 1 2\r\n",
+        "PROXY TCP4 2001:db8::7 2001:db8::1 1 2\r\n", "PROXY TCP6 192.0.2.7 192.0.2.1 1 2\r\n",
+        "PROXY TCP4 192.0.2.7 192.0.2.1 1 65536\r\n", "PROXY TCP4 192.0.2.7 192.0.2.1 -1 2\r\n",
+        "PROXY TCP4  192.0.2.7 192.0.2.1 1 2\r\n", "PROXY TCP4 192.0.2.7 192.0.2.1 1 2\n",
+        "PROXY TCP6 fe80::1%1 ::1 1 2\r\n", "PROXY UNKNOWNS\r\n", "PROXY \r\n", "proxy UNKNOWN\r\n"}) {
     INFO(line);
     CHECK(named(line) == "bad");
   }
@@ -96,7 +99,8 @@ TEST_CASE("who is behind a proxy that speaks PROXY is limited and told by its ow
   auto settings = listening();
   if (tls) settings.tls_certificate_file = certificate.certificate_file;
   if (tls) settings.tls_key_file = certificate.key_file;
-  for (const std::string& header : {std::string("PROXY TCP4 192.0.2.7 192.0.2.1 12345 443\r\n"), binary(0x21, 0x11, v4_rest + tlvs)}) {
+  for (const std::string& header :
+       {std::string("PROXY TCP4 192.0.2.7 192.0.2.1 12345 443\r\n"), binary(0x21, 0x11, v4_rest + tlvs)}) {
     for (std::size_t cut : {std::size_t{0}, std::size_t{1}, std::size_t{20}, header.size()}) {
       Fixture f(trusting(), settings);
       RawClient& client = f.connect(tls);

@@ -73,12 +73,13 @@ class RawClient {
   ~RawClient() { cut(); }
 
   /// The upgrade's request. `extra` are whole header lines; a header that `without` names is left out.
-  static std::string upgrade_request(std::string_view extra = {}, std::string_view target = "/ws", std::string_view without = {}) {
+  static std::string upgrade_request(std::string_view extra = {}, std::string_view target = "/ws",
+                                     std::string_view without = {}) {
     std::string request = "GET " + std::string(target) + " HTTP/1.1\r\n";
-    for (const std::string_view line :
-         {"Host: localhost", "Upgrade: websocket", "Connection: keep-alive, Upgrade", "Sec-WebSocket-Version: 13",
-          "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="}) {
-      if (without.empty() || line.substr(0, without.size() + 1) != std::string(without) + ":") request.append(line).append("\r\n");
+    for (const std::string_view line : {"Host: localhost", "Upgrade: websocket", "Connection: keep-alive, Upgrade",
+                                        "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="}) {
+      if (without.empty() || line.substr(0, without.size() + 1) != std::string(without) + ":")
+        request.append(line).append("\r\n");
     }
     return request.append(extra).append("\r\n");
   }
@@ -120,7 +121,8 @@ class RawClient {
         out_.erase(0, static_cast<std::size_t>(n));
       }
       char bytes[16 * 1024];
-      for (int n = 0; wire_out_.size() < sizeof bytes && (n = BIO_read(SSL_get_wbio(tls_.get()), bytes, sizeof bytes)) > 0;) {
+      for (int n = 0;
+           wire_out_.size() < sizeof bytes && (n = BIO_read(SSL_get_wbio(tls_.get()), bytes, sizeof bytes)) > 0;) {
         wire_out_.append(bytes, static_cast<std::size_t>(n));
       }
     }

@@ -26,7 +26,8 @@ muster::websocketpp::ListenerOptions with_probes() {
 
 }  // namespace
 
-TEST_CASE("a refusal of the adapter's is told, and names what was offered and what would admit it", "[websocketpp][refusals]") {
+TEST_CASE("a refusal of the adapter's is told, and names what was offered and what would admit it",
+          "[websocketpp][refusals]") {
   struct Case {
     std::string request;
     int status;
@@ -35,17 +36,27 @@ TEST_CASE("a refusal of the adapter's is told, and names what was offered and wh
   };
   const std::string upgrade = RawClient::upgrade_request();
   const Case cases[] = {
-      {replaced(upgrade, "Host: localhost", "Host: app.example:8443"), 403, RefusedFor::host,
+      {replaced(upgrade, "Host: localhost", "Host: app.example:8443"),
+       403,
+       RefusedFor::host,
        {"app.example:8443", "allowed_hosts", "--allowed-host NAME", "--behind-proxy"}},
       {get("/", "app.example"), 403, RefusedFor::host, {"app.example"}},
-      {RawClient::upgrade_request("Origin: https://app.example\r\n"), 403, RefusedFor::origin,
+      {RawClient::upgrade_request("Origin: https://app.example\r\n"),
+       403,
+       RefusedFor::origin,
        {"https://app.example", "localhost", "allowed_origins", "--allowed-origin NAME"}},
       {RawClient::upgrade_request("Origin: https://a\xff.example\r\n"), 403, RefusedFor::origin, {"a?.example"}},
       {RawClient::upgrade_request("Cookie: session=secret\r\n"), 403, RefusedFor::origin, {"Origin"}},
       {replaced(upgrade, "Version: 13", "Version: 8"), 426, RefusedFor::request, {"Sec-WebSocket-Version"}},
       {"nonsense\r\n\r\n", 400, RefusedFor::request, {"not HTTP"}},
-      {replaced(upgrade, "Upgrade: websocket\r\n", ""), 426, RefusedFor::request, {"no Upgrade header", "proxy may have removed it"}},
-      {replaced(upgrade, "Connection: keep-alive, Upgrade", "Connection: close"), 400, RefusedFor::request, {"proxy may have removed it"}},
+      {replaced(upgrade, "Upgrade: websocket\r\n", ""),
+       426,
+       RefusedFor::request,
+       {"no Upgrade header", "proxy may have removed it"}},
+      {replaced(upgrade, "Connection: keep-alive, Upgrade", "Connection: close"),
+       400,
+       RefusedFor::request,
+       {"proxy may have removed it"}},
   };
   Options options;
   options.auth_cookie = "session";
@@ -75,7 +86,8 @@ TEST_CASE("what is said of a proxy without Upgrade needs no hook", "[websocketpp
   CHECK(f.manager->refusals().size() == 1);
 }
 
-TEST_CASE("a probe is answered whatever its Host, and is no refusal where there is no place", "[websocketpp][refusals]") {
+TEST_CASE("a probe is answered whatever its Host, and is no refusal where there is no place",
+          "[websocketpp][refusals]") {
   Fixture f({}, with_probes());
   for (const char* host : {"10.1.2.3:8080", "app.example", "a b"}) CHECK(f.ask(get("/healthz", host)) == 200);
   CHECK(f.ask("GET /readyz HTTP/1.1\r\n\r\n") == 200);

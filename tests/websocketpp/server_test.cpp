@@ -11,7 +11,6 @@
 #include "muster/auth/allow_all.hpp"
 #include "muster/auth/allow_anonymous.hpp"
 #include "muster/protocols/json_protocol.hpp"
-
 #include "support/wait_for.hpp"
 #include "websocketpp/certificate.hpp"
 #include "websocketpp/fixture.hpp"
@@ -245,13 +244,15 @@ TEST_CASE("what cannot be is said in words", "[websocketpp][server]") {
   options.tls_key_file = "key.pem";
   options.proxy_protocol = true;
   const std::string all = message(options);  // all of it at once
-  for (const char* field : {"address is empty", "tls_certificate_file and tls_key_file", "proxy_protocol needs trusted_proxies"}) {
+  for (const char* field :
+       {"address is empty", "tls_certificate_file and tls_key_file", "proxy_protocol needs trusted_proxies"}) {
     CHECK(all.find(field) != std::string::npos);
   }
   Options core;
   core.handshake_bytes = 65 * 1024;
   const auto large = std::make_shared<RecordingManager>(core);
-  CHECK_THROWS_WITH(muster::websocketpp::Server(large, threads(1)), Catch::Matchers::Contains("handshake_bytes must be at most 65536"));
+  CHECK_THROWS_WITH(muster::websocketpp::Server(large, threads(1)),
+                    Catch::Matchers::Contains("handshake_bytes must be at most 65536"));
   CHECK_THROWS_AS(muster::websocketpp::Server(nullptr, threads(1)), std::invalid_argument);
 }
 
@@ -259,7 +260,8 @@ TEST_CASE("an io_context that two threads run is found out, and the way out is s
   asio::io_context io;
   Components components;
   components.protocols = {std::make_shared<JsonProtocol>()};
-  auto manager = make_connection_manager({}, std::make_shared<AllowAnonymous>(), std::make_shared<AllowAll>(), components);
+  auto manager =
+      make_connection_manager({}, std::make_shared<AllowAnonymous>(), std::make_shared<AllowAll>(), components);
   std::mutex mutex;
   std::condition_variable changed;
   std::string caught;

@@ -1,6 +1,7 @@
 // One peer that is nothing but a socket, and whatever listens on a loop of the test's own: the transport contract's fixture.
 #pragma once
 
+#include <asio/io_context.hpp>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -8,8 +9,6 @@
 #include <optional>
 #include <string>
 #include <utility>
-
-#include <asio/io_context.hpp>
 
 #include "contract/transport_contract.hpp"
 #include "websocketpp/raw_client.hpp"

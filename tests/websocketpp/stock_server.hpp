@@ -1,13 +1,11 @@
 // A websocketpp server as programs have them: the stock endpoint, plain or over TLS, on a loop of the test's own.
 #pragma once
 
+#include <asio/io_context.hpp>
+#include <asio/ssl/context.hpp>
 #include <cstdint>
 #include <memory>
 #include <string>
-
-#include <asio/io_context.hpp>
-#include <asio/ssl/context.hpp>
-
 #include <websocketpp/config/asio.hpp>
 #include <websocketpp/server.hpp>
 

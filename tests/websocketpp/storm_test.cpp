@@ -62,7 +62,8 @@ TEST_CASE("whoever says nothing takes no probe's seat for longer than the handsh
   f.manager->places = 0;
   for (int i = 0; i < 4; ++i) (void)f.connect();
   f.settle();
-  CHECK(f.until([&] { return std::all_of(f.clients.begin(), f.clients.end(), [](const auto& one) { return one->ended(); }); }));
+  CHECK(f.until(
+      [&] { return std::all_of(f.clients.begin(), f.clients.end(), [](const auto& one) { return one->ended(); }); }));
   f.connect().send(probe);
   CHECK(answered(f, 4, "200") == 1);
 }

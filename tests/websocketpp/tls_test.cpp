@@ -24,7 +24,8 @@ TEST_CASE("messages go both ways over TLS", "[websocketpp][tls]") {
   Fixture f(options, with(certificate));
   f.manager->echo = true;
   RawClient& client = f.open({}, true);
-  for (const std::size_t size : {std::size_t{0}, std::size_t{5}, std::size_t{16'384}, std::size_t{65'536}, std::size_t{900'000}}) {
+  for (const std::size_t size :
+       {std::size_t{0}, std::size_t{5}, std::size_t{16'384}, std::size_t{65'536}, std::size_t{900'000}}) {
     const std::string payload(size, 'x');
     client.send(test::text_frame(payload));
     const auto frame = f.frame(client);

@@ -11,7 +11,8 @@ namespace {
 
 /// A peer that reads nothing, and has been written to until that waits; how much that took.
 struct Stalled {
-  explicit Stalled(muster::websocketpp::ListenerOptions options, bool tls = false) : f({}, std::move(options)), client(f.open({}, tls, 4096)) {
+  explicit Stalled(muster::websocketpp::ListenerOptions options, bool tls = false)
+      : f({}, std::move(options)), client(f.open({}, tls, 4096)) {
     client.stall(true);
     WriteResult result = WriteResult::done;
     while (result == WriteResult::done && taken < 16'000'000) {

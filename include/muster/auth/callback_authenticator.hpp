@@ -42,9 +42,7 @@ class CallbackAuthorizer final : public Authorizer {
  public:
   explicit CallbackAuthorizer(Callback callback) : callback_(std::move(callback)) {}
 
-  void authorize(const Access& access, Reply<Permission> done) override {
-    callback_(access, std::move(done));
-  }
+  void authorize(const Access& access, Reply<Permission> done) override { callback_(access, std::move(done)); }
 
  private:
   Callback callback_;

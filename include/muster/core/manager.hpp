@@ -17,17 +17,17 @@
 #include "muster/connection_manager.hpp"
 #include "muster/core/base/byte_budget.hpp"
 #include "muster/core/base/cipher.hpp"
-#include "muster/core/connection/connection_state.hpp"
-#include "muster/core/registry/connection_table.hpp"
 #include "muster/core/base/log_window.hpp"
-#include "muster/core/loop/loop.hpp"
 #include "muster/core/base/mutant.hpp"
 #include "muster/core/base/mutex.hpp"
 #include "muster/core/base/rates.hpp"
-#include "muster/core/room/room_state.hpp"
+#include "muster/core/base/sha256.hpp"
+#include "muster/core/connection/connection_state.hpp"
+#include "muster/core/loop/loop.hpp"
+#include "muster/core/registry/connection_table.hpp"
 #include "muster/core/registry/room_table.hpp"
 #include "muster/core/registry/session_table.hpp"
-#include "muster/core/base/sha256.hpp"
+#include "muster/core/room/room_state.hpp"
 
 namespace muster {
 inline namespace MUSTER_ABI {
@@ -158,8 +158,7 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   // Commands: core/flows/commands.ipp. A command that waits for an answer holds back those behind it.
   [[nodiscard]] bool charge_bytes(ConnectionState& connection, std::size_t bytes, TimePoint now);
   void received_frame(ConnectionState& connection, FrameKind kind, std::string_view bytes, std::size_t wire_bytes);
-  void received_message(ConnectionState& connection, FrameKind kind, std::string_view bytes,
-                        bool many_bytes);
+  void received_message(ConnectionState& connection, FrameKind kind, std::string_view bytes, bool many_bytes);
   void pause(ConnectionState& connection, core::Pause why, bool on);
   void handle(ConnectionState& connection, Command command);
   void run(ConnectionState& connection, Command& command);
@@ -239,8 +238,8 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   /// By a live connection's own wish; `index` is the membership's.
   void leave(ConnectionState& connection, std::size_t index);
   template <class Then>
-  bool part_from_room(ConnectionState& connection, std::size_t index, std::optional<CloseReason> reason, bool keep_place,
-                      Then then) noexcept;
+  bool part_from_room(ConnectionState& connection, std::size_t index, std::optional<CloseReason> reason,
+                      bool keep_place, Then then) noexcept;
   void give_up_place(Loop& loop, const RoomPtr& room, ConnectionId member) noexcept;
   void leave_untold(const RoomPtr& room) noexcept;
   class Unsubscribing;
@@ -296,8 +295,7 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
                     std::string& bytes);
   /// Returns the bytes it took.
   std::size_t tell(ConnectionState& connection, const Event& event, const Correlation* correlation = nullptr);
-  void tell_entry(ConnectionState& connection, const RoomState& room, std::uint64_t epoch,
-                  const core::Entry& entry);
+  void tell_entry(ConnectionState& connection, const RoomState& room, std::uint64_t epoch, const core::Entry& entry);
   void tell_error(ConnectionState& connection, const Correlation* correlation, Error error);
   void broadcast(const LoopPtr& loop, const std::optional<std::string>& tenant, const Event& event);
   [[nodiscard]] std::string& reply_bytes(Loop& loop);
@@ -503,7 +501,7 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   std::vector<LoopPtr> loops_;
   core::LoopCounters buried_counters_;  ///< of loops that are forgotten
   std::atomic<Executor*> clock_{nullptr};
-  std::shared_ptr<Executor> clock_owner_;  ///< the first executor: told the time by, also when it has stopped
+  std::shared_ptr<Executor> clock_owner_;         ///< the first executor: told the time by, also when it has stopped
   const std::function<TimePoint()> first_clock_;  ///< until there is an executor
   core::Mutex unattended_mutex_;
   core::RoomTable::Cursor unattended_;  ///< of rooms, while there is none

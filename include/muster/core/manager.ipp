@@ -26,8 +26,8 @@ MUSTER_INLINE std::shared_ptr<IConnectionManager> make_connection_manager(Option
     if (!protocol) {
       found.emplace_back("a protocol is null");
     } else if (!served.emplace(protocol->name(), protocol->path()).second) {
-      found.push_back("two protocols are called " + std::string(protocol->name()) + " at " + std::string(protocol->path()) +
-                      ": only the first would ever be chosen");
+      found.push_back("two protocols are called " + std::string(protocol->name()) + " at " +
+                      std::string(protocol->path()) + ": only the first would ever be chosen");
     }
   }
   if (!found.empty()) {
@@ -51,9 +51,8 @@ MUSTER_INLINE ConnectionManager::ConnectionManager(Options options, std::shared_
       awareness_(components.awareness_store ? std::move(components.awareness_store)
                                             : std::make_shared<MemoryAwarenessStore>()),
       sessions_(components.session_store ? std::move(components.session_store)
-                                         : std::make_shared<MemorySessionStore>(
-                                               MemorySessionLimits{100'000, options_.total_bytes,
-                                                                   options_.tenant_bytes})),
+                                         : std::make_shared<MemorySessionStore>(MemorySessionLimits{
+                                               100'000, options_.total_bytes, options_.tenant_bytes})),
       broker_(std::move(components.broker)),
       observer_(std::move(components.observer)),
       first_clock_(std::move(components.clock)) {
@@ -128,8 +127,8 @@ MUSTER_INLINE void ConnectionManager::on(std::string type, MessageHandler handle
   must_be_closed_to_opening("on");
   if (type.empty()) throw std::invalid_argument("on: the type of message is empty");
   must_be_given("on(\"" + type + "\")", static_cast<bool>(handler));
-  const bool reaches = std::any_of(protocols_.begin(), protocols_.end(),
-                                   [&](const auto& protocol) { return !protocol->serves(type); });
+  const bool reaches =
+      std::any_of(protocols_.begin(), protocols_.end(), [&](const auto& protocol) { return !protocol->serves(type); });
   if (!reaches) {
     throw std::invalid_argument("on(\"" + type + "\"): " + std::string(protocols_.front()->name()) +
                                 " serves that type itself, so the handler would never be called; choose another");

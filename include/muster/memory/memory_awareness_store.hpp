@@ -49,7 +49,8 @@ class MemoryAwarenessStore final : public AwarenessStore {
       next->clock = update.clock;
     }
     const bool is_new = known == nullptr || (*known)->removed_at != 0;
-    if (is_new && in != rooms_.end() && reached(in->second.live, limits.per_room)) return {AwarenessResult::too_many, 0};
+    if (is_new && in != rooms_.end() && reached(in->second.live, limits.per_room))
+      return {AwarenessResult::too_many, 0};
     const bool changes_hands = is_new || (*known)->entry->owner.connection != next->owner.connection;
     if (changes_hands && reached(owned_by(next->owner.connection), limits.per_connection)) {
       return {AwarenessResult::too_many, is_new ? 0 : (*known)->entry->clock};

@@ -56,7 +56,8 @@ class MemorySessionStore final : public SessionStore {
   void revoke(Revocation which, Reply<Result<std::size_t>> done) override { done(revoke_now(which)); }
 
   /// A payload that no limit lets in is `too_large`, and drops nothing.
-  void enqueue(UserKey user, QueuedMessage message, QueueLimits limits, TimePoint now, Reply<Result<Queued>> done) override {
+  void enqueue(UserKey user, QueuedMessage message, QueueLimits limits, TimePoint now,
+               Reply<Result<Queued>> done) override {
     done(enqueue_now(user, std::move(message), limits, now));
   }
   void pending(QueueReader reader, std::uint64_t after, TimePoint now,
@@ -343,9 +344,11 @@ class MemorySessionStore final : public SessionStore {
     bool removed = false;
     if (state.queue) {
       std::uint64_t all_have = state.queue->acknowledged;
-      for (const Known* one = state.sessions; one != nullptr; one = one->next) all_have = std::min(all_have, one->cursor);
+      for (const Known* one = state.sessions; one != nullptr; one = one->next)
+        all_have = std::min(all_have, one->cursor);
       auto& waiting = state.queue->waiting;
-      for (; !waiting.empty() && waiting.front().message.queue_id <= all_have; removed = true) drop_front(key, *state.queue);
+      for (; !waiting.empty() && waiting.front().message.queue_id <= all_have; removed = true)
+        drop_front(key, *state.queue);
       if (waiting.empty()) state.queue.reset();
     }
     if (!state.queue && state.sessions == nullptr) users_.erase(users_.find(key));

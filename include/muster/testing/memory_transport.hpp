@@ -47,10 +47,10 @@ class MemoryTransport final : public Transport, public std::enable_shared_from_t
   bool open(const std::shared_ptr<IConnectionManager>& manager, OpenRequest request,
             Function<void(const Decision&)> decided = nullptr) {
     // A move-only request in a task: Function takes it as it is.
-    return executor_->post([self = shared_from_this(), manager, request = std::move(request),
-                            decided = std::move(decided)]() mutable {
-      self->open_now(manager, std::move(request), std::move(decided));
-    });
+    return executor_->post(
+        [self = shared_from_this(), manager, request = std::move(request), decided = std::move(decided)]() mutable {
+          self->open_now(manager, std::move(request), std::move(decided));
+        });
   }
   /// One whole message from the peer. What waits is delivered in one task, as one read of a socket would be.
   void receive(std::string bytes, FrameKind kind = FrameKind::text) {
@@ -306,12 +306,12 @@ class MemoryTransport final : public Transport, public std::enable_shared_from_t
       if (gone_) return;
       manager_ = manager;
     }
-    const std::uint64_t opening = manager->open(
-        std::move(request), shared_from_this(), executor_,
-        [weak = weak_from_this(), decided = std::move(decided)](Decision decision) mutable {
-          if (const auto self = weak.lock()) self->decide(decision);
-          if (decided) decided(decision);
-        });
+    const std::uint64_t opening =
+        manager->open(std::move(request), shared_from_this(), executor_,
+                      [weak = weak_from_this(), decided = std::move(decided)](Decision decision) mutable {
+                        if (const auto self = weak.lock()) self->decide(decision);
+                        if (decided) decided(decision);
+                      });
     const Lock lock(mutex_);
     if (!answer_) opening_ = opening;
   }

@@ -3,6 +3,11 @@
 #pragma once
 
 #include <algorithm>
+#include <asio/io_context.hpp>
+#include <asio/ip/tcp.hpp>
+#include <asio/post.hpp>
+#include <asio/socket_base.hpp>
+#include <asio/steady_timer.hpp>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -11,13 +16,6 @@
 #include <string>
 #include <system_error>
 #include <utility>
-
-#include <asio/io_context.hpp>
-#include <asio/ip/tcp.hpp>
-#include <asio/post.hpp>
-#include <asio/socket_base.hpp>
-#include <asio/steady_timer.hpp>
-
 #include <websocketpp/close.hpp>
 #include <websocketpp/common/connection_hdl.hpp>
 #include <websocketpp/connection.hpp>
@@ -76,7 +74,8 @@ class Attached {
     HttpResponse response;
     std::string subprotocol;
   };
-  [[nodiscard]] virtual Answer ask(HttpRequest request, bool http_1_1, const asio::ip::tcp::endpoint& peer, bool loopback) = 0;
+  [[nodiscard]] virtual Answer ask(HttpRequest request, bool http_1_1, const asio::ip::tcp::endpoint& peer,
+                                   bool loopback) = 0;
   virtual void opened() = 0;
   virtual void received(FrameKind kind, const std::string& payload) = 0;
   virtual void ended(CloseReason cause) = 0;
@@ -87,9 +86,11 @@ void set_unsent_low_water(int descriptor, std::size_t bytes) noexcept;
 std::size_t unsent_in_system(int descriptor) noexcept;
 
 class AttachSite;
-[[nodiscard]] std::shared_ptr<AttachSite> make_attach_site(asio::io_context& io, std::shared_ptr<IConnectionManager> manager,
+[[nodiscard]] std::shared_ptr<AttachSite> make_attach_site(asio::io_context& io,
+                                                           std::shared_ptr<IConnectionManager> manager,
                                                            const AttachOptions& options);
-[[nodiscard]] std::shared_ptr<Attached> make_attached(std::shared_ptr<AttachSite> site, std::unique_ptr<StockPipe> pipe);
+[[nodiscard]] std::shared_ptr<Attached> make_attached(std::shared_ptr<AttachSite> site,
+                                                      std::unique_ptr<StockPipe> pipe);
 
 template <class Connection>
 class StockPipeOf final : public StockPipe {
@@ -136,7 +137,9 @@ class StockPipeOf final : public StockPipe {
     socket.set_option(asio::socket_base::linger(true, 0), ignored);
     socket.close(ignored);
     // Nothing may be under way that would notice.
-    asio::post(io_, [connection] { connection->terminate(::websocketpp::error::make_error_code(::websocketpp::error::general)); });
+    asio::post(io_, [connection] {
+      connection->terminate(::websocketpp::error::make_error_code(::websocketpp::error::general));
+    });
   }
 
   [[nodiscard]] std::size_t unsent_in_system() override {
@@ -247,7 +250,8 @@ void attach(Server& endpoint, std::shared_ptr<IConnectionManager> manager, Attac
     HttpRequest request = detail::stock_request(*connection);
     if (!path.empty() && request.path != path) return !other_paths || other_paths(handle);
 
-    const auto attached = detail::make_attached(site, std::make_unique<detail::StockPipeOf<Connection>>(io, connection));
+    const auto attached =
+        detail::make_attached(site, std::make_unique<detail::StockPipeOf<Connection>>(io, connection));
     const auto ended = [attached, weak = std::weak_ptr<Connection>(connection)](const ::websocketpp::connection_hdl&) {
       const auto gone = weak.lock();
       attached->ended(gone ? detail::stock_cause(*gone) : CloseReason::lost);
@@ -256,10 +260,11 @@ void attach(Server& endpoint, std::shared_ptr<IConnectionManager> manager, Attac
     connection->set_close_handler(ended);
     connection->set_fail_handler(ended);
     connection->set_open_handler([attached](const ::websocketpp::connection_hdl&) { attached->opened(); });
-    connection->set_message_handler([attached](const ::websocketpp::connection_hdl&, const typename Server::message_ptr& message) {
-      const bool text = message->get_opcode() == ::websocketpp::frame::opcode::text;
-      attached->received(text ? FrameKind::text : FrameKind::binary, message->get_payload());
-    });
+    connection->set_message_handler(
+        [attached](const ::websocketpp::connection_hdl&, const typename Server::message_ptr& message) {
+          const bool text = message->get_opcode() == ::websocketpp::frame::opcode::text;
+          attached->received(text ? FrameKind::text : FrameKind::binary, message->get_payload());
+        });
     connection->set_ping_handler([attached](const ::websocketpp::connection_hdl&, const std::string& payload) {
       attached->received(FrameKind::ping, payload);
       return false;  // pongs are the core's

@@ -82,7 +82,8 @@ class Hall {
   void wait_for(std::size_t count) {
     std::unique_lock<std::mutex> lock(mutex_);
     awaited_ = count;
-    require(reached_.wait_for(lock, std::chrono::minutes(1), [&] { return broadcasts >= count; }), "broadcasts were to go on");
+    require(reached_.wait_for(lock, std::chrono::minutes(1), [&] { return broadcasts >= count; }),
+            "broadcasts were to go on");
   }
 
   test::Crowd crowd;

@@ -28,7 +28,8 @@ class LetterProtocol final : public Protocol {
     commands.push_back(std::move(command));
     return std::nullopt;
   }
-  [[nodiscard]] std::optional<FrameKind> encode(const Event&, const Correlation*, WallTime, std::string&) const override {
+  [[nodiscard]] std::optional<FrameKind> encode(const Event&, const Correlation*, WallTime,
+                                                std::string&) const override {
     return std::nullopt;
   }
 };
@@ -153,7 +154,8 @@ void membership(Run& run) {
       Costs costs = join_and_leave(members, run.quick, cold, std::make_shared<LetterProtocol>(), "j", "l");
       join.add(members, costs.join);
       leave.add(members, costs.leave);
-      costs = join_and_leave(members, run.quick, cold, std::make_shared<JsonProtocol>(), test::join_hall, test::leave_hall);
+      costs =
+          join_and_leave(members, run.quick, cold, std::make_shared<JsonProtocol>(), test::join_hall, test::leave_hall);
       json_join.add(members, costs.join);
       json_leave.add(members, costs.leave);
     }

@@ -32,8 +32,8 @@ int main(int argc, char** argv) {
   short arguments = argc;  // a narrowing and, below, a shadowed name: muster's own warnings would refuse both
   if (arguments == 2) {
     std::string arguments = argv[1];
-    const std::string version = std::to_string(MUSTER_VERSION_MAJOR) + "." + std::to_string(MUSTER_VERSION_MINOR) + "." +
-                                std::to_string(MUSTER_VERSION_PATCH);
+    const std::string version = std::to_string(MUSTER_VERSION_MAJOR) + "." + std::to_string(MUSTER_VERSION_MINOR) +
+                                "." + std::to_string(MUSTER_VERSION_PATCH);
     if (arguments != version) {
       std::cerr << "the package is " << arguments << ", its headers are " << version << "\n";
       return 1;

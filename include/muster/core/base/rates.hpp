@@ -104,7 +104,8 @@ class AddressTable {
     for (const Key& key : keys) {
       if (beyond) break;
       const auto found = entries_.find(key);
-      if (found != entries_.end() && found->second.connections >= share(key, options.max_connections_per_ip)) return false;
+      if (found != entries_.end() && found->second.connections >= share(key, options.max_connections_per_ip))
+        return false;
     }
     use(keys, [](Entry&) {});
     for (const Key& key : keys) ++entries_.find(key)->second.connections;
@@ -122,8 +123,7 @@ class AddressTable {
   }
 
   /// Counts a connect, or answers how long until one may come (0: counted); a refused one counts for nothing.
-  [[nodiscard]] std::chrono::milliseconds count_connect(const Bytes& address, const Options& options,
-                                                        TimePoint now) {
+  [[nodiscard]] std::chrono::milliseconds count_connect(const Bytes& address, const Options& options, TimePoint now) {
     if (options.connect_rate_per_ip == 0) return std::chrono::milliseconds(0);
     const Keys keys = keys_of(address);
     Lock lock(mutex_);

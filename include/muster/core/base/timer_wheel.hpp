@@ -83,8 +83,8 @@ class TimerWheel {
     while (now_ < target) {
       const auto due = next();
       if (!due) break;
-      const auto tick = static_cast<std::uint64_t>(
-          std::chrono::duration_cast<std::chrono::milliseconds>(*due - start_).count());
+      const auto tick =
+          static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(*due - start_).count());
       if (tick > target) break;
       now_ = tick;
       for (unsigned level = levels - 1; level > 0; --level) {

@@ -16,11 +16,11 @@
 
 #include "muster/connection.hpp"
 #include "muster/connection_manager.hpp"
-#include "muster/core/room/left_rooms.hpp"
-#include "muster/core/loop/loop.hpp"
-#include "muster/core/connection/outbox.hpp"
-#include "muster/core/room/presence.hpp"
 #include "muster/core/base/rates.hpp"
+#include "muster/core/connection/outbox.hpp"
+#include "muster/core/loop/loop.hpp"
+#include "muster/core/room/left_rooms.hpp"
+#include "muster/core/room/presence.hpp"
 #include "muster/core/room/room_state.hpp"
 
 namespace muster {
@@ -163,7 +163,7 @@ class ConnectionState final : public Connection, public std::enable_shared_from_
   std::uint32_t refused_in_row = 0;
   std::uint32_t pre_auth_bytes = 0;
   std::uint32_t part_bytes = 0;  ///< of the message that is not whole yet, as it came in
-  std::unique_ptr<Pace> pace;  ///< while it is beyond a rate, and until it has been well below
+  std::unique_ptr<Pace> pace;    ///< while it is beyond a rate, and until it has been well below
   TokenBucket message_budget;
   TokenBucket byte_budget;
   TokenBucket frame_budget;
@@ -179,16 +179,16 @@ class ConnectionState final : public Connection, public std::enable_shared_from_
   bool lent = false;               ///< its place is, by the connection of the session it comes back for
   std::atomic<bool> lends{false};  ///< to one that comes back for its session
   bool on_trial = false;           ///< beyond the user's limit, until its resume is decided
-  bool chosen_id = false;  ///< by the embedder: it may come again, so no session goes by it
+  bool chosen_id = false;          ///< by the embedder: it may come again, so no session goes by it
   bool resumed = false;
-  bool greeted = false;  ///< on_connected was told: so on_disconnected will be
+  bool greeted = false;            ///< on_connected was told: so on_disconnected will be
   std::uint64_t queue_cursor = 0;  ///< the newest message of the offline queue it was sent
   std::uint64_t queue_first = 0;   ///< the oldest; 0: none yet
   std::uint32_t queue_reading = 0;
   bool queue_whole = false;  ///< to be read from its session's beginning once more
   bool queue_loading = false;
   bool queue_again = false;
-  bool queue_unread = false;  ///< the last reading failed, or has not been answered
+  bool queue_unread = false;   ///< the last reading failed, or has not been answered
   bool queue_watched = false;  ///< it is looked at whether that is so still
   bool awaiting_pong = false;
   bool reauth_told = false;
@@ -202,7 +202,7 @@ class ConnectionState final : public Connection, public std::enable_shared_from_
   TimePoint last_pong{};
   Timer beat_timer;
   Timer answer_timer;
-  Timer guard_timer;  ///< authentication, then the age of the oldest unsent byte
+  Timer guard_timer;   ///< authentication, then the age of the oldest unsent byte
   Timer expiry_timer;  ///< of the credentials
 
   // Ending.

@@ -46,7 +46,7 @@ class Outbox {
   struct Batch {
     TimePoint since;
     std::size_t bytes = 0;
-    std::size_t unsent = 0;         ///< what counts of it
+    std::size_t unsent = 0;          ///< what counts of it
     std::size_t unsent_before = 0;   ///< when it was last looked at for progress
     std::size_t unsent_at_ping = 0;  ///< and by the heartbeat
     std::unique_ptr<Control> control;
@@ -148,7 +148,9 @@ class Outbox {
   /// Whether the peer took anything of the batch in flight since this was last asked.
   [[nodiscard]] bool progressed(const Transport& transport) { return progressed(transport, &Batch::unsent_before); }
   /// The same for whoever waits for an answer behind it.
-  [[nodiscard]] bool progressed_for_ping(const Transport& transport) { return progressed(transport, &Batch::unsent_at_ping); }
+  [[nodiscard]] bool progressed_for_ping(const Transport& transport) {
+    return progressed(transport, &Batch::unsent_at_ping);
+  }
 
   /// Drops what is queued; what is in flight stays valid until the socket is gone.
   void discard() {

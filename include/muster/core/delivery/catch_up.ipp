@@ -83,9 +83,7 @@ MUSTER_INLINE void ConnectionManager::tell_history(ConnectionState& connection, 
 MUSTER_INLINE bool ConnectionManager::tell_missed(ConnectionState& connection, Membership& membership) {
   core::Missed& missed = *membership.missed;
   RoomState& room = *membership.room;
-  const auto more_fits = [&] {
-    return !connection.doomed && connection.outbox.unsent() <= options_.unsent_soft_bytes;
-  };
+  const auto more_fits = [&] { return !connection.doomed && connection.outbox.unsent() <= options_.unsent_soft_bytes; };
   auto presence = missed.take_presence();
   std::uint64_t epoch = 0;
   core::Notice notice;

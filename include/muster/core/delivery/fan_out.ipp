@@ -77,7 +77,9 @@ MUSTER_INLINE void ConnectionManager::run_slice(const RoomPtr& room, RoomPart& p
     if (!part.flush_posted) return;
   }
   const bool posted = contain(*part.loop, {}, "The executor", [&] {
-    (void)post(part.loop, [room = room, at = &part](ConnectionManager& manager) { manager.flush_part(room, *at); }, gathers ? 12 : 0);
+    (void)post(
+        part.loop, [room = room, at = &part](ConnectionManager& manager) { manager.flush_part(room, *at); },
+        gathers ? 12 : 0);
   });
   if (posted) return;
   core::Lock lock(room->mutex);
@@ -121,10 +123,10 @@ MUSTER_INLINE void ConnectionManager::deliver(RoomPart& part, core::MemberSlot& 
     return;
   }
   const core::EncodedBatch& batch_encoded = encoded(part, room, connection.format);
-  const bool from_the_start = slot.joined_serial < batch.first_serial &&
-                              (batch.first_seq == 0 || slot.next_seq <= batch.first_seq);
-  const bool whole = slot.excluded_batch != batch.number &&
-                     (from_the_start || core::mutant(core::Mutant::ignore_cursor));
+  const bool from_the_start =
+      slot.joined_serial < batch.first_serial && (batch.first_seq == 0 || slot.next_seq <= batch.first_seq);
+  const bool whole =
+      slot.excluded_batch != batch.number && (from_the_start || core::mutant(core::Mutant::ignore_cursor));
   // Its only room, and nothing before it: nothing else is on its way to it in this turn.
   if (whole && batch_encoded.blocks.size() == 1 && connection.memberships.size() == 1 && connection.outbox.idle()) {
     if (batch.last_seq != 0) slot.next_seq = batch.last_seq + 1;
@@ -170,7 +172,7 @@ MUSTER_INLINE void ConnectionManager::deliver(RoomPart& part, core::MemberSlot& 
 }
 
 MUSTER_INLINE core::EncodedBatch& ConnectionManager::encoded(RoomPart& part, const RoomState& room,
-                                                               std::uint8_t format) {
+                                                             std::uint8_t format) {
   core::Batch& batch = part.batch;
   if (format >= batch.encoded.size()) batch.encoded.resize(part.loop->formats.size());
   core::EncodedBatch& into = batch.encoded[format];
@@ -184,8 +186,8 @@ MUSTER_INLINE core::EncodedBatch& ConnectionManager::encoded(RoomPart& part, con
     std::string& bytes = into.blocks.back()->bytes;
     const auto begin = static_cast<std::uint32_t>(bytes.size());
     encode_entry(*part.loop, part.loop->formats[format], room.key.name, batch.epoch, *entry, bytes);
-    into.frames.push_back({static_cast<std::uint32_t>(into.blocks.size() - 1), begin,
-                           static_cast<std::uint32_t>(bytes.size())});
+    into.frames.push_back(
+        {static_cast<std::uint32_t>(into.blocks.size() - 1), begin, static_cast<std::uint32_t>(bytes.size())});
   }
   part.loop->counters.blocks.add(into.blocks.size());
   for (const core::BlockPtr& block : into.blocks) block->count(bytes_.waiting());
@@ -201,8 +203,7 @@ MUSTER_INLINE void ConnectionManager::encode_event(Loop& loop, const core::Forma
 }
 
 MUSTER_INLINE void ConnectionManager::encode_entry(Loop& loop, const core::Format& format, std::string_view room,
-                                                   std::uint64_t epoch, const core::Entry& entry,
-                                                   std::string& bytes) {
+                                                   std::uint64_t epoch, const core::Entry& entry, std::string& bytes) {
   const auto add = [&](const Event& event) { encode_event(loop, format, event, nullptr, bytes); };
   if (!entry.notice) {
     event::RoomMessage message;
@@ -339,7 +340,8 @@ MUSTER_INLINE void ConnectionManager::mark_dirty(ConnectionState& connection) {
   if (loop.write_posted) return;
   // Twice round: the first time comes before the flushes that the handler at hand still posts, the second after them.
   loop.write_posted = contain(loop, {}, "The executor", [&] {
-    (void)post(connection.loop, [at = &loop](ConnectionManager& manager) { manager.write_dirty(*at); }, 1);
+    (void)post(
+        connection.loop, [at = &loop](ConnectionManager& manager) { manager.write_dirty(*at); }, 1);
   });
   if (!loop.write_posted) retry_soon(loop);
 }
@@ -355,7 +357,8 @@ MUSTER_INLINE void ConnectionManager::write_dirty(Loop& loop) {
     if (dirty[i] == nullptr) continue;
     ConnectionState& connection = *dirty[i];
     connection.dirty = false;
-    if (!contain(connection, "A write", [&] { flush_connection(connection); })) doom(connection, CloseReason::internal_error);
+    if (!contain(connection, "A write", [&] { flush_connection(connection); }))
+      doom(connection, CloseReason::internal_error);
   }
   dirty.clear();
   if (loop.dirty.empty()) loop.dirty.swap(dirty);  // keep the memory

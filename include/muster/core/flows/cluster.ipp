@@ -49,7 +49,8 @@ MUSTER_INLINE bool ConnectionManager::subscribe_first(ConnectionState& connectio
         [this, room, then = std::move(then)](ConnectionState& joining, bool) mutable {
           // Kept apart: whether there was something to wait for is found out by the next look.
           const auto shared = std::make_shared<Function<void(ConnectionState&, Error*)>>(std::move(then));
-          const bool asked = subscribe_first(joining, room, [shared](ConnectionState& same, Error* error) { (*shared)(same, error); });
+          const bool asked =
+              subscribe_first(joining, room, [shared](ConnectionState& same, Error* error) { (*shared)(same, error); });
           if (!asked) (*shared)(joining, nullptr);
         },
         true);
@@ -105,7 +106,8 @@ MUSTER_INLINE void ConnectionManager::on_broker_message(const BrokerMessage& mes
   {
     core::Lock lock(room->mutex);
     if (room->retired) return;
-    if (!entry->latest && entry->seq <= room->last_seq && message.position.epoch == room->epoch) return;  // known already
+    if (!entry->latest && entry->seq <= room->last_seq && message.position.epoch == room->epoch)
+      return;  // known already
     core::prepare_pending(*room, 1, flushes);
     if (!entry->latest) {
       room->history.append(entry, room->options);

@@ -76,47 +76,49 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
     return;
   }
   if (publishing.idempotency_key.size() > options_.idempotency_key_bytes) {
-    tell_error(connection, &correlation,
-               {errc::too_large,
-                "idempotency_key may have " + std::to_string(options_.idempotency_key_bytes) + " bytes",
-                {}});
+    tell_error(
+        connection, &correlation,
+        {errc::too_large, "idempotency_key may have " + std::to_string(options_.idempotency_key_bytes) + " bytes", {}});
     return;
   }
   std::string about = publishing.room;  // not among the arguments, where the lambda may have taken it already
-  authorize(
-      connection, Action::publish, std::move(about), correlation,
-      [this, correlation, publishing = std::move(publishing)](ConnectionState& allowed) mutable {
-        if (allowed.membership(publishing.room) == nullptr) {
-          tell_error(allowed, &correlation, {errc::not_in_room, "Join the room before publishing to it", {}});
-          return;
-        }
-        const RoomKey key{allowed.identity_->tenant, std::move(publishing.room)};
-        Draft draft{std::move(publishing.data), std::move(publishing.delivery),
-                    publishing.echo ? ConnectionId() : allowed.member, allowed.member, allowed.identity_->user,
-                    std::move(publishing.idempotency_key)};
-        const auto answer = [this](ConnectionState& publisher, const Correlation& of, const Result<Published>& result) {
-          if (!result) {
-            tell_error(publisher, &of, result.error());
-          } else if (of.reply) {
-            event::Ack ack;
-            if (result.value().position.seq != 0) ack.position = result.value().position;
-            tell(publisher, ack, &of);
-          }
-        };
-        if (!broker_) {
-          answer(allowed, correlation, publish_here(key, std::move(draft)));
-          return;
-        }
-        ask<Result<Published>>(
-            allowed,
-            [&](Reply<Result<Published>> reply) {
-              publish_draft(key, std::move(draft), [reply](Result<Published> done) { reply(std::move(done)); });
-            },
-            [correlation, answer](ConnectionState& publisher, Result<Published> result) {
-              answer(publisher, correlation, result);
-            },
-            Error{errc::unavailable, "The broker did not answer in time", std::chrono::seconds(1)});
-      });
+  authorize(connection, Action::publish, std::move(about), correlation,
+            [this, correlation, publishing = std::move(publishing)](ConnectionState& allowed) mutable {
+              if (allowed.membership(publishing.room) == nullptr) {
+                tell_error(allowed, &correlation, {errc::not_in_room, "Join the room before publishing to it", {}});
+                return;
+              }
+              const RoomKey key{allowed.identity_->tenant, std::move(publishing.room)};
+              Draft draft{std::move(publishing.data),
+                          std::move(publishing.delivery),
+                          publishing.echo ? ConnectionId() : allowed.member,
+                          allowed.member,
+                          allowed.identity_->user,
+                          std::move(publishing.idempotency_key)};
+              const auto answer = [this](ConnectionState& publisher, const Correlation& of,
+                                         const Result<Published>& result) {
+                if (!result) {
+                  tell_error(publisher, &of, result.error());
+                } else if (of.reply) {
+                  event::Ack ack;
+                  if (result.value().position.seq != 0) ack.position = result.value().position;
+                  tell(publisher, ack, &of);
+                }
+              };
+              if (!broker_) {
+                answer(allowed, correlation, publish_here(key, std::move(draft)));
+                return;
+              }
+              ask<Result<Published>>(
+                  allowed,
+                  [&](Reply<Result<Published>> reply) {
+                    publish_draft(key, std::move(draft), [reply](Result<Published> done) { reply(std::move(done)); });
+                  },
+                  [correlation, answer](ConnectionState& publisher, Result<Published> result) {
+                    answer(publisher, correlation, result);
+                  },
+                  Error{errc::unavailable, "The broker did not answer in time", std::chrono::seconds(1)});
+            });
 }
 
 MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Correlation& correlation,
@@ -167,15 +169,14 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
   if (setting.state && options_.awareness_state_bytes != 0 &&
       setting.state->view().size() > options_.awareness_state_bytes) {
     tell_error(connection, &correlation,
-               {errc::too_large,
-                "state may have " + std::to_string(options_.awareness_state_bytes) + " bytes",
-                {}});
+               {errc::too_large, "state may have " + std::to_string(options_.awareness_state_bytes) + " bytes", {}});
     return;
   }
   // Who may not, or says nothing new, is told before the authorizer is asked.
   if (setting.state) {
-    const AwarenessUpdate now_so = awareness_->judge(
-        membership->room->key, setting.client, {connection.identity_->user, connection.member, connection.order}, setting.clock);
+    const AwarenessUpdate now_so =
+        awareness_->judge(membership->room->key, setting.client,
+                          {connection.identity_->user, connection.member, connection.order}, setting.clock);
     if (now_so.result == AwarenessResult::not_owner) return refuse_awareness(connection, correlation);
     if (now_so.result == AwarenessResult::stale) {
       return tell_stale(connection, correlation, membership->room->key, setting.client, its_own, now_so.clock);
@@ -207,7 +208,8 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
             replicate_awareness(*allowed.loop, room->key, setting.client, owner, setting.state ? 0 : update.clock);
             break;
           case AwarenessResult::stale:
-            if (setting.state) return tell_stale(allowed, correlation, room->key, setting.client, its_own, update.clock);
+            if (setting.state)
+              return tell_stale(allowed, correlation, room->key, setting.client, its_own, update.clock);
             break;
           case AwarenessResult::not_owner:
             return refuse_awareness(allowed, correlation);
@@ -374,21 +376,23 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
                                                  command::Custom& custom) {
   const auto handler = extensions_.handlers.find(custom.type);
   if (handler == extensions_.handlers.end()) {
-    tell_error(connection, &correlation, {errc::unknown_message, "Unknown type \"" + custom.type.substr(0, 64) + "\"", {}});
+    tell_error(connection, &correlation,
+               {errc::unknown_message, "Unknown type \"" + custom.type.substr(0, 64) + "\"", {}});
     return;
   }
-  authorize(connection, Action::custom, custom.type, correlation,
-            [this, correlation, &serve = handler->second, payload = std::move(custom.payload)](ConnectionState& allowed) {
-              allowed.handling = &correlation;
-              const bool well = call(serve, "A message handler", allowed, payload);
-              const bool replied = allowed.handling == nullptr;
-              allowed.handling = nullptr;
-              if (!well) {
-                disconnect(allowed, CloseReason::internal_error, {});
-              } else if (!replied && correlation.reply) {
-                tell(allowed, event::Ack{}, &correlation);
-              }
-            });
+  authorize(
+      connection, Action::custom, custom.type, correlation,
+      [this, correlation, &serve = handler->second, payload = std::move(custom.payload)](ConnectionState& allowed) {
+        allowed.handling = &correlation;
+        const bool well = call(serve, "A message handler", allowed, payload);
+        const bool replied = allowed.handling == nullptr;
+        allowed.handling = nullptr;
+        if (!well) {
+          disconnect(allowed, CloseReason::internal_error, {});
+        } else if (!replied && correlation.reply) {
+          tell(allowed, event::Ack{}, &correlation);
+        }
+      });
 }
 
 }  // namespace MUSTER_ABI

@@ -45,7 +45,8 @@ MUSTER_INLINE void ConnectionManager::prepare_parting(ConnectionState& connectio
 }
 
 /// From here on it is as good as gone, and is taken down as soon as that can be done.
-MUSTER_INLINE void ConnectionManager::put_off(ConnectionState& connection, CloseReason reason, bool socket_gone) noexcept {
+MUSTER_INLINE void ConnectionManager::put_off(ConnectionState& connection, CloseReason reason,
+                                              bool socket_gone) noexcept {
   connection.doomed = true;
   connection.cut = connection.cut || socket_gone;
   connection.close_reason = reason;
@@ -149,7 +150,8 @@ MUSTER_INLINE void ConnectionManager::tell_disconnected(ConnectionState& connect
 
 MUSTER_INLINE void ConnectionManager::dispose(ConnectionState& connection, CloseReason reason,
                                               std::string_view text) noexcept {
-  const bool deaf = reason == CloseReason::lost || reason == CloseReason::heartbeat_timeout;  // nobody would answer a close
+  const bool deaf =
+      reason == CloseReason::lost || reason == CloseReason::heartbeat_timeout;  // nobody would answer a close
   const auto& protocol = connection.loop->formats[connection.format].protocol;
   const std::string_view said = text.empty() ? describe(reason).text : text;
   const bool closed = !deaf && contain(connection, "A transport", [&] {
@@ -207,10 +209,8 @@ MUSTER_INLINE void ConnectionManager::tell_offline(Loop& loop, const UserKey& us
 MUSTER_INLINE void ConnectionManager::doom(ConnectionState& connection, CloseReason reason, std::string text) noexcept {
   if (connection.ended() || std::exchange(connection.doomed, true)) return;
   const bool posted = contain(connection, "The executor", [&] {
-    (void)post(connection.loop, [keep = connection.shared_from_this(), reason,
-                                 text = std::move(text)](ConnectionManager& manager) {
-      manager.disconnect(*keep, reason, text);
-    });
+    (void)post(connection.loop, [keep = connection.shared_from_this(), reason, text = std::move(text)](
+                                    ConnectionManager& manager) { manager.disconnect(*keep, reason, text); });
   });
   if (!posted) put_off(connection, reason, false);
 }
@@ -223,7 +223,8 @@ MUSTER_INLINE void ConnectionManager::gone(ConnectionState& connection) noexcept
   // Blocks are this executor's: whoever holds the connection longest must not be the one who lets go of them.
   connection.outbox.discard();
   (void)connection.outbox.batch_done();
-  if (connection.dirty) std::replace(loop.dirty.begin(), loop.dirty.end(), &connection, static_cast<ConnectionState*>(nullptr));
+  if (connection.dirty)
+    std::replace(loop.dirty.begin(), loop.dirty.end(), &connection, static_cast<ConnectionState*>(nullptr));
   loop.connections.back()->index = connection.index;
   std::swap(loop.connections[connection.index], loop.connections.back());
   loop.connections.pop_back();

@@ -60,7 +60,8 @@ MUSTER_INLINE void ConnectionManager::drain_next(Loop& loop) {
     disconnect(*connection, CloseReason::going_away, {});
   }
   if (loop.drain_ends > now_here) {
-    arm(loop, loop.drain_timer, loop.draining.empty() ? loop.drain_ends : std::min(loop.drain_next_at, loop.drain_ends));
+    arm(loop, loop.drain_timer,
+        loop.draining.empty() ? loop.drain_ends : std::min(loop.drain_next_at, loop.drain_ends));
     return;
   }
   for (const ConnectionPtr& connection : loop.connections) {

@@ -34,14 +34,14 @@ MUSTER_INLINE bool ConnectionManager::keep_session(ConnectionState& connection, 
                                                    bool socket_gone) noexcept {
   if (!session_waits(connection, reason, socket_gone)) return false;
   Loop& loop = *connection.loop;
-  const auto grace = connection.handing_over ? options_.answer_timeout
-                                             : std::min(options_.presence_grace, options_.resume_window);
+  const auto grace =
+      connection.handing_over ? options_.answer_timeout : std::min(options_.presence_grace, options_.resume_window);
   auto planned = loop.graces.end();
   const bool kept = contain(connection, "A session", [&] {
     const UserKey user{connection.identity_->tenant, connection.identity_->user};
     planned = loop.graces.emplace(loop.executor->now() + grace,
                                   core::Grace{connection.member, connection.session_generation, user,
-                                                connection.token_hash, connection.previous_token_hash});
+                                              connection.token_hash, connection.previous_token_hash});
     std::vector<RoomPtr> rooms;
     rooms.reserve(connection.memberships.size());
     for (const Membership& membership : connection.memberships) rooms.push_back(membership.room);

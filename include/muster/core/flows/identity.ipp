@@ -44,28 +44,28 @@ MUSTER_INLINE void ConnectionManager::authenticate_first(ConnectionState& connec
     disconnect(connection, CloseReason::auth_required, {});
     return;
   }
-  ask_identity(connection, std::move(token),
-               [this, correlation, tell_result, then = std::move(then)](ConnectionState& asker,
-                                                                        Authentication answer) mutable {
-    std::optional<Error> error = answer ? establish(asker, std::move(answer.value())) : answer.error();
-    if (error) {
-      const CloseReason reason = core::reason_of(*error);
-      refused(RefusedFor::auth, asker.remote_address(), core::without(error->message, asker.credentials.token),
-              asker.loop->executor->now());
-      event::AuthResult result;
-      result.error = error->message;
-      tell(asker, result, &correlation);
-      disconnect(asker, reason, {});
-      return;
-    }
-    if (tell_result) {
-      event::AuthResult result;
-      const auto identity = asker.identity_;
-      result.identity = identity.get();
-      tell(asker, result, &correlation);
-    }
-    welcome(asker, std::move(then));
-  });
+  ask_identity(
+      connection, std::move(token),
+      [this, correlation, tell_result, then = std::move(then)](ConnectionState& asker, Authentication answer) mutable {
+        std::optional<Error> error = answer ? establish(asker, std::move(answer.value())) : answer.error();
+        if (error) {
+          const CloseReason reason = core::reason_of(*error);
+          refused(RefusedFor::auth, asker.remote_address(), core::without(error->message, asker.credentials.token),
+                  asker.loop->executor->now());
+          event::AuthResult result;
+          result.error = error->message;
+          tell(asker, result, &correlation);
+          disconnect(asker, reason, {});
+          return;
+        }
+        if (tell_result) {
+          event::AuthResult result;
+          const auto identity = asker.identity_;
+          result.identity = identity.get();
+          tell(asker, result, &correlation);
+        }
+        welcome(asker, std::move(then));
+      });
 }
 
 /// New credentials of the same user: they take the place of the old ones whole, once every room is authorised with
@@ -134,8 +134,7 @@ MUSTER_INLINE void ConnectionManager::renew_identity(ConnectionState& connection
         if (answer) {
           one_after_another(asker, renewal, &ConnectionManager::renew_identity);
         } else if (answer.unavailable()) {
-          tell_error(asker, &renewal->correlation,
-                     {errc::unavailable, answer.message(), std::chrono::seconds(1)});
+          tell_error(asker, &renewal->correlation, {errc::unavailable, answer.message(), std::chrono::seconds(1)});
         } else {
           tell_error(asker, &renewal->correlation,
                      {errc::permission_denied,
@@ -200,7 +199,8 @@ MUSTER_INLINE std::size_t ConnectionManager::revoke_tenant(std::string_view tena
 /// Sessions without a connection, which may be taken up for as long as `resume_window`.
 MUSTER_INLINE void ConnectionManager::revoke_stored(Revocation which) {
   try {
-    sessions_->revoke(std::move(which), Reply<Result<std::size_t>>([weak = weak_from_this()](const Result<std::size_t>& done) {
+    sessions_->revoke(std::move(which),
+                      Reply<Result<std::size_t>>([weak = weak_from_this()](const Result<std::size_t>& done) {
                         const auto manager = weak.lock();
                         if (!manager || done) return;
                         ++manager->counters_.session_store_failures;

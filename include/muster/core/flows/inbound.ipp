@@ -36,8 +36,8 @@ MUSTER_INLINE void ConnectionManager::received(Connection& from, FrameKind kind,
   guard(connection, "What came in", [&] { received_frame(connection, kind, bytes, wire_bytes); });
 }
 
-MUSTER_INLINE void ConnectionManager::received_frame(ConnectionState& connection, FrameKind kind, std::string_view bytes,
-                                                     std::size_t wire_bytes) {
+MUSTER_INLINE void ConnectionManager::received_frame(ConnectionState& connection, FrameKind kind,
+                                                     std::string_view bytes, std::size_t wire_bytes) {
   Loop& loop = *connection.loop;
   const TimePoint now_here = loop.executor->now();
   if (kind == FrameKind::continuation) core::add_bytes(connection.part_bytes, wire_bytes);
@@ -45,7 +45,8 @@ MUSTER_INLINE void ConnectionManager::received_frame(ConnectionState& connection
   const std::size_t paid = whole ? std::exchange(connection.part_bytes, 0U) : 0;
   const std::size_t cost = std::max(paid + wire_bytes, bytes.size());
   const bool many_bytes =
-      connection.byte_budget.until(options_.byte_rate, static_cast<double>(cost), now_here, static_cast<double>(paid)).count() != 0;
+      connection.byte_budget.until(options_.byte_rate, static_cast<double>(cost), now_here, static_cast<double>(paid))
+          .count() != 0;
   if (!charge_bytes(connection, cost - paid, now_here)) return;
   const bool many_frames = connection.frame_budget.until(options_.frame_rate, 1, now_here).count() != 0;
   connection.frame_budget.charge(options_.frame_rate, 1, now_here);
@@ -67,8 +68,8 @@ MUSTER_INLINE void ConnectionManager::received_frame(ConnectionState& connection
 }
 
 /// `many_bytes`: more than its rate allows.
-MUSTER_INLINE void ConnectionManager::received_message(ConnectionState& connection, FrameKind kind, std::string_view bytes,
-                                                       bool many_bytes) {
+MUSTER_INLINE void ConnectionManager::received_message(ConnectionState& connection, FrameKind kind,
+                                                       std::string_view bytes, bool many_bytes) {
   Loop& loop = *connection.loop;
   const TimePoint now_here = loop.executor->now();
   ++connection.counted.messages_in;
@@ -86,8 +87,7 @@ MUSTER_INLINE void ConnectionManager::received_message(ConnectionState& connecti
   std::vector<Command> commands;
   commands.swap(loop.commands);
   commands.clear();
-  const auto fault =
-      loop.formats[connection.format].protocol->decode(kind, bytes, {options_.json_nesting}, commands);
+  const auto fault = loop.formats[connection.format].protocol->decode(kind, bytes, {options_.json_nesting}, commands);
   const auto messages_wait = connection.message_budget.until(options_.message_rate, 1, now_here);
   if (fault) {
     disconnect(connection, *fault, {});
@@ -96,8 +96,9 @@ MUSTER_INLINE void ConnectionManager::received_message(ConnectionState& connecti
     const auto wait = std::max(
         messages_wait, connection.byte_budget.until(options_.byte_rate, static_cast<double>(bytes.size()), now_here));
     for (const Command& command : commands) {
-      tell_error(connection, &command.correlation,
-                 {errc::rate_limited, "Too many messages or bytes a second; wait as long as retry_after_ms says", wait});
+      tell_error(
+          connection, &command.correlation,
+          {errc::rate_limited, "Too many messages or bytes a second; wait as long as retry_after_ms says", wait});
     }
     if (++connection.refused_in_row >= options_.rate_limited_max && options_.rate_limited_max != 0) {
       disconnect(connection, CloseReason::rate_limited, {});
@@ -119,7 +120,8 @@ MUSTER_INLINE void ConnectionManager::pause(ConnectionState& connection, core::P
   const std::uint8_t before = connection.pauses;
   connection.pauses = static_cast<std::uint8_t>(on ? before | bit : before & ~bit);
   if ((before == 0) == (connection.pauses == 0)) return;
-  if (connection.pauses == 0) connection.last_inbound = connection.loop->executor->now();  // what it said meanwhile comes now
+  if (connection.pauses == 0)
+    connection.last_inbound = connection.loop->executor->now();  // what it said meanwhile comes now
   connection.transport->pause_reading(connection.pauses != 0);
 }
 
@@ -129,7 +131,8 @@ MUSTER_INLINE void ConnectionManager::handle(ConnectionState& connection, Comman
     return;
   }
   connection.waiting.push_back(std::move(command));
-  if (connection.live()) pause(connection, core::Pause::commands, true);  // before that, the pre-authentication bounds hold
+  if (connection.live())
+    pause(connection, core::Pause::commands, true);                 // before that, the pre-authentication bounds hold
   if (connection.waiting.size() > 2 * options_.waiting_commands) {  // the transport hands over more than it may hold
     disconnect(connection, CloseReason::policy, "Too many commands at once");
   }

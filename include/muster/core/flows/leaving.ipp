@@ -40,8 +40,8 @@ MUSTER_INLINE void ConnectionManager::leave(ConnectionState& connection, std::si
 /// Takes the connection out of the room's fan-out; `then` does what else belongs to it before the hooks are called, and
 /// answers false where that has failed. False: that, or a hook threw.
 template <class Then>
-bool ConnectionManager::part_from_room(ConnectionState& connection, std::size_t index, std::optional<CloseReason> reason,
-                                       bool keep_place, Then then) noexcept {
+bool ConnectionManager::part_from_room(ConnectionState& connection, std::size_t index,
+                                       std::optional<CloseReason> reason, bool keep_place, Then then) noexcept {
   const Membership membership = std::move(connection.memberships[index]);
   connection.memberships.erase(connection.memberships.begin() + static_cast<std::ptrdiff_t>(index));
   const RoomPtr& room = membership.room;

@@ -20,8 +20,8 @@ MUSTER_INLINE RoomPtr ConnectionManager::room_for(ConnectionState& connection, c
                 wait});
     return nullptr;
   }
-  const auto fresh = std::make_shared<RoomState>(key, options_.room_options(key.name), make_epoch(),
-                                                 bytes_.account(key.tenant));
+  const auto fresh =
+      std::make_shared<RoomState>(key, options_.room_options(key.name), make_epoch(), bytes_.account(key.tenant));
   const RoomPtr room = rooms_.find_or_add(fresh);
   if (room != fresh) connection.rooms_created.give_back();  // another connection was faster
   return room;
@@ -173,8 +173,7 @@ MUSTER_INLINE void ConnectionManager::publish_once(const RoomKey& key, Draft dra
   std::optional<Position> known;
   {
     core::Lock lock(room->mutex);
-    if (auto* first =
-            room->keys.find(draft.from_user, idempotency_key, room->epoch, at, options_.idempotency_age)) {
+    if (auto* first = room->keys.find(draft.from_user, idempotency_key, room->epoch, at, options_.idempotency_age)) {
       if (!first->answered) {
         first->waiting.push_back(std::move(done));
         return;

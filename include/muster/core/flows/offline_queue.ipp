@@ -14,8 +14,7 @@ namespace core {
   return {connection.identity_->tenant, connection.identity_->user};
 }
 [[nodiscard]] inline QueueReader reader_of(const ConnectionState& connection) {
-  return {user_of(connection),
-          connection.session_generation == 0 ? std::string() : to_string(connection.member)};
+  return {user_of(connection), connection.session_generation == 0 ? std::string() : to_string(connection.member)};
 }
 
 }  // namespace core
@@ -40,7 +39,8 @@ MUSTER_INLINE void ConnectionManager::deliver_queue(ConnectionState& connection,
         sessions_->pending(whole ? core::reader_of(connection) : QueueReader{core::user_of(connection), {}},
                            whole ? 0 : connection.queue_cursor, connection.queue_asked_at, std::move(reply));
       },
-      [this, whole, then = std::move(then)](ConnectionState& asker, const Result<std::vector<QueuedMessage>>& messages) mutable {
+      [this, whole, then = std::move(then)](ConnectionState& asker,
+                                            const Result<std::vector<QueuedMessage>>& messages) mutable {
         tell_queued(asker, messages, whole);
         if (then && !asker.ended()) then(asker);
       },
@@ -64,17 +64,17 @@ MUSTER_INLINE void ConnectionManager::deliver_more_of_queue(ConnectionState& con
   const bool well = contain(connection, "The session store", [&] {
     sessions_->pending(
         core::reader_of(connection), whole ? 0 : connection.queue_cursor, now_here,
-        Reply<Result<std::vector<QueuedMessage>>>(
-            [weak = weak_from_this(), of = connection.weak_from_this(), reading, whole](
-                Result<std::vector<QueuedMessage>> messages) {
-              const auto manager = weak.lock();
-              const auto asker = of.lock();
-              if (!manager || !asker) return;
-              (void)manager->post(asker->loop, [asker, reading, whole, messages = std::move(messages)](
-                                                   ConnectionManager& on_loop) {
-                if (asker->live() && asker->queue_reading == reading) on_loop.tell_queued(*asker, messages, whole);
-              });
-            }));
+        Reply<Result<std::vector<QueuedMessage>>>([weak = weak_from_this(), of = connection.weak_from_this(), reading,
+                                                   whole](Result<std::vector<QueuedMessage>> messages) {
+          const auto manager = weak.lock();
+          const auto asker = of.lock();
+          if (!manager || !asker) return;
+          (void)manager->post(asker->loop,
+                              [asker, reading, whole, messages = std::move(messages)](ConnectionManager& on_loop) {
+                                if (asker->live() && asker->queue_reading == reading)
+                                  on_loop.tell_queued(*asker, messages, whole);
+                              });
+        }));
   });
   if (!well) connection.queue_loading = false;
   read_queue_again(connection);
@@ -87,14 +87,14 @@ MUSTER_INLINE void ConnectionManager::read_queue_again(ConnectionState& connecti
   const auto& executor = connection.loop->executor;
   (void)executor->schedule(executor->now() + options_.answer_timeout,
                            [weak = weak_from_this(), of = connection.weak_from_this()] {
-    const auto manager = weak.lock();
-    const auto asker = of.lock();
-    if (!manager || !asker) return;
-    asker->queue_watched = false;
-    if (!asker->live() || !asker->queue_unread) return;
-    manager->read_queue_again(*asker);  // the reading of now may be younger than this look
-    manager->deliver_more_of_queue(*asker);
-  });
+                             const auto manager = weak.lock();
+                             const auto asker = of.lock();
+                             if (!manager || !asker) return;
+                             asker->queue_watched = false;
+                             if (!asker->live() || !asker->queue_unread) return;
+                             manager->read_queue_again(*asker);  // the reading of now may be younger than this look
+                             manager->deliver_more_of_queue(*asker);
+                           });
 }
 
 MUSTER_INLINE void ConnectionManager::tell_queued(ConnectionState& connection,
@@ -118,7 +118,8 @@ MUSTER_INLINE void ConnectionManager::tell_queued(ConnectionState& connection,
       return;
     }
     connection.queue_cursor = message.queue_id;
-    if (connection.queue_first == 0 || message.queue_id < connection.queue_first) connection.queue_first = message.queue_id;
+    if (connection.queue_first == 0 || message.queue_id < connection.queue_first)
+      connection.queue_first = message.queue_id;
     event::DirectMessage direct;
     direct.from = message.from;
     direct.from_user = message.from_user;
@@ -141,9 +142,8 @@ MUSTER_INLINE void ConnectionManager::enqueue(const UserKey& user, QueuedMessage
         ++manager->counters_.queued;
         manager->counters_.queue_dropped += queued.value().dropped;
         for (const ConnectionPtr& connection : manager->users_.of(user)) {
-          (void)manager->post(connection->loop, [connection](ConnectionManager& on_loop) {
-            on_loop.deliver_more_of_queue(*connection);
-          });
+          (void)manager->post(connection->loop,
+                              [connection](ConnectionManager& on_loop) { on_loop.deliver_more_of_queue(*connection); });
         }
       } else {
         ++manager->counters_.session_store_failures;
@@ -204,9 +204,7 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
   if (core::mutant(core::Mutant::acknowledge_one_more)) ++up_to;
   ask<Result<bool>>(
       connection,
-      [&](Reply<Result<bool>> reply) {
-        sessions_->acknowledge(core::reader_of(connection), up_to, std::move(reply));
-      },
+      [&](Reply<Result<bool>> reply) { sessions_->acknowledge(core::reader_of(connection), up_to, std::move(reply)); },
       [this, correlation](ConnectionState& asker, const Result<bool>& removed) {
         if (!removed) {
           tell_error(asker, &correlation, removed.error());

@@ -45,8 +45,9 @@ MUSTER_INLINE void ConnectionManager::refused(RefusedFor reason, const RemoteAdd
     log(LogLevel::info, std::to_string(verdict.left_out) + " refusals of the last minute have no line of their own");
   }
   if (!verdict.is_news) return;
-  log(LogLevel::info, "refused " + (address.is_known() ? address.text : "a peer") + " (" + std::string(to_string(reason)) +
-                          "): " + std::string(what) + std::string(core::option_behind(reason)));
+  log(LogLevel::info, "refused " + (address.is_known() ? address.text : "a peer") + " (" +
+                          std::string(to_string(reason)) + "): " + std::string(what) +
+                          std::string(core::option_behind(reason)));
 }
 
 MUSTER_INLINE Reservation ConnectionManager::reserve(const RemoteAddress& address, TimePoint) {
@@ -139,7 +140,8 @@ MUSTER_INLINE std::uint64_t ConnectionManager::open(OpenRequest request, std::sh
   const bool ask_now =
       offered_token || (!authenticator_->needs_token() && options_.auth_mode != AuthMode::message_only);
   if (!ask_now && options_.auth_mode == AuthMode::upgrade_only) {
-    return refuse(RefusedFor::auth, CloseReason::auth_required, {errc::auth_required, "A token is required to connect", {}});
+    return refuse(RefusedFor::auth, CloseReason::auth_required,
+                  {errc::auth_required, "A token is required to connect", {}});
   }
   bool lent = false;
   if (!request.reservation) {
@@ -173,7 +175,8 @@ MUSTER_INLINE std::uint64_t ConnectionManager::open(OpenRequest request, std::sh
     core::make_room(loop->connections);
     if (connections_.insert(id, connection)) break;
     if (request.id) {
-      return refuse(RefusedFor::request, CloseReason::policy, {errc::invalid_message, "The connection id is taken", {}});
+      return refuse(RefusedFor::request, CloseReason::policy,
+                    {errc::invalid_message, "The connection id is taken", {}});
     }
   } while (true);
 
@@ -188,9 +191,8 @@ MUSTER_INLINE std::uint64_t ConnectionManager::open(OpenRequest request, std::sh
   connection->open_done = std::move(done);
   connection->subprotocol_named = named;
   connection->last_inbound = executor->now();
-  guard(*connection, "An opening", [&] {
-    begin_open(*connection, std::move(request), std::move(protocol), offered_token, ask_now);
-  });
+  guard(*connection, "An opening",
+        [&] { begin_open(*connection, std::move(request), std::move(protocol), offered_token, ask_now); });
   return connection->open_done ? connection->id_.value() : 0;
 }
 

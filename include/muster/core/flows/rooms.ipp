@@ -53,13 +53,12 @@ MUSTER_INLINE void ConnectionManager::enter(ConnectionState& connection, const C
 
 MUSTER_INLINE RoomPtr ConnectionManager::find_or_make(const RoomKey& key) {
   if (RoomPtr room = rooms_.find(key)) return room;
-  return rooms_.find_or_add(std::make_shared<RoomState>(key, options_.room_options(key.name), make_epoch(),
-                                                         bytes_.account(key.tenant)));
+  return rooms_.find_or_add(
+      std::make_shared<RoomState>(key, options_.room_options(key.name), make_epoch(), bytes_.account(key.tenant)));
 }
 
 /// Makes the connection a member, if the room takes it. With a position it goes on from there.
-MUSTER_INLINE ConnectionManager::Entered ConnectionManager::take_place(ConnectionState& connection,
-                                                                       const RoomPtr& room,
+MUSTER_INLINE ConnectionManager::Entered ConnectionManager::take_place(ConnectionState& connection, const RoomPtr& room,
                                                                        std::optional<Position> from) {
   Entered entered = admit(connection, *room, from);
   if (entered.retired) {
@@ -128,10 +127,11 @@ MUSTER_INLINE ConnectionManager::Entered ConnectionManager::admit(ConnectionStat
   const auto place = room.members.find(connection.member);
   entered.kept = place != room.members.end();
   if (!entered.kept && (core::mutant(core::Mutant::capacity_outside_lock) ? known_full : full())) {
-    entered.error = Error{errc::room_full, "The room takes " + std::to_string(room.options.room_capacity) +
-                                               (room.options.capacity_counts == CapacityCounts::users
-                                                    ? " users"
-                                                    : " connections") + ", and they are there", {}};
+    entered.error = Error{errc::room_full,
+                          "The room takes " + std::to_string(room.options.room_capacity) +
+                              (room.options.capacity_counts == CapacityCounts::users ? " users" : " connections") +
+                              ", and they are there",
+                          {}};
     return entered;
   }
   // All that may fail comes first: what follows is the room's and the connection's in one.
@@ -219,15 +219,15 @@ MUSTER_INLINE void ConnectionManager::publish_draft(const RoomKey& key, Draft dr
     core::Lock lock(room->mutex);
     reached = room->reach(message.exclude);
   }
-  broker_->publish(std::move(message), Reply<Result<Position>>([done = std::move(done), reached](
-                                           Result<Position> position) mutable {
-    if (!done) return;
-    if (position) {
-      done(Published{position.value(), reached});
-    } else {
-      done(position.error());
-    }
-  }));
+  broker_->publish(std::move(message),
+                   Reply<Result<Position>>([done = std::move(done), reached](Result<Position> position) mutable {
+                     if (!done) return;
+                     if (position) {
+                       done(Published{position.value(), reached});
+                     } else {
+                       done(position.error());
+                     }
+                   }));
 }
 
 MUSTER_INLINE Result<Published> ConnectionManager::publish_here(const RoomKey& key, Draft draft) {

@@ -39,7 +39,8 @@ struct ConnectionManager::Resuming : Steps {
 // Tokens.
 
 MUSTER_INLINE bool ConnectionManager::has_sessions(const ConnectionState& connection) const {
-  return options_.resume_window > std::chrono::milliseconds(0) && !connection.chosen_id && connection.identity_->returns;
+  return options_.resume_window > std::chrono::milliseconds(0) && !connection.chosen_id &&
+         connection.identity_->returns;
 }
 
 MUSTER_INLINE std::string ConnectionManager::open_session(ConnectionState& connection) {
@@ -103,8 +104,7 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
                      [this, resuming](ConnectionState& known) { take_session(known, resuming); });
 }
 
-MUSTER_INLINE void ConnectionManager::fail_resume(ConnectionState& connection, const Resuming& resuming,
-                                                  Error error) {
+MUSTER_INLINE void ConnectionManager::fail_resume(ConnectionState& connection, const Resuming& resuming, Error error) {
   ++counters_.resumes_failed;
   tell_error(connection, &resuming.correlation, std::move(error));
   end_trial(connection);
@@ -132,8 +132,7 @@ MUSTER_INLINE void ConnectionManager::take_session(ConnectionState& connection,
     return;
   }
   if (connection.resumed || !connection.memberships.empty()) {
-    fail_resume(connection, *resuming,
-                {errc::resume_failed, "resume must come once, and before the first join", {}});
+    fail_resume(connection, *resuming, {errc::resume_failed, "resume must come once, and before the first join", {}});
     return;
   }
   ask<Result<Session>>(
@@ -225,9 +224,9 @@ MUSTER_INLINE void ConnectionManager::claim_session(ConnectionState& connection,
         if (answered) {
           settle(claimant);
         } else {
-          fail_resume(claimant, *resuming,
-                      {errc::unavailable, "The session's old connection did not answer in time",
-                       std::chrono::seconds(1)});
+          fail_resume(
+              claimant, *resuming,
+              {errc::unavailable, "The session's old connection did not answer in time", std::chrono::seconds(1)});
         }
       },
       false);
@@ -235,8 +234,9 @@ MUSTER_INLINE void ConnectionManager::claim_session(ConnectionState& connection,
 
 MUSTER_INLINE void ConnectionManager::adopt_session(ConnectionState& connection,
                                                     const std::shared_ptr<Resuming>& resuming) {
-  if (connection.remote_address().is_known()) addresses_.forgive_connect(connection.remote_address().bytes);  // many may come back at once
-  connection.previous_token_hash = resuming->token_hash;  // until it is known that `resumed` has arrived
+  if (connection.remote_address().is_known())
+    addresses_.forgive_connect(connection.remote_address().bytes);  // many may come back at once
+  connection.previous_token_hash = resuming->token_hash;            // until it is known that `resumed` has arrived
   end_trial(connection);
   publish_info(connection);
   save_session(connection, connection.token_hash, {}, TimePoint::max());
@@ -250,9 +250,8 @@ MUSTER_INLINE void ConnectionManager::adopt_session(ConnectionState& connection,
                              [&](const command::ResumeRoom& room) { return !seen.insert(room.room).second; }),
               asked.end());
   // What the session did not have goes last, and is not asked about.
-  const auto unknown = std::stable_partition(asked.begin(), asked.end(), [&](const command::ResumeRoom& room) {
-    return had.count(room.room) != 0;
-  });
+  const auto unknown = std::stable_partition(
+      asked.begin(), asked.end(), [&](const command::ResumeRoom& room) { return had.count(room.room) != 0; });
   resuming->permitted.reserve(asked.size());
   std::vector<command::ResumeRoom> denied(std::make_move_iterator(unknown), std::make_move_iterator(asked.end()));
   asked.erase(unknown, asked.end());
@@ -333,8 +332,8 @@ MUSTER_INLINE void ConnectionManager::finish_resume(ConnectionState& connection,
       rooms.push_back({asked.room, event::ResumedRoom::State::denied});
       continue;
     }
-    rooms.push_back({asked.room,
-                     entered.recovered ? event::ResumedRoom::State::recovered : event::ResumedRoom::State::gap});
+    rooms.push_back(
+        {asked.room, entered.recovered ? event::ResumedRoom::State::recovered : event::ResumedRoom::State::gap});
     there.push_back({room, std::move(entered)});
   }
   for (const auto& unknown : resuming.denied) rooms.push_back({unknown.room, event::ResumedRoom::State::denied});

@@ -14,10 +14,10 @@
 #include <vector>
 
 #include "muster/awareness_store.hpp"
-#include "muster/core/loop/block.hpp"
-#include "muster/core/connection/outbox.hpp"
-#include "muster/core/room/room_state.hpp"
 #include "muster/core/base/timer_wheel.hpp"
+#include "muster/core/connection/outbox.hpp"
+#include "muster/core/loop/block.hpp"
+#include "muster/core/room/room_state.hpp"
 #include "muster/executor.hpp"
 #include "muster/protocol.hpp"
 #include "muster/span.hpp"
@@ -49,10 +49,10 @@ struct LoopCounters {
   Counter callback_failures;
 
   void add(const LoopCounters& other) noexcept {
-    for (const auto one : {&LoopCounters::messages_in, &LoopCounters::bytes_in, &LoopCounters::writes,
-                           &LoopCounters::bytes_out, &LoopCounters::deliveries, &LoopCounters::blocks,
-                           &LoopCounters::conflated, &LoopCounters::gaps, &LoopCounters::errors,
-                           &LoopCounters::rate_limited, &LoopCounters::callback_failures}) {
+    for (const auto one :
+         {&LoopCounters::messages_in, &LoopCounters::bytes_in, &LoopCounters::writes, &LoopCounters::bytes_out,
+          &LoopCounters::deliveries, &LoopCounters::blocks, &LoopCounters::conflated, &LoopCounters::gaps,
+          &LoopCounters::errors, &LoopCounters::rate_limited, &LoopCounters::callback_failures}) {
       (this->*one).add((other.*one).get());
     }
   }

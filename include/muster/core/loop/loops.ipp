@@ -135,7 +135,8 @@ MUSTER_INLINE void ConnectionManager::on_wake(Loop& loop, TimePoint when, bool h
     const int rounds = 2 + static_cast<int>(loop.connections.size() / 64);  // an executor hears some sockets a round
     const LoopPtr shared = loop.shared_from_this();
     const bool listens = contain(loop, {}, "The executor", [&] {
-      (void)post(shared, [when, on = &loop](ConnectionManager& manager) { manager.on_wake(*on, when, true); }, rounds);
+      (void)post(
+          shared, [when, on = &loop](ConnectionManager& manager) { manager.on_wake(*on, when, true); }, rounds);
     });
     if (listens) return;
   }
@@ -209,8 +210,8 @@ MUSTER_INLINE void ConnectionManager::leave_part(Loop& loop, const RoomPtr& room
   core::RoomPartPtr part;  // ends after the section
   {
     core::Lock lock(room->mutex);
-    const auto at = std::find_if(room->parts.begin(), room->parts.end(),
-                                 [&](const auto& one) { return one->loop.get() == &loop; });
+    const auto at =
+        std::find_if(room->parts.begin(), room->parts.end(), [&](const auto& one) { return one->loop.get() == &loop; });
     if (at == room->parts.end()) return;
     part = std::move(*at);
     room->parts.erase(at);

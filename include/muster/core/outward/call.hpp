@@ -25,7 +25,8 @@ class Call {
       if (call->given_ == &used) return;
     }
     throw std::logic_error(std::string("Connection::") + method +
-                           " outside of the handler or hook that was given the reference: keep its id(), and use " + instead);
+                           " outside of the handler or hook that was given the reference: keep its id(), and use " +
+                           instead);
   }
 
  private:

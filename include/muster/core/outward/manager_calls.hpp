@@ -1,8 +1,8 @@
 // How the manager leaves its own code: tasks to a loop, callbacks of the embedder's, and questions to a seam.
 #pragma once
 
-#include "muster/core/outward/call.hpp"
 #include "muster/core/manager.hpp"
+#include "muster/core/outward/call.hpp"
 
 namespace muster {
 inline namespace MUSTER_ABI {
@@ -69,7 +69,8 @@ namespace core {
 }
 
 [[nodiscard]] inline Error too_many_of_user(std::chrono::milliseconds retry_after) {
-  return {errc::too_many, "This user has too many connections; who comes back for a session names it (resume=ID in the query)",
+  return {errc::too_many,
+          "This user has too many connections; who comes back for a session names it (resume=ID in the query)",
           retry_after};
 }
 
@@ -77,7 +78,9 @@ namespace core {
 [[nodiscard]] inline Authentication when_thrown(Authentication) {
   return Error{errc::internal, "The credentials could not be checked", {}};
 }
-[[nodiscard]] inline Permission when_thrown(Permission) { return Permission::late("The permission could not be checked"); }
+[[nodiscard]] inline Permission when_thrown(Permission) {
+  return Permission::late("The permission could not be checked");
+}
 template <class T>
 [[nodiscard]] Result<T> when_thrown(Result<T> when_late) {
   Error error = when_late.error();
@@ -108,7 +111,8 @@ bool ConnectionManager::contain(Loop& loop, ConnectionId of, const char* where, 
 }
 
 template <class F, class... Arguments>
-bool ConnectionManager::call(const F& code, const char* where, ConnectionState& given, const Arguments&... arguments) noexcept {
+bool ConnectionManager::call(const F& code, const char* where, ConnectionState& given,
+                             const Arguments&... arguments) noexcept {
   return contain(given, where, [&] {
     const core::Call now(given);
     code(given, arguments...);
@@ -153,20 +157,20 @@ void ConnectionManager::ask(ConnectionState& connection, Function<void(Reply<T>)
     const auto manager = weak.lock();
     const auto asker = of.lock();
     if (!manager || !asker) return;
-    (void)manager->post(asker->loop, [asker, asked, generation, answer = std::move(answer)](
-                                         ConnectionManager& on_loop) mutable {
-      const bool waits = asker->generation == generation && asker->question == asked;
-      if (!waits && !core::mutant(core::Mutant::ignore_generation)) {
-        if (asked->unwanted) asked->unwanted(std::move(answer));
-        return;
-      }
-      on_loop.guard(*asker, "An answer", [&] {
-        asker->question.reset();
-        asker->answer_timer.cancel();
-        asked->then(*asker, std::move(answer));
-        on_loop.resume_commands(*asker);
-      });
-    });
+    (void)manager->post(asker->loop,
+                        [asker, asked, generation, answer = std::move(answer)](ConnectionManager& on_loop) mutable {
+                          const bool waits = asker->generation == generation && asker->question == asked;
+                          if (!waits && !core::mutant(core::Mutant::ignore_generation)) {
+                            if (asked->unwanted) asked->unwanted(std::move(answer));
+                            return;
+                          }
+                          on_loop.guard(*asker, "An answer", [&] {
+                            asker->question.reset();
+                            asker->answer_timer.cancel();
+                            asked->then(*asker, std::move(answer));
+                            on_loop.resume_commands(*asker);
+                          });
+                        });
   });
   const bool well = contain(connection, "A question to a seam", [&] { call(std::move(reply)); });
 

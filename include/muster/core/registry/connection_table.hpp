@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "muster/connection.hpp"
-#include "muster/core/room/left_rooms.hpp"
 #include "muster/core/base/mutex.hpp"
+#include "muster/core/room/left_rooms.hpp"
 #include "muster/types.hpp"
 
 namespace muster {
@@ -126,7 +126,8 @@ class UserTable {
     Lock lock(shard.mutex);
     User& user = entry_of(shard, key);
     try {
-      if (user.connections.size() == user.connections.capacity()) user.connections.reserve(2 * user.connections.size() + 1);
+      if (user.connections.size() == user.connections.capacity())
+        user.connections.reserve(2 * user.connections.size() + 1);
     } catch (...) {
       drop_if_unused(shard, key);
       throw;
@@ -142,7 +143,8 @@ class UserTable {
     return true;
   }
   /// Who yields of a user that is beyond the limit with `newest`: it, or the oldest.
-  [[nodiscard]] ConnectionPtr overflow(const UserKey& key, std::size_t limit, bool may_replace, const ConnectionPtr& newest) {
+  [[nodiscard]] ConnectionPtr overflow(const UserKey& key, std::size_t limit, bool may_replace,
+                                       const ConnectionPtr& newest) {
     Shard& shard = shard_of(key);
     Lock lock(shard.mutex);
     User& user = shard.tenants[key.tenant][key.user];
@@ -231,7 +233,8 @@ class UserTable {
       Lock lock(shard.mutex);
       const auto at = shard.tenants.find(std::string(tenant));
       if (at == shard.tenants.end()) continue;
-      for (const auto& entry : at->second) found.insert(found.end(), entry.second.connections.begin(), entry.second.connections.end());
+      for (const auto& entry : at->second)
+        found.insert(found.end(), entry.second.connections.begin(), entry.second.connections.end());
     }
     return found;
   }
@@ -255,7 +258,8 @@ class UserTable {
   };
   /// Whether it counts against the limit.
   [[nodiscard]] static bool stays(const User& user, const ConnectionPtr& connection) {
-    return std::find(user.connections.begin() + user.leaving, user.connections.end(), connection) != user.connections.end();
+    return std::find(user.connections.begin() + user.leaving, user.connections.end(), connection) !=
+           user.connections.end();
   }
   static void give_way(User& user, const ConnectionPtr& connection) {
     const auto stay = user.connections.begin() + user.leaving++;

@@ -11,8 +11,8 @@
 #include <utility>
 #include <vector>
 
-#include "muster/core/registry/connection_table.hpp"
 #include "muster/core/base/mutex.hpp"
+#include "muster/core/registry/connection_table.hpp"
 #include "muster/core/room/room_state.hpp"
 #include "muster/types.hpp"
 

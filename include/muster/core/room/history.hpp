@@ -35,7 +35,8 @@ struct Notice {
   [[nodiscard]] bool presence() const { return counts_only || whole || !joined.empty() || !left.empty(); }
   [[nodiscard]] std::size_t bytes() const {
     std::size_t sum = sizeof(Notice) + (joined.size() + left.size()) * sizeof(Member) +
-                      (online.size() + offline.size()) * sizeof(std::string) + awareness.size() * sizeof(AwarenessEntry);
+                      (online.size() + offline.size()) * sizeof(std::string) +
+                      awareness.size() * sizeof(AwarenessEntry);
     for (const AwarenessEntry& entry : awareness) sum += entry.state.view().size();
     return sum;
   }

@@ -44,7 +44,8 @@ class LeftRooms {
   void compact() {
     const std::owner_less<std::weak_ptr<RoomState>> before;
     std::sort(more_->begin(), more_->end(), before);
-    const auto end = std::unique(more_->begin(), more_->end(), [&](const auto& a, const auto& b) { return !before(a, b) && !before(b, a); });
+    const auto end = std::unique(more_->begin(), more_->end(),
+                                 [&](const auto& a, const auto& b) { return !before(a, b) && !before(b, a); });
     more_->erase(std::remove_if(more_->begin(), end, [](const auto& room) { return room.expired(); }), more_->end());
     more_->reserve(std::max<std::size_t>(2 * more_->size(), 8));
   }

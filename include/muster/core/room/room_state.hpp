@@ -11,12 +11,12 @@
 #include <utility>
 #include <vector>
 
-#include "muster/core/loop/block.hpp"
 #include "muster/core/base/byte_budget.hpp"
-#include "muster/core/room/history.hpp"
-#include "muster/core/room/idempotency.hpp"
 #include "muster/core/base/mutant.hpp"
 #include "muster/core/base/mutex.hpp"
+#include "muster/core/loop/block.hpp"
+#include "muster/core/room/history.hpp"
+#include "muster/core/room/idempotency.hpp"
 #include "muster/core/room/presence.hpp"
 #include "muster/options.hpp"
 #include "muster/types.hpp"
@@ -69,7 +69,7 @@ struct Batch {
   std::uint64_t messages = 0;  ///< without the notices
   std::size_t bytes = 0;
   bool has_unordered = false;
-  std::size_t unvisited = 0;  ///< members [0, unvisited) are still to be served; served from the end
+  std::size_t unvisited = 0;          ///< members [0, unvisited) are still to be served; served from the end
   std::vector<EncodedBatch> encoded;  ///< by the executor's formats
 };
 
@@ -136,7 +136,7 @@ struct RoomState : ByteHolder {
   bool offline_untold = false;  ///< of some of `users` it could not be told that they have left; the sweep does
   bool subscribed = false;
   bool unsubscribe_due = false;  ///< the broker failed when it was told
-  bool told_open = false;  ///< the last edge that hooks were told
+  bool told_open = false;        ///< the last edge that hooks were told
   bool telling = false;
   /// Out of the table: whoever still holds it looks again.
   bool retired = false;
@@ -163,7 +163,8 @@ struct RoomState : ByteHolder {
     if (news && scope == PresenceScope::shared_rooms) presence.online(user);
   }
   /// Its user. Under the lock.
-  std::string remove_member(std::unordered_map<ConnectionId, MemberEntry>::iterator member, PresenceScope scope) noexcept {
+  std::string remove_member(std::unordered_map<ConnectionId, MemberEntry>::iterator member,
+                            PresenceScope scope) noexcept {
     std::string user = std::move(member->second.user);
     const auto of_user = users.find(user);
     if (--of_user->second == 0) {
@@ -267,9 +268,10 @@ inline void append_pending(RoomState& room, const EntryPtr& entry, std::vector<R
     if (entry->latest) {  // of two unsent states with one key only the newer is of use
       constexpr std::ptrdiff_t look_back = 32;
       const auto end = part->pending.end();
-      const auto old = std::find_if(end - std::min(look_back, end - part->pending.begin()), end, [&](const EntryPtr& other) {
-        return other->latest && other->latest_key == entry->latest_key && other->exclude == entry->exclude;
-      });
+      const auto old =
+          std::find_if(end - std::min(look_back, end - part->pending.begin()), end, [&](const EntryPtr& other) {
+            return other->latest && other->latest_key == entry->latest_key && other->exclude == entry->exclude;
+          });
       if (old != end) {
         part->bytes -= (*old)->bytes();
         part->pending.erase(old);

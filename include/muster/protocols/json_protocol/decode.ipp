@@ -14,8 +14,8 @@
 #include <utility>
 #include <vector>
 
-#include "muster/protocols/json_protocol/reader.ipp"
 #include "muster/protocols/json_protocol.hpp"
+#include "muster/protocols/json_protocol/reader.ipp"
 
 namespace muster {
 inline namespace MUSTER_ABI {

@@ -12,9 +12,9 @@
 #include <variant>
 #include <vector>
 
+#include "muster/protocols/json_protocol.hpp"
 #include "muster/protocols/json_protocol/decode.ipp"
 #include "muster/protocols/json_protocol/text.ipp"
-#include "muster/protocols/json_protocol.hpp"
 
 namespace muster {
 inline namespace MUSTER_ABI {
@@ -460,8 +460,8 @@ class EventWriter {
 }  // namespace json_protocol
 }  // namespace detail
 
-MUSTER_INLINE std::optional<FrameKind> JsonProtocol::encode(const Event& event, const Correlation* correlation, WallTime now,
-                                                            std::string& out) const {
+MUSTER_INLINE std::optional<FrameKind> JsonProtocol::encode(const Event& event, const Correlation* correlation,
+                                                            WallTime now, std::string& out) const {
   detail::json_protocol::EventWriter writer(correlation, now, out);
   std::visit(writer, event);
   return FrameKind::text;

@@ -4,9 +4,9 @@
 #include <stdexcept>
 #include <utility>
 
+#include "muster/protocols/json_protocol.hpp"
 #include "muster/protocols/json_protocol/decode.ipp"
 #include "muster/protocols/json_protocol/encode.ipp"
-#include "muster/protocols/json_protocol.hpp"
 
 namespace muster {
 inline namespace MUSTER_ABI {

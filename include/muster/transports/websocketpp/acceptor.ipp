@@ -50,7 +50,8 @@ class Descriptor {
 class Acceptor : public std::enable_shared_from_this<Acceptor> {
  public:
   /// Sockets go to the loop with the fewest. The acceptor itself runs on the first.
-  Acceptor(std::vector<std::shared_ptr<Loop>> loops, std::shared_ptr<IConnectionManager> manager, ListenerOptions options)
+  Acceptor(std::vector<std::shared_ptr<Loop>> loops, std::shared_ptr<IConnectionManager> manager,
+           ListenerOptions options)
       : loops_(std::move(loops)), acceptor_(loops_.front()->context), retry_(loops_.front()->context) {
     if (!manager) throw std::invalid_argument("websocketpp listener: a manager is needed");
     site_ = std::make_shared<Site>(std::move(manager), std::move(options));
@@ -103,7 +104,8 @@ class Acceptor : public std::enable_shared_from_this<Acceptor> {
     const auto require = [&found](bool holds, const std::string& sentence) {
       if (!holds) found += (found.empty() ? " " : "; ") + sentence;
     };
-    require(!settings.address.empty(), "address is empty (0.0.0.0 or :: is every address of this machine, 127.0.0.1 nobody else's)");
+    require(!settings.address.empty(),
+            "address is empty (0.0.0.0 or :: is every address of this machine, 127.0.0.1 nobody else's)");
     require(settings.tls_certificate_file.empty() == settings.tls_key_file.empty(),
             "tls_certificate_file and tls_key_file go together");
     require(!settings.proxy_protocol || !options.trusted_proxies.empty(),
@@ -131,7 +133,8 @@ class Acceptor : public std::enable_shared_from_this<Acceptor> {
       acceptor_.set_option(asio::ip::v6_only(false), error);
     }
     if (!error) acceptor_.set_option(tcp::no_delay(true), error);  // accepted sockets inherit it
-    if (!error) set_unsent_low_water(acceptor_.native_handle(), options.unsent_low_water_bytes);  // they inherit that too
+    if (!error)
+      set_unsent_low_water(acceptor_.native_handle(), options.unsent_low_water_bytes);  // they inherit that too
     if (!error) acceptor_.bind(endpoint, error);
     if (!error) acceptor_.listen(tcp::acceptor::max_listen_connections, error);
     if (!error) acceptor_.non_blocking(true, error);
@@ -186,9 +189,10 @@ class Acceptor : public std::enable_shared_from_this<Acceptor> {
                                                       loops_.front()->executor->now());
     const bool extra = !place;
     if (extra && !site_->take_extra()) {
-      return site_->manager->refused(place.refused_for(), peer,
-                                     place.error().message + "; closed unanswered, for as many as extra_sockets wait already",
-                                     loops_.front()->executor->now());
+      return site_->manager->refused(
+          place.refused_for(), peer,
+          place.error().message + "; closed unanswered, for as many as extra_sockets wait already",
+          loops_.front()->executor->now());
     }
 
     const auto fewest = std::min_element(loops_.begin(), loops_.end(), [](const auto& a, const auto& b) {
@@ -225,7 +229,8 @@ class Acceptor : public std::enable_shared_from_this<Acceptor> {
         return;
       }
       descriptor.release();
-      std::make_shared<Session>(loop, site, Stream(std::move(socket), std::move(tls)), std::move(peer), std::move(place), extra)
+      std::make_shared<Session>(loop, site, Stream(std::move(socket), std::move(tls)), std::move(peer),
+                                std::move(place), extra)
           ->start();
     }
   };

@@ -10,8 +10,8 @@
 #include <utility>
 #include <vector>
 
-#include "muster/transports/websocketpp/websocketpp.ipp"
 #include "muster/transport.hpp"
+#include "muster/transports/websocketpp/websocketpp.ipp"
 #include "muster/transports/websocketpp_attach.hpp"
 
 namespace muster {
@@ -78,23 +78,25 @@ class AttachedTransport final : public Attached,
 
   // Attached.
 
-  [[nodiscard]] Answer ask(HttpRequest request, bool http_1_1, const asio::ip::tcp::endpoint& peer, bool loopback) override {
+  [[nodiscard]] Answer ask(HttpRequest request, bool http_1_1, const asio::ip::tcp::endpoint& peer,
+                           bool loopback) override {
     const Options& options = site_->manager->options();
     OpenRequest open;
     open.remote_address = remote_address(peer.address());
     if (site_->trusted_proxies.contain(open.remote_address)) {
       open.remote_address = site_->trusted_proxies.resolve(std::move(open.remote_address), request);
     }
-    if (const auto refusal = check_host(request, http_1_1, options, loopback)) return refused(*refusal, open.remote_address);
+    if (const auto refusal = check_host(request, http_1_1, options, loopback))
+      return refused(*refusal, open.remote_address);
     if (const auto refusal = check_upgrade(request, http_1_1)) return refused(*refusal, open.remote_address);
     if (const auto refusal = check_origin(request, options)) return refused(*refusal, open.remote_address);
     if (const auto refusal = read_upgrade(request, options, open)) return refused(*refusal, open.remote_address);
     const std::vector<std::string> offered = open.subprotocols;
 
     in_call_ = true;
-    const std::uint64_t id = site_->manager->open(std::move(open), shared_from_this(), site_->executor, [self = shared_from_this()](Decision decision) {
-      self->decided(std::move(decision));
-    });
+    const std::uint64_t id =
+        site_->manager->open(std::move(open), shared_from_this(), site_->executor,
+                             [self = shared_from_this()](Decision decision) { self->decided(std::move(decision)); });
     in_call_ = false;
     Answer answer;
     answer.response.status = 101;
@@ -108,7 +110,9 @@ class AttachedTransport final : public Attached,
     } else {
       answer.subprotocol = subprotocol_;
     }
-    const auto is_offered = [&](const std::string& name) { return std::find(offered.begin(), offered.end(), name) != offered.end(); };
+    const auto is_offered = [&](const std::string& name) {
+      return std::find(offered.begin(), offered.end(), name) != offered.end();
+    };
     // Clients fail on a name they did not offer (RFC 6455, 4.1), and browsers when none of theirs is chosen.
     if (answer.subprotocol.empty() && offered == std::vector<std::string>{"bearer"}) answer.subprotocol = "bearer";
     if (!is_offered(answer.subprotocol)) answer.subprotocol.clear();
@@ -126,7 +130,8 @@ class AttachedTransport final : public Attached,
     if (ending_) return;
     if (kind == FrameKind::text && ends_inside_character(payload)) {
       // Unless it is the core's connection already, there is nobody to tell.
-      if (connection_) return site_->manager->fail(*connection_, CloseReason::invalid_utf8, describe(CloseReason::invalid_utf8).text);
+      if (connection_)
+        return site_->manager->fail(*connection_, CloseReason::invalid_utf8, describe(CloseReason::invalid_utf8).text);
       return close(describe(CloseReason::invalid_utf8).code, describe(CloseReason::invalid_utf8).text);
     }
     if (connection_ && !paused_ && kept_.empty()) return site_->manager->received(*connection_, kind, payload);
@@ -208,7 +213,8 @@ class AttachedTransport final : public Attached,
     place_ = std::move(decision.reservation);
     if (gone_) place_.release();
     // The status of the upgrade says it, or else a close code right behind it.
-    if (!in_call_ || site_->manager->options().refuse_with == RefuseWith::close_code) close(describe(reason_).code, refusal_.message);
+    if (!in_call_ || site_->manager->options().refuse_with == RefuseWith::close_code)
+      close(describe(reason_).code, refusal_.message);
   }
 
   void hand_over(std::string frames) {
@@ -303,14 +309,17 @@ class AttachedTransport final : public Attached,
   bool resume_posted_ = false;
 };
 
-MUSTER_INLINE std::shared_ptr<AttachSite> make_attach_site(asio::io_context& io, std::shared_ptr<IConnectionManager> manager,
+MUSTER_INLINE std::shared_ptr<AttachSite> make_attach_site(asio::io_context& io,
+                                                           std::shared_ptr<IConnectionManager> manager,
                                                            const AttachOptions& options) {
   if (!manager) throw std::invalid_argument("websocketpp attach: a manager is needed");
-  if (options.handed_over_bytes == 0) throw std::invalid_argument("websocketpp attach: handed_over_bytes must be above 0");
+  if (options.handed_over_bytes == 0)
+    throw std::invalid_argument("websocketpp attach: handed_over_bytes must be above 0");
   return std::make_shared<AttachSite>(io, std::move(manager), options);
 }
 
-MUSTER_INLINE std::shared_ptr<Attached> make_attached(std::shared_ptr<AttachSite> site, std::unique_ptr<StockPipe> pipe) {
+MUSTER_INLINE std::shared_ptr<Attached> make_attached(std::shared_ptr<AttachSite> site,
+                                                      std::unique_ptr<StockPipe> pipe) {
   return std::make_shared<AttachedTransport>(std::move(site), std::move(pipe));
 }
 

@@ -155,7 +155,8 @@ class DeflateFormat final : public WireFormat {
   [[nodiscard]] bool compress(std::string_view payload) const {
     if (!deflater_) {
       auto made = std::make_unique<z_stream>();
-      if (deflateInit2(made.get(), Z_DEFAULT_COMPRESSION, Z_DEFLATED, -window_bits_, 8, Z_DEFAULT_STRATEGY) != Z_OK) return false;
+      if (deflateInit2(made.get(), Z_DEFAULT_COMPRESSION, Z_DEFLATED, -window_bits_, 8, Z_DEFAULT_STRATEGY) != Z_OK)
+        return false;
       deflater_ = std::move(made);
     } else if (deflateReset(deflater_.get()) != Z_OK) {
       return false;

@@ -103,7 +103,8 @@ MUSTER_INLINE AsioExecutor::Turn::Turn(Seat& seat)
   if (before_ == std::thread::id() || before_ == std::this_thread::get_id()) return;
   seat.taken_by.store(before_, std::memory_order_release);
   throw std::logic_error(
-      "muster: two threads run this io_context, and what is on it belongs to one. Run it by one thread, or give muster an "
+      "muster: two threads run this io_context, and what is on it belongs to one. Run it by one thread, or give muster "
+      "an "
       "io_context and a thread of its own and post between the two (or use muster::websocketpp::Server)");
 }
 MUSTER_INLINE AsioExecutor::Turn::Turn(AsioExecutor& executor) : Turn(*executor.state_) {}

@@ -9,7 +9,6 @@
 #include <string>
 #include <system_error>
 #include <utility>
-
 #include <websocketpp/http/request.hpp>
 #include <websocketpp/http/response.hpp>
 #include <websocketpp/message_buffer/alloc.hpp>
@@ -50,14 +49,17 @@ class DeflateExtension {
 };
 
 /// A message that came in. While it is compressed, websocketpp is to take it for binary: its text is not there yet.
-class InboundMessage : public ::websocketpp::message_buffer::message<::websocketpp::message_buffer::alloc::con_msg_manager> {
+class InboundMessage
+    : public ::websocketpp::message_buffer::message<::websocketpp::message_buffer::alloc::con_msg_manager> {
  public:
   using Opcode = ::websocketpp::frame::opcode::value;
   using ptr = std::shared_ptr<InboundMessage>;
 
   InboundMessage() : message(nullptr) {}
 
-  [[nodiscard]] Opcode get_opcode() const { return get_compressed() ? ::websocketpp::frame::opcode::binary : sent_as(); }
+  [[nodiscard]] Opcode get_opcode() const {
+    return get_compressed() ? ::websocketpp::frame::opcode::binary : sent_as();
+  }
   /// What the peer said it is.
   [[nodiscard]] Opcode sent_as() const { return message::get_opcode(); }
 };
@@ -164,7 +166,9 @@ class Frames : private ::websocketpp::processor::hybi13<FramesConfig> {
 
  private:
   using Fault = ::websocketpp::processor::error::processor_errors;
-  [[nodiscard]] static std::error_code fault(Fault what) { return ::websocketpp::processor::error::make_error_code(what); }
+  [[nodiscard]] static std::error_code fault(Fault what) {
+    return ::websocketpp::processor::error::make_error_code(what);
+  }
 
   void read_on(char* bytes, std::size_t size, Step& step) {
     const bool in_header = m_state == HEADER_BASIC;

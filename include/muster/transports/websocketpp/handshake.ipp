@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "muster/connection_manager.hpp"
-#include "muster/transports/websocketpp/request.ipp"
 #include "muster/options.hpp"
+#include "muster/transports/websocketpp/request.ipp"
 
 namespace muster {
 inline namespace MUSTER_ABI {
@@ -46,9 +46,12 @@ class TrustedProxies {
       unsigned long bits = address.is_v4() ? 32 : 128;
       if (!error && slash != std::string::npos) {
         const std::string digits = entry.substr(slash + 1);
-        const bool number = !digits.empty() && digits.size() <= 3 && digits.find_first_not_of("0123456789") == std::string::npos;
-        if (!number || std::stoul(digits) > bits) error = asio::error::invalid_argument;
-        else bits = std::stoul(digits);
+        const bool number =
+            !digits.empty() && digits.size() <= 3 && digits.find_first_not_of("0123456789") == std::string::npos;
+        if (!number || std::stoul(digits) > bits)
+          error = asio::error::invalid_argument;
+        else
+          bits = std::stoul(digits);
       }
       if (error) throw std::invalid_argument("trusted_proxies: \"" + entry + "\" is neither an address nor a network");
       networks_.push_back({remote_address(address).bytes, address.is_v4() ? bits + 96 : bits});
@@ -109,13 +112,14 @@ class TrustedProxies {
   if (below) entry.remove_prefix(1);
   const auto named = [&](std::string_view whole) {
     if (!below) return equal_ignoring_case(entry, whole);
-    return whole.size() > entry.size() && whole.front() != '.' && equal_ignoring_case(entry, whole.substr(whole.size() - entry.size()));
+    return whole.size() > entry.size() && whole.front() != '.' &&
+           equal_ignoring_case(entry, whole.substr(whole.size() - entry.size()));
   };
   return named(authority) || named(host_of(authority));
 }
 
-[[nodiscard]] inline std::optional<Refusal> check_host(const HttpRequest& request, bool http_1_1, const Options& options,
-                                                       bool loopback) {
+[[nodiscard]] inline std::optional<Refusal> check_host(const HttpRequest& request, bool http_1_1,
+                                                       const Options& options, bool loopback) {
   const std::size_t count = count_headers(request, "Host");
   const std::string_view host = request.header("Host");
   if (count == 0 && !http_1_1) return std::nullopt;
@@ -127,9 +131,12 @@ class TrustedProxies {
   });
   if (listed || (loopback ? is_loopback_name(host_of(host)) : allowed.empty())) return std::nullopt;
   return Refusal{403,
-                 "The Host " + quoted(host) + " is not in allowed_hosts (muster_server: --allowed-host NAME, or behind a proxy "
-                 "--behind-proxy ADDRESS --public-name NAME)",
-                 errc::permission_denied, {}, RefusedFor::host};
+                 "The Host " + quoted(host) +
+                     " is not in allowed_hosts (muster_server: --allowed-host NAME, or behind a proxy "
+                     "--behind-proxy ADDRESS --public-name NAME)",
+                 errc::permission_denied,
+                 {},
+                 RefusedFor::host};
 }
 
 [[nodiscard]] inline std::optional<Refusal> check_origin(const HttpRequest& request, const Options& options) {
@@ -140,7 +147,8 @@ class TrustedProxies {
   std::string_view authority = scheme == std::string_view::npos ? std::string_view() : origin.substr(scheme + 3);
   if (!authority.empty() && authority.back() == '/') authority.remove_suffix(1);  // as some libraries write it
   if (!is_authority(authority)) authority = {};
-  if (!authority.empty() && equal_ignoring_case(host_of(authority), host_of(request.header("Host")))) return std::nullopt;
+  if (!authority.empty() && equal_ignoring_case(host_of(authority), host_of(request.header("Host"))))
+    return std::nullopt;
   for (std::string_view entry : options.allowed_origins) {
     if (entry == "*") return std::nullopt;
     if (!entry.empty() && entry.back() == '/') entry.remove_suffix(1);
@@ -150,11 +158,14 @@ class TrustedProxies {
   return Refusal{403,
                  "The Origin " + quoted(origin) + " is neither of the Host " + quoted(request.header("Host")) +
                      " nor in allowed_origins (muster_server: --allowed-origin NAME)",
-                 errc::permission_denied, {}, RefusedFor::origin};
+                 errc::permission_denied,
+                 {},
+                 RefusedFor::origin};
 }
 
 [[nodiscard]] inline bool asks_for_upgrade(const HttpRequest& request) {
-  return any_header_element(request, "Upgrade", ',', [](std::string_view protocol) { return equal_ignoring_case(protocol, "websocket"); });
+  return any_header_element(request, "Upgrade", ',',
+                            [](std::string_view protocol) { return equal_ignoring_case(protocol, "websocket"); });
 }
 
 /// A request that would be an upgrade if it had the header, which is one hop's (RFC 9110, 7.6.1): a proxy passes it on
@@ -167,17 +178,18 @@ class TrustedProxies {
 [[nodiscard]] inline std::optional<Refusal> check_upgrade(const HttpRequest& request, bool http_1_1) {
   if (request.method != "GET" || !http_1_1) return Refusal{400, "An upgrade is a GET of HTTP/1.1"};
   for (const std::string_view name : {"Sec-WebSocket-Key", "Sec-WebSocket-Version", "Authorization"}) {
-    if (count_headers(request, name) > 1) return Refusal{400, "There is more than one " + std::string(name) + " header"};
+    if (count_headers(request, name) > 1)
+      return Refusal{400, "There is more than one " + std::string(name) + " header"};
   }
   if (request.header("Sec-WebSocket-Version") != "13") return Refusal{426, "Sec-WebSocket-Version must be 13"};
-  const bool upgrades = any_header_element(request, "Connection", ',', [](std::string_view option) {
-    return equal_ignoring_case(option, "upgrade");
-  });
+  const bool upgrades = any_header_element(
+      request, "Connection", ',', [](std::string_view option) { return equal_ignoring_case(option, "upgrade"); });
   if (!upgrades) return Refusal{400, "Connection does not name Upgrade; a proxy may have removed it"};
   const std::string_view key = request.header("Sec-WebSocket-Key");
-  const bool base64 = key.size() == 24 && key.substr(22) == "==" && std::all_of(key.begin(), key.begin() + 22, [](char c) {
-    return (c >= '0' && c <= '9') || (lower(c) >= 'a' && lower(c) <= 'z') || c == '+' || c == '/';
-  });
+  const bool base64 =
+      key.size() == 24 && key.substr(22) == "==" && std::all_of(key.begin(), key.begin() + 22, [](char c) {
+        return (c >= '0' && c <= '9') || (lower(c) >= 'a' && lower(c) <= 'z') || c == '+' || c == '/';
+      });
   if (!base64) return Refusal{400, "Sec-WebSocket-Key must be 16 bytes in base64"};
   const std::string_view length = request.header("Content-Length");
   if ((!length.empty() && length != "0") || count_headers(request, "Transfer-Encoding") != 0) {
@@ -187,7 +199,9 @@ class TrustedProxies {
 }
 
 [[nodiscard]] inline std::string percent_decoded(std::string_view text) {
-  const auto digit = [](char c) { return c >= '0' && c <= '9' ? c - '0' : lower(c) >= 'a' && lower(c) <= 'f' ? lower(c) - 'a' + 10 : -1; };
+  const auto digit = [](char c) {
+    return c >= '0' && c <= '9' ? c - '0' : lower(c) >= 'a' && lower(c) <= 'f' ? lower(c) - 'a' + 10 : -1;
+  };
   std::string out;
   for (std::size_t i = 0; i < text.size(); ++i) {
     if (text[i] == '%' && i + 2 < text.size() && digit(text[i + 1]) >= 0 && digit(text[i + 2]) >= 0) {
@@ -202,7 +216,8 @@ class TrustedProxies {
 
 /// Fills what the request says, and finds the token in the order of the sources. The token is left in none of the
 /// other members, so that they may be logged.
-[[nodiscard]] inline std::optional<Refusal> read_upgrade(const HttpRequest& request, const Options& options, OpenRequest& open) {
+[[nodiscard]] inline std::optional<Refusal> read_upgrade(const HttpRequest& request, const Options& options,
+                                                         OpenRequest& open) {
   open.path = request.path;
   open.origin = request.header("Origin");
   const auto found = [&open](TokenSource source, std::string token) {
@@ -226,7 +241,8 @@ class TrustedProxies {
     }
     return false;
   });
-  if (!std::all_of(open.subprotocols.begin(), open.subprotocols.end(), [](const std::string& name) { return is_token(name); })) {
+  if (!std::all_of(open.subprotocols.begin(), open.subprotocols.end(),
+                   [](const std::string& name) { return is_token(name); })) {
     return Refusal{400, "Sec-WebSocket-Protocol is malformed"};
   }
 
@@ -249,11 +265,13 @@ class TrustedProxies {
     const std::size_t equals = pair.find('=');
     if (equals == std::string_view::npos || trim(pair.substr(0, equals)) != options.auth_cookie) return false;
     cookie = trim(pair.substr(equals + 1));
-    if (cookie.size() >= 2 && cookie.front() == '"' && cookie.back() == '"') cookie = cookie.substr(1, cookie.size() - 2);
+    if (cookie.size() >= 2 && cookie.front() == '"' && cookie.back() == '"')
+      cookie = cookie.substr(1, cookie.size() - 2);
     return true;
   });
   if (!cookie.empty() && open.origin.empty()) {
-    return Refusal{403, "A cookie is taken as proof only with an Origin", errc::permission_denied, {}, RefusedFor::origin};
+    return Refusal{
+        403, "A cookie is taken as proof only with an Origin", errc::permission_denied, {}, RefusedFor::origin};
   }
   found(TokenSource::cookie, std::string(cookie));
   return std::nullopt;

@@ -48,7 +48,10 @@ class Loop : public std::enable_shared_from_this<Loop> {
   static constexpr std::size_t read_size = 64 * 1024;
 
   explicit Loop(asio::io_context& io)
-      : context(io), executor(std::make_shared<AsioExecutor>(io)), read_buffer(new char[read_size]), timer_(std::in_place, io) {
+      : context(io),
+        executor(std::make_shared<AsioExecutor>(io)),
+        read_buffer(new char[read_size]),
+        timer_(std::in_place, io) {
     // Services end in the opposite order of their making: ours closes sockets, so theirs has to be older.
     const asio::ip::tcp::socket make_service(io);
   }

@@ -97,7 +97,8 @@ class ProxyHeader {
              (word.size() < 5 || word <= "65535");
     };
     const auto source = address_of(words[1]);
-    if ((!is_v6 && words[0] != "TCP4") || !source || !address_of(words[2]) || !is_port(words[3]) || !is_port(words[4])) {
+    if ((!is_v6 && words[0] != "TCP4") || !source || !address_of(words[2]) || !is_port(words[3]) ||
+        !is_port(words[4])) {
       return fail();
     }
     source_ = source;
@@ -127,7 +128,7 @@ class ProxyHeader {
 
   State state_ = State::reading;
   std::array<char, longest_line> kept_{};
-  std::size_t size_ = 0;   // of what was read
+  std::size_t size_ = 0;  // of what was read
   std::size_t total_ = longest_line;
   std::optional<asio::ip::address> source_;
 };

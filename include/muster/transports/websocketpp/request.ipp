@@ -17,7 +17,9 @@ inline namespace MUSTER_ABI {
 namespace websocketpp {
 namespace detail {
 
-[[nodiscard]] inline char lower(char c) noexcept { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c; }
+[[nodiscard]] inline char lower(char c) noexcept {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
+}
 
 [[nodiscard]] inline bool equal_ignoring_case(std::string_view a, std::string_view b) noexcept {
   return a.size() == b.size() &&
@@ -74,7 +76,8 @@ struct Refusal {
 
 /// The host of "host", "host:port", "[address]:port" or "[address]".
 [[nodiscard]] inline std::string_view host_of(std::string_view authority) noexcept {
-  if (!authority.empty() && authority.front() == '[') return authority.substr(0, std::min(authority.find(']'), authority.size()) + 1);
+  if (!authority.empty() && authority.front() == '[')
+    return authority.substr(0, std::min(authority.find(']'), authority.size()) + 1);
   return authority.substr(0, authority.find(':'));
 }
 
@@ -97,7 +100,8 @@ struct Refusal {
   const std::size_t lengths = count_headers(request, "Content-Length");
   if (count_headers(request, "Transfer-Encoding") != 0) return lengths == 0 && http_1_1;
   const std::string_view length = request.header("Content-Length");
-  return lengths == 0 || (lengths == 1 && !length.empty() && length.find_first_not_of("0123456789") == std::string_view::npos);
+  return lengths == 0 ||
+         (lengths == 1 && !length.empty() && length.find_first_not_of("0123456789") == std::string_view::npos);
 }
 
 /// Takes a request's target apart (RFC 9112, 3.2). `authority`: that of an absolute one, which must then be the Host's.
@@ -137,7 +141,8 @@ struct Refusal {
     return line;
   };
   const auto clean = [](std::string_view line) {
-    return std::none_of(line.begin(), line.end(), [](char c) { return (static_cast<unsigned char>(c) < ' ' && c != '\t') || c == 0x7f; });
+    return std::none_of(line.begin(), line.end(),
+                        [](char c) { return (static_cast<unsigned char>(c) < ' ' && c != '\t') || c == 0x7f; });
   };
 
   const std::string_view start = next_line();
@@ -179,18 +184,32 @@ bool any_header_element(const HttpRequest& request, std::string_view name, char 
 }
 
 [[nodiscard]] inline std::string_view reason_phrase(unsigned status) noexcept {
-  constexpr std::pair<unsigned, std::string_view> phrases[] = {
-      {200, "OK"},          {201, "Created"},           {202, "Accepted"},
-      {204, "No Content"},  {206, "Partial Content"},   {301, "Moved Permanently"},
-      {302, "Found"},       {303, "See Other"},         {304, "Not Modified"},
-      {307, "Temporary Redirect"},                      {308, "Permanent Redirect"},
-      {400, "Bad Request"}, {401, "Unauthorized"},      {403, "Forbidden"},
-      {404, "Not Found"},   {405, "Method Not Allowed"}, {406, "Not Acceptable"},
-      {413, "Content Too Large"},                       {421, "Misdirected Request"},
-      {426, "Upgrade Required"},                        {429, "Too Many Requests"},
-      {431, "Request Header Fields Too Large"},         {500, "Internal Server Error"},
-      {501, "Not Implemented"},                         {503, "Service Unavailable"},
-      {505, "HTTP Version Not Supported"}};
+  constexpr std::pair<unsigned, std::string_view> phrases[] = {{200, "OK"},
+                                                               {201, "Created"},
+                                                               {202, "Accepted"},
+                                                               {204, "No Content"},
+                                                               {206, "Partial Content"},
+                                                               {301, "Moved Permanently"},
+                                                               {302, "Found"},
+                                                               {303, "See Other"},
+                                                               {304, "Not Modified"},
+                                                               {307, "Temporary Redirect"},
+                                                               {308, "Permanent Redirect"},
+                                                               {400, "Bad Request"},
+                                                               {401, "Unauthorized"},
+                                                               {403, "Forbidden"},
+                                                               {404, "Not Found"},
+                                                               {405, "Method Not Allowed"},
+                                                               {406, "Not Acceptable"},
+                                                               {413, "Content Too Large"},
+                                                               {421, "Misdirected Request"},
+                                                               {426, "Upgrade Required"},
+                                                               {429, "Too Many Requests"},
+                                                               {431, "Request Header Fields Too Large"},
+                                                               {500, "Internal Server Error"},
+                                                               {501, "Not Implemented"},
+                                                               {503, "Service Unavailable"},
+                                                               {505, "HTTP Version Not Supported"}};
   for (const auto& [known, phrase] : phrases) {
     if (known == status) return phrase;
   }
@@ -199,7 +218,8 @@ bool any_header_element(const HttpRequest& request, std::string_view name, char 
 
 /// The answer's bytes, but for those of a source. The connection ends with it.
 [[nodiscard]] inline std::string format_response(const HttpResponse& response, bool without_body) {
-  std::string out = "HTTP/1.1 " + std::to_string(response.status) + " " + std::string(reason_phrase(response.status)) + "\r\n";
+  std::string out =
+      "HTTP/1.1 " + std::to_string(response.status) + " " + std::string(reason_phrase(response.status)) + "\r\n";
   const auto add = [&out](std::string_view name, std::string_view value) {
     if (!is_token(name)) return;
     out.append(name).append(": ");
@@ -243,7 +263,7 @@ bool any_header_element(const HttpRequest& request, std::string_view name, char 
     }
   }
   response.body.append("\"}\n");
-  if (refusal.status == 401) response.headers.emplace_back("WWW-Authenticate", "Bearer");  // RFC 6750, 3
+  if (refusal.status == 401) response.headers.emplace_back("WWW-Authenticate", "Bearer");   // RFC 6750, 3
   if (refusal.status == 426) response.headers.emplace_back("Sec-WebSocket-Version", "13");  // RFC 6455, 4.4
   if (refusal.status == 429 || refusal.status == 503) {
     const auto seconds = std::chrono::ceil<std::chrono::seconds>(refusal.retry_after).count();

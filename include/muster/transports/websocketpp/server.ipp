@@ -26,10 +26,11 @@ struct Listener::State {
   std::shared_ptr<detail::Acceptor> acceptor;
 };
 
-MUSTER_INLINE Listener::Listener(asio::io_context& context, std::shared_ptr<IConnectionManager> manager, ListenerOptions options)
+MUSTER_INLINE Listener::Listener(asio::io_context& context, std::shared_ptr<IConnectionManager> manager,
+                                 ListenerOptions options)
     : state_(std::make_shared<State>()) {
-  state_->acceptor = std::make_shared<detail::Acceptor>(std::vector<std::shared_ptr<detail::Loop>>{detail::Loop::of(context)},
-                                                        std::move(manager), std::move(options));
+  state_->acceptor = std::make_shared<detail::Acceptor>(
+      std::vector<std::shared_ptr<detail::Loop>>{detail::Loop::of(context)}, std::move(manager), std::move(options));
   state_->acceptor->start();
 }
 

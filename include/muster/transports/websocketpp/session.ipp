@@ -14,13 +14,13 @@
 #include <utility>
 #include <vector>
 
+#include "muster/transport.hpp"
 #include "muster/transports/websocketpp/extensions.ipp"
 #include "muster/transports/websocketpp/frames.ipp"
 #include "muster/transports/websocketpp/handshake.ipp"
 #include "muster/transports/websocketpp/loop.ipp"
 #include "muster/transports/websocketpp/proxy_header.ipp"
 #include "muster/transports/websocketpp/stream.ipp"
-#include "muster/transport.hpp"
 
 namespace muster {
 inline namespace MUSTER_ABI {
@@ -84,15 +84,15 @@ class Session final : public Transport, public LoopMember, public std::enable_sh
 
  private:
   enum class Phase : std::uint8_t {
-    presenting, // a trusted proxy says for whom it speaks
-    securing,   // TLS handshake
-    reading,    // the request's head
-    asking,     // the core decides
-    upgrading,  // the 101 waits for the core's first batch, or is being written
+    presenting,  // a trusted proxy says for whom it speaks
+    securing,    // TLS handshake
+    reading,     // the request's head
+    asking,      // the core decides
+    upgrading,   // the 101 waits for the core's first batch, or is being written
     open,
     answering,  // an HTTP answer, or the last close frame, is being written
     lingering,  // all is written; what the peer still sends is thrown away until it closes, lest a reset destroy our last bytes
-    gone        // the descriptor is closed
+    gone  // the descriptor is closed
   };
   /// Who decided first that an open connection ends. `heard`: the peer, whose close is answered behind what the core has
   /// still to say to what came before.
@@ -193,7 +193,9 @@ class Session final : public Transport, public LoopMember, public std::enable_sh
   WriteResult send(Outgoing::Kind kind, const Span* spans, std::size_t count);
   void send(Outgoing::Kind kind, std::string own);
   WriteResult send_own(Outgoing::Kind kind, std::string own);
-  [[nodiscard]] IoStatus write_now(Cursor& cursor) { return stream_->write(cursor, stream_->is_tls() ? loop_->scratch() : nullptr); }
+  [[nodiscard]] IoStatus write_now(Cursor& cursor) {
+    return stream_->write(cursor, stream_->is_tls() ? loop_->scratch() : nullptr);
+  }
   void break_off();
   void send_answer(int rounds);
   void written(Outgoing::Kind kind);
@@ -214,7 +216,7 @@ class Session final : public Transport, public LoopMember, public std::enable_sh
   std::shared_ptr<Session> self_;
   std::shared_ptr<Loop> loop_;
   std::shared_ptr<Site> site_;
-  std::unique_ptr<Frames> frames_;  // once open
+  std::unique_ptr<Frames> frames_;         // once open
   std::unique_ptr<Window> client_window_;  // of a client that keeps its context
   std::shared_ptr<Connection> connection_;
   std::unique_ptr<Opening> opening_;
@@ -225,8 +227,8 @@ class Session final : public Transport, public LoopMember, public std::enable_sh
   Site::Seats* seat_;  // where it counts while it holds no place
 };
 
-MUSTER_INLINE Session::Session(std::shared_ptr<Loop> loop, std::shared_ptr<Site> site, Stream stream, RemoteAddress peer,
-                               Reservation reservation, bool extra)
+MUSTER_INLINE Session::Session(std::shared_ptr<Loop> loop, std::shared_ptr<Site> site, Stream stream,
+                               RemoteAddress peer, Reservation reservation, bool extra)
     : stream_(std::move(stream)), loop_(std::move(loop)), site_(std::move(site)), opening_(new Opening) {
   seat_ = extra ? &site_->extra_sockets : nullptr;
   opening_->is_proxy = site_->trusted_proxies.contain(peer);

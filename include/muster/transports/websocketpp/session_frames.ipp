@@ -6,7 +6,6 @@
 #include <string>
 #include <string_view>
 #include <utility>
-
 #include <websocketpp/utf8_validator.hpp>
 
 #include "muster/transports/websocketpp/session.ipp"
@@ -212,9 +211,10 @@ MUSTER_INLINE void Session::on_compressed(FrameKind kind, std::string_view defla
       return fail(CloseReason::message_too_big, describe(CloseReason::message_too_big).text);
     case Inflater::Result::beyond_window:
       return fail(CloseReason::protocol_error,
-                  client_window_ ? "A compressed message refers further back than the window that was agreed"
-                                 : "client_no_context_takeover was agreed, yet a compressed message refers to an earlier one: "
-                                   "keep to it, or do not compress");
+                  client_window_
+                      ? "A compressed message refers further back than the window that was agreed"
+                      : "client_no_context_takeover was agreed, yet a compressed message refers to an earlier one: "
+                        "keep to it, or do not compress");
     case Inflater::Result::damaged:
       return fail(CloseReason::protocol_error, "A compressed message is damaged");
   }

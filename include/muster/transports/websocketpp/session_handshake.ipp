@@ -5,7 +5,6 @@
 #include <exception>
 #include <string>
 #include <utility>
-
 #include <websocketpp/base64/base64.hpp>
 #include <websocketpp/processors/base.hpp>
 #include <websocketpp/sha1/sha1.hpp>
@@ -28,7 +27,8 @@ MUSTER_INLINE void Session::read_proxy_header() {
   stream_->take(loop_->read_buffer.get(), header.read({loop_->read_buffer.get(), got}));
   if (header.state() == ProxyHeader::State::bad) {
     manager().refused(RefusedFor::request, opening.remote,
-                      "proxy_protocol is on, and this one of trusted_proxies begins with no PROXY header", loop_->executor->now());
+                      "proxy_protocol is on, and this one of trusted_proxies begins with no PROXY header",
+                      loop_->executor->now());
     return close_descriptor(CloseReason::lost);
   }
   if (header.state() == ProxyHeader::State::reading) return wait_readable();
@@ -102,7 +102,8 @@ MUSTER_INLINE void Session::process_request() {
     if (const auto refusal = check_host(request, opening.http_1_1, options, site_->loopback)) return refuse(*refusal);
   }
   if (!upgrades) return serve_http();
-  if (site_->options.plain_http_only) return refuse({404, "There is no WebSocket on this port", errc::not_found, {}, RefusedFor::path});
+  if (site_->options.plain_http_only)
+    return refuse({404, "There is no WebSocket on this port", errc::not_found, {}, RefusedFor::path});
   if (const auto refusal = check_upgrade(request, opening.http_1_1)) return refuse(*refusal);
   if (const auto refusal = check_origin(request, options)) return refuse(*refusal);
   OpenRequest open;
@@ -154,8 +155,9 @@ MUSTER_INLINE void Session::ask(OpenRequest open) {
   }
   open.reservation = std::move(opening_->reservation);
   open.remote_address = opening_->remote;
-  const std::uint64_t id = manager().open(std::move(open), shared_from_this(), loop_->executor,
-                                          [self = shared_from_this()](Decision decision) { self->decided(std::move(decision)); });
+  const std::uint64_t id =
+      manager().open(std::move(open), shared_from_this(), loop_->executor,
+                     [self = shared_from_this()](Decision decision) { self->decided(std::move(decision)); });
   if (opening_) opening_->id = id;
   if (phase_ == Phase::asking) wait_readable();  // a peer that goes away meanwhile
 }
@@ -218,7 +220,8 @@ MUSTER_INLINE bool Session::sit(Site::Seats* seats, std::size_t limit) {
 
 MUSTER_INLINE void Session::answer(const HttpResponse& response, bool without_body) {
   const bool bounded = opening_->reservation || seat_ != nullptr;
-  if (!bounded && response.source) return answer(describe_refusal({503, "Too many downloads", errc::unavailable}), without_body);
+  if (!bounded && response.source)
+    return answer(describe_refusal({503, "Too many downloads", errc::unavailable}), without_body);
   phase_ = Phase::answering;
   input_ = {};
   set_deadline(site_->options.http_timeout);
@@ -268,7 +271,8 @@ MUSTER_INLINE void Session::send_body() {
 MUSTER_INLINE void Session::upgrade() {
   phase_ = Phase::upgrading;
   set_deadline(site_->handshake_timeout());
-  std::string response = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ";
+  std::string response =
+      "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ";
   response += accept_key(opening_->request.header("Sec-WebSocket-Key"));
   const auto add = [&response](const char* name, const std::string& value) {
     if (!value.empty()) response.append("\r\n").append(name).append(": ").append(value);

@@ -1,12 +1,12 @@
 // One accepted socket, plain or TLS: non-blocking reads, gather writes, and its end.
 #pragma once
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -103,7 +103,8 @@ class TlsContext {
         return ::recv(descriptor, data, static_cast<std::size_t>(size), MSG_DONTWAIT);
       });
     });
-    BIO_meth_set_ctrl(method_.get(), [](BIO*, int command, long, void*) -> long { return command == BIO_CTRL_FLUSH ? 1 : 0; });
+    BIO_meth_set_ctrl(method_.get(),
+                      [](BIO*, int command, long, void*) -> long { return command == BIO_CTRL_FLUSH ? 1 : 0; });
   }
 
   /// From now on this certificate; sockets that are wrapped keep theirs. Throws as above, and then has changed nothing.
@@ -112,10 +113,11 @@ class TlsContext {
     std::unique_ptr<SSL_CTX, Free> context(SSL_CTX_new(TLS_server_method()));
     if (!context) throw std::bad_alloc();
     SSL_CTX_set_min_proto_version(context.get(), TLS1_2_VERSION);
-    SSL_CTX_set_options(context.get(), SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE);
+    SSL_CTX_set_options(context.get(),
+                        SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE);
     // An idle connection then holds no record buffers, which are 34 KiB; and a write resumes from wherever its bytes are.
-    SSL_CTX_set_mode(context.get(), SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
-                                         SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_CTX_set_mode(context.get(),
+                     SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_session_cache_mode(context.get(), SSL_SESS_CACHE_OFF);
     must_open(certificate_file, "TLS certificate ");
     must_open(key_file, "TLS key ");
@@ -133,8 +135,10 @@ class TlsContext {
     if (SSL_CTX_use_PrivateKey_file(context.get(), key_file.c_str(), SSL_FILETYPE_PEM) != 1 ||
         SSL_CTX_check_private_key(context.get()) != 1) {
       if (encrypted) {
-        throw std::runtime_error("TLS key " + key_file + " is encrypted, and nobody is there to be asked for its passphrase: "
-                                 "decrypt it (openssl pkey -in " + key_file + " -out plain.pem), and let nobody else read it");
+        throw std::runtime_error("TLS key " + key_file +
+                                 " is encrypted, and nobody is there to be asked for its passphrase: "
+                                 "decrypt it (openssl pkey -in " +
+                                 key_file + " -out plain.pem), and let nobody else read it");
       }
       // Of another kind than the certificate's, or of the same kind and not its own.
       const int reason = ERR_GET_REASON(ERR_peek_error());
@@ -168,7 +172,8 @@ class TlsContext {
  private:
   static void must_open(const std::string& file, const char* what) {
     errno = 0;
-    if (!std::ifstream(file)) throw std::runtime_error(what + file + " cannot be read: " + std::generic_category().message(errno));
+    if (!std::ifstream(file))
+      throw std::runtime_error(what + file + " cannot be read: " + std::generic_category().message(errno));
   }
   [[noreturn]] static void fail(const std::string& what) {
     const unsigned long code = ERR_get_error();

@@ -2,9 +2,6 @@
 #pragma once
 
 #include "muster/transports/websocketpp.hpp"
-
 #include "muster/transports/websocketpp/executor.ipp"
-
 #include "muster/transports/websocketpp/request.ipp"
-
 #include "muster/transports/websocketpp/server.ipp"
