@@ -20,6 +20,7 @@
 #include "muster/core/base/log_window.hpp"
 #include "muster/core/base/mutant.hpp"
 #include "muster/core/base/mutex.hpp"
+#include "muster/core/base/random.hpp"
 #include "muster/core/base/rates.hpp"
 #include "muster/core/base/sha256.hpp"
 #include "muster/core/connection/connection_state.hpp"
@@ -295,6 +296,7 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
                     std::string& bytes);
   /// Returns the bytes it took.
   std::size_t tell(ConnectionState& connection, const Event& event, const Correlation* correlation = nullptr);
+  void tell_direct(ConnectionState& connection, const Payload& payload);
   void tell_entry(ConnectionState& connection, const RoomState& room, std::uint64_t epoch, const core::Entry& entry);
   void tell_error(ConnectionState& connection, const Correlation* correlation, Error error);
   void broadcast(const LoopPtr& loop, const std::optional<std::string>& tenant, const Event& event);

@@ -86,17 +86,6 @@ MUSTER_INLINE ConnectionManager::~ConnectionManager() {
   }
 }
 
-namespace core {
-
-/// A bijection of 64 bits that leaves no pattern (the finalizer of SplitMix64): for what may be spread, and guessed.
-[[nodiscard]] inline std::uint64_t scatter(std::uint64_t z) noexcept {
-  z = (z ^ (z >> 30U)) * 0xbf58476d1ce4e5b9ULL;
-  z = (z ^ (z >> 27U)) * 0x94d049bb133111ebULL;
-  return z ^ (z >> 31U);
-}
-
-}  // namespace core
-
 MUSTER_INLINE ConnectionId ConnectionManager::make_id() {
   std::uint64_t value = 0;
   while (value == 0) value = ids_(next_id_++);
@@ -344,8 +333,8 @@ MUSTER_INLINE std::size_t ConnectionManager::send(ConnectionId id, const Payload
   const ConnectionPtr connection = info ? connections_.find(info->id) : nullptr;
   if (!connection) return 0;
   return post(connection->loop,
-              [connection, payload](ConnectionManager&) {
-                if (connection->live()) connection->send(payload);
+              [connection, payload](ConnectionManager& manager) {
+                if (connection->live()) manager.tell_direct(*connection, payload);
               })
              ? 1
              : 0;

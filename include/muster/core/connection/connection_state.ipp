@@ -50,9 +50,7 @@ MUSTER_INLINE Connection::Counters ConnectionState::counters() const noexcept {
 
 MUSTER_INLINE void ConnectionState::send(const Payload& payload) {
   Call::expect(*this, "send", "IConnectionManager::send");
-  event::DirectMessage message;
-  message.data = &payload;
-  owner.tell(*this, message);
+  owner.tell_direct(*this, payload);
 }
 
 MUSTER_INLINE void ConnectionState::publish(std::string_view room, const Payload& payload) {

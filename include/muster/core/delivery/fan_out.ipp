@@ -291,6 +291,12 @@ MUSTER_INLINE std::size_t ConnectionManager::tell(ConnectionState& connection, c
   return size;
 }
 
+MUSTER_INLINE void ConnectionManager::tell_direct(ConnectionState& connection, const Payload& payload) {
+  event::DirectMessage message;
+  message.data = &payload;
+  (void)tell(connection, message);
+}
+
 MUSTER_INLINE void ConnectionManager::tell_entry(ConnectionState& connection, const RoomState& room,
                                                  std::uint64_t epoch, const core::Entry& entry) {
   if (connection.ended() || connection.doomed) return;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "muster/core/flows/leaving.ipp"
 #include "muster/core/outward/manager_calls.hpp"
 
 namespace muster {

@@ -1,6 +1,7 @@
 // Loop: what the core keeps of one executor. Touched only there, except where it says otherwise.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -14,11 +15,13 @@
 #include <vector>
 
 #include "muster/awareness_store.hpp"
+#include "muster/core/base/random.hpp"
 #include "muster/core/base/timer_wheel.hpp"
 #include "muster/core/connection/outbox.hpp"
 #include "muster/core/loop/block.hpp"
 #include "muster/core/room/room_state.hpp"
 #include "muster/executor.hpp"
+#include "muster/options.hpp"
 #include "muster/protocol.hpp"
 #include "muster/span.hpp"
 
@@ -31,6 +34,11 @@ namespace core {
 
 /// How soon what has failed is tried again.
 inline constexpr std::chrono::milliseconds retry_delay{1000};
+
+/// How often it is looked which awareness has ended.
+[[nodiscard]] inline std::chrono::milliseconds awareness_check(const Options& options) {
+  return std::max<std::chrono::milliseconds>(options.awareness_ttl / 8, std::chrono::milliseconds(1));
+}
 
 /// A counter with one writer that any thread may read.
 class Counter {
@@ -141,13 +149,7 @@ struct Loop : std::enable_shared_from_this<Loop> {
   std::vector<Command> commands;
   std::string text;
 
-  [[nodiscard]] std::uint64_t random() noexcept {  // SplitMix64 (Steele, Lea, Flood, OOPSLA 2014)
-    std::uint64_t z = (random_state += 0x9e3779b97f4a7c15ULL);
-    z = (z ^ (z >> 30U)) * 0xbf58476d1ce4e5b9ULL;
-    z = (z ^ (z >> 27U)) * 0x94d049bb133111ebULL;
-    return z ^ (z >> 31U);
-  }
-  std::uint64_t random_state;
+  Random random;
 };
 
 }  // namespace core

@@ -9,11 +9,6 @@ namespace muster {
 inline namespace MUSTER_ABI {
 namespace core {
 
-/// How often it is looked which awareness has ended.
-[[nodiscard]] inline std::chrono::milliseconds awareness_check(const Options& options) {
-  return std::max<std::chrono::milliseconds>(options.awareness_ttl / 8, std::chrono::milliseconds(1));
-}
-
 /// A timer of a loop's own.
 template <void (ConnectionManager::*Fire)(Loop&)>
 void fire_on_loop(void* self) {
@@ -34,7 +29,7 @@ MUSTER_INLINE core::Loop::Loop(ConnectionManager& owner, std::shared_ptr<Executo
       sweep_timer(this, fire_on_loop<&ConnectionManager::sweep_again>),
       awareness_timer(this, fire_on_loop<&ConnectionManager::expire_awareness>),
       retry_timer(this, fire_on_loop<&ConnectionManager::retry>),
-      random_state(seed) {}
+      random(seed) {}
 
 MUSTER_INLINE LoopPtr ConnectionManager::loop_for(const std::shared_ptr<Executor>& executor) {
   LoopPtr loop;
