@@ -53,7 +53,7 @@ class Page {
       } else if (line.rfind("| ", 0) == 0) {
         rows_[heading].push_back(cells(line));
       } else {
-        text += line + "\n";
+        text += line + " ";
       }
     }
   }
@@ -71,7 +71,7 @@ class Page {
   }
 
   std::vector<Example> examples;
-  /// What stands outside of tables and blocks.
+  /// What stands outside of tables and blocks, in one line.
   std::string text;
 
  private:
