@@ -1,6 +1,7 @@
 // The adapter in front of the real core: what a client of muster.v1.json sees on a real socket.
 #include <asio/io_context.hpp>
 #include <asio/post.hpp>
+#include <fstream>
 #include <map>
 #include <memory>
 #include <string>
@@ -74,6 +75,33 @@ std::unique_ptr<RawClient> connect(std::uint16_t port, const std::string& user) 
 }
 
 }  // namespace
+
+TEST_CASE("the upgrade on the page of muster.v1.json is answered as it stands there", "[websocketpp][core]") {
+  std::ifstream file(MUSTER_PROTOCOL_PAGE);
+  std::string request;
+  std::string answer;
+  std::string* part = nullptr;
+  for (std::string line; std::getline(file, line);) {
+    if (line == "```http") part = &request;
+    if (part == nullptr || line == "```http") continue;
+    if (line == "```") break;
+    part->append(line + "\r\n");
+    if (line.empty()) part = &answer;
+  }
+  REQUIRE_FALSE(answer.empty());
+  Options options;
+  options.allowed_hosts = {"example.org"};
+  StaticTokenAuthenticator::Tokens tokens;
+  tokens["ann-token"].user = "ann";
+  muster::websocketpp::Server server(
+      make_manager(options, std::make_shared<StaticTokenAuthenticator>(std::move(tokens))));
+  server.start();
+  RawClient client(server.port());
+  client.send(request);
+  std::string head;
+  CHECK(status(client, &head) == 101);
+  CHECK(head == answer + "\r\n");
+}
 
 TEST_CASE("a full server takes back who names its session, as often as it comes", "[websocketpp][core]") {
   Options options;

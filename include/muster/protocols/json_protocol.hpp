@@ -23,6 +23,8 @@ struct JsonProtocolOptions {
   std::set<std::string> disabled_commands;
 };
 
+/// All of it, for authors of clients: json_protocol.md, beside this header.
+///
 /// In:  `{"type": string, "id"?: string or integer, "payload"?: object}`
 /// Out: `{"type": string, "timestamp": ms since epoch, "reply_to"?: the id, "payload": object}`
 ///
