@@ -95,7 +95,7 @@ class Schedule {
     elsewhere = add();
 #if defined(MUSTER_SIMULATION)
     current() = this;
-    detail::simulation_yield = [] {
+    core::simulation_yield = [] {
       if (current() != nullptr) current()->yield();
     };
     core::Mutex::simulation_fault = [](const char* what) {
