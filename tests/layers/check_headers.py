@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Compiles each public header alone: whoever includes it needs to include nothing before it, and gets no warning.
 
-usage: check_headers.py <include directory> [--without <path prefix>]... -- <compiler> <flags>
+usage: check_headers.py <include directory> [--private] [--without <path prefix>]... -- <compiler> <flags>
+--private: the core's headers and every body instead, so that whoever opens one file need not know what comes before it.
 """
 import os
 import subprocess
@@ -20,8 +21,10 @@ def main(arguments):
     without = tuple(ours[i + 1] for i, argument in enumerate(ours) if argument == "--without")
 
     root = include / "muster"
-    headers = sorted(p.relative_to(root).as_posix() for p in root.rglob("*.hpp"))
-    headers = [h for h in headers if not h.startswith(PRIVATE + without)]
+    headers = sorted(p.relative_to(root).as_posix() for p in root.rglob("*.[hi]pp"))
+    is_private = "--private" in ours
+    headers = [h for h in headers
+               if (h.startswith(PRIVATE) or h.endswith(".ipp")) == is_private and not h.startswith(without)]
     if not headers:
         sys.exit(f"{root}: no headers here")
 
@@ -37,7 +40,7 @@ def main(arguments):
         if result.returncode != 0:
             failed += 1
             print(f"muster/{header} does not compile alone:\n{result.stdout}")
-    print(f"{len(headers)} headers, {failed} failed")
+    print(f"{len(headers)} files, {failed} failed")
     return 1 if failed else 0
 
 
