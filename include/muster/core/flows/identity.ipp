@@ -107,7 +107,7 @@ MUSTER_INLINE void ConnectionManager::authenticate_again(ConnectionState& connec
     const auto renewal = std::make_shared<Renewal>();
     renewal->correlation = correlation;
     renewal->identity = std::make_shared<const Identity>(std::move(answer.value()));
-    renewal->rooms = asker.rooms();
+    renewal->rooms = asker.room_names();
     one_after_another(asker, renewal, &ConnectionManager::renew_identity);
   });
 }
