@@ -122,55 +122,28 @@ class MemoryTransport final : public Transport, public std::enable_shared_from_t
   // What happened.
 
   /// When the peer last said something.
-  [[nodiscard]] TimePoint heard_at() const {
-    const Lock lock(mutex_);
-    return heard_at_;
-  }
+  [[nodiscard]] TimePoint heard_at() const { return read(heard_at_); }
   /// Every byte the peer got.
-  [[nodiscard]] std::string written() const {
-    const Lock lock(mutex_);
-    return written_;
-  }
+  [[nodiscard]] std::string written() const { return read(written_); }
   /// What the peer got since the last call.
   [[nodiscard]] std::string take_written() {
     const Lock lock(mutex_);
     return std::exchange(written_, {});
   }
-  [[nodiscard]] std::size_t writes() const {
-    const Lock lock(mutex_);
-    return writes_;
-  }
+  [[nodiscard]] std::size_t writes() const { return read(writes_); }
   /// Bytes of all writes, whether the peer got them or not.
-  [[nodiscard]] std::uint64_t bytes() const {
-    const Lock lock(mutex_);
-    return bytes_;
-  }
+  [[nodiscard]] std::uint64_t bytes() const { return read(bytes_); }
   struct Closing {
     std::uint16_t code = 0;
     std::string text;
   };
   /// The close the core asked for; none: it asked for none.
-  [[nodiscard]] std::optional<Closing> closing() const {
-    const Lock lock(mutex_);
-    return closing_;
-  }
-  [[nodiscard]] bool aborted() const {
-    const Lock lock(mutex_);
-    return aborted_;
-  }
+  [[nodiscard]] std::optional<Closing> closing() const { return read(closing_); }
+  [[nodiscard]] bool aborted() const { return read(aborted_); }
   /// Calls that the contract forbids: a write while one is pending, a write or a second close after `close`.
-  [[nodiscard]] std::size_t violations() const {
-    const Lock lock(mutex_);
-    return violations_;
-  }
-  [[nodiscard]] bool is_reading_paused() const {
-    const Lock lock(mutex_);
-    return paused_;
-  }
-  [[nodiscard]] bool is_vanished() const {
-    const Lock lock(mutex_);
-    return vanished_;
-  }
+  [[nodiscard]] std::size_t violations() const { return read(violations_); }
+  [[nodiscard]] bool is_reading_paused() const { return read(paused_); }
+  [[nodiscard]] bool is_vanished() const { return read(vanished_); }
   /// From now on the pipe tells what is unsent, and that the system keeps so much beside the batch it holds.
   void system_holds(std::size_t bytes) {
     const Lock lock(mutex_);
@@ -182,10 +155,7 @@ class MemoryTransport final : public Transport, public std::enable_shared_from_t
     return !held_.empty();
   }
   /// Whether the pipe exists no more. The manager may hear of it a task later.
-  [[nodiscard]] bool is_gone() const {
-    const Lock lock(mutex_);
-    return gone_;
-  }
+  [[nodiscard]] bool is_gone() const { return read(gone_); }
   /// The answer to `open`; none yet: not decided. Its connection is in `connection`.
   struct Answer {
     bool accepted = false;
@@ -193,15 +163,9 @@ class MemoryTransport final : public Transport, public std::enable_shared_from_t
     CloseReason reason = CloseReason::normal;
     Error error;
   };
-  [[nodiscard]] std::optional<Answer> answer() const {
-    const Lock lock(mutex_);
-    return answer_;
-  }
+  [[nodiscard]] std::optional<Answer> answer() const { return read(answer_); }
   /// Null before it was accepted and after the pipe is gone.
-  [[nodiscard]] std::shared_ptr<Connection> connection() const {
-    const Lock lock(mutex_);
-    return connection_;
-  }
+  [[nodiscard]] std::shared_ptr<Connection> connection() const { return read(connection_); }
 
   // Transport.
 
@@ -293,6 +257,11 @@ class MemoryTransport final : public Transport, public std::enable_shared_from_t
     std::size_t part;  ///< else: a whole frame
   };
 
+  template <class T>
+  [[nodiscard]] T read(const T& member) const {
+    const Lock lock(mutex_);
+    return member;
+  }
   void throw_if_told() {
     const Lock lock(mutex_);
     if (throws_in_ == 0 || --throws_in_ != 0) return;
