@@ -15,7 +15,7 @@ const std::array<const char*, 4> all_rooms = {"a", "b", "c", "a room with a name
 
 /// Ann is what happens to; Bob on another executor and Cid on hers see it. `nodes` of two: Bob is at the other one.
 struct Scene {
-  explicit Scene(bool cluster) : sim(setup(cluster)) {
+  Scene(bool cluster, void (*limit)(Options&)) : sim(setup(cluster, limit)) {
     IConnectionManager& manager = sim.manager();
     manager.on_connected([this](Connection&) { ++connected; });
     manager.on_disconnected([this](Connection&, CloseReason) { --connected; });
@@ -31,8 +31,9 @@ struct Scene {
     }
     sim.advance(1s);
   }
-  static Setup setup(bool cluster) {
+  static Setup setup(bool cluster, void (*limit)(Options&)) {
     Setup setup;
+    if (limit != nullptr) limit(setup.options);
     setup.options.heartbeat = 0s;
     setup.options.room.history_age = 5s;
     setup.options.sweep_interval = 1h;  // what is tried again is tried before
@@ -116,6 +117,13 @@ struct Scene {
     return !messages.empty() && messages.back() == said;
   }
 
+  /// Those that are there still: a transport that could not even abort keeps its place.
+  [[nodiscard]] std::size_t sockets(std::size_t node) const {
+    return static_cast<std::size_t>(std::count_if(sim.clients.begin(), sim.clients.end(), [node](const Client& client) {
+      return client.node() == node && client.pipe().answer() && !client.pipe().is_gone();
+    }));
+  }
+
   /// The end of a scene: everyone goes, and what is left must be nothing.
   void clear() {
     for (std::size_t node = 0; node < nodes(); ++node) {
@@ -132,7 +140,7 @@ struct Scene {
       const Metrics now = sim.manager(node).metrics();
       CHECK(now.connections == 0);
       CHECK(now.pending == 0);
-      CHECK(now.reserved == 0);
+      CHECK(now.reserved == sockets(node));
       CHECK(now.users == 0);
       CHECK(now.rooms == 0);
       CHECK(now.sessions_held == 0);
@@ -157,7 +165,24 @@ struct Operation {
   /// What comes before, with nothing failing.
   void (*prepare)(Scene&);
   void (*act)(Scene&);
+  void (*limit)(Options&) = nullptr;
+  /// What must be possible after it.
+  void (*then)(Scene&) = nullptr;
 };
+
+/// Ann comes back while nobody knows yet that she had gone.
+void come_back(Scene& scene) {
+  const Client ghost = scene.sim.clients[0];
+  scene.ann = scene.sim.dial("ann", Dial().on(1).from(RemoteAddress::v4(10, 0, 0, 1)).back_for(ghost.id()));
+  scene.ann->resume_session(ghost, {"a", "b"});
+}
+void come_back_again(Scene& scene) {
+  const bool has_ghost = scene.sim.manager().contains(scene.sim.clients[0].id());
+  if (scene.ann->is_open() || !has_ghost) return;
+  come_back(scene);
+  scene.run();
+  CHECK(scene.ann->is_open());
+}
 
 const std::vector<Operation>& operations() {
   const auto nothing = [](Scene&) {};
@@ -192,6 +217,16 @@ const std::vector<Operation>& operations() {
          scene.ann = scene.sim.connect("ann", Dial().on(1));
        },
        [](Scene& scene) { scene.ann->resume_session(scene.sim.clients[0], {"a"}); }},
+      {"return to a full server",
+       [](Scene& scene) {
+         while (scene.sim.manager().metrics().reserved < scene.sim.manager().options().max_connections) {
+           (void)scene.sim.connect("dan");
+         }
+         scene.ann->vanish();
+       },
+       come_back, [](Options& options) { options.max_connections = 4; }, come_back_again},
+      {"return of a user at its limit", [](Scene& scene) { scene.ann->vanish(); }, come_back,
+       [](Options& options) { options.max_connections_per_user = 1; }, come_back_again},
       {"drop", nothing, [](Scene& scene) { scene.ann->hang_up(CloseReason::lost); }},
       {"hang up", nothing, [](Scene& scene) { scene.ann->hang_up(); }},
       {"remove", nothing, [](Scene& scene) { (void)scene.sim.manager().remove(scene.ann->id()); }},
@@ -215,7 +250,7 @@ void fail_each(Fail fail, std::size_t least = 3) {
       while (fired) {
         ++nth;
         INFO((cluster ? "in a cluster: " : "") << operation.name << ", failure " << nth);
-        Scene scene(cluster);
+        Scene scene(cluster, operation.limit);
         operation.prepare(scene);
         scene.sim.run();
         fired = fail(scene, nth, [&] {
@@ -225,6 +260,7 @@ void fail_each(Fail fail, std::size_t least = 3) {
           }
           scene.run();
         });
+        if (operation.then != nullptr) operation.then(scene);
         // A failure late in a grace or a flush is one, too.
         scene.check();
         scene.clear();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -25,8 +26,8 @@ using Texts = std::vector<std::string>;
 /// its own, so that its answer can be asked for.
 class Client {
  public:
-  Client(std::string name, std::shared_ptr<SimExecutor> executor)
-      : state_(std::make_shared<State>(std::move(name), std::move(executor))) {}
+  Client(std::string name, std::shared_ptr<SimExecutor> executor, std::size_t node = 0)
+      : state_(std::make_shared<State>(std::move(name), std::move(executor), node)) {}
 
   // Commands.
 
@@ -138,6 +139,8 @@ class Client {
   [[nodiscard]] MemoryTransport& pipe() const { return *state_->pipe; }
   [[nodiscard]] const std::shared_ptr<MemoryTransport>& shared_pipe() const { return state_->pipe; }
   [[nodiscard]] const std::shared_ptr<SimExecutor>& executor() const { return state_->executor; }
+  /// Which manager it has dialled.
+  [[nodiscard]] std::size_t node() const { return state_->node; }
   [[nodiscard]] ConnectionId id() const { return state_->id; }
   void set_id(ConnectionId id) const { state_->id = id; }
   [[nodiscard]] const std::string& last_id() const {
@@ -251,10 +254,11 @@ class Client {
 
  private:
   struct State {
-    State(std::string who, std::shared_ptr<SimExecutor> on)
-        : name(std::move(who)), executor(std::move(on)), pipe(std::make_shared<MemoryTransport>(executor)) {}
+    State(std::string who, std::shared_ptr<SimExecutor> on, std::size_t at)
+        : name(std::move(who)), executor(std::move(on)), node(at), pipe(std::make_shared<MemoryTransport>(executor)) {}
     std::string name;
     std::shared_ptr<SimExecutor> executor;
+    std::size_t node;
     std::shared_ptr<MemoryTransport> pipe;
     ConnectionId id;
     std::uint64_t last_command = 0;

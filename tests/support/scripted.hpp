@@ -131,7 +131,11 @@ class ScriptedBroker final : public Broker {
       : schedule_(schedule), behind_(std::move(behind)) {}
 
   [[nodiscard]] NodeId attach(std::weak_ptr<Sink> sink) override { return behind_->attach(std::move(sink)); }
-  void detach(NodeId node) override { behind_->detach(node); }
+  void detach(NodeId node) override {
+    if (notices_after == std::chrono::milliseconds(0)) return behind_->detach(node);
+    (void)schedule_.elsewhere->schedule(schedule_.now() + notices_after,
+                                        [behind = behind_, node] { behind->detach(node); });
+  }
   void publish(BrokerMessage message, Reply<Result<Position>> done) override {
     pass(std::move(done), [this, message](Reply<Result<Position>> answered) mutable {
       behind_->publish(std::move(message), std::move(answered));
@@ -154,6 +158,8 @@ class ScriptedBroker final : public Broker {
   }
 
   Answer answer;
+  /// How long it takes a node's end for a silence.
+  std::chrono::milliseconds notices_after{0};
   std::size_t unsubscribed = 0;
   std::function<void()> before_unsubscribe;
 

@@ -78,24 +78,14 @@ class Sim {
   explicit Sim(Options options = {}, std::size_t executors = 1)
       : Sim(Setup{std::move(options), executors, 1, nullptr, 1}) {}
 
-  explicit Sim(Setup setup)
+  explicit Sim(const Setup& setup)
       : schedule(setup.seed, setup.executors),
         authenticator(std::make_shared<ScriptedAuthenticator>(schedule)),
         authorizer(std::make_shared<ScriptedAuthorizer>(schedule)),
-        sessions(std::make_shared<ScriptedSessionStore>(schedule)) {
+        sessions(std::make_shared<ScriptedSessionStore>(schedule)),
+        setup_(setup) {
     if (setup.broker) broker = std::make_shared<ScriptedBroker>(schedule, setup.broker);
-    for (std::size_t node = 0; node < setup.nodes; ++node) {
-      Components components;
-      components.protocols = {std::make_shared<JsonProtocol>()};
-      components.protocols.insert(components.protocols.end(), setup.protocols.begin(), setup.protocols.end());
-      components.broker = broker;
-      components.session_store = sessions;
-      components.awareness_store = std::make_shared<ScriptedAwarenessStore>(schedule);
-      components.random_seed = setup.seed + node;
-      components.clock = [this] { return schedule.now(); };
-      managers_.push_back(make_connection_manager(setup.options, authenticator, authorizer, std::move(components)));
-      listen(*managers_.back());
-    }
+    for (std::size_t node = 0; node < setup.nodes; ++node) (void)start_node();
   }
 
   /// Everything goes the way a program would: shutdown, then the executors, then the manager.
@@ -105,7 +95,7 @@ class Sim {
     sessions->withheld.release();
     hook = nullptr;
     schedule.after_task = nullptr;
-    for (auto& manager : managers_) manager->shutdown(nullptr);
+    for (const std::size_t node : nodes()) manager(node).shutdown(nullptr);
     schedule.advance(30s);
     schedule.stop();
   }
@@ -117,9 +107,47 @@ class Sim {
     return managers_[node];
   }
 
+  [[nodiscard]] const Options& options() const { return setup_.options; }
+
+  // Nodes that come and go.
+
+  /// The numbers of those that are up.
+  [[nodiscard]] std::vector<std::size_t> nodes() const {
+    std::vector<std::size_t> up;
+    for (std::size_t node = 0; node < managers_.size(); ++node) {
+      if (is_up(node)) up.push_back(node);
+    }
+    return up;
+  }
+  [[nodiscard]] bool is_up(std::size_t node) const { return managers_[node] != nullptr; }
+  /// One more manager; its number has been nobody's before.
+  std::size_t start_node() {
+    const std::size_t node = managers_.size();
+    Components components;
+    components.protocols = {std::make_shared<JsonProtocol>()};
+    components.protocols.insert(components.protocols.end(), setup_.protocols.begin(), setup_.protocols.end());
+    components.broker = broker;
+    components.session_store = sessions;
+    components.awareness_store = std::make_shared<ScriptedAwarenessStore>(schedule);
+    components.random_seed = setup_.seed + node;
+    components.clock = [this] { return schedule.now(); };
+    managers_.push_back(make_connection_manager(setup_.options, authenticator, authorizer, std::move(components)));
+    listen(*managers_.back(), node);
+    return node;
+  }
+  /// A process dies: its manager says goodbye to nobody, its sockets are gone, and the broker notices after `unnoticed`.
+  /// Not from inside a task.
+  void kill_node(std::size_t node, std::chrono::milliseconds unnoticed = 0ms) {
+    if (broker) broker->notices_after = unnoticed;
+    managers_[node] = nullptr;
+    for (const Client& client : clients) {
+      if (client.node() == node) client.hang_up(CloseReason::lost);
+    }
+  }
+
   /// A client that has asked to connect; nothing has run.
   Client dial(std::string name, Dial how = {}) {
-    Client client(name, schedule.executors[how.executor]);
+    Client client(name, schedule.executors[how.executor], how.node);
     OpenRequest request;
     request.remote_address = how.address;
     request.token = how.token ? *how.token : how.tenant.empty() ? name : name + "@" + how.tenant;
@@ -192,29 +220,34 @@ class Sim {
   std::vector<Client> clients;
   /// Called in every hook, after the story was written: (line, connection or null). May throw.
   std::function<void(const std::string&, Connection*)> hook;
+  /// Whose hook that is.
+  std::size_t hook_node = 0;
 
  private:
-  void listen(IConnectionManager& manager) {
-    manager.on_connected([this](Connection& c) { tell("connected " + c.identity().user, &c); });
-    manager.on_joined([this](Connection& c, const RoomKey& room, const Joining&) {
-      tell("joined " + c.identity().user + " " + room.name, &c);
+  void listen(IConnectionManager& manager, std::size_t node) {
+    manager.on_connected([this, node](Connection& c) { tell(node, "connected " + c.identity().user, &c); });
+    manager.on_joined([this, node](Connection& c, const RoomKey& room, const Joining&) {
+      tell(node, "joined " + c.identity().user + " " + room.name, &c);
     });
-    manager.on_left([this](Connection& c, const RoomKey& room, const Leaving& leaving) {
+    manager.on_left([this, node](Connection& c, const RoomKey& room, const Leaving& leaving) {
       const auto& reason = leaving.reason;
-      tell("left " + c.identity().user + " " + room.name + (reason ? " " + std::string(to_string(*reason)) : ""), &c);
+      tell(node, "left " + c.identity().user + " " + room.name + (reason ? " " + std::string(to_string(*reason)) : ""),
+           &c);
     });
-    manager.on_disconnected([this](Connection& c, CloseReason reason) {
-      tell("disconnected " + c.identity().user + " " + std::string(to_string(reason)), &c);
+    manager.on_disconnected([this, node](Connection& c, CloseReason reason) {
+      tell(node, "disconnected " + c.identity().user + " " + std::string(to_string(reason)), &c);
     });
-    manager.on_user_online([this](const UserKey& user) { tell("online " + user.user, nullptr); });
-    manager.on_user_offline([this](const UserKey& user) { tell("offline " + user.user, nullptr); });
+    manager.on_user_online([this, node](const UserKey& user) { tell(node, "online " + user.user, nullptr); });
+    manager.on_user_offline([this, node](const UserKey& user) { tell(node, "offline " + user.user, nullptr); });
   }
-  void tell(std::string line, Connection* connection) {
+  void tell(std::size_t node, std::string line, Connection* connection) {
     story_.push_back(line);
     schedule.seam("a hook");
+    hook_node = node;
     if (hook) hook(line, connection);
   }
 
+  const Setup setup_;
   std::vector<std::shared_ptr<IConnectionManager>> managers_;
   Texts story_;
 };

@@ -143,8 +143,7 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
 
   // Opening and authenticating: core/flows/opening.ipp.
   void answer_open(ConnectionState& connection, Authentication answer);
-  void begin_open(ConnectionState& connection, OpenRequest request, std::shared_ptr<const Protocol> protocol,
-                  bool offered_token, bool ask_now);
+  void begin_open(ConnectionState& connection, OpenRequest request, bool offered_token, bool ask_now);
   void refuse_open(ConnectionState& connection, CloseReason reason, Error error) noexcept;
   void accept_open(ConnectionState& connection);
   [[nodiscard]] Reservation place_of(const RemoteAddress& address, const ConnectionPtr& lender);

@@ -47,10 +47,10 @@ class MemoryTransport final : public Transport, public std::enable_shared_from_t
   bool open(const std::shared_ptr<IConnectionManager>& manager, OpenRequest request,
             Function<void(const Decision&)> decided = nullptr) {
     // A move-only request in a task: Function takes it as it is.
-    return executor_->post(
-        [self = shared_from_this(), manager, request = std::move(request), decided = std::move(decided)]() mutable {
-          self->open_now(manager, std::move(request), std::move(decided));
-        });
+    return executor_->post([self = shared_from_this(), weak = std::weak_ptr(manager), request = std::move(request),
+                            decided = std::move(decided)]() mutable {
+      if (const auto alive = weak.lock()) self->open_now(alive, std::move(request), std::move(decided));
+    });
   }
   /// One whole message from the peer. What waits is delivered in one task, as one read of a socket would be.
   void receive(std::string bytes, FrameKind kind = FrameKind::text) {
@@ -359,11 +359,12 @@ class MemoryTransport final : public Transport, public std::enable_shared_from_t
 
   // The pipe ends now; the manager hears of it from a later task.
   void end(CloseReason cause) {
-    auto connection = release();
-    if (!connection) return;
-    (void)executor_->post([manager = manager_, connection = std::move(connection), cause] {
-      if (const auto alive = manager.lock()) alive->closed(*connection, cause);
-    });
+    if (auto told = connection()) {  // first: what cannot be told has not happened
+      (void)executor_->post([manager = manager_, told = std::move(told), cause] {
+        if (const auto alive = manager.lock()) alive->closed(*told, cause);
+      });
+    }
+    (void)release();
   }
   // The pipe ends in this task.
   void finish(CloseReason cause) {

@@ -19,6 +19,18 @@ namespace core {
   return decision;
 }
 
+/// The loop's number of this pair, which it may not have had yet.
+[[nodiscard]] inline std::uint8_t format_of(Loop& loop, const std::shared_ptr<const Protocol>& protocol,
+                                            const std::shared_ptr<const WireFormat>& wire) {
+  auto& formats = loop.formats;
+  const auto same = std::find_if(formats.begin(), formats.end(), [&](const Format& format) {
+    return format.protocol == protocol && format.wire->key() == wire->key();
+  });
+  const auto number = static_cast<std::uint8_t>(same - formats.begin());
+  if (same == formats.end()) formats.push_back({protocol, wire});
+  return number;
+}
+
 /// Which option a limit has, and what is to be known of it; for the log.
 [[nodiscard]] constexpr std::string_view option_behind(RefusedFor reason) noexcept {
   switch (reason) {
@@ -168,6 +180,9 @@ MUSTER_INLINE std::uint64_t ConnectionManager::open(OpenRequest request, std::sh
     return refuse(RefusedFor::going_away, CloseReason::going_away,
                   {errc::unavailable, "The server is shutting down", draw(options_.reconnect_window)});
   }
+  // Before the connection is there: from then on it may have to be told how it ends, in its protocol.
+  const std::uint8_t format =
+      core::format_of(*loop, protocol, request.wire_format ? request.wire_format : plain_format_);
   ConnectionPtr connection;
   do {
     const ConnectionId id = request.id ? request.id : make_id();
@@ -183,6 +198,7 @@ MUSTER_INLINE std::uint64_t ConnectionManager::open(OpenRequest request, std::sh
   connection->index = loop->connections.size();
   loop->connections.push_back(connection);
   connection->order = next_order_++;
+  connection->format = format;
   connection->chosen_id = static_cast<bool>(request.id);
   connection->lent = lent;
   connection->resumes = request.resumes;
@@ -191,22 +207,12 @@ MUSTER_INLINE std::uint64_t ConnectionManager::open(OpenRequest request, std::sh
   connection->open_done = std::move(done);
   connection->subprotocol_named = named;
   connection->last_inbound = executor->now();
-  guard(*connection, "An opening",
-        [&] { begin_open(*connection, std::move(request), std::move(protocol), offered_token, ask_now); });
+  guard(*connection, "An opening", [&] { begin_open(*connection, std::move(request), offered_token, ask_now); });
   return connection->open_done ? connection->id_.value() : 0;
 }
 
-MUSTER_INLINE void ConnectionManager::begin_open(ConnectionState& connection, OpenRequest request,
-                                                 std::shared_ptr<const Protocol> protocol, bool offered_token,
+MUSTER_INLINE void ConnectionManager::begin_open(ConnectionState& connection, OpenRequest request, bool offered_token,
                                                  bool ask_now) {
-  auto& formats = connection.loop->formats;
-  const auto wire = request.wire_format ? request.wire_format : plain_format_;
-  const auto same = std::find_if(formats.begin(), formats.end(), [&](const core::Format& format) {
-    return format.protocol == protocol && format.wire->key() == wire->key();
-  });
-  const auto format = static_cast<std::uint8_t>(same - formats.begin());
-  if (same == formats.end()) formats.push_back({std::move(protocol), wire});
-  connection.format = format;
   Credentials& credentials = connection.credentials;
   if (offered_token) {
     credentials.token = std::move(request.token);
