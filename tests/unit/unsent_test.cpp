@@ -164,6 +164,49 @@ TEST_CASE("a peer that takes what is sent is alive, however long a ping waits be
   CHECK(sim.manager().metrics().closed[static_cast<std::size_t>(CloseReason::heartbeat_timeout)] == 1);
 }
 
+TEST_CASE("who takes all that is before it is not slow for what has to wait", "[slow]") {
+  CheckedSim sim(small_marks());
+  const auto ann = sim.connect("ann");
+  ann.pipe().system_holds(0);
+  ann.pipe().take_per_turn(20, 1s);
+  const std::string text = quoted(std::string(200, 'x'));
+  for (int i = 0; i < 3; ++i) {  // each takes longer than unsent_age
+    (void)sim.manager().send(ann.id(), json(text));
+    sim.run();
+  }
+  sim.advance(60s);
+  CHECK(ann.close_code() == 0);
+  CHECK(ann.count("direct") == 3);
+}
+
+TEST_CASE("a peer is not slow for a server that looks late", "[slow]") {
+  Options options = small_marks();
+  options.unsent_age = 8s;
+  CheckedSim sim(options);
+  const auto ann = sim.connect("ann");
+  ann.pipe().system_holds(0);
+  ann.pipe().take_per_turn(20, 3s);
+  (void)sim.manager().send(ann.id(), json(quoted(std::string(200, 'x'))));
+  sim.run();
+  ann.executor()->hold(true);
+  sim.advance(7900ms);
+  ann.executor()->hold(false);
+  sim.advance(20s);
+  CHECK(ann.close_code() == 0);
+}
+
+TEST_CASE("a peer that took nothing before it was known is slow afterwards", "[slow]") {
+  CheckedSim sim(small_marks());
+  const auto ann = sim.connect("ann", Dial().silent());
+  ann.stall();
+  ann.pipe().receive("x", FrameKind::ping);
+  sim.run();
+  REQUIRE(ann.pipe().is_pending());
+  ann.authenticate("ann");
+  sim.advance(25s);
+  CHECK(ann.close_code() == 4008);
+}
+
 TEST_CASE("what was on its way when the pipe was full is no progress", "[slow]") {
   CheckedSim sim(small_marks());
   const auto ann = sim.connect("ann");

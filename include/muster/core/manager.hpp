@@ -313,6 +313,7 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   bool write(ConnectionState& connection);
   /// What follows from a write; false as for `write`.
   bool wrote(ConnectionState& connection, WriteResult result, core::Handed handed);
+  void watch_write(ConnectionState& connection) noexcept;
   /// From history and from what was missed, up to the soft mark. False: more is owed.
   bool feed(ConnectionState& connection);
   bool feed_room(ConnectionState& connection, Membership& membership);

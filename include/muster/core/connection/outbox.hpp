@@ -49,6 +49,7 @@ class Outbox {
     std::size_t unsent = 0;          ///< what counts of it
     std::size_t unsent_before = 0;   ///< when it was last looked at for progress
     std::size_t unsent_at_ping = 0;  ///< and by the heartbeat
+    bool looked_at = false;
     std::unique_ptr<Control> control;
     std::vector<Piece> pieces;
   };
@@ -145,6 +146,8 @@ class Outbox {
     unsent_ += now_unsent - batch_->unsent;
     batch_->unsent = now_unsent;
   }
+  /// Whether nobody has asked this yet of the batch in flight.
+  [[nodiscard]] bool first_look() noexcept { return batch_ && !std::exchange(batch_->looked_at, true); }
   /// Whether the peer took anything of the batch in flight since this was last asked.
   [[nodiscard]] bool progressed(const Transport& transport) { return progressed(transport, &Batch::unsent_before); }
   /// The same for whoever waits for an answer behind it.
@@ -184,6 +187,7 @@ class Outbox {
     batch_ = std::move(lent.batch);
     batch_->bytes = batch_->unsent = size;
     batch_->unsent_before = batch_->unsent_at_ping = size;
+    batch_->looked_at = false;
     recount(transport);
     batch_->unsent_before = batch_->unsent_at_ping = batch_->unsent;
   }

@@ -402,10 +402,12 @@ MUSTER_INLINE bool ConnectionManager::wrote(ConnectionState& connection, WriteRe
     doom(connection, CloseReason::lost);
     return false;
   }
-  if (result == WriteResult::pending && connection.live()) {
-    arm(loop, connection.guard_timer, connection.outbox.waiting_since() + options_.unsent_age / 8);
-  }
+  if (result == WriteResult::pending && connection.live()) watch_write(connection);
   return true;
+}
+
+MUSTER_INLINE void ConnectionManager::watch_write(ConnectionState& connection) noexcept {
+  arm(*connection.loop, connection.guard_timer, connection.loop->executor->now() + options_.unsent_age / 8);
 }
 
 MUSTER_INLINE void ConnectionManager::writable(Connection& from) {

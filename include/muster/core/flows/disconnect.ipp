@@ -354,14 +354,11 @@ MUSTER_INLINE void ConnectionManager::on_guard(ConnectionState& connection) {
     return;
   }
   if (!connection.outbox.in_flight()) return;
-  const TimePoint limit = connection.outbox.waiting_since() + options_.unsent_age;
-  const TimePoint now_here = connection.loop->executor->now();
-  if (limit > now_here) {
-    // What was on its way when the pipe was full has arrived by now: from here on less is progress.
-    (void)connection.outbox.progressed(*connection.transport);
-    arm(*connection.loop, connection.guard_timer, limit);
-  } else if (connection.outbox.progressed(*connection.transport)) {
-    arm(*connection.loop, connection.guard_timer, now_here + options_.unsent_age);
+  // What was on its way when the pipe was full has arrived by the first look: from there on less is progress.
+  const bool first = connection.outbox.first_look();
+  if (connection.outbox.progressed(*connection.transport) || first) {
+    const auto until_next = first ? options_.unsent_age - options_.unsent_age / 8 : options_.unsent_age;
+    arm(*connection.loop, connection.guard_timer, connection.loop->executor->now() + until_next);
   } else {
     disconnect(connection, CloseReason::slow_consumer, {});
   }

@@ -336,6 +336,7 @@ MUSTER_INLINE std::optional<Error> ConnectionManager::establish(ConnectionState&
     throw;
   }
   connection.guard_timer.cancel();
+  if (connection.outbox.in_flight()) watch_write(connection);  // of what it was told before it was known
   connection.credentials.token.clear();
   ++counters_.connections_total;
   return std::nullopt;
