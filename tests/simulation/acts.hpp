@@ -38,6 +38,7 @@ class Acts {
     sim_.schedule.after_task = [this] {
       if (!random_.one_in(8)) return;
       oracle_.check_limits(keys_);
+      oracle_.check_stuck();
       const Schedule::Quiet quiet(sim_.schedule);
       oracle_.check_speakers();
     };
@@ -102,7 +103,7 @@ class Acts {
     if (!oracle_.peers.empty() && random_.one_in(20))
       dial.back_for(random_.pick(oracle_.peers).client.id());  // it is nobody's, or another's
     if (!oracle_.peers.empty() && random_.one_in(2) && resume()) return;
-    const Client client = sim_.dial(name, dial);
+    const Client client = dial_in(name, dial);
     oracle_.peers.push_back({client, dial.tenant, token, sim_.schedule.executors[dial.executor] == stopped_, {}});
     oracle_.peers.back().acknowledged_before = oracle_.acknowledged(Oracle::user_of(oracle_.peers.back()));
     if (silent || sim_.manager().options().auth_mode == AuthMode::message_only) {
@@ -110,6 +111,13 @@ class Acts {
       client.authenticate(random_.one_in(6) ? "bad" : token);
     }
     if (!random_.one_in(4)) client.join(some_room());
+  }
+
+  /// Over a line that tells what is unsent: else there is no progress that anybody could see.
+  Client dial_in(const std::string& name, const Dial& dial) {
+    const Client client = sim_.dial(name, dial);
+    client.pipe().system_holds(0);
+    return client;
   }
 
   /// Somebody comes back, who may have noticed the loss before the server has. False: there is nobody.
@@ -134,7 +142,7 @@ class Acts {
     for (const auto& peer : oracle_.peers) {
       spent = spent || (!store_fails_ && peer.resumes == index && oracle_.has_spent(peer));
     }
-    const Client client = sim_.dial(before.token + "#" + std::to_string(oracle_.peers.size()), dial);
+    const Client client = dial_in(before.token + "#" + std::to_string(oracle_.peers.size()), dial);
     oracle_.peers.push_back(
         {client, dial.tenant, before.token, sim_.schedule.executors[dial.executor] == stopped_, {}});
     Oracle::Peer& peer = oracle_.peers.back();
@@ -208,7 +216,8 @@ class Acts {
         client.resume();
         return;
       case 15:
-        client.pipe().take_per_turn(random_.one_in(2) ? 0 : 1 + random_.below(100));
+        client.pipe().take_per_turn(random_.one_in(2) ? 0 : 1 + random_.below(100),
+                                    std::chrono::milliseconds(random_.one_in(2) ? 0 : 20 + random_.below(400)));
         return;
       case 16:
         if (random_.one_in(deadly_)) client.pipe().fail_write(1 + random_.below(5));

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "simulation/random_setup.hpp"
 #include "simulation/session_oracle.hpp"
 
 namespace muster::test {
@@ -74,17 +75,43 @@ class Oracle : public SessionOracle {
       if (info && info->id == connection->id()) fail("on_disconnected before the tables changed: " + line);
       life.disconnected = true;
       life.reason = line.substr(line.rfind(' ') + 1);
-      if (life.reason == "heartbeat_timeout" && peer != nullptr) check_silence(peer->client);
+      if (peer != nullptr) check_cut(peer->client.pipe(), peer->client.name(), life.reason);
     }
   }
 
   // Checks.
 
-  /// Whoever said anything, a part of a message even, within pong_timeout is not cut as silent.
-  void check_silence(const Client& client) {
-    if (client.pipe().is_vanished()) return;  // with what it had said
-    const auto silent = sim_.now() - client.pipe().heard_at();
-    if (silent > 0s && silent < sim_.manager().options().pong_timeout) fail(client.name() + " was cut while it spoke");
+  /// Whoever said anything, a part of a message even, or took anything of what was pending within pong_timeout is not
+  /// cut as silent; nor as slow who took anything within unsent_age.
+  void check_cut(const MemoryTransport& pipe, const std::string& who, const std::string& reason) {
+    const Options& options = sim_.manager().options();
+    const auto within = [&](TimePoint when, std::chrono::milliseconds time) {
+      const auto since = sim_.now() - when;
+      return since > 0s && since < time;
+    };
+    if (reason == "heartbeat_timeout" && !pipe.is_vanished()) {  // else with what it had said
+      if (within(pipe.heard_at(), options.pong_timeout)) fail(who + " was cut while it spoke");
+      if (within(pipe.took_at(), options.pong_timeout)) fail(who + " was cut while it took what was sent");
+    }
+    // The first look comes after an eighth of the time: what the peer took until then is no progress.
+    if (reason == "slow_consumer" && options.unsent_hard_bytes == never_unsent &&
+        within(pipe.took_at(), options.unsent_age * 7 / 8)) {
+      fail(who + " was cut as slow while it took what was sent");
+    }
+  }
+  /// At any moment: who takes nothing is closed. It has unsent_age, and what is left of the one in which it last took.
+  void check_stuck() {
+    const Options& options = sim_.manager().options();
+    const auto most = 2 * options.unsent_age + options.auth_timeout + 1s;
+    for (const Peer& peer : peers) {
+      const MemoryTransport& pipe = peer.client.pipe();
+      SimExecutor& executor = *peer.client.executor();
+      const auto since = pipe.stuck_since();
+      if (!since || sim_.now() - *since <= most || pipe.closing() || pipe.aborted() || !pipe.connection()) continue;
+      if (executor.is_held() || executor.is_ready() || executor.loop().is_running() || executor.loop().is_stopped())
+        continue;
+      fail(peer.client.name() + " takes nothing, and is there");
+    }
   }
 
   /// At any moment: no limit is overshot.

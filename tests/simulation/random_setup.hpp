@@ -1,6 +1,8 @@
 // The options of one history: small limits, so that a short life meets them.
 #pragma once
 
+#include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 
@@ -8,6 +10,9 @@
 #include "support/sim.hpp"
 
 namespace muster::test {
+
+/// More than any history writes: who is slow is so by age alone.
+constexpr std::size_t never_unsent = 64 * 1024 * 1024;
 
 /// `broker` is set where the history has one.
 [[nodiscard]] inline Setup random_setup(Random& random, std::uint64_t seed, std::shared_ptr<LoopbackBroker>& broker) {
@@ -29,7 +34,8 @@ namespace muster::test {
   o.message_rate = o.byte_rate = o.frame_rate = 0;
   o.waiting_commands = random.one_in(2) ? 2 : 64;
   o.unsent_soft_bytes = random.one_in(2) ? 300 + random.below(1000) : 64 * 1024;
-  o.unsent_hard_bytes = o.unsent_soft_bytes * (2 + random.below(30));
+  o.unsent_hard_bytes = random.one_in(3) ? never_unsent : o.unsent_soft_bytes * (2 + random.below(30));
+  o.unsent_age = random.one_in(2) ? 10s : std::chrono::milliseconds(1000 + random.below(2000));
   o.heartbeat = random.one_in(5) ? 2s : 0s;
   o.pong_timeout = 1s;
   o.fan_out_slice = 1 + random.below(3);

@@ -101,10 +101,12 @@ class MemoryTransport final : public Transport, public std::enable_shared_from_t
     }
     post_pump();
   }
-  /// Takes this many bytes a turn (0 = all): a larger batch is pending until the last one is through.
-  void take_per_turn(std::size_t bytes) {
+  /// Takes this many bytes a turn (0 = all): a larger batch is pending until the last one is through. A turn takes no
+  /// time, or `every` as on a slow line.
+  void take_per_turn(std::size_t bytes, std::chrono::milliseconds every = std::chrono::milliseconds(0)) {
     const Lock lock(mutex_);
     per_turn_ = bytes;
+    every_ = every;
   }
   /// The `nth` write from now on finds the pipe broken (0 = none).
   void fail_write(std::size_t nth) {
@@ -123,6 +125,13 @@ class MemoryTransport final : public Transport, public std::enable_shared_from_t
 
   /// When the peer last said something.
   [[nodiscard]] TimePoint heard_at() const { return read(heard_at_); }
+  /// When the peer last took a part of a batch that was pending.
+  [[nodiscard]] TimePoint took_at() const { return read(took_at_); }
+  /// Since when it has taken nothing of the batch that is pending; none: nothing is.
+  [[nodiscard]] std::optional<TimePoint> stuck_since() const {
+    const Lock lock(mutex_);
+    return held_.empty() ? std::nullopt : std::optional(std::max(held_at_, took_at_));
+  }
   /// Every byte the peer got.
   [[nodiscard]] std::string written() const { return read(written_); }
   /// What the peer got since the last call.
@@ -187,6 +196,7 @@ class MemoryTransport final : public Transport, public std::enable_shared_from_t
       } else if (stalled_ || (per_turn_ != 0 && size > per_turn_)) {
         held_.assign(spans, spans + count);
         held_from_ = 0;
+        held_at_ = executor_->now();
         if (!stalled_) {
           take_held(per_turn_);
           pumps = true;
@@ -300,7 +310,13 @@ class MemoryTransport final : public Transport, public std::enable_shared_from_t
     (void)executor_->post([self = shared_from_this()] { self->deliver(); });
   }
   void post_pump() {
-    (void)executor_->post([self = shared_from_this()] { self->pump(); });
+    auto pump = [self = shared_from_this()] { self->pump(); };
+    const std::chrono::milliseconds every = read(every_);
+    if (every.count() == 0) {
+      (void)executor_->post(std::move(pump));
+    } else {
+      (void)executor_->schedule(executor_->now() + every, std::move(pump));
+    }
   }
 
   void deliver() {
@@ -346,6 +362,7 @@ class MemoryTransport final : public Transport, public std::enable_shared_from_t
     {
       const Lock lock(mutex_);
       if (gone_ || stalled_ || (held_.empty() && !closing_)) return;
+      if (!held_.empty()) took_at_ = executor_->now();
       if (take_held(per_turn_ == 0 ? SIZE_MAX : per_turn_)) {
         connection = connection_;
         closes = closing_.has_value();
@@ -398,7 +415,10 @@ class MemoryTransport final : public Transport, public std::enable_shared_from_t
   std::vector<Span> held_;
   std::size_t held_from_ = 0;
   std::string written_;
+  TimePoint held_at_{};
+  TimePoint took_at_{};
   std::size_t per_turn_ = 0;
+  std::chrono::milliseconds every_{0};
   std::size_t fail_at_ = 0;
   std::size_t throws_in_ = 0;
   std::atomic<bool> thrown_{false};
