@@ -88,6 +88,10 @@ class AwarenessStore {
                                                                                 const RoomKey& room) = 0;
   [[nodiscard]] virtual std::vector<AwarenessRemoval> remove_all_for_connection(ConnectionId owner) = 0;
 
+  /// Drops an entry, or what is remembered of one that was removed, as if it had never been set: who owns it is at
+  /// another node, from which nothing is heard any more. False when there is none.
+  virtual bool forget(const RoomKey& room, std::string_view client) = 0;
+
   /// One entry into `found`; false when there is none.
   [[nodiscard]] virtual bool get(const RoomKey& room, std::string_view client, AwarenessEntry& found) const = 0;
   /// A room's entries, in the order of client ids.

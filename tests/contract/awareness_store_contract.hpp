@@ -171,6 +171,22 @@ inline void awareness_store_contract(const MakeAwarenessStore& make) {
     CHECK(store->set(room, entry("c", bob, 1), no_limits).result == Result::accepted);
   }
 
+  SECTION("what is forgotten was never there, and may come again as it was") {
+    CHECK_FALSE(store->forget(room, "c"));
+    REQUIRE(is(store->set(room, entry("c", ann, 7), no_limits), Result::accepted, 7));
+    const bool removed = GENERATE(false, true);
+    if (removed) REQUIRE(is(store->remove(room, "c", ann, 7), Result::accepted, 8));
+    CHECK(store->forget(room, "c"));
+    CHECK_FALSE(store->forget(room, "c"));
+    CHECK(store->size() == 0);
+    CHECK(store->get_all(room).empty());
+    CHECK(store->remove_all_for_connection(ann.connection).empty());
+    CHECK(is(store->set(room, entry("c", ann, 7), no_limits), Result::accepted, 7));
+    CHECK(is(store->set(room, entry("d", ann, 1), no_limits), Result::accepted, 1));
+    CHECK(store->forget(room, "c"));
+    CHECK(store->get_all(room).size() == 1);
+  }
+
   SECTION("a connection's exit removes what it owns, and nothing else, once") {
     const RoomKey other{"acme", "canvas:2"};
     REQUIRE(is(store->set(room, entry("c1", ann, 1), no_limits), Result::accepted, 1));

@@ -87,6 +87,10 @@ class NaiveAwarenessStore final : public AwarenessStore {
   [[nodiscard]] std::vector<AwarenessRemoval> remove_all_for_connection(ConnectionId owner) override {
     return remove_if([&](const auto& one) { return one.second.owner.connection == owner; });
   }
+  bool forget(const RoomKey& room, std::string_view client) override {
+    const std::pair key(room, std::string(client));
+    return entries_.erase(key) + removals_.erase(key) != 0;
+  }
   [[nodiscard]] bool get(const RoomKey& room, std::string_view client, AwarenessEntry& found) const override {
     const auto at = entries_.find({room, std::string(client)});
     if (at != entries_.end()) found = at->second;
@@ -183,6 +187,9 @@ inline void awareness_store_against_model(const MakeAwarenessStore& make, std::u
         right = mine.size() == expected.size() && std::equal(mine.begin(), mine.end(), expected.begin(), same);
         break;
       }
+      case 7:
+        right = store->forget(where, client) == model.forget(where, client);
+        break;
       default: {
         const auto next = entry(client, who, upto(20), std::to_string(i), when);
         const auto expected = model.set(where, next, limits);

@@ -209,6 +209,7 @@ class ScriptedAwarenessStore final : public AwarenessStore {
   [[nodiscard]] std::vector<AwarenessRemoval> remove_all_for_connection(ConnectionId owner) override {
     return seam().remove_all_for_connection(owner);
   }
+  bool forget(const RoomKey& room, std::string_view client) override { return seam().forget(room, client); }
   [[nodiscard]] bool get(const RoomKey& room, std::string_view client, AwarenessEntry& found) const override {
     return seam().get(room, client, found);
   }

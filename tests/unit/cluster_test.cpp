@@ -72,6 +72,43 @@ TEST_CASE("who joins on another node later starts at the room's position", "[clu
   CHECK(cluster.bob.messages("r") == Texts{"5"});
 }
 
+TEST_CASE("who comes back to a room sees what members at other nodes do still", "[cluster]") {
+  Cluster cluster;
+  cluster.join();
+  cluster.ann.aware("r", R"({"x":1})", 1, "a");
+  cluster.sim.advance(1s);
+  cluster.bob.leave("r");
+  cluster.sim.advance(1s);
+  cluster.bob.join("r");
+  cluster.sim.advance(1s);
+  CHECK(cluster.bob.awareness("r") == States{{"a", R"({"x":1})"}});
+  cluster.ann.aware("r", "null", 2, "a");
+  cluster.sim.advance(1s);
+  CHECK(cluster.bob.awareness("r").empty());
+}
+
+TEST_CASE("a join that is given up ends no subscription that another waits for", "[cluster]") {
+  Cluster cluster;
+  cluster.bob.join("r");
+  cluster.sim.run();
+  const auto cat = cluster.sim.connect("cat", Dial().at(0).on(0));
+  cluster.broker->hold();
+  cluster.ann.join("r");
+  cat.join("r");
+  cluster.sim.run();
+  cluster.ann.hang_up();
+  cluster.sim.run();
+  cluster.broker->resume();
+  cluster.sim.run();
+  REQUIRE(cat.count("room_joined") == 1);
+  cluster.bob.publish("r", "1");
+  cluster.sim.run();
+  CHECK(cat.messages("r") == Texts{"1"});
+  cat.leave("r");
+  cluster.sim.run();
+  CHECK(cluster.sim.broker->unsubscribed == 1);
+}
+
 TEST_CASE("a publish that the broker does not take is answered unavailable", "[cluster]") {
   Cluster cluster;
   cluster.join();

@@ -243,6 +243,7 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   void give_up_place(Loop& loop, const RoomPtr& room, ConnectionId member) noexcept;
   void leave_untold(const RoomPtr& room) noexcept;
   class Unsubscribing;
+  class Subscribing;
   /// True: somebody was told that it is open, and has to be told first that it is not.
   bool retire_if_empty(const RoomPtr& room);
   /// Tells hooks that a room opened or emptied, if that is so and they were told otherwise.
@@ -514,6 +515,7 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
 
   core::Mutex unsubscribing_mutex_;
   std::multiset<RoomKey> unsubscribing_;  ///< which the broker is being told of just now
+  std::multiset<RoomKey> subscribing_;    ///< of which it has been asked, and its answer has not been taken
   std::shared_ptr<BrokerSink> broker_sink_;
   Broker::NodeId node_ = 0;
 

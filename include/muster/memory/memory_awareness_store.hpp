@@ -116,6 +116,21 @@ class MemoryAwarenessStore final : public AwarenessStore {
     return remove_owned(owner, nullptr);
   }
 
+  bool forget(const RoomKey& room, std::string_view client) override {
+    Aged forgotten;
+    const core::Lock lock(mutex_);
+    const auto in = rooms_.find(room);
+    const Place* known = in == rooms_.end() ? nullptr : find(in->second, client);
+    if (known == nullptr) return false;
+    const Place place = *known;
+    const bool is_there = place->removed_at == 0;
+    if (is_there) disown(place->entry->owner.connection, *place);
+    if (is_there) --in->second.live;
+    forgotten.splice(forgotten.end(), is_there ? by_age_ : removed_, place);
+    drop(in, client);
+    return true;
+  }
+
   [[nodiscard]] bool get(const RoomKey& room, std::string_view client, AwarenessEntry& found) const override {
     Shared entry;
     {
@@ -259,11 +274,13 @@ class MemoryAwarenessStore final : public AwarenessStore {
     removed_.splice(removed_.end(), by_age_, place);
     if (place->entry->state.view().size() > small_state) strip(*place);
     while (removed_.size() > remembered_) {
-      const auto in = rooms_.find(removed_.front().room);
-      in->second.places.erase(in->second.places.find(removed_.front().entry->client));
-      if (in->second.places.empty()) rooms_.erase(in);
+      drop(rooms_.find(removed_.front().room), removed_.front().entry->client);
       forgotten.splice(forgotten.end(), removed_, removed_.begin());
     }
+  }
+  void drop(std::unordered_map<RoomKey, InRoom>::iterator in, std::string_view client) {
+    in->second.places.erase(in->second.places.find(client));
+    if (in->second.places.empty()) rooms_.erase(in);
   }
   /// A state that nobody is told any more need not be kept.
   static void strip(Stored& stored) {

@@ -29,6 +29,35 @@ MUSTER_INLINE void ConnectionManager::attach_broker() {
   node_ = broker_->attach(broker_sink_);
 }
 
+/// One who asks for a room. The node has one subscription, whoever asks: it is not ended for one who wants it no more
+/// while another waits for it.
+class ConnectionManager::Subscribing {
+ public:
+  Subscribing(std::weak_ptr<ConnectionManager> manager, const RoomKey& key) : manager_(std::move(manager)) {
+    if (const auto alive = manager_.lock()) {
+      core::Lock lock(alive->unsubscribing_mutex_);
+      at_ = alive->subscribing_.insert(key);
+    }
+  }
+  ~Subscribing() { (void)end(); }
+  Subscribing(const Subscribing&) = delete;
+  Subscribing& operator=(const Subscribing&) = delete;
+
+  /// Whether nobody else asks for it. Once.
+  bool end() {
+    const auto alive = std::exchange(manager_, {}).lock();
+    if (!alive) return false;
+    core::Lock lock(alive->unsubscribing_mutex_);
+    const bool last = alive->subscribing_.count(*at_) == 1;
+    alive->subscribing_.erase(at_);
+    return last;
+  }
+
+ private:
+  std::weak_ptr<ConnectionManager> manager_;
+  std::multiset<RoomKey>::iterator at_;
+};
+
 MUSTER_INLINE bool ConnectionManager::subscribe_first(ConnectionState& connection, const RoomPtr& room,
                                                       Function<void(ConnectionState&, Error*)> then) {
   {
@@ -56,10 +85,11 @@ MUSTER_INLINE bool ConnectionManager::subscribe_first(ConnectionState& connectio
         true);
     return true;
   }
+  const auto asking = std::make_shared<Subscribing>(weak_from_this(), room->key);
   ask<Result<Position>>(
       connection,
       [&](Reply<Result<Position>> reply) { broker_->subscribe(node_, room->key, std::nullopt, std::move(reply)); },
-      [this, room, then = std::move(then)](ConnectionState& joining, Result<Position> position) mutable {
+      [this, room, asking, then = std::move(then)](ConnectionState& joining, Result<Position> position) mutable {
         if (!position) {
           Error error{errc::unavailable, position.error().message, std::chrono::seconds(1)};
           (void)retire_if_empty(room);
@@ -78,8 +108,8 @@ MUSTER_INLINE bool ConnectionManager::subscribe_first(ConnectionState& connectio
         then(joining, nullptr);
       },
       Error{errc::unavailable, "The broker did not answer in time", std::chrono::seconds(1)},
-      [this, key = room->key](const Result<Position>& position) {
-        if (!position) return;
+      [this, key = room->key, asking](const Result<Position>& position) {
+        if (!asking->end() || !position) return;  // else it is another's, who has asked as well
         if (const RoomPtr there = rooms_.find(key)) {
           core::Lock lock(there->mutex);
           if (there->subscribed) return;

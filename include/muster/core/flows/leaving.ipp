@@ -153,8 +153,8 @@ MUSTER_INLINE bool ConnectionManager::retire_if_empty(const RoomPtr& room) {
     try {
       broker_->unsubscribe(node_, room->key);
       for (const AwarenessEntry& entry : awareness_->get_all(room->key)) {  // what other nodes' clients left here
-        if (locate(entry.owner.connection)) continue;  // its disconnect is under way, and tells of it
-        (void)awareness_->remove(room->key, entry.client, entry.owner, entry.clock);
+        if (locate(entry.owner.connection)) continue;       // its disconnect is under way, and tells of it
+        (void)awareness_->forget(room->key, entry.client);  // removed, it could not come again as it is
       }
     } catch (...) {  // the sweep tries again, should nobody join until then
       core::Lock lock(room->mutex);
