@@ -4,7 +4,6 @@
 #include <chrono>
 #include <cstdint>
 #include <map>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -28,6 +27,7 @@ class History : Acts {
     oracle_.check_views();
     oracle_.check_sessions();
     oracle_.check_places();
+    oracle_.check_nodes(keys_);
     check_secret();
     check_queues();
     end();
@@ -38,14 +38,22 @@ class History : Acts {
 
   /// How much happened, for people.
   [[nodiscard]] std::string summary() {
-    const Metrics now = sim_.manager().metrics();
+    std::uint64_t connected = 0;
+    std::uint64_t deliveries = 0;
+    std::uint64_t gaps = 0;
+    for (const std::size_t node : sim_.nodes()) {
+      const Metrics now = sim_.manager(node).metrics();
+      connected += now.connections_total;
+      deliveries += now.deliveries;
+      gaps += now.gaps;
+    }
     std::size_t stays = 0;
     for (const auto& peer : oracle_.peers) {
       for (const auto& [room, view] : peer.client.rooms()) stays += view.stays.size();
     }
-    std::string text = std::to_string(oracle_.peers.size()) + " peers, " + std::to_string(now.connections_total) +
-                       " connected, " + std::to_string(stays) + " joins, " + std::to_string(now.deliveries) +
-                       " deliveries, " + std::to_string(now.gaps) + " gaps\n";
+    std::string text = std::to_string(oracle_.peers.size()) + " peers, " + std::to_string(sim_.nodes().size()) +
+                       " nodes, " + std::to_string(connected) + " connected, " + std::to_string(stays) + " joins, " +
+                       std::to_string(deliveries) + " deliveries, " + std::to_string(gaps) + " gaps\n";
     for (const auto& line : sim_.story()) text += "  " + line + "\n";
     return text;
   }
@@ -119,7 +127,9 @@ class History : Acts {
     sim_.sessions->withheld.release();
     if (broker_) broker_->resume();
     // Whoever is on a stopped executor is found when somebody looks.
-    if (stopped_ != nullptr) sim_.manager().sweep_now(nullptr);
+    for (const std::size_t node : sim_.nodes()) {
+      if (stopped_ != nullptr) sim_.manager(node).sweep_now(nullptr);
+    }
     for (int i = 0; i < 20; ++i) {
       beat();
       sim_.advance(500ms);
@@ -129,27 +139,31 @@ class History : Acts {
     sim_.advance(300ms);
   }
 
-  /// Each user connects once more: what waits for it is what it is told.
+  /// Each user connects once more, where there is a place: what waits for it is what it is told.
   void check_queues() {
-    const Options& options = sim_.manager().options();
-    if (options.offline_messages == 0 || options.auth_mode == AuthMode::message_only ||
-        options.max_connections < 1000 || options.max_connections_per_user != 0 || stopped_ != nullptr) {
-      return;
-    }
+    const auto& executors = sim_.schedule.executors;
+    Dial dial;
+    while (executors[dial.executor] == stopped_) ++dial.executor;
     for (const auto& [user, queue] : std::map<UserKey, Oracle::Queue>(oracle_.queues)) {
-      Dial dial;
-      dial.with(user.tenant.empty() ? user.user : user.user + "@" + user.tenant);
-      const Client fresh = sim_.connect("fresh " + user.user, dial);
+      const std::string token = user.tenant.empty() ? user.user : user.user + "@" + user.tenant;
+      const bool silent = sim_.options().auth_mode == AuthMode::message_only;
+      dial.node = some_node();
+      const Client fresh = sim_.dial("fresh " + user.user, silent ? dial.silent() : dial.with(token));
+      if (silent) fresh.authenticate(token);
+      sim_.run();
       if (fresh.count("connection_ack") != 0) oracle_.check_queue(fresh, user, sim_.sessions->behind);
     }
     for (const auto& peer : oracle_.peers) {
-      if (oracle_.is_alive(peer)) oracle_.check_lacking(peer, sim_.sessions->behind);
+      if (!oracle_.several_nodes && oracle_.is_alive(peer)) oracle_.check_lacking(peer, sim_.sessions->behind);
     }
   }
 
   void check_secret() {
-    for (const auto& key : keys_) {
-      if (key.name == "secret" && sim_.manager().room(key)->size() != 0) oracle_.fail("somebody is in the secret room");
+    for (const std::size_t node : sim_.nodes()) {
+      for (const auto& key : keys_) {
+        if (key.name == "secret" && sim_.manager(node).room(key)->size() != 0)
+          oracle_.fail("somebody is in the secret room");
+      }
     }
     for (const auto& peer : oracle_.peers) {
       const auto& views = peer.client.rooms();
@@ -160,34 +174,32 @@ class History : Acts {
   }
 
   void end() {
-    std::optional<std::size_t> closed;
-    bool down = false;
-    switch (random_.below(4)) {
-      case 0:
-        for (const auto& peer : oracle_.peers) peer.client.hang_up();
-        sim_.run();
-        [[fallthrough]];
-      case 1:
-        sim_.manager().close_all(CloseReason::going_away, "", [&closed](std::size_t count) { closed = count; });
-        break;
-      case 2:
-        sim_.manager().shutdown([&down] { down = true; });
-        break;
-      default:
-        sim_.manager().drain(std::chrono::milliseconds(random_.below(3000)), 1s,
-                             [&closed](Drained drained) { closed = drained.closed; });
+    const std::size_t how = random_.below(4);
+    if (how == 0) {
+      for (const auto& peer : oracle_.peers) peer.client.hang_up();
+      sim_.run();
     }
+    const auto up = sim_.nodes();
+    for (const std::size_t node : up) end(sim_.manager(node), how);
     sim_.advance(20s);
-    if (!closed && !down) oracle_.fail("the end was never told");
-    sim_.advance(sim_.manager().options().room.history_age);
-    sim_.manager().sweep_now([this](std::size_t found) {
-      if (found != 0 && stopped_ == nullptr) oracle_.fail("the last sweep found " + std::to_string(found));
-    });
+    if (ends_told_ != up.size()) oracle_.fail("the end was never told");
+    sim_.advance(sim_.options().room.history_age);
+    for (const std::size_t node : up) {
+      sim_.manager(node).sweep_now([this](std::size_t found) {
+        if (found != 0 && stopped_ == nullptr) oracle_.fail("the last sweep found " + std::to_string(found));
+      });
+    }
     sim_.run();
+  }
+  void end(IConnectionManager& manager, std::size_t how) {
+    if (how < 2) return manager.close_all(CloseReason::going_away, "", [this](std::size_t) { ++ends_told_; });
+    if (how == 2) return manager.shutdown([this] { ++ends_told_; });
+    manager.drain(std::chrono::milliseconds(random_.below(3000)), 1s, [this](Drained) { ++ends_told_; });
   }
 
   /// For how many turns an executor is held.
   std::size_t held_ = 0;
+  std::size_t ends_told_ = 0;
   /// Instead of pongs, parts of a message that never ends.
   const bool uploads_ = random_.one_in(4);
 };

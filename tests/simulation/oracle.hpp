@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <iterator>
 #include <map>
 #include <optional>
 #include <set>
@@ -45,10 +46,11 @@ class Oracle : public SessionOracle {
 
   // Hooks, as they run.
 
-  void hook(const std::string& line, Connection* connection) {
+  void hook(std::size_t node, const std::string& line, Connection* connection) {
     const std::string what = line.substr(0, line.find(' '));
+    if (!sim_.is_up(node)) fail("a hook of a node that has died: " + line);
     if (connection == nullptr) {
-      online_[line.substr(line.find(' ') + 1)] += what == "online" ? 1 : -1;
+      online_[{node, line.substr(line.find(' ') + 1)}] += what == "online" ? 1 : -1;
       return;
     }
     Life& life = lives_[connection->id()];
@@ -63,15 +65,16 @@ class Oracle : public SessionOracle {
     if (what == "connected") {
       if (life.connected || life.disconnected) fail("on_connected twice: " + line);
       life.connected = true;
+      life.node = node;
       return;
     }
     if (!life.connected || life.disconnected) fail("a hook before on_connected or after on_disconnected: " + line);
-    if (what == "joined" || what == "left") follow(what, *connection, room(), line);
+    if (what == "joined" || what == "left") follow(node, what, *connection, room(), line);
     if (what == "joined" && !life.rooms.insert(room()).second) fail("on_joined twice: " + line);
     if (what == "left" && life.rooms.erase(room()) == 0) fail("on_left of a room it was not in: " + line);
     if (what == "disconnected") {
       if (!life.rooms.empty()) fail("on_disconnected before on_left: " + line);
-      const auto info = sim_.manager().find(connection->id());
+      const auto info = sim_.manager(node).find(connection->id());
       if (info && info->id == connection->id()) fail("on_disconnected before the tables changed: " + line);
       life.disconnected = true;
       life.reason = line.substr(line.rfind(' ') + 1);
@@ -84,7 +87,7 @@ class Oracle : public SessionOracle {
   /// Whoever said anything, a part of a message even, or took anything of what was pending within pong_timeout is not
   /// cut as silent; nor as slow who took anything within unsent_age.
   void check_cut(const MemoryTransport& pipe, const std::string& who, const std::string& reason) {
-    const Options& options = sim_.manager().options();
+    const Options& options = sim_.options();
     const auto within = [&](TimePoint when, std::chrono::milliseconds time) {
       const auto since = sim_.now() - when;
       return since > 0s && since < time;
@@ -101,7 +104,7 @@ class Oracle : public SessionOracle {
   }
   /// At any moment: who takes nothing is closed. It has unsent_age, and what is left of the one in which it last took.
   void check_stuck() {
-    const Options& options = sim_.manager().options();
+    const Options& options = sim_.options();
     const auto most = 2 * options.unsent_age + options.auth_timeout + 1s;
     for (const Peer& peer : peers) {
       const MemoryTransport& pipe = peer.client.pipe();
@@ -117,22 +120,24 @@ class Oracle : public SessionOracle {
   /// At any moment: no limit is overshot.
   void check_limits(const std::vector<RoomKey>& rooms) {
     const Schedule::Quiet quiet(sim_.schedule);
-    const Options& options = sim_.manager().options();
-    const Metrics now = sim_.manager().metrics();
-    // To each that is there one place may be lent, for as long as it takes to find out who asks for it.
-    if (options.max_connections != 0 && now.reserved > 2 * options.max_connections)
-      fail("max_connections was overshot");
-    for (const RoomKey& key : rooms) {
-      const RoomOptions& room = options.room_options(key.name);
-      if (room.room_capacity == 0) continue;
-      const auto members = sim_.manager().room(key)->members();
-      std::set<std::string> users;
-      for (const Member& member : members) users.insert(member.user);
-      const std::size_t counted = room.capacity_counts == CapacityCounts::users ? users.size() : members.size();
-      if (counted > room.room_capacity) fail("the capacity of " + key.name + " was overshot");
+    const Options& options = sim_.options();
+    for (const std::size_t node : sim_.nodes()) {
+      // To each that is there one place may be lent, for as long as it takes to find out who asks for it.
+      if (options.max_connections != 0 && sim_.manager(node).metrics().reserved > 2 * options.max_connections) {
+        fail("max_connections was overshot");
+      }
+      for (const RoomKey& key : rooms) {
+        const RoomOptions& room = options.room_options(key.name);
+        if (room.room_capacity == 0) continue;
+        const auto members = counted_members(node, key);
+        const std::set<std::string> users(members.begin(), members.end());
+        const std::size_t counted = room.capacity_counts == CapacityCounts::users ? users.size() : members.size();
+        if (counted > room.room_capacity) fail("the capacity of " + key.name + " was overshot");
+      }
     }
     for (const Peer& peer : peers) {
-      const auto info = peer.client.id() ? sim_.manager().find(peer.client.id()) : std::nullopt;
+      if (!peer.client.id() || !sim_.is_up(peer.client.node())) continue;
+      const auto info = manager_of(peer).find(peer.client.id());
       if (info && options.rooms_per_connection != 0 && info->rooms.size() > options.rooms_per_connection) {
         fail("rooms_per_connection was overshot by " + peer.client.name());
       }
@@ -141,6 +146,7 @@ class Oracle : public SessionOracle {
 
   /// At rest, with everyone reading: what everyone was told is what is true.
   void check_views() {
+    const auto moved_sessions = moved();
     read_acknowledgements();
     for (std::size_t i = 0; i < peers.size(); ++i) {
       for (const auto& [room, view] : peers[i].client.rooms()) {
@@ -154,20 +160,63 @@ class Oracle : public SessionOracle {
           check_stay(i, room, view.stays[stay], view.joined && stay + 1 == view.stays.size() && is_alive(peers[i]));
         }
         if (view.joined && is_alive(peers[i])) {
-          check_members(i, room, view);
+          check_members(i, room, view, moved_sessions);
           check_awareness(i, room, view);
         }
       }
     }
-    for (const auto& [user, count] : online_) {
-      const bool is = sim_.manager().is_online({"", user}) || sim_.manager().is_online({"t2", user});
+    for (const auto& [at, count] : online_) {
+      const auto& [node, user] = at;
+      const bool is = sim_.manager(node).is_online({"", user}) || sim_.manager(node).is_online({"t2", user});
       if (count != 0 && !is) fail(user + " went online and never offline");
     }
   }
 
   /// After everyone was closed: nobody is left anywhere, and every end was one end.
   void check_end(const std::vector<RoomKey>& rooms, bool all_hooks) {
-    const Metrics now = sim_.manager().metrics();
+    for (const std::size_t node : sim_.nodes()) check_empty(sim_.manager(node), rooms);
+    for (const Peer& peer : peers) check_ending(peer);
+    if (all_hooks) {
+      for (const auto& [id, life] : lives_) {
+        if (life.connected && !life.disconnected) fail("no on_disconnected of " + to_string(id));
+      }
+      for (const auto& [at, count] : online_) {
+        if (count != 0) fail(at.second + ": user_online and user_offline do not match");
+      }
+    }
+  }
+
+  /// With all that its hooks would have said.
+  void died(std::size_t node) override {
+    SessionOracle::died(node);
+    for (auto at = lives_.begin(); at != lives_.end();) {
+      at = at->second.node == node ? lives_.erase(at) : std::next(at);
+    }
+    online_.erase(online_.lower_bound({node, ""}), online_.lower_bound({node + 1, ""}));
+  }
+
+ private:
+  struct Life {
+    std::size_t node = 0;
+    bool connected = false;
+    bool disconnected = false;
+    std::set<std::string> rooms;
+    std::string reason;
+  };
+  using Place = std::tuple<std::string, std::string, std::uint64_t, std::uint64_t>;
+
+  /// The users of the members that count for a room's capacity at a node: of several nodes, those it is certain of.
+  [[nodiscard]] std::vector<std::string> counted_members(std::size_t node, const RoomKey& key) const {
+    std::vector<std::string> users;
+    if (!several_nodes) {
+      for (const Member& member : sim_.manager(node).room(key)->members()) users.push_back(member.user);
+    } else {
+      for (const ConnectionInfo& info : sim_.manager(node).connections_in(key)) users.push_back(info.user);
+    }
+    return users;
+  }
+  void check_empty(IConnectionManager& manager, const std::vector<RoomKey>& rooms) {
+    const Metrics now = manager.metrics();
     if (now.connections != 0) fail(std::to_string(now.connections) + " ghosts among the connections");
     if (now.pending != 0) fail(std::to_string(now.pending) + " ghosts among the pending");
     if (now.reserved != 0) fail(std::to_string(now.reserved) + " places were never given back");
@@ -175,33 +224,12 @@ class Oracle : public SessionOracle {
     if (now.rooms != 0) fail(std::to_string(now.rooms) + " rooms are left");
     if (now.awareness_entries != 0) fail(std::to_string(now.awareness_entries) + " awareness entries are left");
     if (now.waiting_bytes != 0) fail(std::to_string(now.waiting_bytes) + " bytes wait for nobody");
-    if (sim_.manager().awareness().size() != 0) fail("the awareness store is not empty");
-    if (sim_.manager().connection_count() != 0 || !sim_.manager().connections({}, 10).empty())
-      fail("a lookup finds a ghost");
+    if (manager.awareness().size() != 0) fail("the awareness store is not empty");
+    if (manager.connection_count() != 0 || !manager.connections({}, 10).empty()) fail("a lookup finds a ghost");
     for (const RoomKey& key : rooms) {
-      if (sim_.manager().room(key)->size() != 0 || !sim_.manager().connections_in(key).empty()) {
-        fail("a ghost in " + key.name);
-      }
-    }
-    for (const Peer& peer : peers) check_ending(peer);
-    if (all_hooks) {
-      for (const auto& [id, life] : lives_) {
-        if (life.connected && !life.disconnected) fail("no on_disconnected of " + to_string(id));
-      }
-      for (const auto& [user, count] : online_) {
-        if (count != 0) fail(user + ": user_online and user_offline do not match");
-      }
+      if (manager.room(key)->size() != 0 || !manager.connections_in(key).empty()) fail("a ghost in " + key.name);
     }
   }
-
- private:
-  struct Life {
-    bool connected = false;
-    bool disconnected = false;
-    std::set<std::string> rooms;
-    std::string reason;
-  };
-  using Place = std::tuple<std::string, std::string, std::uint64_t, std::uint64_t>;
 
   [[nodiscard]] bool is_excluded(const Publish& publish, std::size_t index) const {
     const std::string member = member_of(peers[index]);
@@ -267,7 +295,7 @@ class Oracle : public SessionOracle {
     }
     std::uint64_t end = stay.known;
     if (lasts) {
-      const Position now = sim_.manager().room({peer.tenant, room})->position();
+      const Position now = manager_of(peer).room({peer.tenant, room})->position();
       if (now.epoch != stay.epoch) fail(who + ": the room changed its epoch under a member");
       if (now.seq < end) fail(who + " saw more than there is");
       end = now.seq;
@@ -294,20 +322,31 @@ class Oracle : public SessionOracle {
     }
   }
 
-  void check_members(std::size_t index, const std::string& room, const RoomView& view) {
+  /// `moved_sessions`: of which a node may know two places.
+  void check_members(std::size_t index, const std::string& room, const RoomView& view,
+                     const std::set<std::string>& moved_sessions) {
     const Peer& peer = peers[index];
-    const auto members = sim_.manager().room({peer.tenant, room})->members();
+    const auto members = manager_of(peer).room({peer.tenant, room})->members();
     const std::string who = peer.client.name() + " in " + room;
-    if (view.member_count != members.size()) {
+    const auto settled = [&](const auto& all) {
+      std::map<std::string, std::string> kept;
+      for (const auto& [id, user] : all) {
+        if (moved_sessions.count(id) == 0) kept.emplace(id, user);
+      }
+      return kept;
+    };
+    std::map<std::string, std::string> truth;
+    for (const Member& member : members) truth[to_string(member.connection)] = member.user;
+    const bool is_settled =
+        settled(truth).size() == members.size() && settled(view.members).size() == view.members.size();
+    if (is_settled && view.member_count != members.size()) {
       fail(who + " counts " + std::to_string(view.member_count) + " members of " + std::to_string(members.size()));
     }
-    const std::size_t most = sim_.manager().options().room_options(room).presence_list_max;
+    const std::size_t most = sim_.options().room_options(room).presence_list_max;
     if (view.lossy && members.size() > most - most / 5)
       return;  // counts are told, until the room is well below the bound
     if (members.size() > most && !view.lossy) fail(who + " is told names in a room that is too large");
-    std::map<std::string, std::string> truth;
-    for (const Member& member : members) truth[to_string(member.connection)] = member.user;
-    if (view.members != truth) fail(who + " does not see who is there");
+    if (settled(view.members) != settled(truth)) fail(who + " does not see who is there");
   }
 
   void check_awareness(std::size_t index, const std::string& room, const RoomView& view) {
@@ -315,7 +354,7 @@ class Oracle : public SessionOracle {
     std::map<std::string, std::pair<std::string, std::uint64_t>> truth;
     std::map<std::string, std::pair<std::string, std::uint64_t>> seen;
     for (const auto& [client, state] : view.awareness) seen[client] = {state.state, state.clock};
-    for (const AwarenessEntry& entry : sim_.manager().awareness().get_all({peer.tenant, room})) {
+    for (const AwarenessEntry& entry : manager_of(peer).awareness().get_all({peer.tenant, room})) {
       truth[entry.client] = {std::string(entry.state.view()), entry.clock};
     }
     if (seen == truth) return;
@@ -346,7 +385,8 @@ class Oracle : public SessionOracle {
   std::map<Place, std::uint64_t> placed_;
   std::set<std::uint64_t> seen_;
   std::map<ConnectionId, Life> lives_;
-  std::map<std::string, int> online_;
+  /// By node and user.
+  std::map<std::pair<std::size_t, std::string>, int> online_;
 };
 
 }  // namespace muster::test

@@ -57,9 +57,10 @@ constexpr std::size_t never_unsent = 64 * 1024 * 1024;
   o.rooms_by_prefix["short:"].history_messages = 1 + random.below(3);
   if (seed % 3 == 0) o.tenant_bytes = 500 + seed % 4000;
   if (seed % 4 == 0) o.total_bytes = 500 + seed % 3000;
-  if (random.one_in(5)) {
+  if (random.one_in(4)) {
     broker = std::make_shared<LoopbackBroker>(LoopbackBroker::Limits{}, seed);
     setup.broker = broker;
+    setup.nodes = 1 + random.below(3);
   }
   return setup;
 }

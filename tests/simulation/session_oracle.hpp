@@ -16,13 +16,16 @@ namespace muster::test {
 
 class SessionOracle {
  public:
-  explicit SessionOracle(Sim& sim) : sim_(sim) {}
+  explicit SessionOracle(Sim& sim) : several_nodes(sim.nodes().size() > 1), sim_(sim) {}
+  virtual ~SessionOracle() = default;
+  SessionOracle(const SessionOracle&) = delete;
+  SessionOracle& operator=(const SessionOracle&) = delete;
 
   struct Peer {
     Client client;
     std::string tenant;
     std::string token;
-    /// Its executor was stopped under it.
+    /// Its executor was stopped under it, or its node has died.
     bool orphaned = false;
     /// Command id -> publish.
     std::map<std::string, std::uint64_t> publishes;
@@ -37,6 +40,8 @@ class SessionOracle {
     /// Command id -> queue id.
     std::map<std::string, std::uint64_t> acknowledges = {};
   };
+  /// They share a broker, and may die.
+  const bool several_nodes;
   std::vector<Peer> peers;
   std::vector<std::string> faults;
 
@@ -99,7 +104,7 @@ class SessionOracle {
       fail(user.user + " was told " + std::to_string(told.size()) + " of " + std::to_string(kept.size()) +
            " queued messages");
     }
-    const std::size_t bound = sim_.manager().options().offline_messages;
+    const std::size_t bound = sim_.options().offline_messages;
     if (kept.size() > bound) fail("the queue of " + user.user + " is above its bound");
     const Queue& queue = queues[user];
     auto newest = queue.stored;
@@ -132,17 +137,28 @@ class SessionOracle {
                   }));
   }
 
-  /// At rest: nobody has a place that is only lent, and no user more than it may have.
+  /// At rest, of each node: nobody has a place that is only lent or that nobody is at, and no user more than it may have.
   void check_places() {
-    const Options& options = sim_.manager().options();
-    if (options.max_connections != 0 && sim_.manager().metrics().reserved > options.max_connections) {
-      fail("there are more places than max_connections");
-    }
-    std::map<UserKey, std::size_t> users;
-    for (const ConnectionInfo& info : sim_.manager().connections({}, 1000)) ++users[{info.tenant, info.user}];
-    for (const auto& [user, count] : users) {
-      if (options.max_connections_per_user != 0 && count > options.max_connections_per_user) {
-        fail(user.user + " has more connections than max_connections_per_user");
+    const Options& options = sim_.options();
+    for (const std::size_t node : sim_.nodes()) {
+      const Metrics now = sim_.manager(node).metrics();
+      if (options.max_connections != 0 && now.reserved > options.max_connections) {
+        fail("there are more places than max_connections");
+      }
+      std::size_t sockets = 0;
+      for (const Peer& peer : peers) sockets += peer.client.node() == node && !peer.orphaned && peer.client.is_open();
+      if (now.reserved != sockets) {
+        fail(std::to_string(now.reserved) + " places are taken by " + std::to_string(sockets) + " sockets");
+      }
+      std::map<UserKey, std::size_t> users;
+      for (const ConnectionInfo& info : sim_.manager(node).connections({}, 1000)) ++users[{info.tenant, info.user}];
+      if (now.users != users.size()) {
+        fail(std::to_string(now.users) + " users are there of " + std::to_string(users.size()));
+      }
+      for (const auto& [user, count] : users) {
+        if (options.max_connections_per_user != 0 && count > options.max_connections_per_user) {
+          fail(user.user + " has more connections than max_connections_per_user");
+        }
       }
     }
   }
@@ -161,7 +177,7 @@ class SessionOracle {
       }
       const auto expiry = expiries.find(peer.client.id());
       if (expiry != expiries.end() && expiry->second && is_alive(peer) &&
-          *expiry->second + sim_.manager().options().reauth_grace + 1s < now) {
+          *expiry->second + sim_.options().reauth_grace + 1s < now) {
         fail(who + " is still there after its credentials have ended");
       }
       for (const auto& [room, view] : peer.client.rooms()) {
@@ -173,16 +189,28 @@ class SessionOracle {
         }
       }
     }
+    const auto moved_sessions = moved();
     for (const Kept& kept : kept_) {
-      // It is there still, it never left by itself, and it always came back in time.
-      if (kept.broken || !kept.there) continue;
+      for (const Peer& peer : peers) {
+        if (peer.tenant != kept.room.tenant || moved_sessions.count(to_string(kept.member)) != 0) continue;
+        // Who is behind is told what is true when it has caught up, and then what it missed of that as it comes.
+        if (peer.client.pipe().took_at() != TimePoint{} || has_resumed(peer)) continue;
+        const auto found = peer.client.rooms().find(kept.room.name);
+        if (found == peer.client.rooms().end()) continue;
+        const auto lefts = found->second.lefts.find(to_string(kept.member));
+        if (lefts != found->second.lefts.end() && lefts->second > kept.joins) {
+          fail(peer.client.name() + " was told that somebody left " + kept.room.name + " more often than it came");
+        }
+      }
+      // It is there still, it never left by itself, and it always came back in time, to the node that kept its place.
+      if (kept.broken || !kept.there || moved_sessions.count(to_string(kept.member)) != 0) continue;
       bool given_up = false;
       for (const Peer& peer : peers) {
         given_up = given_up || (has_resumed(peer) && member_of(peer) == to_string(kept.member) &&
                                 (peer.asks_for.count(kept.room.name) == 0 || was_denied(peer, kept.room.name)));
       }
       if (given_up) continue;
-      bool keeps_awareness = sim_.manager().options().awareness_ttl == 0s;
+      bool keeps_awareness = sim_.options().awareness_ttl == 0s;
       for (const Peer& peer : peers) {
         if (member_of(peer) == to_string(kept.member) && peer.nulled.count(kept.room.name) != 0)
           keeps_awareness = false;
@@ -212,32 +240,57 @@ class SessionOracle {
   }
   /// At any moment.
   void check_speakers() {
-    std::set<ConnectionId> members;
-    for (const ConnectionInfo& info : sim_.manager().connections({}, 1000)) {
-      if (!members.insert(info.member).second) fail("a session has two connections");
+    for (const std::size_t node : sim_.nodes()) {
+      std::set<ConnectionId> members;
+      for (const ConnectionInfo& info : sim_.manager(node).connections({}, 1000)) {
+        if (!members.insert(info.member).second) fail("a session has two connections");
+      }
     }
   }
 
   [[nodiscard]] bool is_alive(const Peer& peer) const {
-    if (peer.orphaned || !peer.client.id()) return false;
-    const auto info = sim_.manager().find(peer.client.id());
+    if (peer.orphaned || !peer.client.id() || !sim_.is_up(peer.client.node())) return false;
+    const auto info = manager_of(peer).find(peer.client.id());
     return info && info->id == peer.client.id();  // and not another one that speaks for its session
+  }
+  /// Only while its node is up.
+  [[nodiscard]] IConnectionManager& manager_of(const Peer& peer) const { return sim_.manager(peer.client.node()); }
+
+  /// The sessions that were asked for at another node than theirs, by what others know them as.
+  [[nodiscard]] std::set<std::string> moved() const {
+    std::set<std::string> all;
+    for (const Peer& peer : peers) {
+      if (!peer.resumes) continue;
+      const Peer& before = peers[*peer.resumes];
+      const std::string member = member_of(before);
+      if (before.client.node() == peer.client.node() && all.count(member) == 0) continue;
+      all.insert({member, to_string(before.client.id()), member_of(peer)});
+    }
+    return all;
+  }
+
+  /// The process ends with all that it kept.
+  virtual void died(std::size_t node) {
+    for (Peer& peer : peers) peer.orphaned = peer.orphaned || peer.client.node() == node;
+    for (Kept& kept : kept_) kept.broken = kept.broken || kept.node == node;
   }
 
  protected:
-  void follow(const std::string& what, const Connection& connection, const std::string& room, const std::string& line) {
+  void follow(std::size_t node, const std::string& what, const Connection& connection, const std::string& room,
+              const std::string& line) {
     const RoomKey key{connection.identity().tenant, room};
-    const auto info = sim_.manager().find(connection.id());
+    const auto info = sim_.manager(node).find(connection.id());
     if (what == "joined") {
       const ConnectionId member = info ? info->member : connection.id();
       members_[connection.id()] = member;
       Kept& kept = kept_of(key, member);
       if (kept.dropped_at != TimePoint{}) {
-        const auto grace = std::min(sim_.manager().options().presence_grace, sim_.manager().options().resume_window);
-        if (sim_.now() - kept.dropped_at >= grace || sim_.manager().options().max_connections < 1000)
-          kept.broken = true;
+        const auto grace = std::min(sim_.options().presence_grace, sim_.options().resume_window);
+        if (sim_.now() - kept.dropped_at >= grace || sim_.options().max_connections < 1000) kept.broken = true;
       }
       kept.there = true;
+      kept.node = node;
+      ++kept.joins;
       return;
     }
     Kept& kept = kept_of(key, members_[connection.id()]);
@@ -266,6 +319,8 @@ class SessionOracle {
     RoomKey room;
     ConnectionId member;
     bool there = false;
+    std::size_t node = 0;
+    std::size_t joins = 0;
     /// It left for good once, or came back too late.
     bool broken = false;
     TimePoint dropped_at{};
