@@ -22,4 +22,5 @@
 #include "muster/core/loop/loops.ipp"
 #include "muster/core/manager.hpp"
 #include "muster/core/manager.ipp"
+#include "muster/core/outward/hooks.ipp"
 #include "muster/core/room/room_handle.ipp"

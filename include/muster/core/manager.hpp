@@ -25,6 +25,7 @@
 #include "muster/core/base/sha256.hpp"
 #include "muster/core/connection/connection_state.hpp"
 #include "muster/core/loop/loop.hpp"
+#include "muster/core/outward/hooks.hpp"
 #include "muster/core/registry/connection_table.hpp"
 #include "muster/core/registry/room_table.hpp"
 #include "muster/core/registry/session_table.hpp"
@@ -117,6 +118,9 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   /// After `rounds` more turns of the executor, and behind what they post before.
   template <class F>
   bool post(const LoopPtr& loop, F task, int rounds = 0);
+  /// A timer of a loop's own.
+  template <void (ConnectionManager::*Fire)(Loop&)>
+  static void fire(void* loop);
   void arm(Loop& loop, core::Timer& timer, TimePoint deadline) noexcept;
   void wake(Loop& loop, TimePoint when) noexcept;
   void wake_for_next(Loop& loop) noexcept;
@@ -418,20 +422,9 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   [[nodiscard]] ConnectionPtr locate(ConnectionId id) const;
   [[nodiscard]] core::InfoPtr info_of(ConnectionId id) const;
 
-  /// Runs what may throw, an embedder's code or ours; what it throws is counted, logged and goes no further. False: it
-  /// threw.
-  template <class F>
-  bool contain(Loop& loop, ConnectionId of, const char* where, F code, const std::string* secret = nullptr) noexcept;
-  template <class F>
-  bool contain(ConnectionState& connection, const char* where, F code) noexcept;
-  /// A hook or handler, which may use the connection it is given until it returns.
-  template <class F, class... Arguments>
-  bool call(const F& code, const char* where, ConnectionState& given, const Arguments&... arguments) noexcept;
-  /// The same for what a connection is about to do: one of which a part has failed is closed.
+  /// Runs what a connection is about to do: one of which a part has failed is closed.
   template <class F>
   void guard(ConnectionState& connection, const char* where, F code) noexcept;
-  void report(Loop& loop, ConnectionId of, const char* where, const char* thrown, const std::string* secret) noexcept;
-  void log(LogLevel level, const std::string& message) const;
 
   // Broker: core/flows/cluster.ipp.
   class BrokerSink;
@@ -448,8 +441,6 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
                            std::uint64_t removed_at) noexcept;
 
  private:
-  void must_be_closed_to_opening(const char* what) const;
-  void must_be_given(const std::string& what, bool given) const;
   [[nodiscard]] ConnectionId make_id();
   [[nodiscard]] std::uint64_t make_epoch();
   /// A time within the window: all who are told to come back later are not to come at once.
@@ -463,7 +454,6 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   const std::shared_ptr<AwarenessStore> awareness_;
   const std::shared_ptr<SessionStore> sessions_;
   const std::shared_ptr<Broker> broker_;
-  const std::shared_ptr<Observer> observer_;
   const std::shared_ptr<const WireFormat> plain_format_ = std::make_shared<WebSocketFormat>();
   std::uint64_t seed_;  ///< of what may be guessed
   std::string secret_;  ///< that resume tokens come from
@@ -475,19 +465,7 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   std::atomic<std::uint64_t> next_epoch_{1};
   std::atomic<std::uint64_t> next_draw_{1};
 
-  /// Read-only once `opened_`, and gone when `shutdown` is done.
-  struct Extensions {
-    std::map<std::string, MessageHandler, std::less<>> handlers;
-    std::vector<ConnectionHook> connected;
-    std::vector<JoinHook> joined;
-    std::vector<LeaveHook> left;
-    std::vector<DisconnectHook> disconnected;
-    std::vector<UserHook> online;
-    std::vector<UserHook> offline;
-    std::vector<RoomHook> room_opened;
-    std::vector<RoomHook> room_emptied;
-  } extensions_;
-  std::atomic<bool> opened_{false};
+  core::Hooks hooks_;
   std::atomic<bool> ready_{true};
 
   core::ConnectionTable connections_;
@@ -496,7 +474,6 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   core::RoomTable rooms_;
   core::AddressTable addresses_;
   core::LogWindow<std::pair<RefusedFor, core::AddressTable::Bytes>> refusals_told_;
-  core::LogWindow<std::string> failures_told_;
   core::ByteBudget bytes_{options_.total_bytes, options_.tenant_bytes};
   std::atomic<std::size_t> reserved_{0};
 

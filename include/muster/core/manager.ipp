@@ -54,7 +54,7 @@ MUSTER_INLINE ConnectionManager::ConnectionManager(Options options, std::shared_
                                          : std::make_shared<MemorySessionStore>(MemorySessionLimits{
                                                100'000, options_.total_bytes, options_.tenant_bytes})),
       broker_(std::move(components.broker)),
-      observer_(std::move(components.observer)),
+      hooks_(std::move(components.observer)),
       first_clock_(std::move(components.clock)) {
   if (components.random_seed) {
     seed_ = *components.random_seed;
@@ -102,69 +102,23 @@ MUSTER_INLINE std::chrono::milliseconds ConnectionManager::draw(std::chrono::mil
   return std::chrono::milliseconds(static_cast<std::int64_t>(core::scatter(seed_ ^ next_draw_++) % (most + 1)));
 }
 
-MUSTER_INLINE void ConnectionManager::log(LogLevel level, const std::string& message) const {
-  if (observer_) observer_->log(level, message);
-}
-
-MUSTER_INLINE void ConnectionManager::must_be_closed_to_opening(const char* what) const {
-  if (opened_) throw std::logic_error(std::string(what) + " must be called before the first connection opens");
-}
-MUSTER_INLINE void ConnectionManager::must_be_given(const std::string& what, bool given) const {
-  if (!given) throw std::invalid_argument(what + ": the function is empty");
-}
 MUSTER_INLINE void ConnectionManager::on(std::string type, MessageHandler handler) {
-  must_be_closed_to_opening("on");
-  if (type.empty()) throw std::invalid_argument("on: the type of message is empty");
-  must_be_given("on(\"" + type + "\")", static_cast<bool>(handler));
   const bool reaches =
       std::any_of(protocols_.begin(), protocols_.end(), [&](const auto& protocol) { return !protocol->serves(type); });
   if (!reaches) {
     throw std::invalid_argument("on(\"" + type + "\"): " + std::string(protocols_.front()->name()) +
                                 " serves that type itself, so the handler would never be called; choose another");
   }
-  extensions_.handlers[std::move(type)] = std::move(handler);
+  hooks_.on(std::move(type), std::move(handler));
 }
-MUSTER_INLINE void ConnectionManager::on_connected(ConnectionHook hook) {
-  must_be_closed_to_opening("on_connected");
-  must_be_given("on_connected", static_cast<bool>(hook));
-  extensions_.connected.push_back(std::move(hook));
-}
-MUSTER_INLINE void ConnectionManager::on_joined(JoinHook hook) {
-  must_be_closed_to_opening("on_joined");
-  must_be_given("on_joined", static_cast<bool>(hook));
-  extensions_.joined.push_back(std::move(hook));
-}
-MUSTER_INLINE void ConnectionManager::on_left(LeaveHook hook) {
-  must_be_closed_to_opening("on_left");
-  must_be_given("on_left", static_cast<bool>(hook));
-  extensions_.left.push_back(std::move(hook));
-}
-MUSTER_INLINE void ConnectionManager::on_disconnected(DisconnectHook hook) {
-  must_be_closed_to_opening("on_disconnected");
-  must_be_given("on_disconnected", static_cast<bool>(hook));
-  extensions_.disconnected.push_back(std::move(hook));
-}
-MUSTER_INLINE void ConnectionManager::on_user_online(UserHook hook) {
-  must_be_closed_to_opening("on_user_online");
-  must_be_given("on_user_online", static_cast<bool>(hook));
-  extensions_.online.push_back(std::move(hook));
-}
-MUSTER_INLINE void ConnectionManager::on_user_offline(UserHook hook) {
-  must_be_closed_to_opening("on_user_offline");
-  must_be_given("on_user_offline", static_cast<bool>(hook));
-  extensions_.offline.push_back(std::move(hook));
-}
-
-MUSTER_INLINE void ConnectionManager::on_room_opened(RoomHook hook) {
-  must_be_closed_to_opening("on_room_opened");
-  must_be_given("on_room_opened", static_cast<bool>(hook));
-  extensions_.room_opened.push_back(std::move(hook));
-}
-MUSTER_INLINE void ConnectionManager::on_room_emptied(RoomHook hook) {
-  must_be_closed_to_opening("on_room_emptied");
-  must_be_given("on_room_emptied", static_cast<bool>(hook));
-  extensions_.room_emptied.push_back(std::move(hook));
-}
+MUSTER_INLINE void ConnectionManager::on_connected(ConnectionHook hook) { hooks_.on_connected(std::move(hook)); }
+MUSTER_INLINE void ConnectionManager::on_joined(JoinHook hook) { hooks_.on_joined(std::move(hook)); }
+MUSTER_INLINE void ConnectionManager::on_left(LeaveHook hook) { hooks_.on_left(std::move(hook)); }
+MUSTER_INLINE void ConnectionManager::on_disconnected(DisconnectHook hook) { hooks_.on_disconnected(std::move(hook)); }
+MUSTER_INLINE void ConnectionManager::on_user_online(UserHook hook) { hooks_.on_user_online(std::move(hook)); }
+MUSTER_INLINE void ConnectionManager::on_user_offline(UserHook hook) { hooks_.on_user_offline(std::move(hook)); }
+MUSTER_INLINE void ConnectionManager::on_room_opened(RoomHook hook) { hooks_.on_room_opened(std::move(hook)); }
+MUSTER_INLINE void ConnectionManager::on_room_emptied(RoomHook hook) { hooks_.on_room_emptied(std::move(hook)); }
 
 /// By its own id, or by the one that others know it as.
 MUSTER_INLINE ConnectionPtr ConnectionManager::locate(ConnectionId id) const {

@@ -374,25 +374,24 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
 
 MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Correlation& correlation,
                                                  command::Custom& custom) {
-  const auto handler = extensions_.handlers.find(custom.type);
-  if (handler == extensions_.handlers.end()) {
+  const MessageHandler* const handler = hooks_.handler(custom.type);
+  if (handler == nullptr) {
     tell_error(connection, &correlation,
                {errc::unknown_message, "Unknown type \"" + custom.type.substr(0, 64) + "\"", {}});
     return;
   }
-  authorize(
-      connection, Action::custom, custom.type, correlation,
-      [this, correlation, &serve = handler->second, payload = std::move(custom.payload)](ConnectionState& allowed) {
-        allowed.handling = &correlation;
-        const bool well = call(serve, "A message handler", allowed, payload);
-        const bool replied = allowed.handling == nullptr;
-        allowed.handling = nullptr;
-        if (!well) {
-          disconnect(allowed, CloseReason::internal_error, {});
-        } else if (!replied && correlation.reply) {
-          tell(allowed, event::Ack{}, &correlation);
-        }
-      });
+  authorize(connection, Action::custom, custom.type, correlation,
+            [this, correlation, handler, payload = std::move(custom.payload)](ConnectionState& allowed) {
+              allowed.handling = &correlation;
+              const bool well = hooks_.handle(allowed, *handler, payload);
+              const bool replied = allowed.handling == nullptr;
+              allowed.handling = nullptr;
+              if (!well) {
+                disconnect(allowed, CloseReason::internal_error, {});
+              } else if (!replied && correlation.reply) {
+                tell(allowed, event::Ack{}, &correlation);
+              }
+            });
 }
 
 }  // namespace MUSTER_ABI

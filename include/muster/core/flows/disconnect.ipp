@@ -62,14 +62,14 @@ MUSTER_INLINE void ConnectionManager::disconnect(ConnectionState& connection, Cl
   }
   if (connection.open_done) {
     Error error{errc::unavailable, {}, {}};
-    (void)contain(connection, "A refusal", [&] { error.message = text; });
+    (void)hooks_.contain(connection, "A refusal", [&] { error.message = text; });
     return refuse_open(connection, reason, std::move(error));
   }
   const ConnectionPtr keep = connection.shared_from_this();
   const bool was_live = connection.live();
   Loop& loop = *connection.loop;
   Parting parting;
-  if (!contain(connection, "A disconnect", [&] { prepare_parting(connection, parting); })) {
+  if (!hooks_.contain(connection, "A disconnect", [&] { prepare_parting(connection, parting); })) {
     return put_off(connection, reason, socket_gone);
   }
 
@@ -77,7 +77,7 @@ MUSTER_INLINE void ConnectionManager::disconnect(ConnectionState& connection, Cl
   const bool broken = socket_gone || reason == CloseReason::lost || reason == CloseReason::heartbeat_timeout ||
                       reason == CloseReason::slow_consumer;
   if (!broken && !connection.outbox.in_flight() && connection.outbox.has_queued()) {
-    (void)contain(connection, "A transport", [&] {
+    (void)hooks_.contain(connection, "A transport", [&] {
       seal_replies(loop);
       core::Handed handed;
       (void)connection.outbox.write(*connection.transport, loop.lent, handed);
@@ -114,7 +114,7 @@ MUSTER_INLINE void ConnectionManager::disconnect(ConnectionState& connection, Cl
   if (was_live && !waits && connection.resumed) {
     for (RoomPtr& room : kept_sessions_.take_rooms(connection.member)) {
       give_up_place(loop, room, connection.member);
-      (void)contain(connection, "The end of a room", [&] { settle_room(loop, room); });
+      (void)hooks_.contain(connection, "The end of a room", [&] { settle_room(loop, room); });
       if (parting.former.size() < parting.former.capacity()) parting.former.push_back(std::move(room));
     }
   }
@@ -143,10 +143,7 @@ MUSTER_INLINE void ConnectionManager::disconnect(ConnectionState& connection, Cl
 }
 
 MUSTER_INLINE void ConnectionManager::tell_disconnected(ConnectionState& connection, CloseReason reason) noexcept {
-  if (!connection.greeted) return;
-  for (const auto& hook : extensions_.disconnected) {
-    (void)call(hook, "on_disconnected", connection, reason);
-  }
+  if (connection.greeted) (void)hooks_.disconnected(connection, reason);
 }
 
 MUSTER_INLINE void ConnectionManager::dispose(ConnectionState& connection, CloseReason reason,
@@ -155,10 +152,10 @@ MUSTER_INLINE void ConnectionManager::dispose(ConnectionState& connection, Close
       reason == CloseReason::lost || reason == CloseReason::heartbeat_timeout;  // nobody would answer a close
   const auto& protocol = connection.loop->formats[connection.format].protocol;
   const std::string_view said = text.empty() ? describe(reason).text : text;
-  const bool closed = !deaf && contain(connection, "A transport", [&] {
+  const bool closed = !deaf && hooks_.contain(connection, "A transport", [&] {
     connection.transport->close(protocol->close_code(reason), core::close_text(said));
   });
-  if (!closed) (void)contain(connection, "A transport", [&] { connection.transport->abort(); });
+  if (!closed) (void)hooks_.contain(connection, "A transport", [&] { connection.transport->abort(); });
 }
 
 MUSTER_INLINE bool ConnectionManager::tell_edges(Loop& loop, const UserKey& user, core::UserTable::Edge edge,
@@ -169,10 +166,8 @@ MUSTER_INLINE bool ConnectionManager::tell_edges(Loop& loop, const UserKey& user
   const auto tell_room = [&](const RoomPtr& room) { tell_offline(loop, user, room); };
   for (; edge.kind != Kind::none; edge = users_.next_edge(user)) {
     const bool online = edge.kind == Kind::online;
-    for (const auto& hook : online ? extensions_.online : extensions_.offline) {
-      well = contain(loop, {}, online ? "on_user_online" : "on_user_offline", [&] { hook(user); }) && well;
-    }
-    well = contain(loop, {}, "An announcement", [&] { announce(loop, user, online); }) && well;
+    well = hooks_.user_edge(loop, user, online) && well;
+    well = hooks_.contain(loop, {}, "An announcement", [&] { announce(loop, user, online); }) && well;
     if (online) continue;
     for (const RoomPtr& room : former) tell_room(room);
     left.for_each(tell_room);
@@ -184,7 +179,7 @@ MUSTER_INLINE bool ConnectionManager::tell_edges(Loop& loop, const UserKey& user
     left.for_each(visit);
     for (const RoomPtr& room : former) visit(room);
   };
-  if (!contain(loop, {}, "A disconnect", [&] { users_.left_rooms(user, each); })) {
+  if (!hooks_.contain(loop, {}, "A disconnect", [&] { users_.left_rooms(user, each); })) {
     each([this](const RoomPtr& room) { leave_untold(room); });
   }
   // Should it have gone meanwhile, whoever told that may not have seen these.
@@ -209,7 +204,7 @@ MUSTER_INLINE void ConnectionManager::tell_offline(Loop& loop, const UserKey& us
 
 MUSTER_INLINE void ConnectionManager::doom(ConnectionState& connection, CloseReason reason, std::string text) noexcept {
   if (connection.ended() || std::exchange(connection.doomed, true)) return;
-  const bool posted = contain(connection, "The executor", [&] {
+  const bool posted = hooks_.contain(connection, "The executor", [&] {
     (void)post(connection.loop, [keep = connection.shared_from_this(), reason, text = std::move(text)](
                                     ConnectionManager& manager) { manager.disconnect(*keep, reason, text); });
   });
@@ -297,7 +292,7 @@ MUSTER_INLINE void ConnectionManager::shutdown(Function<void()> done) {
 /// Handlers and hooks go when no executor has anything left that would call them.
 MUSTER_INLINE void ConnectionManager::let_go(Function<void()> done) {
   const auto all = std::make_shared<core::Gate>([weak = weak_from_this(), done = std::move(done)](std::size_t) mutable {
-    if (const auto manager = weak.lock()) manager->extensions_ = {};
+    if (const auto manager = weak.lock()) manager->hooks_.clear();
     if (done) done();
   });
   for (const LoopPtr& loop : loops()) (void)post(loop, [all](ConnectionManager&) {});

@@ -37,7 +37,7 @@ MUSTER_INLINE bool ConnectionManager::keep_session(ConnectionState& connection, 
   const auto grace =
       connection.handing_over ? options_.answer_timeout : std::min(options_.presence_grace, options_.resume_window);
   auto planned = loop.graces.end();
-  const bool kept = contain(connection, "A session", [&] {
+  const bool kept = hooks_.contain(connection, "A session", [&] {
     const UserKey user{connection.identity_->tenant, connection.identity_->user};
     planned = loop.graces.emplace(loop.executor->now() + grace,
                                   core::Grace{connection.member, connection.session_generation, user,
@@ -63,7 +63,7 @@ MUSTER_INLINE void ConnectionManager::part_from_session(ConnectionState& connect
   const TimePoint expires = connection.loop->executor->now() + options_.resume_window;
   for (const std::string* token : {&connection.token_hash, &connection.previous_token_hash}) {
     if (token->empty()) continue;
-    (void)contain(connection, "The session store", [&] {
+    (void)hooks_.contain(connection, "The session store", [&] {
       if (core::may_resume(reason) && !connection.handing_over) {
         save_session(connection, *token, names, expires);
       } else {
@@ -75,7 +75,7 @@ MUSTER_INLINE void ConnectionManager::part_from_session(ConnectionState& connect
 
 MUSTER_INLINE void ConnectionManager::run_graces(Loop& loop, TimePoint now_here) noexcept {
   while (!loop.graces.empty() && loop.graces.begin()->first <= now_here) {
-    if (!contain(loop, {}, "The end of a session", [&] { end_grace(loop, loop.graces.begin()); })) {
+    if (!hooks_.contain(loop, {}, "The end of a session", [&] { end_grace(loop, loop.graces.begin()); })) {
       arm(loop, loop.grace_timer, loop.executor->now() + core::retry_delay);
       return;
     }
@@ -96,7 +96,7 @@ MUSTER_INLINE core::Graces::iterator ConnectionManager::end_grace(Loop& loop, co
   clear_awareness(loop, clearing);
   (void)tell_edges(loop, grace.user, users_.release(grace.user), *rooms);
   for (const RoomPtr& room : *rooms) {
-    (void)contain(loop, {}, "The end of a room", [&] { settle_room(loop, room); });
+    (void)hooks_.contain(loop, {}, "The end of a room", [&] { settle_room(loop, room); });
   }
   return next;
 }

@@ -199,16 +199,16 @@ MUSTER_INLINE std::size_t ConnectionManager::revoke_tenant(std::string_view tena
 /// Sessions without a connection, which may be taken up for as long as `resume_window`.
 MUSTER_INLINE void ConnectionManager::revoke_stored(Revocation which) {
   try {
-    sessions_->revoke(std::move(which),
-                      Reply<Result<std::size_t>>([weak = weak_from_this()](const Result<std::size_t>& done) {
-                        const auto manager = weak.lock();
-                        if (!manager || done) return;
-                        ++manager->counters_.session_store_failures;
-                        manager->log(LogLevel::error, "Stored sessions could not be revoked: " + done.error().message);
-                      }));
+    sessions_->revoke(
+        std::move(which), Reply<Result<std::size_t>>([weak = weak_from_this()](const Result<std::size_t>& done) {
+          const auto manager = weak.lock();
+          if (!manager || done) return;
+          ++manager->counters_.session_store_failures;
+          manager->hooks_.log(LogLevel::error, "Stored sessions could not be revoked: " + done.error().message);
+        }));
   } catch (const std::exception& failure) {
     ++counters_.session_store_failures;
-    log(LogLevel::error, std::string("Stored sessions could not be revoked: ") + failure.what());
+    hooks_.log(LogLevel::error, std::string("Stored sessions could not be revoked: ") + failure.what());
   }
 }
 MUSTER_INLINE std::size_t ConnectionManager::revoke(ConnectionId id) {

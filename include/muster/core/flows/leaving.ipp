@@ -30,9 +30,9 @@ MUSTER_INLINE void ConnectionManager::leave(ConnectionState& connection, std::si
   bool well = part_from_room(connection, index, std::nullopt, false, [&] {
     clear_awareness(loop, clearing);
     give_up_place(loop, room, connection.member);
-    if (!contain(connection, "A leave", [&] { connection.left_rooms.add(room); })) leave_untold(room);
+    if (!hooks_.contain(connection, "A leave", [&] { connection.left_rooms.add(room); })) leave_untold(room);
     if (connection.memberships.empty()) connection.status_ = ConnectionStatus::connected;
-    return contain(connection, "A leave", [&] { publish_info(connection); });
+    return hooks_.contain(connection, "A leave", [&] { publish_info(connection); });
   });
   if (!well) doom(connection, CloseReason::internal_error);
 }
@@ -59,11 +59,9 @@ bool ConnectionManager::part_from_room(ConnectionState& connection, std::size_t 
   }
   bool well = then();
   if (membership.told) {
-    for (const auto& hook : extensions_.left) {
-      well = call(hook, "on_left", connection, room->key, Leaving{reason, keep_place}) && well;
-    }
+    well = hooks_.left(connection, room->key, {reason, keep_place}) && well;
   }
-  (void)contain(connection, "The end of a room", [&] { settle_room(*connection.loop, room); });
+  (void)hooks_.contain(connection, "The end of a room", [&] { settle_room(*connection.loop, room); });
   return well;
 }
 
@@ -99,9 +97,7 @@ MUSTER_INLINE void ConnectionManager::tell_room_edges(Loop& loop, const RoomPtr&
       if (!room->telling) return;
       room->told_open = open;
     }
-    for (const auto& hook : open ? extensions_.room_opened : extensions_.room_emptied) {
-      contain(loop, {}, open ? "on_room_opened" : "on_room_emptied", [&] { hook(room->key); });
-    }
+    (void)hooks_.room_edge(loop, room->key, open);
   }
 }
 

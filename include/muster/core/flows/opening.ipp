@@ -54,12 +54,13 @@ MUSTER_INLINE void ConnectionManager::refused(RefusedFor reason, const RemoteAdd
   ++counters_.refused[static_cast<std::size_t>(reason)];
   const auto verdict = refusals_told_.look({reason, core::AddressTable::host_of(address.bytes)}, now_there);
   if (verdict.left_out != 0) {
-    log(LogLevel::info, std::to_string(verdict.left_out) + " refusals of the last minute have no line of their own");
+    hooks_.log(LogLevel::info,
+               std::to_string(verdict.left_out) + " refusals of the last minute have no line of their own");
   }
   if (!verdict.is_news) return;
-  log(LogLevel::info, "refused " + (address.is_known() ? address.text : "a peer") + " (" +
-                          std::string(to_string(reason)) + "): " + std::string(what) +
-                          std::string(core::option_behind(reason)));
+  hooks_.log(LogLevel::info, "refused " + (address.is_known() ? address.text : "a peer") + " (" +
+                                 std::string(to_string(reason)) + "): " + std::string(what) +
+                                 std::string(core::option_behind(reason)));
 }
 
 MUSTER_INLINE Reservation ConnectionManager::reserve(const RemoteAddress& address, TimePoint) {
@@ -117,7 +118,7 @@ MUSTER_INLINE Reservation ConnectionManager::lend_place(ConnectionId session, co
 
 MUSTER_INLINE std::uint64_t ConnectionManager::open(OpenRequest request, std::shared_ptr<Transport> transport,
                                                     std::shared_ptr<Executor> executor, OpenDone done) {
-  opened_ = true;
+  hooks_.open();
   std::shared_ptr<const Protocol> protocol;
   bool named = false;
   const auto refuse = [&](RefusedFor why, CloseReason reason, Error error) -> std::uint64_t {
@@ -258,7 +259,7 @@ MUSTER_INLINE void ConnectionManager::answer_open(ConnectionState& connection, A
 
 MUSTER_INLINE void ConnectionManager::refuse_open(ConnectionState& connection, CloseReason reason,
                                                   Error error) noexcept {
-  (void)contain(connection, "A refusal", [&] {
+  (void)hooks_.contain(connection, "A refusal", [&] {
     refused(reason == CloseReason::going_away ? RefusedFor::going_away : RefusedFor::auth, connection.remote_address(),
             core::without(error.message, connection.credentials.token), connection.loop->executor->now());
   });
@@ -269,13 +270,13 @@ MUSTER_INLINE void ConnectionManager::refuse_open(ConnectionState& connection, C
   const auto& protocol = connection.loop->formats[connection.format].protocol;
   Decision decision;
   decision.reason = reason;
-  (void)contain(connection, "A refusal", [&] {
+  (void)hooks_.contain(connection, "A refusal", [&] {
     decision = core::refusal(protocol.get(), connection.subprotocol_named, reason, std::move(error));
   });
   decision.reservation = std::move(connection.reservation);
   forget(connection);
   gone(connection);
-  (void)contain(connection, "A refusal", [&] { done(std::move(decision)); });
+  (void)hooks_.contain(connection, "A refusal", [&] { done(std::move(decision)); });
 }
 
 MUSTER_INLINE void ConnectionManager::accept_open(ConnectionState& connection) {
@@ -305,7 +306,7 @@ MUSTER_INLINE ConnectionPtr ConnectionManager::ghost_of(const ConnectionState& c
 MUSTER_INLINE std::optional<Error> ConnectionManager::establish(ConnectionState& connection, Identity identity) {
   const WallTime wall = connection.loop->executor->wall_now();
   if (identity.user.empty()) {
-    log(LogLevel::error, "The authenticator accepted a connection without naming a user");
+    hooks_.log(LogLevel::error, "The authenticator accepted a connection without naming a user");
     return Error{errc::internal, "The identity has no user", {}};
   }
   if (identity.expires_at && *identity.expires_at <= wall) {
@@ -360,11 +361,8 @@ MUSTER_INLINE void ConnectionManager::welcome(ConnectionState& connection, Funct
     arm(loop, connection.beat_timer, loop.executor->now() + std::chrono::milliseconds(part + 1));
   }
   const UserKey user{identity.tenant, identity.user};
-  bool well = true;
   connection.greeted = true;
-  for (const auto& hook : extensions_.connected) {
-    well = call(hook, "on_connected", connection) && well;
-  }
+  bool well = hooks_.connected(connection);
   well = tell_edges(loop, user, users_.first_edge(user)) && well;
   if (!well) doom(connection, CloseReason::internal_error);
   deliver_queue(connection, std::move(then));

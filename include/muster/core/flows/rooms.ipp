@@ -87,12 +87,8 @@ MUSTER_INLINE ConnectionManager::Entered ConnectionManager::take_place(Connectio
 /// False: a hook threw.
 MUSTER_INLINE bool ConnectionManager::after_joined(ConnectionState& connection, const RoomPtr& room,
                                                    const Entered& entered) {
-  bool well = true;
   connection.membership(room->key.name)->told = true;
-  for (const auto& hook : extensions_.joined) {
-    well = call(hook, "on_joined", connection, room->key, Joining{entered.kept}) && well;
-  }
-  return well;
+  return hooks_.joined(connection, room->key, {entered.kept});
 }
 
 /// Checks the capacity and adds the member in one section: the limit and the fact are one. A session that comes back
@@ -305,7 +301,7 @@ MUSTER_INLINE void ConnectionManager::post_flushes(const RoomPtr& room,
                                                    const std::vector<core::RoomPartPtr>& parts) noexcept {
   for (const core::RoomPartPtr& part : parts) {
     bool posted = false;
-    const bool well = contain(*part->loop, {}, "The executor", [&] {
+    const bool well = hooks_.contain(*part->loop, {}, "The executor", [&] {
       posted = post(part->loop, [room, at = part.get()](ConnectionManager& manager) { manager.flush_part(room, *at); });
     });
     if (posted) continue;

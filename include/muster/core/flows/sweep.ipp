@@ -93,7 +93,7 @@ MUSTER_INLINE void ConnectionManager::sweep_on(Loop& loop, const std::shared_ptr
     std::vector<RoomPtr> rooms;
     more = rooms_.some(round->rooms, sweep_slice - looked, rooms);
     for (const RoomPtr& room : rooms) {
-      (void)contain(loop, {}, "The sweep", [&] {
+      (void)hooks_.contain(loop, {}, "The sweep", [&] {
         settle_room(loop, room);
         catch_up_room(loop, room);
       });
@@ -109,7 +109,7 @@ MUSTER_INLINE void ConnectionManager::check(ConnectionState& connection, core::G
   const auto found = [&](const std::string& what) {
     findings.count();
     ++counters_.sweep_findings;
-    log(LogLevel::error, "The sweep found " + what);
+    hooks_.log(LogLevel::error, "The sweep found " + what);
   };
   if (!contains(connection.id_)) found("connection " + to_string(connection.id_) + " missing in the table");
   for (const Membership& membership : connection.memberships) {

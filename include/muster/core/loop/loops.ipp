@@ -7,28 +7,24 @@
 
 namespace muster {
 inline namespace MUSTER_ABI {
-namespace core {
 
-/// A timer of a loop's own.
 template <void (ConnectionManager::*Fire)(Loop&)>
-void fire_on_loop(void* self) {
+void ConnectionManager::fire(void* self) {
   auto& loop = *static_cast<Loop*>(self);
-  (void)loop.manager.contain(loop, {}, "A timer", [&] { (loop.manager.*Fire)(loop); });
+  (void)loop.manager.hooks_.contain(loop, {}, "A timer", [&] { (loop.manager.*Fire)(loop); });
 }
-
-}  // namespace core
 
 MUSTER_INLINE core::Loop::Loop(ConnectionManager& owner, std::shared_ptr<Executor> on, std::uint64_t seed)
     : manager(owner),
       manager_if_alive(owner.weak_from_this()),
       executor(std::move(on)),
       wheel(executor->now()),
-      state_timer(this, fire_on_loop<&ConnectionManager::run_due_flushes>),
-      grace_timer(this, fire_on_loop<&ConnectionManager::run_due_graces>),
-      drain_timer(this, fire_on_loop<&ConnectionManager::drain_next>),
-      sweep_timer(this, fire_on_loop<&ConnectionManager::sweep_again>),
-      awareness_timer(this, fire_on_loop<&ConnectionManager::expire_awareness>),
-      retry_timer(this, fire_on_loop<&ConnectionManager::retry>),
+      state_timer(this, ConnectionManager::fire<&ConnectionManager::run_due_flushes>),
+      grace_timer(this, ConnectionManager::fire<&ConnectionManager::run_due_graces>),
+      drain_timer(this, ConnectionManager::fire<&ConnectionManager::drain_next>),
+      sweep_timer(this, ConnectionManager::fire<&ConnectionManager::sweep_again>),
+      awareness_timer(this, ConnectionManager::fire<&ConnectionManager::expire_awareness>),
+      retry_timer(this, ConnectionManager::fire<&ConnectionManager::retry>),
       random(seed) {}
 
 MUSTER_INLINE LoopPtr ConnectionManager::loop_for(const std::shared_ptr<Executor>& executor) {
@@ -69,23 +65,6 @@ MUSTER_INLINE TimePoint ConnectionManager::now() const {
   return first_clock_ ? first_clock_() : std::chrono::steady_clock::now();
 }
 
-MUSTER_INLINE void ConnectionManager::report(Loop& loop, ConnectionId of, const char* where, const char* thrown,
-                                             const std::string* secret) noexcept {
-  loop.counters.callback_failures.add();
-  try {
-    std::string what = thrown;
-    if (secret != nullptr) what = core::without(std::move(what), *secret);
-    // One cause, told for each connection of a storm, would hide the others.
-    const auto verdict = failures_told_.look(where + what, loop.executor->now());
-    if (verdict.left_out != 0) {
-      log(LogLevel::error, std::to_string(verdict.left_out) + " failures of the last minute have no line of their own");
-    }
-    if (!verdict.is_news) return;
-    log(LogLevel::error, where + (of ? " of connection " + to_string(of) : std::string()) + " threw: " + what);
-  } catch (...) {  // it is counted; there is no memory for more, or the log fails itself
-  }
-}
-
 MUSTER_INLINE void ConnectionManager::arm(Loop& loop, core::Timer& timer, TimePoint deadline) noexcept {
   loop.wheel.arm(timer, deadline);
   if (loop.waking) return;
@@ -100,7 +79,7 @@ MUSTER_INLINE void ConnectionManager::wake_for_next(Loop& loop) noexcept {
 
 MUSTER_INLINE void ConnectionManager::wake(Loop& loop, TimePoint when) noexcept {
   // Where that fails, the next task of the loop sees to it: one that is posted for that, or any.
-  loop.wake_missed = !contain(loop, {}, "The executor", [&] {
+  loop.wake_missed = !hooks_.contain(loop, {}, "The executor", [&] {
     loop.wakes.push_back(when);
     try {
       const bool scheduled = loop.executor->schedule(
@@ -117,7 +96,7 @@ MUSTER_INLINE void ConnectionManager::wake(Loop& loop, TimePoint when) noexcept 
   });
   if (!loop.wake_missed) return;
   const LoopPtr shared = loop.shared_from_this();
-  (void)contain(loop, {}, "The executor", [&] { (void)post(shared, [](ConnectionManager&) {}); });
+  (void)hooks_.contain(loop, {}, "The executor", [&] { (void)post(shared, [](ConnectionManager&) {}); });
 }
 
 /// A loop that was held up (by a suspended process, a handler that blocks) hears its peers before it judges them: what
@@ -129,7 +108,7 @@ MUSTER_INLINE void ConnectionManager::on_wake(Loop& loop, TimePoint when, bool h
   if (!has_listened && loop.executor->now() - when >= held_up) {
     const int rounds = 2 + static_cast<int>(loop.connections.size() / 64);  // an executor hears some sockets a round
     const LoopPtr shared = loop.shared_from_this();
-    const bool listens = contain(loop, {}, "The executor", [&] {
+    const bool listens = hooks_.contain(loop, {}, "The executor", [&] {
       (void)post(
           shared, [when, on = &loop](ConnectionManager& manager) { manager.on_wake(*on, when, true); }, rounds);
     });
@@ -175,7 +154,7 @@ MUSTER_INLINE void ConnectionManager::bury(const LoopPtr& loop) {
   // The executor promised that nothing of it runs any more: what was its own is ours now.
   while (!loop->connections.empty()) {
     const ConnectionPtr connection = loop->connections.back();
-    (void)contain(*connection, "A transport", [&] {
+    (void)hooks_.contain(*connection, "A transport", [&] {
       if (connection->transport) connection->transport->abort();
     });
     disconnect(*connection, CloseReason::lost, "The executor has stopped", true);

@@ -2,7 +2,6 @@
 #pragma once
 
 #include "muster/core/manager.hpp"
-#include "muster/core/outward/call.hpp"
 
 namespace muster {
 inline namespace MUSTER_ABI {
@@ -16,7 +15,7 @@ bool ConnectionManager::post(const LoopPtr& loop, F task, int rounds) {
     void operator()() {
       if (rounds-- > 0) return again();
       if (const auto manager = loop->manager_if_alive.lock()) {
-        (void)manager->contain(*loop, {}, "A task", [&] { task(*manager); });
+        (void)manager->hooks_.contain(*loop, {}, "A task", [&] { task(*manager); });
         if (loop->wake_missed) manager->wake_for_next(*loop);
       }
     }
@@ -37,15 +36,6 @@ bool ConnectionManager::post(const LoopPtr& loop, F task, int rounds) {
 }
 
 namespace core {
-
-/// Whoever was shown the token may quote it, and logs have more readers than it is meant for.
-[[nodiscard]] inline std::string without(std::string text, std::string_view token) {
-  constexpr std::string_view hidden = "[token]";
-  for (std::size_t at = 0; !token.empty() && (at = text.find(token, at)) != std::string::npos; at += hidden.size()) {
-    text.replace(at, token.size(), hidden);
-  }
-  return text;
-}
 
 /// How an authenticator's error ends what asked it. A code that says nothing of credentials becomes auth_failed.
 [[nodiscard]] inline CloseReason reason_of(Error& error) noexcept {
@@ -92,37 +82,9 @@ template <class T>
 }  // namespace core
 
 template <class F>
-bool ConnectionManager::contain(ConnectionState& connection, const char* where, F code) noexcept {
-  return contain(*connection.loop, connection.id_, where, std::move(code), &connection.credentials.token);
-}
-
-template <class F>
-bool ConnectionManager::contain(Loop& loop, ConnectionId of, const char* where, F code,
-                                const std::string* secret) noexcept {
-  try {
-    code();
-    return true;
-  } catch (const std::exception& failure) {
-    report(loop, of, where, failure.what(), secret);
-  } catch (...) {
-    report(loop, of, where, "not a std::exception", secret);
-  }
-  return false;
-}
-
-template <class F, class... Arguments>
-bool ConnectionManager::call(const F& code, const char* where, ConnectionState& given,
-                             const Arguments&... arguments) noexcept {
-  return contain(given, where, [&] {
-    const core::Call now(given);
-    code(given, arguments...);
-  });
-}
-
-template <class F>
 void ConnectionManager::guard(ConnectionState& connection, const char* where, F code) noexcept {
   const ConnectionPtr keep = connection.shared_from_this();
-  if (!contain(connection, where, std::move(code))) disconnect(connection, CloseReason::internal_error, {});
+  if (!hooks_.contain(connection, where, std::move(code))) disconnect(connection, CloseReason::internal_error, {});
 }
 
 /// Asks a seam. Answered inside the call, the command goes on at once; otherwise it waits, and an answer that comes
@@ -172,7 +134,7 @@ void ConnectionManager::ask(ConnectionState& connection, Function<void(Reply<T>)
                           });
                         });
   });
-  const bool well = contain(connection, "A question to a seam", [&] { call(std::move(reply)); });
+  const bool well = hooks_.contain(connection, "A question to a seam", [&] { call(std::move(reply)); });
 
   std::optional<T> answer;
   {

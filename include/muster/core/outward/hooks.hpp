@@ -1,0 +1,164 @@
+// Hooks: the embedder's code, and the only way in which the core runs what may throw.
+#pragma once
+
+#include <atomic>
+#include <exception>
+#include <map>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "muster/connection_manager.hpp"
+#include "muster/core/base/log_window.hpp"
+#include "muster/core/connection/connection_state.hpp"
+#include "muster/core/outward/call.hpp"
+#include "muster/observer.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+namespace core {
+
+/// Whoever was shown the token may quote it, and logs have more readers than it is meant for.
+[[nodiscard]] inline std::string without(std::string text, std::string_view token) {
+  constexpr std::string_view hidden = "[token]";
+  for (std::size_t at = 0; !token.empty() && (at = text.find(token, at)) != std::string::npos; at += hidden.size()) {
+    text.replace(at, token.size(), hidden);
+  }
+  return text;
+}
+
+/// Registered before the first connection opens, read-only from then on.
+class Hooks {
+ public:
+  explicit Hooks(std::shared_ptr<Observer> observer) : observer_(std::move(observer)) {}
+
+  void on(std::string type, MessageHandler handler) {
+    must_be_closed("on");
+    if (type.empty()) throw std::invalid_argument("on: the type of message is empty");
+    must_be_given("on(\"" + type + "\")", static_cast<bool>(handler));
+    given_.handlers[std::move(type)] = std::move(handler);
+  }
+  void on_connected(ConnectionHook hook) { add(given_.connected, "on_connected", std::move(hook)); }
+  void on_joined(JoinHook hook) { add(given_.joined, "on_joined", std::move(hook)); }
+  void on_left(LeaveHook hook) { add(given_.left, "on_left", std::move(hook)); }
+  void on_disconnected(DisconnectHook hook) { add(given_.disconnected, "on_disconnected", std::move(hook)); }
+  void on_user_online(UserHook hook) { add(given_.online, "on_user_online", std::move(hook)); }
+  void on_user_offline(UserHook hook) { add(given_.offline, "on_user_offline", std::move(hook)); }
+  void on_room_opened(RoomHook hook) { add(given_.room_opened, "on_room_opened", std::move(hook)); }
+  void on_room_emptied(RoomHook hook) { add(given_.room_emptied, "on_room_emptied", std::move(hook)); }
+  void open() noexcept { opened_ = true; }
+  /// When no executor has anything left that would call one.
+  void clear() noexcept { given_ = {}; }
+
+  [[nodiscard]] const MessageHandler* handler(const std::string& type) const {
+    const auto found = given_.handlers.find(type);
+    return found == given_.handlers.end() ? nullptr : &found->second;
+  }
+
+  // Each event, told to all its hooks in the order they were registered. False: one threw.
+  bool handle(ConnectionState& connection, const MessageHandler& handler, const Payload& payload) noexcept {
+    return lend(connection, "A message handler", handler, payload);
+  }
+  bool connected(ConnectionState& connection) noexcept { return each(given_.connected, "on_connected", connection); }
+  bool joined(ConnectionState& connection, const RoomKey& room, const Joining& joining) noexcept {
+    return each(given_.joined, "on_joined", connection, room, joining);
+  }
+  bool left(ConnectionState& connection, const RoomKey& room, const Leaving& leaving) noexcept {
+    return each(given_.left, "on_left", connection, room, leaving);
+  }
+  bool disconnected(ConnectionState& connection, CloseReason reason) noexcept {
+    return each(given_.disconnected, "on_disconnected", connection, reason);
+  }
+  bool user_edge(Loop& loop, const UserKey& user, bool online) noexcept {
+    return each(online ? given_.online : given_.offline, online ? "on_user_online" : "on_user_offline", loop, user);
+  }
+  bool room_edge(Loop& loop, const RoomKey& room, bool open) noexcept {
+    return each(open ? given_.room_opened : given_.room_emptied, open ? "on_room_opened" : "on_room_emptied", loop,
+                room);
+  }
+
+  /// Runs what may throw, the embedder's code or ours; what it throws is counted, logged and goes no further. False: it
+  /// threw.
+  template <class F>
+  bool contain(Loop& loop, ConnectionId of, const char* where, F code, const std::string* secret = nullptr) noexcept {
+    try {
+      code();
+      return true;
+    } catch (const std::exception& failure) {
+      report(loop, of, where, failure.what(), secret);
+    } catch (...) {
+      report(loop, of, where, "not a std::exception", secret);
+    }
+    return false;
+  }
+  template <class F>
+  bool contain(ConnectionState& connection, const char* where, F code) noexcept {
+    return contain(*connection.loop, connection.id_, where, std::move(code), &connection.credentials.token);
+  }
+
+  void log(LogLevel level, const std::string& message) const {
+    if (observer_) observer_->log(level, message);
+  }
+
+ private:
+  struct Given {
+    std::map<std::string, MessageHandler, std::less<>> handlers;
+    std::vector<ConnectionHook> connected;
+    std::vector<JoinHook> joined;
+    std::vector<LeaveHook> left;
+    std::vector<DisconnectHook> disconnected;
+    std::vector<UserHook> online;
+    std::vector<UserHook> offline;
+    std::vector<RoomHook> room_opened;
+    std::vector<RoomHook> room_emptied;
+  };
+
+  void must_be_closed(const char* what) const {
+    if (opened_) throw std::logic_error(std::string(what) + " must be called before the first connection opens");
+  }
+  static void must_be_given(const std::string& what, bool given) {
+    if (!given) throw std::invalid_argument(what + ": the function is empty");
+  }
+  template <class Hook>
+  void add(std::vector<Hook>& to, const char* what, Hook hook) {
+    must_be_closed(what);
+    must_be_given(what, static_cast<bool>(hook));
+    to.push_back(std::move(hook));
+  }
+
+  /// The embedder may use the connection until its code returns.
+  template <class F, class... Arguments>
+  bool lend(ConnectionState& connection, const char* where, const F& code, const Arguments&... arguments) noexcept {
+    return contain(connection, where, [&] {
+      const Call call(connection);
+      code(connection, arguments...);
+    });
+  }
+  template <class Hook, class... Arguments>
+  bool each(const std::vector<Hook>& hooks, const char* where, ConnectionState& connection,
+            const Arguments&... arguments) noexcept {
+    bool well = true;
+    for (const Hook& hook : hooks) well = lend(connection, where, hook, arguments...) && well;
+    return well;
+  }
+  template <class Hook, class Key>
+  bool each(const std::vector<Hook>& hooks, const char* where, Loop& loop, const Key& key) noexcept {
+    bool well = true;
+    for (const Hook& hook : hooks) well = contain(loop, {}, where, [&] { hook(key); }) && well;
+    return well;
+  }
+
+  void report(Loop& loop, ConnectionId of, const char* where, const char* thrown, const std::string* secret) noexcept;
+
+  const std::shared_ptr<Observer> observer_;
+  LogWindow<std::string> failures_told_;
+  Given given_;
+  std::atomic<bool> opened_{false};
+};
+
+}  // namespace core
+}  // namespace MUSTER_ABI
+}  // namespace muster
