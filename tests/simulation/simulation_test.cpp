@@ -14,45 +14,12 @@
 #include <string>
 #include <vector>
 
-#include "muster/core/base/mutant.hpp"
+#include "seeded_faults.hpp"
 #include "simulation/history.hpp"
 
 namespace {
 
-using muster::core::Mutant;
 using muster::test::History;
-
-struct Named {
-  const char* name;
-  Mutant mutant;
-};
-constexpr Named mutants[] = {
-    {"skip_leave", Mutant::skip_leave},
-    {"skip_awareness_removal", Mutant::skip_awareness_removal},
-    {"null_twice", Mutant::null_twice},
-    {"ignore_generation", Mutant::ignore_generation},
-    {"capacity_outside_lock", Mutant::capacity_outside_lock},
-    {"keep_reservation", Mutant::keep_reservation},
-    {"ignore_exclude", Mutant::ignore_exclude},
-    {"ignore_cursor", Mutant::ignore_cursor},
-    {"disconnected_before_left", Mutant::disconnected_before_left},
-    {"skip_gap", Mutant::skip_gap},
-    {"skip_presence_left", Mutant::skip_presence_left},
-    {"publish_to_retired_room", Mutant::publish_to_retired_room},
-    {"skip_handover", Mutant::skip_handover},
-    {"give_up_kept_places", Mutant::give_up_kept_places},
-    {"clear_kept_awareness", Mutant::clear_kept_awareness},
-    {"grace_never_ends", Mutant::grace_never_ends},
-    {"keep_spent_token", Mutant::keep_spent_token},
-    {"keep_user_hold", Mutant::keep_user_hold},
-    {"replay_one_twice", Mutant::replay_one_twice},
-    {"call_gap_recovered", Mutant::call_gap_recovered},
-    {"acknowledge_nothing", Mutant::acknowledge_nothing},
-    {"acknowledge_one_more", Mutant::acknowledge_one_more},
-    {"skip_queue_on_connect", Mutant::skip_queue_on_connect},
-    {"ignore_expiry", Mutant::ignore_expiry},
-};
-static_assert(sizeof(mutants) / sizeof(mutants[0]) == static_cast<std::size_t>(Mutant::count) - 1);
 
 struct Arguments {
   std::uint64_t first = 1;
@@ -144,12 +111,7 @@ int main(int argc, char** argv) {
       return usage();
     }
   }
-  if (!arguments.mutant.empty()) {
-    for (const Named& named : mutants) {
-      if (arguments.mutant == named.name) muster::core::active_mutant = named.mutant;
-    }
-    if (muster::core::active_mutant == Mutant::none) return usage();
-  }
+  if (!arguments.mutant.empty()) muster::seeded::active = muster::seeded::named(arguments.mutant);
   if (!arguments.expect_caught) return run_all(arguments, false) ? 0 : 1;
   const bool caught = is_caught(arguments);
   std::printf("%s: %s\n", arguments.mutant.c_str(), caught ? "caught" : "NOT CAUGHT");

@@ -1,7 +1,7 @@
 // Schedule: several executors on one virtual clock, run in one thread in an order that a seed chooses.
 //
-// With MUSTER_SIMULATION the core's mutex yields to it at the boundary of every locked section, and tasks of other
-// executors run there, as they might on other threads.
+// With MUSTER_SIMULATION the core's mutex is simulation/yielding_mutex.hpp: it yields to the schedule at the boundary of
+// every locked section, and tasks of other executors run there, as they might on other threads.
 #pragma once
 
 #include <atomic>

@@ -18,7 +18,6 @@
 #include "muster/core/base/byte_budget.hpp"
 #include "muster/core/base/cipher.hpp"
 #include "muster/core/base/log_window.hpp"
-#include "muster/core/base/mutant.hpp"
 #include "muster/core/base/mutex.hpp"
 #include "muster/core/base/random.hpp"
 #include "muster/core/base/rates.hpp"

@@ -69,11 +69,11 @@ MUSTER_INLINE void ConnectionManager::tell_history(ConnectionState& connection, 
     event::Gap gap{room.key.name, slot.next_seq, first - 1};
     slot.next_seq = first;
     connection.loop->counters.gaps.add();
-    if (!core::mutant(core::Mutant::skip_gap)) tell(connection, gap);
+    tell(connection, gap);
   }
   for (const EntryPtr& entry : entries) {
     slot.next_seq = entry->seq + 1;
-    if (entry->exclude == connection.member && !core::mutant(core::Mutant::ignore_exclude)) continue;
+    if (entry->exclude == connection.member) continue;
     connection.loop->counters.deliveries.add();
     tell_entry(connection, room, last.epoch, *entry);
     if (connection.doomed) return;

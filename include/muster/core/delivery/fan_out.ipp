@@ -37,7 +37,7 @@ MUSTER_INLINE void ConnectionManager::flush_part(const RoomPtr& room, RoomPart& 
       if (batch.first_seq == 0) batch.first_seq = entry->seq;
       batch.last_seq = entry->seq;
     }
-    if (!entry->exclude || core::mutant(core::Mutant::ignore_exclude)) continue;
+    if (!entry->exclude) continue;
     // A connection that took another's session up leaves its own to whoever comes with the token.
     ConnectionPtr excluded = connections_.find(entry->exclude);
     if (!excluded || excluded->loop != part.loop || excluded->member != entry->exclude) {
@@ -126,8 +126,7 @@ MUSTER_INLINE void ConnectionManager::deliver(RoomPart& part, core::MemberSlot& 
   const core::EncodedBatch& batch_encoded = encoded(part, room, connection.format);
   const bool from_the_start =
       slot.joined_serial < batch.first_serial && (batch.first_seq == 0 || slot.next_seq <= batch.first_seq);
-  const bool whole =
-      slot.excluded_batch != batch.number && (from_the_start || core::mutant(core::Mutant::ignore_cursor));
+  const bool whole = slot.excluded_batch != batch.number && from_the_start;
   // Its only room, and nothing before it: nothing else is on its way to it in this turn.
   if (whole && batch_encoded.blocks.size() == 1 && connection.memberships.size() == 1 && connection.outbox.idle()) {
     if (batch.last_seq != 0) slot.next_seq = batch.last_seq + 1;
@@ -163,7 +162,7 @@ MUSTER_INLINE void ConnectionManager::deliver(RoomPart& part, core::MemberSlot& 
       }
       const bool owed = entry.serial > slot.joined_serial && (entry.seq == 0 || entry.seq >= slot.next_seq);
       if (entry.seq >= slot.next_seq) slot.next_seq = entry.seq + 1;
-      if (!owed || (entry.exclude == connection.member && !core::mutant(core::Mutant::ignore_exclude))) continue;
+      if (!owed || entry.exclude == connection.member) continue;
       delivered += entry.notice ? 0 : 1;
       if (frame.end != frame.begin) connection.outbox.append(block, frame.begin, frame.end, now_here);
     }

@@ -119,7 +119,6 @@ MUSTER_INLINE void ConnectionManager::resolve_awareness(const RoomKey& key, cons
     removed.client = client;
     removed.clock = removed_at;
     changes.push_back(removed);
-    if (core::mutant(core::Mutant::null_twice)) changes.push_back(removed);
   }
   if (there) changes.push_back(std::move(entry));
 }

@@ -99,15 +99,13 @@ MUSTER_INLINE void ConnectionManager::disconnect(ConnectionState& connection, Cl
   connection.pace.reset();
   connection.waiting.clear();
 
-  if (core::mutant(core::Mutant::disconnected_before_left) && was_live) tell_disconnected(connection, reason);
-
   // 2. Leave every room. Where the session may come back, its places wait for it, and so does what is told to others.
   const bool waits = was_live && keep_session(connection, reason, socket_gone);
-  while (!connection.memberships.empty() && !core::mutant(core::Mutant::skip_leave)) {
+  while (!connection.memberships.empty()) {
     const RoomPtr room = connection.memberships.back().room;
     if (!waits) parting.former.push_back(room);
     (void)part_from_room(connection, connection.memberships.size() - 1, reason, waits, [&] {
-      if (!waits || core::mutant(core::Mutant::give_up_kept_places)) give_up_place(loop, room, connection.member);
+      if (!waits) give_up_place(loop, room, connection.member);
       return true;
     });
   }
@@ -121,10 +119,7 @@ MUSTER_INLINE void ConnectionManager::disconnect(ConnectionState& connection, Cl
   if (was_live) part_from_session(connection, reason, std::move(parting.names));
 
   // 3. Clear awareness, and 4. tell the others.
-  const bool awareness_waits = waits && !core::mutant(core::Mutant::clear_kept_awareness);
-  if (was_live && !awareness_waits && !core::mutant(core::Mutant::skip_awareness_removal)) {
-    clear_awareness(loop, parting.clearing);
-  }
+  if (was_live && !waits) clear_awareness(loop, parting.clearing);
 
   // 5. Dispose.
   connection.outbox.discard();
@@ -134,7 +129,7 @@ MUSTER_INLINE void ConnectionManager::disconnect(ConnectionState& connection, Cl
   core::UserTable::Edge edge;
   if (was_live) edge = users_.remove(parting.user, keep);
   ++counters_.closed[static_cast<std::size_t>(reason)];
-  if (was_live && !core::mutant(core::Mutant::disconnected_before_left)) tell_disconnected(connection, reason);
+  if (was_live) tell_disconnected(connection, reason);
   if (was_live) {
     (void)tell_edges(loop, parting.user, std::move(edge), parting.former, std::move(connection.left_rooms));
   }

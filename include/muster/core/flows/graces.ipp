@@ -89,7 +89,6 @@ MUSTER_INLINE core::Graces::iterator ConnectionManager::end_grace(Loop& loop, co
   core::Clearings clearing = clearing_for(loop, at->second.member, nullptr);
   const core::Grace grace = std::move(at->second);
   const auto next = loop.graces.erase(at);
-  if (core::mutant(core::Mutant::grace_never_ends)) return next;
   const auto rooms = kept_sessions_.expire(grace.member, grace.generation);
   if (!rooms) return next;
   for (const RoomPtr& room : *rooms) give_up_place(loop, room, grace.member);

@@ -170,7 +170,6 @@ MUSTER_INLINE void ConnectionManager::on_expiry(ConnectionState& connection) {
   }
   const auto due = connection.reauth_told ? left + options_.reauth_grace : left - options_.reauth_lead;
   if (due <= std::chrono::milliseconds(0)) {
-    if (core::mutant(core::Mutant::ignore_expiry)) return;
     disconnect(connection, CloseReason::auth_required, "The credentials have expired");
     return;
   }

@@ -165,7 +165,7 @@ MUSTER_INLINE void ConnectionManager::run(ConnectionState& connection, Command& 
   if (!std::holds_alternative<command::Invalid>(command.body)) connection.invalid_in_row = 0;
   if (!connection.previous_token_hash.empty()) {  // the answer to `resume` has arrived
     const std::string spent = std::exchange(connection.previous_token_hash, {});
-    if (!core::mutant(core::Mutant::keep_spent_token)) forget_session(spent);
+    forget_session(spent);
   }
   std::visit([&](auto& body) { on_command(connection, command.correlation, body); }, command.body);
 }

@@ -19,7 +19,7 @@ MUSTER_INLINE void ConnectionManager::tell_rest(ConnectionState& connection, Mem
   event::Gap gap{leaving.room->key.name, leaving.slot().next_seq, last};
   if (gap.from > gap.to) return;
   connection.loop->counters.gaps.add();
-  if (!core::mutant(core::Mutant::skip_gap)) tell(connection, gap);
+  tell(connection, gap);
 }
 
 MUSTER_INLINE void ConnectionManager::leave(ConnectionState& connection, std::size_t index) {

@@ -24,7 +24,7 @@ namespace core {
 /// new one. Then all of it comes, in order, since acknowledging one acknowledges those before it.
 MUSTER_INLINE void ConnectionManager::deliver_queue(ConnectionState& connection,
                                                     Function<void(ConnectionState&)> then) {
-  if (options_.offline_messages == 0 || core::mutant(core::Mutant::skip_queue_on_connect)) {
+  if (options_.offline_messages == 0) {
     if (then) then(connection);
     return;
   }
@@ -199,9 +199,7 @@ MUSTER_INLINE void ConnectionManager::send_queued(ConnectionState& connection, c
 MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Correlation& correlation,
                                                  command::AcknowledgeQueue& acknowledged) {
   // What was not sent to it yet cannot be acknowledged by it.
-  std::uint64_t up_to = std::min(acknowledged.queue_id, connection.queue_cursor);
-  if (core::mutant(core::Mutant::acknowledge_nothing)) up_to = 0;
-  if (core::mutant(core::Mutant::acknowledge_one_more)) ++up_to;
+  const std::uint64_t up_to = std::min(acknowledged.queue_id, connection.queue_cursor);
   ask<Result<bool>>(
       connection,
       [&](Reply<Result<bool>> reply) { sessions_->acknowledge(core::reader_of(connection), up_to, std::move(reply)); },

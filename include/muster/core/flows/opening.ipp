@@ -96,7 +96,7 @@ MUSTER_INLINE Reservation ConnectionManager::place_of(const RemoteAddress& addre
     if (const auto ghost = of.lock()) ghost->lends = false;
     if (const auto manager = weak.lock()) {
       if (known) manager->addresses_.release(bytes, manager->options_);
-      if (!core::mutant(core::Mutant::keep_reservation)) --manager->reserved_;
+      --manager->reserved_;
     }
   });
 }

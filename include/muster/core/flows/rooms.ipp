@@ -106,23 +106,18 @@ MUSTER_INLINE ConnectionManager::Entered ConnectionManager::admit(ConnectionStat
     return of_user == room.users.end() || of_user->second == 0;
   };
   const TimePoint now_here = connection.loop->executor->now();
-  bool known_full = false;
-  if (core::mutant(core::Mutant::capacity_outside_lock)) {
-    core::Lock lock(room.mutex);
-    known_full = full();
-  }
   core::Lock lock(room.mutex);
   room.history.expire(now_here, room.options);
   room.settle();
   if (room.members.empty() && room.history.empty() && room.last_seq != 0 && !broker_) room.retired = true;
   if (broker_ && !room.subscribed) room.retired = true;  // made anew since it was subscribed to: it would hear nothing
-  if (room.retired && !core::mutant(core::Mutant::publish_to_retired_room)) {
+  if (room.retired) {
     entered.retired = true;
     return entered;
   }
   const auto place = room.members.find(connection.member);
   entered.kept = place != room.members.end();
-  if (!entered.kept && (core::mutant(core::Mutant::capacity_outside_lock) ? known_full : full())) {
+  if (!entered.kept && full()) {
     entered.error = Error{errc::room_full,
                           "The room takes " + std::to_string(room.options.room_capacity) +
                               (room.options.capacity_counts == CapacityCounts::users ? " users" : " connections") +
@@ -137,10 +132,9 @@ MUSTER_INLINE ConnectionManager::Entered ConnectionManager::admit(ConnectionStat
   if (from && from->epoch != room.epoch) {
     entered.next_seq = 1;  // all of this order is new to it
   } else if (from && from->seq <= room.last_seq) {
-    entered.next_seq = from->seq + (core::mutant(core::Mutant::replay_one_twice) && from->seq != 0 ? 0 : 1);
-    entered.recovered = from->seq == room.last_seq ||
-                        (!room.history.empty() && room.history.first_seq() <= from->seq + 1) ||
-                        core::mutant(core::Mutant::call_gap_recovered);
+    entered.next_seq = from->seq + 1;
+    entered.recovered =
+        from->seq == room.last_seq || (!room.history.empty() && room.history.first_seq() <= from->seq + 1);
   } else {
     entered.next_seq = room.last_seq + 1;
   }
@@ -251,7 +245,7 @@ MUSTER_INLINE Result<Published> ConnectionManager::publish_here(const RoomKey& k
     bool retired = false;
     {
       core::Lock lock(room->mutex);
-      retired = room->retired && !core::mutant(core::Mutant::publish_to_retired_room);
+      retired = room->retired;
       if (!retired) {
         room->history.expire(entry->at, room->options);
         room->settle();

@@ -183,7 +183,7 @@ MUSTER_INLINE void ConnectionManager::claim_session(ConnectionState& connection,
         claimant.member = resuming->member;
         claimant.session_generation = generation;
         claimant.resumed = true;
-        if (was_held && !core::mutant(core::Mutant::keep_user_hold)) {
+        if (was_held) {
           (void)users_.release(user);  // its own connection is there
         }
         adopt_session(claimant, resuming);
@@ -201,7 +201,7 @@ MUSTER_INLINE void ConnectionManager::claim_session(ConnectionState& connection,
     }
   };
   const ConnectionPtr speaker = locate(resuming->member);
-  if (!speaker || core::mutant(core::Mutant::skip_handover)) {
+  if (!speaker) {
     settle(connection);
     return;
   }

@@ -122,7 +122,7 @@ void ConnectionManager::ask(ConnectionState& connection, Function<void(Reply<T>)
     (void)manager->post(asker->loop,
                         [asker, asked, generation, answer = std::move(answer)](ConnectionManager& on_loop) mutable {
                           const bool waits = asker->generation == generation && asker->question == asked;
-                          if (!waits && !core::mutant(core::Mutant::ignore_generation)) {
+                          if (!waits) {
                             if (asked->unwanted) asked->unwanted(std::move(answer));
                             return;
                           }

@@ -12,7 +12,6 @@
 #include <vector>
 
 #include "muster/core/base/byte_budget.hpp"
-#include "muster/core/base/mutant.hpp"
 #include "muster/core/base/mutex.hpp"
 #include "muster/core/loop/block.hpp"
 #include "muster/core/room/history.hpp"
@@ -171,7 +170,7 @@ struct RoomState : ByteHolder {
       --present_users;
       if (scope != PresenceScope::shared_rooms) users.erase(of_user);
     }
-    if (scope != PresenceScope::none && !mutant(Mutant::skip_presence_left)) presence.left(member->first, user);
+    if (scope != PresenceScope::none) presence.left(member->first, user);
     members.erase(member);
     return user;
   }
