@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "seeded_faults.hpp"
@@ -52,12 +53,22 @@ bool run_seed(std::uint64_t seed, const std::string& mutant, bool in_full) {
   return false;
 }
 
+/// A seed that fails without the fault, too, has not caught it.
+bool fails_without(std::uint64_t seed) {
+  const auto fault = std::exchange(muster::seeded::active, muster::seeded::Fault::none);
+  const bool fails = !History(seed).run().empty();
+  muster::seeded::active = fault;
+  if (fails) std::printf("  but it fails without the fault, too\n");
+  return fails;
+}
+
 /// True: nothing was wrong in any seed.
 bool run_all(const Arguments& arguments, bool stop_at_first) {
   const auto start = std::chrono::steady_clock::now();
   std::uint64_t failed = 0;
   for (std::uint64_t seed = arguments.first; seed < arguments.first + arguments.seeds; ++seed) {
     if (run_seed(seed, arguments.mutant, arguments.seeds == 1)) continue;
+    if (arguments.expect_caught && fails_without(seed)) continue;
     ++failed;
     if (stop_at_first || failed >= 10) break;
   }
