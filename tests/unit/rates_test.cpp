@@ -62,7 +62,8 @@ TEST_CASE("before authentication parts of a message count against pre_auth_bytes
   sim.manager().arrived(*connection, 600);
   sim.run();
   CHECK(ann.is_open());
-  sim.manager().arrived(*connection, 401);
+  SECTION("one more than it allows") { sim.manager().arrived(*connection, 401); }
+  SECTION("as many as no count holds") { sim.manager().arrived(*connection, std::size_t{1} << 32U); }
   sim.run();
   CHECK(ann.close_code() == 1008);
 }
