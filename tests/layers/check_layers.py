@@ -36,7 +36,8 @@ INCLUDE = re.compile(r'\s*#\s*include\s*([<"])([^>"]+)[>"]')
 CONDITION = re.compile(r"\s*#\s*(if|ifdef|ifndef|elif|else|endif)\b(.*)")
 HEADER_ONLY = re.compile(r"^(if\s*!\s*defined\s*\(?\s*MUSTER_COMPILED\s*\)?|ifndef\s+MUSTER_COMPILED)\s*$")
 STANDARD = re.compile(r"[a-z_]+")
-TEST_CODE = re.compile(r"[Cc]atch2|\bTEST_CASE\b|\bCATCH_|include\s*[<\"](tests|support)/")
+TEST_CODE = re.compile(r"[Cc]atch2|\bTEST_CASE\b|\bCATCH_|include\s*[<\"](tests|support|simulation)/"
+                       r"|SIMULATION|[Ss]imulation|[Mm]utant|seeded_fault")
 
 
 def stem(path):

@@ -98,6 +98,8 @@ class LayerRule(unittest.TestCase):
     def test_test_code_in_the_library_is_found(self):
         self.expect("types.hpp", "#include <catch2/catch.hpp>", "its tests")
         self.expect("types.hpp", "#ifdef CATCH_VERSION_MAJOR", "its tests")
+        self.expect("core/loop/block.hpp", "#if defined(MUSTER_SIMULATION)", "its tests")
+        self.expect("core/loop/block.hpp", "if (core::mutant(core::Mutant::skip_leave)) return;", "its tests")
 
     def test_an_empty_tree_is_an_error(self):
         with tempfile.TemporaryDirectory() as root:
