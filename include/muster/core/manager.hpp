@@ -120,11 +120,6 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   /// A timer of a loop's own.
   template <void (ConnectionManager::*Fire)(Loop&)>
   static void fire(void* loop);
-  void arm(Loop& loop, core::Timer& timer, TimePoint deadline) noexcept;
-  void wake(Loop& loop, TimePoint when) noexcept;
-  void wake_for_next(Loop& loop) noexcept;
-  void on_wake(Loop& loop, TimePoint when, bool has_listened) noexcept;
-  void retry_soon(Loop& loop) noexcept;
   void retry(Loop& loop);
   /// Takes over what a stopped executor left: its connections go through the five steps here.
   void bury(const LoopPtr& loop);
@@ -464,6 +459,7 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   std::atomic<std::uint64_t> next_epoch_{1};
   std::atomic<std::uint64_t> next_draw_{1};
 
+  core::Failures failures_;
   core::Hooks hooks_;
   std::atomic<bool> ready_{true};
 

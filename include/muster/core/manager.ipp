@@ -54,7 +54,7 @@ MUSTER_INLINE ConnectionManager::ConnectionManager(Options options, std::shared_
                                          : std::make_shared<MemorySessionStore>(MemorySessionLimits{
                                                100'000, options_.total_bytes, options_.tenant_bytes})),
       broker_(std::move(components.broker)),
-      hooks_(std::move(components.observer)),
+      failures_(std::move(components.observer)),
       first_clock_(std::move(components.clock)) {
   if (components.random_seed) {
     seed_ = *components.random_seed;

@@ -101,6 +101,12 @@ class ConnectionState final : public Connection, public std::enable_shared_from_
   void close(CloseReason reason, std::string_view text) override;
   [[nodiscard]] std::vector<std::string> room_names() const;
 
+  /// As Loop::contain: its token is kept out of the log.
+  template <class F>
+  bool contain(const char* where, F code) noexcept {
+    return loop->contain(where, std::move(code), id_, &credentials.token);
+  }
+
   /// Authenticated and not ending.
   [[nodiscard]] bool live() const noexcept {
     return status_ == ConnectionStatus::connected || status_ == ConnectionStatus::in_room;

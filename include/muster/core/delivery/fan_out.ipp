@@ -11,8 +11,7 @@ inline namespace MUSTER_ABI {
 MUSTER_INLINE void ConnectionManager::flush_part(const RoomPtr& room, RoomPart& part) {
   core::Batch& batch = part.batch;
   if (!batch.entries.empty()) return;  // the last one is under way, and looks again
-  const bool well =
-      hooks_.contain(*part.loop, {}, "A flush", [&] { batch.encoded.assign(part.loop->formats.size(), {}); });
+  const bool well = part.loop->contain("A flush", [&] { batch.encoded.assign(part.loop->formats.size(), {}); });
   {
     core::Lock lock(room->mutex);
     if (part.pending.empty() || !well) {  // with the next publish, or by the sweep
@@ -60,7 +59,7 @@ MUSTER_INLINE void ConnectionManager::run_slice(const RoomPtr& room, RoomPart& p
   core::Batch& batch = part.batch;
   const TimePoint now_here = part.loop->executor->now();
   while (serve_slice(*room, part, now_here)) {
-    const bool posted = hooks_.contain(*part.loop, {}, "The executor", [&] {
+    const bool posted = part.loop->contain("The executor", [&] {
       (void)post(part.loop, [room = room, at = &part](ConnectionManager& manager) { manager.run_slice(room, *at); });
     });
     if (posted) return;
@@ -77,7 +76,7 @@ MUSTER_INLINE void ConnectionManager::run_slice(const RoomPtr& room, RoomPart& p
     part.flush_posted = gathers || !part.pending.empty();
     if (!part.flush_posted) return;
   }
-  const bool posted = hooks_.contain(*part.loop, {}, "The executor", [&] {
+  const bool posted = part.loop->contain("The executor", [&] {
     (void)post(
         part.loop, [room = room, at = &part](ConnectionManager& manager) { manager.flush_part(room, *at); },
         gathers ? 12 : 0);
@@ -100,7 +99,7 @@ MUSTER_INLINE bool ConnectionManager::serve_slice(const RoomState& room, RoomPar
       }
     } catch (...) {
       ConnectionState& connection = *part.slots[left].connection;
-      (void)hooks_.contain(connection, "A delivery", [] { throw; });
+      (void)connection.contain("A delivery", [] { throw; });
       doom(connection, CloseReason::internal_error);
     }
   }
@@ -321,7 +320,7 @@ MUSTER_INLINE void ConnectionManager::broadcast(const LoopPtr& loop, const std::
   const TimePoint now_here = loop->executor->now();
   for (const ConnectionPtr& connection : loop->connections) {
     if (!connection->live() || connection->doomed || (tenant && connection->identity_->tenant != *tenant)) continue;
-    const bool well = hooks_.contain(*connection, "A broadcast", [&] {
+    const bool well = connection->contain("A broadcast", [&] {
       core::BlockPtr& block = blocks[connection->format];
       if (!block) {
         core::BlockPtr fresh = core::BlockPtr::make();
@@ -345,11 +344,11 @@ MUSTER_INLINE void ConnectionManager::mark_dirty(ConnectionState& connection) {
   connection.dirty = true;
   if (loop.write_posted) return;
   // Twice round: the first time comes before the flushes that the handler at hand still posts, the second after them.
-  loop.write_posted = hooks_.contain(loop, {}, "The executor", [&] {
+  loop.write_posted = loop.contain("The executor", [&] {
     (void)post(
         connection.loop, [at = &loop](ConnectionManager& manager) { manager.write_dirty(*at); }, 1);
   });
-  if (!loop.write_posted) retry_soon(loop);
+  if (!loop.write_posted) loop.retry_soon();
 }
 
 MUSTER_INLINE void ConnectionManager::write_dirty(Loop& loop) {
@@ -363,7 +362,7 @@ MUSTER_INLINE void ConnectionManager::write_dirty(Loop& loop) {
     if (dirty[i] == nullptr) continue;
     ConnectionState& connection = *dirty[i];
     connection.dirty = false;
-    if (!hooks_.contain(connection, "A write", [&] { flush_connection(connection); }))
+    if (!connection.contain("A write", [&] { flush_connection(connection); }))
       doom(connection, CloseReason::internal_error);
   }
   dirty.clear();
@@ -407,7 +406,7 @@ MUSTER_INLINE bool ConnectionManager::wrote(ConnectionState& connection, WriteRe
 }
 
 MUSTER_INLINE void ConnectionManager::watch_write(ConnectionState& connection) noexcept {
-  arm(*connection.loop, connection.guard_timer, connection.loop->executor->now() + options_.unsent_age / 8);
+  connection.loop->arm(connection.guard_timer, connection.loop->executor->now() + options_.unsent_age / 8);
 }
 
 MUSTER_INLINE void ConnectionManager::writable(Connection& from) {

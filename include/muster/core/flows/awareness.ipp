@@ -14,7 +14,7 @@ MUSTER_INLINE void ConnectionManager::schedule_state_flush(Loop& loop, const Roo
   const auto interval = room ? room->options.awareness_interval : options_.room.awareness_interval;
   const TimePoint due = loop.executor->now() + interval;
   auto planned = loop.state_flushes.end();
-  const bool well = hooks_.contain(loop, {}, "The executor", [&] {
+  const bool well = loop.contain("The executor", [&] {
     planned = loop.state_flushes.emplace(due, room);
     if (interval != std::chrono::milliseconds(0)) return;
     const LoopPtr shared = loop.shared_from_this();
@@ -26,7 +26,7 @@ MUSTER_INLINE void ConnectionManager::schedule_state_flush(Loop& loop, const Roo
     (room ? room->state_flush_due : announcements_due_) = false;
   } else if (interval != std::chrono::milliseconds(0) &&
              (!loop.state_timer.armed() || loop.state_flushes.begin()->first >= due)) {
-    arm(loop, loop.state_timer, loop.state_flushes.begin()->first);
+    loop.arm(loop.state_timer, loop.state_flushes.begin()->first);
   }
 }
 
@@ -37,10 +37,10 @@ MUSTER_INLINE void ConnectionManager::run_state_flushes(Loop& loop, TimePoint no
     if (room) {
       flush_state(loop, room);
     } else {
-      (void)hooks_.contain(loop, {}, "An announcement", [&] { flush_announcements(loop); });
+      (void)loop.contain("An announcement", [&] { flush_announcements(loop); });
     }
   }
-  if (!loop.state_flushes.empty()) arm(loop, loop.state_timer, loop.state_flushes.begin()->first);
+  if (!loop.state_flushes.empty()) loop.arm(loop.state_timer, loop.state_flushes.begin()->first);
 }
 MUSTER_INLINE void ConnectionManager::run_due_flushes(Loop& loop) { run_state_flushes(loop, loop.executor->now()); }
 
@@ -59,7 +59,7 @@ MUSTER_INLINE void ConnectionManager::flush_state(Loop& loop, const RoomPtr& roo
     dirty.swap(room->awareness);
   }
   for (bool again = true; again;) {
-    if (hooks_.contain(loop, {}, "A flush", [&] { again = flush_state_once(room, dirty); })) continue;
+    if (loop.contain("A flush", [&] { again = flush_state_once(room, dirty); })) continue;
     core::Lock lock(room->mutex);
     room->take_back(dirty);
     room->state_flush_running = room->state_flush_again = false;
@@ -157,7 +157,7 @@ MUSTER_INLINE void ConnectionManager::clear_awareness(Loop& loop) noexcept {
   for (std::size_t listed = loop.clearings.size(); listed > 0 && left > 0; --listed) {
     core::Clearing& first = loop.clearings.front();
     bool done = false;
-    const bool well = hooks_.contain(loop, {}, "Clearing awareness", [&] { done = clear_some(loop, first, left); });
+    const bool well = loop.contain("Clearing awareness", [&] { done = clear_some(loop, first, left); });
     failed = failed || !well;
     if (!done) {
       if (!well) loop.clearings.splice(loop.clearings.end(), loop.clearings, loop.clearings.begin());
@@ -170,13 +170,13 @@ MUSTER_INLINE void ConnectionManager::clear_awareness(Loop& loop) noexcept {
       loop.clearings.pop_front();
     }
   }
-  if (failed) retry_soon(loop);
+  if (failed) loop.retry_soon();
   if (left > 0 || loop.clearings.empty()) return;
   const LoopPtr shared = loop.shared_from_this();
-  const bool goes_on = hooks_.contain(loop, {}, "The executor", [&] {
+  const bool goes_on = loop.contain("The executor", [&] {
     (void)post(shared, [shared](ConnectionManager& manager) { manager.clear_awareness(*shared); });
   });
-  if (!goes_on) retry_soon(loop);
+  if (!goes_on) loop.retry_soon();
 }
 
 /// False: `left` is used up.

@@ -200,7 +200,7 @@ MUSTER_INLINE void ConnectionManager::on_broker_state(const BrokerState& state) 
     }
     if (!loop || std::exchange(room->state_flush_due, true)) return;
   }
-  const bool posted = hooks_.contain(*loop, {}, "The executor", [&] {
+  const bool posted = loop->contain("The executor", [&] {
     (void)post(loop, [loop, room](ConnectionManager& manager) { manager.schedule_state_flush(*loop, room); });
   });
   if (posted) return;
@@ -212,7 +212,7 @@ MUSTER_INLINE void ConnectionManager::on_broker_state(const BrokerState& state) 
 template <class Make>
 void ConnectionManager::replicate(Loop& loop, Make make) noexcept {
   const auto once = [&] { broker_->replicate(node_, make()); };
-  for (int attempts = 3; attempts > 0 && !hooks_.contain(loop, {}, "The broker", once); --attempts) continue;
+  for (int attempts = 3; attempts > 0 && !loop.contain("The broker", once); --attempts) continue;
 }
 
 MUSTER_INLINE void ConnectionManager::replicate_member(Loop& loop, ConnectionId id, const std::string& user,

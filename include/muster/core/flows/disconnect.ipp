@@ -51,7 +51,7 @@ MUSTER_INLINE void ConnectionManager::put_off(ConnectionState& connection, Close
   connection.doomed = true;
   connection.cut = connection.cut || socket_gone;
   connection.close_reason = reason;
-  retry_soon(*connection.loop);
+  connection.loop->retry_soon();
 }
 
 MUSTER_INLINE void ConnectionManager::disconnect(ConnectionState& connection, CloseReason reason, std::string_view text,
@@ -62,14 +62,14 @@ MUSTER_INLINE void ConnectionManager::disconnect(ConnectionState& connection, Cl
   }
   if (connection.open_done) {
     Error error{errc::unavailable, {}, {}};
-    (void)hooks_.contain(connection, "A refusal", [&] { error.message = text; });
+    (void)connection.contain("A refusal", [&] { error.message = text; });
     return refuse_open(connection, reason, std::move(error));
   }
   const ConnectionPtr keep = connection.shared_from_this();
   const bool was_live = connection.live();
   Loop& loop = *connection.loop;
   Parting parting;
-  if (!hooks_.contain(connection, "A disconnect", [&] { prepare_parting(connection, parting); })) {
+  if (!connection.contain("A disconnect", [&] { prepare_parting(connection, parting); })) {
     return put_off(connection, reason, socket_gone);
   }
 
@@ -77,7 +77,7 @@ MUSTER_INLINE void ConnectionManager::disconnect(ConnectionState& connection, Cl
   const bool broken = socket_gone || reason == CloseReason::lost || reason == CloseReason::heartbeat_timeout ||
                       reason == CloseReason::slow_consumer;
   if (!broken && !connection.outbox.in_flight() && connection.outbox.has_queued()) {
-    (void)hooks_.contain(connection, "A transport", [&] {
+    (void)connection.contain("A transport", [&] {
       seal_replies(loop);
       core::Handed handed;
       (void)connection.outbox.write(*connection.transport, loop.lent, handed);
@@ -112,7 +112,7 @@ MUSTER_INLINE void ConnectionManager::disconnect(ConnectionState& connection, Cl
   if (was_live && !waits && connection.resumed) {
     for (RoomPtr& room : kept_sessions_.take_rooms(connection.member)) {
       give_up_place(loop, room, connection.member);
-      (void)hooks_.contain(connection, "The end of a room", [&] { settle_room(loop, room); });
+      (void)connection.contain("The end of a room", [&] { settle_room(loop, room); });
       if (parting.former.size() < parting.former.capacity()) parting.former.push_back(std::move(room));
     }
   }
@@ -147,10 +147,10 @@ MUSTER_INLINE void ConnectionManager::dispose(ConnectionState& connection, Close
       reason == CloseReason::lost || reason == CloseReason::heartbeat_timeout;  // nobody would answer a close
   const auto& protocol = connection.loop->formats[connection.format].protocol;
   const std::string_view said = text.empty() ? describe(reason).text : text;
-  const bool closed = !deaf && hooks_.contain(connection, "A transport", [&] {
+  const bool closed = !deaf && connection.contain("A transport", [&] {
     connection.transport->close(protocol->close_code(reason), core::close_text(said));
   });
-  if (!closed) (void)hooks_.contain(connection, "A transport", [&] { connection.transport->abort(); });
+  if (!closed) (void)connection.contain("A transport", [&] { connection.transport->abort(); });
 }
 
 MUSTER_INLINE bool ConnectionManager::tell_edges(Loop& loop, const UserKey& user, core::UserTable::Edge edge,
@@ -162,7 +162,7 @@ MUSTER_INLINE bool ConnectionManager::tell_edges(Loop& loop, const UserKey& user
   for (; edge.kind != Kind::none; edge = users_.next_edge(user)) {
     const bool online = edge.kind == Kind::online;
     well = hooks_.user_edge(loop, user, online) && well;
-    well = hooks_.contain(loop, {}, "An announcement", [&] { announce(loop, user, online); }) && well;
+    well = loop.contain("An announcement", [&] { announce(loop, user, online); }) && well;
     if (online) continue;
     for (const RoomPtr& room : former) tell_room(room);
     left.for_each(tell_room);
@@ -174,7 +174,7 @@ MUSTER_INLINE bool ConnectionManager::tell_edges(Loop& loop, const UserKey& user
     left.for_each(visit);
     for (const RoomPtr& room : former) visit(room);
   };
-  if (!hooks_.contain(loop, {}, "A disconnect", [&] { users_.left_rooms(user, each); })) {
+  if (!loop.contain("A disconnect", [&] { users_.left_rooms(user, each); })) {
     each([this](const RoomPtr& room) { leave_untold(room); });
   }
   // Should it have gone meanwhile, whoever told that may not have seen these.
@@ -199,7 +199,7 @@ MUSTER_INLINE void ConnectionManager::tell_offline(Loop& loop, const UserKey& us
 
 MUSTER_INLINE void ConnectionManager::doom(ConnectionState& connection, CloseReason reason, std::string text) noexcept {
   if (connection.ended() || std::exchange(connection.doomed, true)) return;
-  const bool posted = hooks_.contain(connection, "The executor", [&] {
+  const bool posted = connection.contain("The executor", [&] {
     (void)post(connection.loop, [keep = connection.shared_from_this(), reason, text = std::move(text)](
                                     ConnectionManager& manager) { manager.disconnect(*keep, reason, text); });
   });
@@ -302,7 +302,7 @@ MUSTER_INLINE void ConnectionManager::beat(ConnectionState& connection) {
     const TimePoint due = connection.pauses != 0 || takes ? now_here + options_.pong_timeout
                                                           : connection.ping_sent_at + options_.pong_timeout;
     if (due > now_here) {
-      arm(loop, connection.beat_timer, due);
+      loop.arm(connection.beat_timer, due);
       return;
     }
     disconnect(connection, CloseReason::heartbeat_timeout, {});
@@ -312,7 +312,7 @@ MUSTER_INLINE void ConnectionManager::beat(ConnectionState& connection) {
     connection.awaiting_pong = false;
     const TimePoint next = connection.ping_sent_at + options_.heartbeat;
     if (next > now_here) {
-      arm(loop, connection.beat_timer, next);
+      loop.arm(connection.beat_timer, next);
       return;
     }
   }
@@ -325,7 +325,7 @@ MUSTER_INLINE void ConnectionManager::beat(ConnectionState& connection) {
   (void)connection.outbox.progressed_for_ping(*connection.transport);  // from here on
   connection.awaiting_pong = true;
   connection.ping_sent_at = now_here;
-  arm(loop, connection.beat_timer, now_here + options_.pong_timeout);
+  loop.arm(connection.beat_timer, now_here + options_.pong_timeout);
 }
 
 MUSTER_INLINE void ConnectionManager::on_answer_late(ConnectionState& connection) {
@@ -348,7 +348,7 @@ MUSTER_INLINE void ConnectionManager::on_guard(ConnectionState& connection) {
   const bool first = connection.outbox.first_look();
   if (connection.outbox.progressed(*connection.transport) || first) {
     const auto until_next = first ? options_.unsent_age - options_.unsent_age / 8 : options_.unsent_age;
-    arm(*connection.loop, connection.guard_timer, connection.loop->executor->now() + until_next);
+    connection.loop->arm(connection.guard_timer, connection.loop->executor->now() + until_next);
   } else {
     disconnect(connection, CloseReason::slow_consumer, {});
   }

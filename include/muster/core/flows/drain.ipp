@@ -45,7 +45,7 @@ MUSTER_INLINE void ConnectionManager::drain(std::chrono::milliseconds deadline,
       loop->drain_pace = std::chrono::nanoseconds(deadline) * 3 / 4 /
                          static_cast<std::int64_t>(std::max<std::size_t>(loop->draining.size(), 1));
       loop->drain_next_at = now_here;
-      manager.arm(*loop, loop->drain_timer, now_here);
+      loop->arm(loop->drain_timer, now_here);
     });
     if (!posted) bury(loop);
   }
@@ -60,8 +60,7 @@ MUSTER_INLINE void ConnectionManager::drain_next(Loop& loop) {
     disconnect(*connection, CloseReason::going_away, {});
   }
   if (loop.drain_ends > now_here) {
-    arm(loop, loop.drain_timer,
-        loop.draining.empty() ? loop.drain_ends : std::min(loop.drain_next_at, loop.drain_ends));
+    loop.arm(loop.drain_timer, loop.draining.empty() ? loop.drain_ends : std::min(loop.drain_next_at, loop.drain_ends));
     return;
   }
   for (const ConnectionPtr& connection : loop.connections) {

@@ -37,7 +37,7 @@ MUSTER_INLINE bool ConnectionManager::keep_session(ConnectionState& connection, 
   const auto grace =
       connection.handing_over ? options_.answer_timeout : std::min(options_.presence_grace, options_.resume_window);
   auto planned = loop.graces.end();
-  const bool kept = hooks_.contain(connection, "A session", [&] {
+  const bool kept = connection.contain("A session", [&] {
     const UserKey user{connection.identity_->tenant, connection.identity_->user};
     planned = loop.graces.emplace(loop.executor->now() + grace,
                                   core::Grace{connection.member, connection.session_generation, user,
@@ -53,7 +53,7 @@ MUSTER_INLINE bool ConnectionManager::keep_session(ConnectionState& connection, 
     kept_sessions_.give_back();
     return false;
   }
-  arm(loop, loop.grace_timer, loop.graces.begin()->first);
+  loop.arm(loop.grace_timer, loop.graces.begin()->first);
   return true;
 }
 
@@ -63,7 +63,7 @@ MUSTER_INLINE void ConnectionManager::part_from_session(ConnectionState& connect
   const TimePoint expires = connection.loop->executor->now() + options_.resume_window;
   for (const std::string* token : {&connection.token_hash, &connection.previous_token_hash}) {
     if (token->empty()) continue;
-    (void)hooks_.contain(connection, "The session store", [&] {
+    (void)connection.contain("The session store", [&] {
       if (core::may_resume(reason) && !connection.handing_over) {
         save_session(connection, *token, names, expires);
       } else {
@@ -75,12 +75,12 @@ MUSTER_INLINE void ConnectionManager::part_from_session(ConnectionState& connect
 
 MUSTER_INLINE void ConnectionManager::run_graces(Loop& loop, TimePoint now_here) noexcept {
   while (!loop.graces.empty() && loop.graces.begin()->first <= now_here) {
-    if (!hooks_.contain(loop, {}, "The end of a session", [&] { end_grace(loop, loop.graces.begin()); })) {
-      arm(loop, loop.grace_timer, loop.executor->now() + core::retry_delay);
+    if (!loop.contain("The end of a session", [&] { end_grace(loop, loop.graces.begin()); })) {
+      loop.arm(loop.grace_timer, loop.executor->now() + core::retry_delay);
       return;
     }
   }
-  if (!loop.graces.empty()) arm(loop, loop.grace_timer, loop.graces.begin()->first);
+  if (!loop.graces.empty()) loop.arm(loop.grace_timer, loop.graces.begin()->first);
 }
 MUSTER_INLINE void ConnectionManager::run_due_graces(Loop& loop) { run_graces(loop, loop.executor->now()); }
 
@@ -95,7 +95,7 @@ MUSTER_INLINE core::Graces::iterator ConnectionManager::end_grace(Loop& loop, co
   clear_awareness(loop, clearing);
   (void)tell_edges(loop, grace.user, users_.release(grace.user), *rooms);
   for (const RoomPtr& room : *rooms) {
-    (void)hooks_.contain(loop, {}, "The end of a room", [&] { settle_room(loop, room); });
+    (void)loop.contain("The end of a room", [&] { settle_room(loop, room); });
   }
   return next;
 }

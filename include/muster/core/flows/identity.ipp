@@ -149,7 +149,7 @@ MUSTER_INLINE void ConnectionManager::watch_expiry(ConnectionState& connection) 
   connection.reauth_told = false;
   connection.expiry_timer.cancel();
   if (connection.identity_->expires_at) {
-    arm(*connection.loop, connection.expiry_timer, connection.loop->executor->now());
+    connection.loop->arm(connection.expiry_timer, connection.loop->executor->now());
   }
 }
 
@@ -174,7 +174,7 @@ MUSTER_INLINE void ConnectionManager::on_expiry(ConnectionState& connection) {
     return;
   }
   const auto wait = std::min<std::chrono::milliseconds>(due, std::chrono::hours(24));
-  arm(loop, connection.expiry_timer, loop.executor->now() + wait);
+  loop.arm(connection.expiry_timer, loop.executor->now() + wait);
 }
 
 MUSTER_INLINE std::size_t ConnectionManager::revoke(const UserKey& user) {
@@ -203,11 +203,11 @@ MUSTER_INLINE void ConnectionManager::revoke_stored(Revocation which) {
           const auto manager = weak.lock();
           if (!manager || done) return;
           ++manager->counters_.session_store_failures;
-          manager->hooks_.log(LogLevel::error, "Stored sessions could not be revoked: " + done.error().message);
+          manager->failures_.log(LogLevel::error, "Stored sessions could not be revoked: " + done.error().message);
         }));
   } catch (const std::exception& failure) {
     ++counters_.session_store_failures;
-    hooks_.log(LogLevel::error, std::string("Stored sessions could not be revoked: ") + failure.what());
+    failures_.log(LogLevel::error, std::string("Stored sessions could not be revoked: ") + failure.what());
   }
 }
 MUSTER_INLINE std::size_t ConnectionManager::revoke(ConnectionId id) {

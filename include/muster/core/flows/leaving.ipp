@@ -30,9 +30,9 @@ MUSTER_INLINE void ConnectionManager::leave(ConnectionState& connection, std::si
   bool well = part_from_room(connection, index, std::nullopt, false, [&] {
     clear_awareness(loop, clearing);
     give_up_place(loop, room, connection.member);
-    if (!hooks_.contain(connection, "A leave", [&] { connection.left_rooms.add(room); })) leave_untold(room);
+    if (!connection.contain("A leave", [&] { connection.left_rooms.add(room); })) leave_untold(room);
     if (connection.memberships.empty()) connection.status_ = ConnectionStatus::connected;
-    return hooks_.contain(connection, "A leave", [&] { publish_info(connection); });
+    return connection.contain("A leave", [&] { publish_info(connection); });
   });
   if (!well) doom(connection, CloseReason::internal_error);
 }
@@ -61,7 +61,7 @@ bool ConnectionManager::part_from_room(ConnectionState& connection, std::size_t 
   if (membership.told) {
     well = hooks_.left(connection, room->key, {reason, keep_place}) && well;
   }
-  (void)hooks_.contain(connection, "The end of a room", [&] { settle_room(*connection.loop, room); });
+  (void)connection.contain("The end of a room", [&] { settle_room(*connection.loop, room); });
   return well;
 }
 

@@ -98,7 +98,7 @@ MUSTER_INLINE void ConnectionManager::keep_pace(ConnectionState& connection, Tim
   const auto wait = debt(connection, now_here);
   if (wait.count() != 0) {
     (void)exceeds_for_long(connection, now_here);
-    arm(*connection.loop, connection.pace->timer, now_here + wait);
+    connection.loop->arm(connection.pace->timer, now_here + wait);
     return pause(connection, core::Pause::rate, true);
   }
   if (!connection.pace) return;

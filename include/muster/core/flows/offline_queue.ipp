@@ -61,7 +61,7 @@ MUSTER_INLINE void ConnectionManager::deliver_more_of_queue(ConnectionState& con
   connection.queue_asked_at = now_here;
   const std::uint32_t reading = ++connection.queue_reading;
   const bool whole = connection.queue_whole;
-  const bool well = hooks_.contain(connection, "The session store", [&] {
+  const bool well = connection.contain("The session store", [&] {
     sessions_->pending(
         core::reader_of(connection), whole ? 0 : connection.queue_cursor, now_here,
         Reply<Result<std::vector<QueuedMessage>>>([weak = weak_from_this(), of = connection.weak_from_this(), reading,
@@ -155,7 +155,7 @@ MUSTER_INLINE void ConnectionManager::enqueue(const UserKey& user, QueuedMessage
     sessions_->enqueue(user, std::move(message),
                        {options_.offline_messages, options_.offline_bytes, options_.offline_age}, now(), reply);
   } catch (const std::exception& failure) {
-    hooks_.log(LogLevel::error, std::string("The session store threw: ") + failure.what());
+    failures_.log(LogLevel::error, std::string("The session store threw: ") + failure.what());
     reply(Error{errc::unavailable, "The session store failed", std::chrono::seconds(1)});
   }
 }

@@ -54,13 +54,13 @@ MUSTER_INLINE void ConnectionManager::refused(RefusedFor reason, const RemoteAdd
   ++counters_.refused[static_cast<std::size_t>(reason)];
   const auto verdict = refusals_told_.look({reason, core::AddressTable::host_of(address.bytes)}, now_there);
   if (verdict.left_out != 0) {
-    hooks_.log(LogLevel::info,
-               std::to_string(verdict.left_out) + " refusals of the last minute have no line of their own");
+    failures_.log(LogLevel::info,
+                  std::to_string(verdict.left_out) + " refusals of the last minute have no line of their own");
   }
   if (!verdict.is_news) return;
-  hooks_.log(LogLevel::info, "refused " + (address.is_known() ? address.text : "a peer") + " (" +
-                                 std::string(to_string(reason)) + "): " + std::string(what) +
-                                 std::string(core::option_behind(reason)));
+  failures_.log(LogLevel::info, "refused " + (address.is_known() ? address.text : "a peer") + " (" +
+                                    std::string(to_string(reason)) + "): " + std::string(what) +
+                                    std::string(core::option_behind(reason)));
 }
 
 MUSTER_INLINE Reservation ConnectionManager::reserve(const RemoteAddress& address, TimePoint) {
@@ -259,7 +259,7 @@ MUSTER_INLINE void ConnectionManager::answer_open(ConnectionState& connection, A
 
 MUSTER_INLINE void ConnectionManager::refuse_open(ConnectionState& connection, CloseReason reason,
                                                   Error error) noexcept {
-  (void)hooks_.contain(connection, "A refusal", [&] {
+  (void)connection.contain("A refusal", [&] {
     refused(reason == CloseReason::going_away ? RefusedFor::going_away : RefusedFor::auth, connection.remote_address(),
             core::without(error.message, connection.credentials.token), connection.loop->executor->now());
   });
@@ -270,13 +270,13 @@ MUSTER_INLINE void ConnectionManager::refuse_open(ConnectionState& connection, C
   const auto& protocol = connection.loop->formats[connection.format].protocol;
   Decision decision;
   decision.reason = reason;
-  (void)hooks_.contain(connection, "A refusal", [&] {
+  (void)connection.contain("A refusal", [&] {
     decision = core::refusal(protocol.get(), connection.subprotocol_named, reason, std::move(error));
   });
   decision.reservation = std::move(connection.reservation);
   forget(connection);
   gone(connection);
-  (void)hooks_.contain(connection, "A refusal", [&] { done(std::move(decision)); });
+  (void)connection.contain("A refusal", [&] { done(std::move(decision)); });
 }
 
 MUSTER_INLINE void ConnectionManager::accept_open(ConnectionState& connection) {
@@ -289,7 +289,7 @@ MUSTER_INLINE void ConnectionManager::accept_open(ConnectionState& connection) {
   if (connection.subprotocol_named) decision.subprotocol = std::string(protocol->name());
   if (connection.status_ == ConnectionStatus::connecting) {
     connection.status_ = ConnectionStatus::authenticating;
-    arm(*connection.loop, connection.guard_timer, connection.loop->executor->now() + options_.auth_timeout);
+    connection.loop->arm(connection.guard_timer, connection.loop->executor->now() + options_.auth_timeout);
   }
   done(std::move(decision));
 }
@@ -306,7 +306,7 @@ MUSTER_INLINE ConnectionPtr ConnectionManager::ghost_of(const ConnectionState& c
 MUSTER_INLINE std::optional<Error> ConnectionManager::establish(ConnectionState& connection, Identity identity) {
   const WallTime wall = connection.loop->executor->wall_now();
   if (identity.user.empty()) {
-    hooks_.log(LogLevel::error, "The authenticator accepted a connection without naming a user");
+    failures_.log(LogLevel::error, "The authenticator accepted a connection without naming a user");
     return Error{errc::internal, "The identity has no user", {}};
   }
   if (identity.expires_at && *identity.expires_at <= wall) {
@@ -358,7 +358,7 @@ MUSTER_INLINE void ConnectionManager::welcome(ConnectionState& connection, Funct
   Loop& loop = *connection.loop;
   if (options_.heartbeat > std::chrono::milliseconds(0)) {
     const auto part = static_cast<std::int64_t>(loop.random() % static_cast<std::uint64_t>(options_.heartbeat.count()));
-    arm(loop, connection.beat_timer, loop.executor->now() + std::chrono::milliseconds(part + 1));
+    loop.arm(connection.beat_timer, loop.executor->now() + std::chrono::milliseconds(part + 1));
   }
   const UserKey user{identity.tenant, identity.user};
   connection.greeted = true;

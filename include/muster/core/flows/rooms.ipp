@@ -295,7 +295,7 @@ MUSTER_INLINE void ConnectionManager::post_flushes(const RoomPtr& room,
                                                    const std::vector<core::RoomPartPtr>& parts) noexcept {
   for (const core::RoomPartPtr& part : parts) {
     bool posted = false;
-    const bool well = hooks_.contain(*part->loop, {}, "The executor", [&] {
+    const bool well = part->loop->contain("The executor", [&] {
       posted = post(part->loop, [room, at = part.get()](ConnectionManager& manager) { manager.flush_part(room, *at); });
     });
     if (posted) continue;

@@ -65,7 +65,7 @@ MUSTER_INLINE void ConnectionManager::save_session(ConnectionState& connection, 
                   connection.session_generation,
                   connection.id_,
                   std::move(rooms)};
-  const bool well = hooks_.contain(connection, "The session store", [&] {
+  const bool well = connection.contain("The session store", [&] {
     sessions_->save(token_hash, std::move(session), connection.loop->executor->now(), expires,
                     Reply<Result<bool>>([weak = weak_from_this(), refused](Result<bool> saved) {
                       const auto manager = weak.lock();
@@ -304,8 +304,8 @@ MUSTER_INLINE void ConnectionManager::give_up_rest(ConnectionState& connection) 
     if (connection.membership(room->key.name) != nullptr) continue;
     clear_awareness(loop, clearings[i]);
     give_up_place(loop, room, connection.member);
-    if (!hooks_.contain(connection, "A resume", [&] { connection.left_rooms.add(room); })) leave_untold(room);
-    (void)hooks_.contain(connection, "The end of a room", [&] { settle_room(loop, room); });
+    if (!connection.contain("A resume", [&] { connection.left_rooms.add(room); })) leave_untold(room);
+    (void)connection.contain("The end of a room", [&] { settle_room(loop, room); });
   }
 }
 

@@ -53,7 +53,7 @@ MUSTER_INLINE void ConnectionManager::sweep_unattended() {
 
 /// The timer's: each loop takes its share of the rooms.
 MUSTER_INLINE void ConnectionManager::sweep_again(Loop& loop) {
-  arm(loop, loop.sweep_timer, loop.executor->now() + options_.sweep_interval);
+  loop.arm(loop.sweep_timer, loop.executor->now() + options_.sweep_interval);
   core::RoomTable::Cursor share;
   {
     core::Lock lock(loops_mutex_);
@@ -93,7 +93,7 @@ MUSTER_INLINE void ConnectionManager::sweep_on(Loop& loop, const std::shared_ptr
     std::vector<RoomPtr> rooms;
     more = rooms_.some(round->rooms, sweep_slice - looked, rooms);
     for (const RoomPtr& room : rooms) {
-      (void)hooks_.contain(loop, {}, "The sweep", [&] {
+      (void)loop.contain("The sweep", [&] {
         settle_room(loop, room);
         catch_up_room(loop, room);
       });
@@ -109,7 +109,7 @@ MUSTER_INLINE void ConnectionManager::check(ConnectionState& connection, core::G
   const auto found = [&](const std::string& what) {
     findings.count();
     ++counters_.sweep_findings;
-    hooks_.log(LogLevel::error, "The sweep found " + what);
+    failures_.log(LogLevel::error, "The sweep found " + what);
   };
   if (!contains(connection.id_)) found("connection " + to_string(connection.id_) + " missing in the table");
   for (const Membership& membership : connection.memberships) {
@@ -147,7 +147,7 @@ MUSTER_INLINE void ConnectionManager::catch_up_room(Loop& loop, const RoomPtr& r
 }
 
 MUSTER_INLINE void ConnectionManager::expire_awareness(Loop& loop) {
-  arm(loop, loop.awareness_timer, loop.executor->now() + core::awareness_check(options_));
+  loop.arm(loop.awareness_timer, loop.executor->now() + core::awareness_check(options_));
   core::Clearings expired = clearing_for(loop, {}, nullptr);
   expired.front().removals = awareness_->expire(loop.executor->now() - options_.awareness_ttl);
   expired.front().removed = true;

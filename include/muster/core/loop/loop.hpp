@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <list>
 #include <map>
 #include <memory>
@@ -19,6 +20,7 @@
 #include "muster/core/base/timer_wheel.hpp"
 #include "muster/core/connection/outbox.hpp"
 #include "muster/core/loop/block.hpp"
+#include "muster/core/loop/failures.hpp"
 #include "muster/core/room/room_state.hpp"
 #include "muster/executor.hpp"
 #include "muster/options.hpp"
@@ -96,11 +98,31 @@ struct Clearing {
 using Clearings = std::list<Clearing>;
 
 struct Loop : std::enable_shared_from_this<Loop> {
-  Loop(ConnectionManager& owner, std::shared_ptr<Executor> on, std::uint64_t seed);
+  /// `its_life`: while it can be locked, `owner` and all parts of it are there.
+  Loop(ConnectionManager& owner, std::weak_ptr<const void> its_life, Failures& reports, std::shared_ptr<Executor> on,
+       std::uint64_t seed);
+
+  /// Runs `task` on the executor, unless the manager is gone by then: after `rounds` more turns of it, and behind what
+  /// they post before. False: the executor has stopped. Any thread.
+  template <class F>
+  bool post(F task, int rounds = 0);
+  /// Runs what may throw, the embedder's code or ours; what it throws is counted, logged and goes no further. False: it
+  /// threw.
+  template <class F>
+  bool contain(const char* where, F code, ConnectionId of = {}, const std::string* secret = nullptr) noexcept;
+
+  void arm(Timer& timer, TimePoint deadline) noexcept {
+    wheel.arm(timer, deadline);
+    if (!waking && (wakes.empty() || deadline < wakes.back())) wake(deadline);
+  }
+  /// What has failed is tried again.
+  void retry_soon() noexcept {
+    if (!retry_timer.armed()) arm(retry_timer, executor->now() + retry_delay);
+  }
 
   ConnectionManager& manager;
-  /// For tasks, which may come after it.
-  const std::weak_ptr<ConnectionManager> manager_if_alive;
+  const std::weak_ptr<const void> life;
+  Failures& failures;
   const std::shared_ptr<Executor> executor;
   /// Any thread: the executor refused a task, so it has stopped for good.
   std::atomic<bool> stopped{false};
@@ -150,7 +172,56 @@ struct Loop : std::enable_shared_from_this<Loop> {
   std::string text;
 
   Random random;
+
+ private:
+  void wake(TimePoint when) noexcept;
+  void wake_for_next() noexcept;
+  void on_wake(TimePoint when, bool has_listened) noexcept;
 };
+
+template <class F>
+bool Loop::contain(const char* where, F code, ConnectionId of, const std::string* secret) noexcept {
+  try {
+    code();
+    return true;
+  } catch (const std::exception& failure) {
+    counters.callback_failures.add();
+    failures.report(executor->now(), of, where, failure.what(), secret);
+  } catch (...) {
+    counters.callback_failures.add();
+    failures.report(executor->now(), of, where, "not a std::exception", secret);
+  }
+  return false;
+}
+
+template <class F>
+bool Loop::post(F task, int rounds) {
+  struct Posted {
+    std::shared_ptr<Loop> loop;
+    int rounds;
+    F task;
+    void operator()() {
+      if (rounds-- > 0) return again();
+      const auto alive = loop->life.lock();
+      if (!alive) return;
+      (void)loop->contain("A task", [&] { task(); });
+      if (loop->wake_missed) loop->wake_for_next();
+    }
+    void again() noexcept {
+      const std::shared_ptr<Loop> on = loop;
+      try {
+        if (!on->executor->post(std::move(*this))) on->stopped = true;
+      } catch (...) {
+        on->task_lost = true;
+        on->wakes.clear();  // one of them may wait for that task
+        if (const auto alive = on->life.lock()) on->retry_soon();
+      }
+    }
+  };
+  const bool posted = executor->post(Posted{shared_from_this(), rounds, std::move(task)});
+  if (!posted) stopped = true;
+  return posted;
+}
 
 }  // namespace core
 }  // namespace MUSTER_ABI

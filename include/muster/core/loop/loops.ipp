@@ -11,12 +11,14 @@ inline namespace MUSTER_ABI {
 template <void (ConnectionManager::*Fire)(Loop&)>
 void ConnectionManager::fire(void* self) {
   auto& loop = *static_cast<Loop*>(self);
-  (void)loop.manager.hooks_.contain(loop, {}, "A timer", [&] { (loop.manager.*Fire)(loop); });
+  (void)loop.contain("A timer", [&] { (loop.manager.*Fire)(loop); });
 }
 
-MUSTER_INLINE core::Loop::Loop(ConnectionManager& owner, std::shared_ptr<Executor> on, std::uint64_t seed)
+MUSTER_INLINE core::Loop::Loop(ConnectionManager& owner, std::weak_ptr<const void> its_life, Failures& reports,
+                               std::shared_ptr<Executor> on, std::uint64_t seed)
     : manager(owner),
-      manager_if_alive(owner.weak_from_this()),
+      life(std::move(its_life)),
+      failures(reports),
       executor(std::move(on)),
       wheel(executor->now()),
       state_timer(this, ConnectionManager::fire<&ConnectionManager::run_due_flushes>),
@@ -37,7 +39,8 @@ MUSTER_INLINE LoopPtr ConnectionManager::loop_for(const std::shared_ptr<Executor
     }
   }
   // Only this executor's own thread opens connections on it, so nobody else makes this loop meanwhile.
-  loop = std::make_shared<Loop>(*this, executor, core::scatter(seed_ + next_draw_++ * 0x9e3779b97f4a7c15ULL));
+  loop = std::make_shared<Loop>(*this, weak_from_this(), failures_, executor,
+                                core::scatter(seed_ + next_draw_++ * 0x9e3779b97f4a7c15ULL));
   {
     core::Lock lock(loops_mutex_);
     first = loops_.empty();
@@ -45,9 +48,9 @@ MUSTER_INLINE LoopPtr ConnectionManager::loop_for(const std::shared_ptr<Executor
   }
   Executor* none = nullptr;
   if (clock_.compare_exchange_strong(none, executor.get())) clock_owner_ = executor;
-  arm(*loop, loop->sweep_timer, executor->now() + options_.sweep_interval);
+  loop->arm(loop->sweep_timer, executor->now() + options_.sweep_interval);
   if (options_.awareness_ttl.count() > 0) {
-    arm(*loop, loop->awareness_timer, executor->now() + core::awareness_check(options_));
+    loop->arm(loop->awareness_timer, executor->now() + core::awareness_check(options_));
   }
   // Where executors come and go faster than sweeps, the next one buries those before it.
   if (!first) (void)post(loop, [loop](ConnectionManager& manager) { manager.bury_stopped(*loop); });
@@ -63,66 +66,6 @@ MUSTER_INLINE TimePoint ConnectionManager::now() const {
   const Executor* clock = clock_.load();
   if (clock != nullptr) return clock->now();
   return first_clock_ ? first_clock_() : std::chrono::steady_clock::now();
-}
-
-MUSTER_INLINE void ConnectionManager::arm(Loop& loop, core::Timer& timer, TimePoint deadline) noexcept {
-  loop.wheel.arm(timer, deadline);
-  if (loop.waking) return;
-  if (loop.wakes.empty() || deadline < loop.wakes.back()) wake(loop, deadline);
-}
-
-MUSTER_INLINE void ConnectionManager::wake_for_next(Loop& loop) noexcept {
-  loop.wake_missed = false;
-  const auto next = loop.wheel.next();
-  if (next && (loop.wakes.empty() || *next < loop.wakes.back())) wake(loop, *next);
-}
-
-MUSTER_INLINE void ConnectionManager::wake(Loop& loop, TimePoint when) noexcept {
-  // Where that fails, the next task of the loop sees to it: one that is posted for that, or any.
-  loop.wake_missed = !hooks_.contain(loop, {}, "The executor", [&] {
-    loop.wakes.push_back(when);
-    try {
-      const bool scheduled = loop.executor->schedule(
-          when, [weak = weak_from_this(), shared = std::weak_ptr<Loop>(loop.shared_from_this()), when] {
-            const auto manager = weak.lock();
-            const auto woken = shared.lock();
-            if (manager && woken) manager->on_wake(*woken, when, false);
-          });
-      if (!scheduled) loop.stopped = true;
-    } catch (...) {
-      loop.wakes.pop_back();
-      throw;
-    }
-  });
-  if (!loop.wake_missed) return;
-  const LoopPtr shared = loop.shared_from_this();
-  (void)hooks_.contain(loop, {}, "The executor", [&] { (void)post(shared, [](ConnectionManager&) {}); });
-}
-
-/// A loop that was held up (by a suspended process, a handler that blocks) hears its peers before it judges them: what
-/// they said in time may lie in its sockets still.
-MUSTER_INLINE void ConnectionManager::on_wake(Loop& loop, TimePoint when, bool has_listened) noexcept {
-  const auto asked = std::find(loop.wakes.begin(), loop.wakes.end(), when);
-  if (asked == loop.wakes.end()) return;
-  constexpr std::chrono::milliseconds held_up{200};
-  if (!has_listened && loop.executor->now() - when >= held_up) {
-    const int rounds = 2 + static_cast<int>(loop.connections.size() / 64);  // an executor hears some sockets a round
-    const LoopPtr shared = loop.shared_from_this();
-    const bool listens = hooks_.contain(loop, {}, "The executor", [&] {
-      (void)post(
-          shared, [when, on = &loop](ConnectionManager& manager) { manager.on_wake(*on, when, true); }, rounds);
-    });
-    if (listens) return;
-  }
-  loop.wakes.erase(asked);
-  loop.waking = true;
-  loop.wheel.advance(loop.executor->now());
-  loop.waking = false;
-  wake_for_next(loop);
-}
-
-MUSTER_INLINE void ConnectionManager::retry_soon(Loop& loop) noexcept {
-  if (!loop.retry_timer.armed()) arm(loop, loop.retry_timer, loop.executor->now() + core::retry_delay);
 }
 
 /// What could not be done for want of memory, or because a seam failed.
@@ -154,7 +97,7 @@ MUSTER_INLINE void ConnectionManager::bury(const LoopPtr& loop) {
   // The executor promised that nothing of it runs any more: what was its own is ours now.
   while (!loop->connections.empty()) {
     const ConnectionPtr connection = loop->connections.back();
-    (void)hooks_.contain(*connection, "A transport", [&] {
+    (void)connection->contain("A transport", [&] {
       if (connection->transport) connection->transport->abort();
     });
     disconnect(*connection, CloseReason::lost, "The executor has stopped", true);

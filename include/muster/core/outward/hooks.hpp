@@ -1,10 +1,8 @@
-// Hooks: the embedder's code, and the only way in which the core runs what may throw.
+// Hooks: the embedder's handlers and hooks, and the one place where each of them is called.
 #pragma once
 
 #include <atomic>
-#include <exception>
 #include <map>
-#include <memory>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -12,29 +10,16 @@
 #include <vector>
 
 #include "muster/connection_manager.hpp"
-#include "muster/core/base/log_window.hpp"
 #include "muster/core/connection/connection_state.hpp"
 #include "muster/core/outward/call.hpp"
-#include "muster/observer.hpp"
 
 namespace muster {
 inline namespace MUSTER_ABI {
 namespace core {
 
-/// Whoever was shown the token may quote it, and logs have more readers than it is meant for.
-[[nodiscard]] inline std::string without(std::string text, std::string_view token) {
-  constexpr std::string_view hidden = "[token]";
-  for (std::size_t at = 0; !token.empty() && (at = text.find(token, at)) != std::string::npos; at += hidden.size()) {
-    text.replace(at, token.size(), hidden);
-  }
-  return text;
-}
-
 /// Registered before the first connection opens, read-only from then on.
 class Hooks {
  public:
-  explicit Hooks(std::shared_ptr<Observer> observer) : observer_(std::move(observer)) {}
-
   void on(std::string type, MessageHandler handler) {
     must_be_closed("on");
     if (type.empty()) throw std::invalid_argument("on: the type of message is empty");
@@ -80,29 +65,6 @@ class Hooks {
                 room);
   }
 
-  /// Runs what may throw, the embedder's code or ours; what it throws is counted, logged and goes no further. False: it
-  /// threw.
-  template <class F>
-  bool contain(Loop& loop, ConnectionId of, const char* where, F code, const std::string* secret = nullptr) noexcept {
-    try {
-      code();
-      return true;
-    } catch (const std::exception& failure) {
-      report(loop, of, where, failure.what(), secret);
-    } catch (...) {
-      report(loop, of, where, "not a std::exception", secret);
-    }
-    return false;
-  }
-  template <class F>
-  bool contain(ConnectionState& connection, const char* where, F code) noexcept {
-    return contain(*connection.loop, connection.id_, where, std::move(code), &connection.credentials.token);
-  }
-
-  void log(LogLevel level, const std::string& message) const {
-    if (observer_) observer_->log(level, message);
-  }
-
  private:
   struct Given {
     std::map<std::string, MessageHandler, std::less<>> handlers;
@@ -132,7 +94,7 @@ class Hooks {
   /// The embedder may use the connection until its code returns.
   template <class F, class... Arguments>
   bool lend(ConnectionState& connection, const char* where, const F& code, const Arguments&... arguments) noexcept {
-    return contain(connection, where, [&] {
+    return connection.contain(where, [&] {
       const Call call(connection);
       code(connection, arguments...);
     });
@@ -147,14 +109,10 @@ class Hooks {
   template <class Hook, class Key>
   bool each(const std::vector<Hook>& hooks, const char* where, Loop& loop, const Key& key) noexcept {
     bool well = true;
-    for (const Hook& hook : hooks) well = contain(loop, {}, where, [&] { hook(key); }) && well;
+    for (const Hook& hook : hooks) well = loop.contain(where, [&] { hook(key); }) && well;
     return well;
   }
 
-  void report(Loop& loop, ConnectionId of, const char* where, const char* thrown, const std::string* secret) noexcept;
-
-  const std::shared_ptr<Observer> observer_;
-  LogWindow<std::string> failures_told_;
   Given given_;
   std::atomic<bool> opened_{false};
 };

@@ -8,31 +8,7 @@ inline namespace MUSTER_ABI {
 
 template <class F>
 bool ConnectionManager::post(const LoopPtr& loop, F task, int rounds) {
-  struct Posted {
-    LoopPtr loop;
-    int rounds;
-    F task;
-    void operator()() {
-      if (rounds-- > 0) return again();
-      if (const auto manager = loop->manager_if_alive.lock()) {
-        (void)manager->hooks_.contain(*loop, {}, "A task", [&] { task(*manager); });
-        if (loop->wake_missed) manager->wake_for_next(*loop);
-      }
-    }
-    void again() noexcept {
-      const LoopPtr on = loop;
-      try {
-        if (!on->executor->post(std::move(*this))) on->stopped = true;
-      } catch (...) {
-        on->task_lost = true;
-        on->wakes.clear();  // one of them may wait for that task
-        if (const auto manager = on->manager_if_alive.lock()) manager->retry_soon(*on);
-      }
-    }
-  };
-  const bool posted = loop->executor->post(Posted{loop, rounds, std::move(task)});
-  if (!posted) loop->stopped = true;
-  return posted;
+  return loop->post([this, task = std::move(task)]() mutable { task(*this); }, rounds);
 }
 
 namespace core {
@@ -84,7 +60,7 @@ template <class T>
 template <class F>
 void ConnectionManager::guard(ConnectionState& connection, const char* where, F code) noexcept {
   const ConnectionPtr keep = connection.shared_from_this();
-  if (!hooks_.contain(connection, where, std::move(code))) disconnect(connection, CloseReason::internal_error, {});
+  if (!connection.contain(where, std::move(code))) disconnect(connection, CloseReason::internal_error, {});
 }
 
 /// Asks a seam. Answered inside the call, the command goes on at once; otherwise it waits, and an answer that comes
@@ -134,7 +110,7 @@ void ConnectionManager::ask(ConnectionState& connection, Function<void(Reply<T>)
                           });
                         });
   });
-  const bool well = hooks_.contain(connection, "A question to a seam", [&] { call(std::move(reply)); });
+  const bool well = connection.contain("A question to a seam", [&] { call(std::move(reply)); });
 
   std::optional<T> answer;
   {
@@ -147,7 +123,7 @@ void ConnectionManager::ask(ConnectionState& connection, Function<void(Reply<T>)
     connection.question.reset();
     asked->then(connection, std::move(*answer));
   } else {
-    arm(*connection.loop, connection.answer_timer, connection.loop->executor->now() + options_.answer_timeout);
+    connection.loop->arm(connection.answer_timer, connection.loop->executor->now() + options_.answer_timeout);
   }
 }
 

@@ -1,0 +1,57 @@
+// When a loop is woken for its timers.
+#pragma once
+
+#include <algorithm>
+
+#include "muster/core/loop/loop.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+namespace core {
+
+MUSTER_INLINE void Loop::wake_for_next() noexcept {
+  wake_missed = false;
+  const auto next = wheel.next();
+  if (next && (wakes.empty() || *next < wakes.back())) wake(*next);
+}
+
+MUSTER_INLINE void Loop::wake(TimePoint when) noexcept {
+  // Where that fails, the next task of the loop sees to it: one that is posted for that, or any.
+  wake_missed = !contain("The executor", [&] {
+    wakes.push_back(when);
+    try {
+      const bool scheduled = executor->schedule(when, [weak = life, shared = weak_from_this(), when] {
+        const auto alive = weak.lock();
+        const auto woken = shared.lock();
+        if (alive && woken) woken->on_wake(when, false);
+      });
+      if (!scheduled) stopped = true;
+    } catch (...) {
+      wakes.pop_back();
+      throw;
+    }
+  });
+  if (wake_missed) (void)contain("The executor", [&] { (void)post([] {}); });
+}
+
+/// A loop that was held up (by a suspended process, a handler that blocks) hears its peers before it judges them: what
+/// they said in time may lie in its sockets still.
+MUSTER_INLINE void Loop::on_wake(TimePoint when, bool has_listened) noexcept {
+  const auto asked = std::find(wakes.begin(), wakes.end(), when);
+  if (asked == wakes.end()) return;
+  constexpr std::chrono::milliseconds held_up{200};
+  if (!has_listened && executor->now() - when >= held_up) {
+    const int rounds = 2 + static_cast<int>(connections.size() / 64);  // an executor hears some sockets a round
+    const bool listens = contain("The executor", [&] { (void)post([this, when] { on_wake(when, true); }, rounds); });
+    if (listens) return;
+  }
+  wakes.erase(asked);
+  waking = true;
+  wheel.advance(executor->now());
+  waking = false;
+  wake_for_next();
+}
+
+}  // namespace core
+}  // namespace MUSTER_ABI
+}  // namespace muster
