@@ -104,6 +104,10 @@ MUSTER_INLINE bool ConnectionManager::serve_slice(const RoomState& room, RoomPar
     }
   }
   batch.unvisited = left;
+  core::LoopCounters& counters = part.loop->counters;
+  counters.deliveries.add(std::exchange(batch.deliveries, 0));
+  counters.writes.add(std::exchange(batch.writes, 0));
+  counters.bytes_out.add(std::exchange(batch.bytes_out, 0));
   return left > 0;
 }
 
@@ -129,10 +133,16 @@ MUSTER_INLINE void ConnectionManager::deliver(RoomPart& part, core::MemberSlot& 
   // Its only room, and nothing before it: nothing else is on its way to it in this turn.
   if (whole && batch_encoded.blocks.size() == 1 && connection.memberships.size() == 1 && connection.outbox.idle()) {
     if (batch.last_seq != 0) slot.next_seq = batch.last_seq + 1;
-    part.loop->counters.deliveries.add(batch.messages);
+    batch.deliveries += batch.messages;
+    ++batch.writes;
     const core::BlockPtr& block = batch_encoded.blocks.front();
     const WriteResult result = connection.outbox.write_at_once(*connection.transport, block, now_here, part.loop->lent);
-    (void)wrote(connection, result, {1, result == WriteResult::done ? block->bytes.size() : 0});
+    if (result != WriteResult::done) {
+      (void)wrote(connection, result, {});
+      return;
+    }
+    connection.counted.bytes_out += block->bytes.size();
+    batch.bytes_out += block->bytes.size();
     return;
   }
   std::uint64_t delivered = 0;
@@ -166,7 +176,7 @@ MUSTER_INLINE void ConnectionManager::deliver(RoomPart& part, core::MemberSlot& 
       if (frame.end != frame.begin) connection.outbox.append(block, frame.begin, frame.end, now_here);
     }
   }
-  part.loop->counters.deliveries.add(delivered);
+  batch.deliveries += delivered;
   mark_dirty(connection);
 }
 

@@ -70,6 +70,10 @@ struct Batch {
   bool has_unordered = false;
   std::size_t unvisited = 0;          ///< members [0, unvisited) are still to be served; served from the end
   std::vector<EncodedBatch> encoded;  ///< by the executor's formats
+  // What the slice at hand has come to: the executor's counters get it at its end.
+  std::uint64_t deliveries = 0;
+  std::uint64_t writes = 0;
+  std::uint64_t bytes_out = 0;
 };
 
 /// The members of a room on one executor. Slots and batch belong to the executor; the rest to the room's lock.
