@@ -130,7 +130,12 @@ TEST_CASE("a large state comes in chunks", "[awareness]") {
   cat.join("r");
   room.sim.run();
   CHECK(cat.awareness("r").size() == 100);
-  CHECK(cat.count("awareness_state") > 1);
+  const auto chunks = cat.all("awareness_state");
+  REQUIRE(chunks.size() > 1);
+  for (std::size_t i = 0; i < chunks.size(); ++i) {
+    CHECK(chunks[i].text("room") == "r");
+    CHECK(chunks[i].has("more") == (i + 1 < chunks.size()));
+  }
 }
 
 TEST_CASE("awareness_query answers with the current state", "[awareness]") {

@@ -1,5 +1,8 @@
 // What embedders hand over: refused where it could never work, called in order, and let go of in the end.
+#include <cstdint>
+#include <set>
 #include <stdexcept>
+#include <vector>
 
 #include "muster/auth/allow_all.hpp"
 #include "muster/auth/allow_anonymous.hpp"
@@ -135,6 +138,37 @@ std::shared_ptr<IConnectionManager> make_manager(std::vector<std::shared_ptr<con
                                  std::move(components));
 }
 
+TEST_CASE("no ids follow from others, in one manager or in the next", "[extensions]") {
+  const auto ids_of = [](IConnectionManager& manager, const std::shared_ptr<ManualExecutor>& executor,
+                         const std::shared_ptr<IConnectionManager>& shared) {
+    std::vector<std::shared_ptr<MemoryTransport>> pipes;
+    for (int i = 0; i < 3; ++i) {
+      pipes.push_back(std::make_shared<MemoryTransport>(executor));
+      REQUIRE(pipes.back()->open(shared, {}));
+      executor->run_ready();
+    }
+    std::vector<std::uint64_t> ids;
+    for (const auto& pipe : pipes) ids.push_back(pipe->answer()->connection->id().value());
+    manager.shutdown(nullptr);
+    executor->advance(1min);
+    return ids;
+  };
+  const auto executor = std::make_shared<ManualExecutor>();
+  std::set<std::uint64_t> seen;
+  std::set<std::uint64_t> steps;  // from one id to the next, in whatever simple way
+  for (int i = 0; i < 3; ++i) {
+    const auto manager = make_manager({std::make_shared<JsonProtocol>()});
+    const auto ids = ids_of(*manager, executor, manager);
+    seen.insert(ids.begin(), ids.end());
+    for (std::size_t at = 1; at < ids.size(); ++at) {
+      steps.insert(ids[at] - ids[at - 1]);
+      steps.insert(ids[at] ^ ids[at - 1]);
+    }
+  }
+  CHECK(seen.size() == 9);
+  CHECK(steps.size() == 12);
+}
+
 TEST_CASE("handlers and hooks are let go of when shutdown is done, with what they captured", "[extensions]") {
   const auto executor = std::make_shared<ManualExecutor>();
   auto manager = make_manager({std::make_shared<JsonProtocol>()});
@@ -230,7 +264,13 @@ TEST_CASE("a kick, a revocation and a failure of a pending opening answer it", "
   REQUIRE(sim.manager().pending_count() == 1);
   REQUIRE_FALSE(ann.pipe().answer());
   ConnectionId pending = sim.authenticator->last.connection;
-  CHECK(sim.manager().kick(pending, "out", false));
+  SECTION("kick") { CHECK(sim.manager().kick(pending, "out", false)); }
+  SECTION("remove") { CHECK(sim.manager().remove(pending, CloseReason::policy)); }
+  SECTION("revoke") { CHECK(sim.manager().revoke(pending) == 1); }
+  SECTION("a failure, later") {
+    sim.advance(1min);
+    CHECK(ann.pipe().answer());
+  }
   sim.run();
   REQUIRE(ann.pipe().answer());
   CHECK_FALSE(ann.pipe().answer()->accepted);

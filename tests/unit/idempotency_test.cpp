@@ -265,5 +265,16 @@ TEST_CASE("idempotency keys are charged, and cost nothing once they are gone", "
   CHECK(keys.bytes() == 0);
 }
 
+TEST_CASE("looking for expired keys takes no longer for there being many that are not", "[idempotency]") {
+  core::IdempotencyKeys keys;
+  constexpr int many = 30'000;
+  for (int i = 0; i < many; ++i) {
+    (void)keys.remember("user" + std::to_string(i), {"k", 1, {1, 1}, true, TimePoint{} + 1s, {}}, many, 1h);
+  }
+  // Each time through all of them would be more than a test may take.
+  for (int i = 0; i < 10 * many; ++i) keys.expire(TimePoint{} + 2s, 1h);
+  CHECK(keys.size() == many);
+}
+
 }  // namespace
 }  // namespace muster::test

@@ -1,4 +1,6 @@
 // "Admission and limits", the rows about who comes in: at the limit, one beyond, and after the window.
+#include <set>
+
 #include "muster/core/base/rates.hpp"
 #include "support/checked_sim.hpp"
 
@@ -33,6 +35,21 @@ TEST_CASE("max_connections: the last place is given, the next upgrade is refused
   sim.run();
   CHECK(sim.connect("again").is_open());
   CHECK(refused(sim.connect("more"), 503));
+}
+
+TEST_CASE("max_connections: who is refused is told a time of its own to come again", "[limits][admission]") {
+  Options options;
+  options.max_connections = 1;
+  CheckedSim sim(options);
+  const auto in = sim.connect("in");
+  std::set<std::chrono::milliseconds> times;
+  for (int i = 0; i < 50; ++i) {
+    const auto out = sim.connect("out" + std::to_string(i));
+    REQUIRE(refused(out, 503));
+    times.insert(out.pipe().answer()->error.retry_after);
+  }
+  CHECK(times.size() > 25);
+  CHECK(*times.rbegin() <= options.reconnect_window);
 }
 
 TEST_CASE("max_connections: a place is reserved at accept, before anybody says who they are", "[limits][admission]") {
@@ -150,6 +167,16 @@ TEST_CASE("connects per IP: expired entries are pruned, and the table is bounded
   table.prune(options, start + 62s);
   table.prune(options, start + 62s);
   CHECK(table.size() == 0);
+}
+
+TEST_CASE("connects per IP: a full table takes no longer for whoever comes", "[limits][admission]") {
+  Options options;
+  options.connect_rate_per_ip = 2;
+  core::AddressTable table;
+  // Milliseconds for each, as of a table that is searched, would be more than a test may take.
+  for (std::uint32_t i = 0; i < 200'000; ++i)
+    REQUIRE(table.count_connect(numbered(i), options, TimePoint{} + 1s) == 0ms);
+  CHECK(table.size() < 200'000);
 }
 
 TEST_CASE("connects per IP: an address with a socket is not forgotten", "[limits][admission]") {

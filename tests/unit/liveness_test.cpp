@@ -37,6 +37,16 @@ TEST_CASE("no answer to a ping within pong_timeout cuts the socket, and gives it
   CHECK(sim.is_empty());
 }
 
+TEST_CASE("who is given up as lost is cut at once, without a close handshake", "[liveness]") {
+  CheckedSim sim(without_sessions());
+  const auto ann = sim.connect("ann");
+  CHECK(sim.manager().remove(ann.id(), CloseReason::lost));
+  sim.run();
+  CHECK(ann.pipe().aborted());
+  CHECK(ann.close_code() == 0);
+  CHECK(sim.manager().metrics().reserved == 0);
+}
+
 TEST_CASE("a server that was held up hears its peers before it judges them", "[liveness]") {
   CheckedSim sim;
   const auto ann = sim.connect("ann");
