@@ -148,7 +148,7 @@ TEST_CASE("no ids follow from others, in one manager or in the next", "[extensio
       executor->run_ready();
     }
     std::vector<std::uint64_t> ids;
-    for (const auto& pipe : pipes) ids.push_back(pipe->answer()->connection->id().value());
+    for (const auto& pipe : pipes) ids.push_back(pipe->connection()->id().value());
     manager.shutdown(nullptr);
     executor->advance(1min);
     return ids;
