@@ -98,6 +98,7 @@ class Sim {
     for (const std::size_t node : nodes()) manager(node).shutdown(nullptr);
     schedule.advance(30s);
     schedule.stop();
+    for (const Client& client : clients) client.pipe().let_go();  // nodes have died, and executors stopped
   }
   Sim(const Sim&) = delete;
   Sim& operator=(const Sim&) = delete;

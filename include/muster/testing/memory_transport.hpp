@@ -79,6 +79,9 @@ class MemoryTransport final : public Transport, public std::enable_shared_from_t
       self->finish(cause);
     });
   }
+  /// Lets go of the connection and tells nobody, for a test that ends while its manager or its executor is gone: else each of
+  /// the two keeps the other.
+  void let_go() { (void)release(); }
   /// The peer is gone and nothing says so: writes go nowhere, nothing is received, a close waits for its timeout.
   void vanish() {
     const Lock lock(mutex_);
