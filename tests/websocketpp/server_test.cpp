@@ -202,9 +202,13 @@ TEST_CASE("run after start waits for the end", "[websocketpp][server]") {
   const auto manager = std::make_shared<RecordingManager>();
   muster::websocketpp::Server server(manager, threads(1));
   server.start();
-  asio::post(server.context(), [&] { server.stop(); });
+  SECTION("an end to come") {
+    asio::post(server.context(), [&] { server.stop(); });
+  }
+  SECTION("one that has come") { server.stop(); }
   server.run();
   CHECK_THROWS(RawClient(server.port()));
+  CHECK_THROWS_AS(server.start(), std::logic_error);
 }
 
 TEST_CASE("a server that was never started goes quietly", "[websocketpp][server]") {

@@ -221,7 +221,8 @@ class Server {
   void start();
   /// As `start`, but the first loop runs in the calling thread: a server of one loop needs no other, and a process of one
   /// thread is spared the locks of the C library and some of the kernel's. Returns when the server was stopped and every
-  /// thread has ended. After `start` it only waits for that. Throws as `start`.
+  /// thread has ended. After `start` it only waits for that, also where `stop` was faster. Throws
+  /// as `start`.
   void run();
   /// Accepts no more, shuts the manager down (IConnectionManager::shutdown, which closes every connection with
   /// going_away), and ends the loops as soon as every socket is gone, at the latest a second after

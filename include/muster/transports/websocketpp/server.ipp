@@ -87,8 +87,11 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
   /// Whether the first loop was left for the caller to run.
   [[nodiscard]] bool start(bool first_in_this_thread) {
     const std::lock_guard<std::mutex> lock(mutex);
-    if (stopping) throw std::logic_error("websocketpp server: start after stop");
+    // Who started it in threads of its own may wait for the end, also for one that has come already.
+    const bool only_waits = first_in_this_thread && started && !caller_runs;
+    if (stopping && !only_waits) throw std::logic_error("websocketpp server: start after stop");
     if (std::exchange(started, true)) return false;
+    caller_runs = first_in_this_thread;
     try {
       for (const auto& thread : threads) {
         if (first_in_this_thread && thread == threads.front()) continue;
@@ -181,6 +184,7 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
   std::size_t running = 0;
   std::size_t ended = 0;
   bool started = false;
+  bool caller_runs = false;  ///< the first loop
   bool stopping = false;
   bool joined = false;
   bool over = false;
