@@ -196,6 +196,7 @@ class ConnectionState final : public Connection, public std::enable_shared_from_
   bool queue_again = false;
   bool queue_unread = false;   ///< the last reading failed, or has not been answered
   bool queue_watched = false;  ///< it is looked at whether that is so still
+  // Of its liveness and its end: here they take no room.
   bool awaiting_pong = false;
   bool reauth_told = false;
   bool socket_gone = false;
