@@ -4,7 +4,7 @@
 #include <stdexcept>
 
 #include "fuzz/fuzz.hpp"
-#include "muster/core/base/rates.hpp"
+#include "muster/core/registry/address_table.hpp"
 #include "muster/transports/websocketpp.hpp"
 
 namespace muster::fuzz {

@@ -1,7 +1,7 @@
 // "Admission and limits", the rows about who comes in: at the limit, one beyond, and after the window.
 #include <set>
 
-#include "muster/core/base/rates.hpp"
+#include "muster/core/registry/address_table.hpp"
 #include "support/checked_sim.hpp"
 
 namespace muster::test {

@@ -23,4 +23,6 @@
 #include "muster/core/loop/loops.ipp"
 #include "muster/core/manager.hpp"
 #include "muster/core/manager.ipp"
+#include "muster/core/registry/admission.ipp"
+#include "muster/core/registry/directory.ipp"
 #include "muster/core/room/room_handle.ipp"

@@ -17,15 +17,18 @@
 #include "muster/connection_manager.hpp"
 #include "muster/core/base/byte_budget.hpp"
 #include "muster/core/base/cipher.hpp"
+#include "muster/core/base/entropy.hpp"
+#include "muster/core/base/life.hpp"
 #include "muster/core/base/log_window.hpp"
 #include "muster/core/base/mutex.hpp"
-#include "muster/core/base/random.hpp"
 #include "muster/core/base/rates.hpp"
 #include "muster/core/base/sha256.hpp"
 #include "muster/core/connection/connection_state.hpp"
 #include "muster/core/loop/loop.hpp"
 #include "muster/core/outward/hooks.hpp"
+#include "muster/core/registry/admission.hpp"
 #include "muster/core/registry/connection_table.hpp"
+#include "muster/core/registry/directory.hpp"
 #include "muster/core/registry/room_table.hpp"
 #include "muster/core/registry/session_table.hpp"
 #include "muster/core/room/room_state.hpp"
@@ -49,12 +52,16 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
                     std::shared_ptr<Authorizer> authorizer, Components components);
   ~ConnectionManager() override;
   /// The part of construction that needs a shared pointer to this.
-  void attach_broker();
+  void begin();
 
   // IConnectionManager. core/manager.ipp unless said otherwise.
   [[nodiscard]] const Options& options() const noexcept override { return options_; }
-  [[nodiscard]] Reservation reserve(const RemoteAddress& address, TimePoint now) override;
-  void refused(RefusedFor reason, const RemoteAddress& address, std::string_view what, TimePoint now) override;
+  [[nodiscard]] Reservation reserve(const RemoteAddress& address, TimePoint) override {
+    return admission_.reserve(address);
+  }
+  void refused(RefusedFor reason, const RemoteAddress& address, std::string_view what, TimePoint now) override {
+    admission_.refused(reason, address, what, now);
+  }
   std::uint64_t open(OpenRequest request, std::shared_ptr<Transport> transport, std::shared_ptr<Executor> executor,
                      OpenDone done) override;
   void cancel_open(const std::shared_ptr<Executor>& executor, std::uint64_t opening) override;
@@ -72,16 +79,22 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   void on_user_offline(UserHook hook) override;
   void on_room_opened(RoomHook hook) override;
   void on_room_emptied(RoomHook hook) override;
-  [[nodiscard]] std::optional<ConnectionInfo> find(ConnectionId id) const override;
-  [[nodiscard]] bool contains(ConnectionId id) const override;
-  [[nodiscard]] std::vector<ConnectionInfo> connections(ConnectionId after, std::size_t limit) const override;
+  [[nodiscard]] std::optional<ConnectionInfo> find(ConnectionId id) const override { return directory_.find(id); }
+  [[nodiscard]] bool contains(ConnectionId id) const override { return directory_.info(id) != nullptr; }
+  [[nodiscard]] std::vector<ConnectionInfo> connections(ConnectionId after, std::size_t limit) const override {
+    return directory_.page(after, limit);
+  }
   [[nodiscard]] std::vector<ConnectionInfo> connections_in(const RoomKey& room) const override;
-  [[nodiscard]] std::vector<ConnectionInfo> connections_of(const UserKey& user) const override;
-  [[nodiscard]] std::vector<ConnectionInfo> connections_of_tenant(std::string_view tenant) const override;
+  [[nodiscard]] std::vector<ConnectionInfo> connections_of(const UserKey& user) const override {
+    return directory_.of(user);
+  }
+  [[nodiscard]] std::vector<ConnectionInfo> connections_of_tenant(std::string_view tenant) const override {
+    return directory_.of_tenant(tenant);
+  }
   [[nodiscard]] std::size_t connection_count() const override;
   [[nodiscard]] std::size_t connection_count(const UserKey& user) const override;
   [[nodiscard]] std::size_t pending_count() const override;
-  [[nodiscard]] bool is_full() const override;
+  [[nodiscard]] bool is_full() const override { return admission_.is_full(); }
   [[nodiscard]] bool is_online(const UserKey& user) const override;
   [[nodiscard]] std::vector<std::string> online_users(std::string_view tenant) const override;
   [[nodiscard]] std::size_t room_count() const override;
@@ -108,7 +121,7 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   void drain(std::chrono::milliseconds deadline, std::chrono::milliseconds reconnect_window,
              Function<void(Drained)> done) override;
   void shutdown(Function<void()> done) override;
-  [[nodiscard]] bool is_ready() const override { return ready_; }
+  [[nodiscard]] bool is_ready() const override { return admission_.is_open(); }
 
   // Executors and time: core/loop/loops.ipp. A task holds the loop and a weak reference to the manager.
   [[nodiscard]] LoopPtr loop_for(const std::shared_ptr<Executor>& executor);
@@ -130,12 +143,12 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   struct Sweep;
   /// So many connections and rooms a task.
   static constexpr std::size_t sweep_slice = 256;
-  void sweep(Loop& loop, std::shared_ptr<core::Gate> findings, core::RoomTable::Cursor rooms);
+  void sweep(Loop& loop, std::shared_ptr<core::Latch> findings, core::RoomTable::Cursor rooms);
   void sweep_on(Loop& loop, const std::shared_ptr<Sweep>& round);
   void sweep_again(Loop& loop);
   bool sweep_rooms(core::RoomTable::Cursor& at, std::size_t most);
   void sweep_unattended();
-  void check(ConnectionState& connection, core::Gate& findings);
+  void check(ConnectionState& connection, core::Latch& findings);
   void catch_up_room(Loop& loop, const RoomPtr& room);
   void expire_awareness(Loop& loop);
 
@@ -144,14 +157,10 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   void begin_open(ConnectionState& connection, OpenRequest request, bool offered_token, bool ask_now);
   void refuse_open(ConnectionState& connection, CloseReason reason, Error error) noexcept;
   void accept_open(ConnectionState& connection);
-  [[nodiscard]] Reservation place_of(const RemoteAddress& address, const ConnectionPtr& lender);
-  [[nodiscard]] Reservation lend_place(ConnectionId session, const RemoteAddress& address);
   void end_trial(ConnectionState& connection);
-  [[nodiscard]] ConnectionPtr ghost_of(const ConnectionState& connection, const UserKey& key) const;
   [[nodiscard]] std::optional<Error> establish(ConnectionState& connection, Identity identity);
   void welcome(ConnectionState& connection, Function<void(ConnectionState&)> then);
   void forget(ConnectionState& connection) noexcept;
-  void publish_info(ConnectionState& connection);
 
   // Commands: core/flows/commands.ipp. A command that waits for an answer holds back those behind it.
   [[nodiscard]] bool charge_bytes(ConnectionState& connection, std::size_t bytes, TimePoint now);
@@ -413,9 +422,6 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   void watch_expiry(ConnectionState& connection);
   void on_expiry(ConnectionState& connection);
 
-  [[nodiscard]] ConnectionPtr locate(ConnectionId id) const;
-  [[nodiscard]] core::InfoPtr info_of(ConnectionId id) const;
-
   /// Runs what a connection is about to do: one of which a part has failed is closed.
   template <class F>
   void guard(ConnectionState& connection, const char* where, F code) noexcept;
@@ -435,12 +441,6 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
                            std::uint64_t removed_at) noexcept;
 
  private:
-  [[nodiscard]] ConnectionId make_id();
-  [[nodiscard]] std::uint64_t make_epoch();
-  /// A time within the window: all who are told to come back later are not to come at once.
-  [[nodiscard]] std::chrono::milliseconds draw(std::chrono::milliseconds window);
-  [[nodiscard]] std::vector<ConnectionInfo> infos_of(const std::vector<ConnectionPtr>& connections) const;
-
   const Options options_;
   const std::shared_ptr<Authenticator> authenticator_;
   const std::shared_ptr<Authorizer> authorizer_;
@@ -449,28 +449,20 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   const std::shared_ptr<SessionStore> sessions_;
   const std::shared_ptr<Broker> broker_;
   const std::shared_ptr<const WireFormat> plain_format_ = std::make_shared<WebSocketFormat>();
-  std::uint64_t seed_;  ///< of what may be guessed
-  std::string secret_;  ///< that resume tokens come from
-  core::Cipher ids_{{}};
-  core::Cipher epochs_{{}};
-  std::atomic<std::uint64_t> next_token_{1};
-  std::atomic<std::uint64_t> next_id_{1};
   std::atomic<std::uint64_t> next_order_{1};
-  std::atomic<std::uint64_t> next_epoch_{1};
-  std::atomic<std::uint64_t> next_draw_{1};
 
+  core::Life life_;
+  core::Entropy entropy_;
   core::Failures failures_;
   core::Hooks hooks_;
-  std::atomic<bool> ready_{true};
 
   core::ConnectionTable connections_;
   core::UserTable users_;
   core::SessionTable kept_sessions_;
+  core::Directory directory_{connections_, users_, kept_sessions_};
+  core::Admission admission_{life_, options_, entropy_, failures_};
   core::RoomTable rooms_;
-  core::AddressTable addresses_;
-  core::LogWindow<std::pair<RefusedFor, core::AddressTable::Bytes>> refusals_told_;
   core::ByteBudget bytes_{options_.total_bytes, options_.tenant_bytes};
-  std::atomic<std::size_t> reserved_{0};
 
   mutable core::Mutex loops_mutex_;
   std::vector<LoopPtr> loops_;
@@ -496,7 +488,6 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
     std::atomic<std::uint64_t> resumes{0}, resumes_failed{0}, queued{0}, queue_dropped{0}, session_store_failures{0};
     std::atomic<std::uint64_t> history_dropped{0}, refused_when_full{0};
     std::array<std::atomic<std::uint64_t>, close_reason_count> closed{};
-    std::array<std::atomic<std::uint64_t>, refused_for_count> refused{};
   };
   mutable SharedCounters counters_;
 };

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <random>
 #include <set>
 #include <stdexcept>
 
@@ -38,7 +37,7 @@ MUSTER_INLINE std::shared_ptr<IConnectionManager> make_connection_manager(Option
   }
   auto manager = std::make_shared<ConnectionManager>(std::move(options), std::move(authenticator),
                                                      std::move(authorizer), std::move(components));
-  manager->attach_broker();
+  manager->begin();
   return manager;
 }
 
@@ -54,24 +53,9 @@ MUSTER_INLINE ConnectionManager::ConnectionManager(Options options, std::shared_
                                          : std::make_shared<MemorySessionStore>(MemorySessionLimits{
                                                100'000, options_.total_bytes, options_.tenant_bytes})),
       broker_(std::move(components.broker)),
+      entropy_(components.random_seed),
       failures_(std::move(components.observer)),
-      first_clock_(std::move(components.clock)) {
-  if (components.random_seed) {
-    seed_ = *components.random_seed;
-    secret_ = std::to_string(seed_) + "/";
-    const auto low = static_cast<std::uint32_t>(seed_);
-    const auto high = static_cast<std::uint32_t>(seed_ >> 32U);
-    ids_ = core::Cipher({low, high, 1, 0});
-    epochs_ = core::Cipher({low, high, 2, 0});
-  } else {
-    std::random_device device;
-    seed_ = (std::uint64_t{device()} << 32U) ^ device();
-    // 256 bits, so short that a token takes one block of SHA-256.
-    for (int i = 0; i < 32; ++i) secret_.push_back(static_cast<char>(device()));
-    ids_ = core::Cipher({device(), device(), device(), device()});
-    epochs_ = core::Cipher({device(), device(), device(), device()});
-  }
-}
+      first_clock_(std::move(components.clock)) {}
 
 MUSTER_INLINE ConnectionManager::~ConnectionManager() {
   if (broker_ && node_ != 0) broker_->detach(node_);
@@ -84,22 +68,6 @@ MUSTER_INLINE ConnectionManager::~ConnectionManager() {
     loop->draining.clear();
     loop->connections.clear();
   }
-}
-
-MUSTER_INLINE ConnectionId ConnectionManager::make_id() {
-  std::uint64_t value = 0;
-  while (value == 0) value = ids_(next_id_++);
-  return ConnectionId(value);
-}
-
-MUSTER_INLINE std::uint64_t ConnectionManager::make_epoch() {
-  constexpr std::uint64_t below_2_to_53 = (std::uint64_t{1} << 53U) - 1;
-  return (epochs_(next_epoch_++) & below_2_to_53) | 1U;
-}
-
-MUSTER_INLINE std::chrono::milliseconds ConnectionManager::draw(std::chrono::milliseconds window) {
-  const auto most = static_cast<std::uint64_t>(std::max<std::int64_t>(window.count(), 0));
-  return std::chrono::milliseconds(static_cast<std::int64_t>(core::scatter(seed_ ^ next_draw_++) % (most + 1)));
 }
 
 MUSTER_INLINE void ConnectionManager::on(std::string type, MessageHandler handler) {
@@ -120,60 +88,9 @@ MUSTER_INLINE void ConnectionManager::on_user_offline(UserHook hook) { hooks_.on
 MUSTER_INLINE void ConnectionManager::on_room_opened(RoomHook hook) { hooks_.on_room_opened(std::move(hook)); }
 MUSTER_INLINE void ConnectionManager::on_room_emptied(RoomHook hook) { hooks_.on_room_emptied(std::move(hook)); }
 
-/// By its own id, or by the one that others know it as.
-MUSTER_INLINE ConnectionPtr ConnectionManager::locate(ConnectionId id) const {
-  ConnectionPtr connection = connections_.find(id);
-  return connection ? connection : kept_sessions_.speaker(id);
-}
-MUSTER_INLINE core::InfoPtr ConnectionManager::info_of(ConnectionId id) const {
-  if (auto info = connections_.info(id)) return info;
-  const ConnectionPtr speaker = kept_sessions_.speaker(id);
-  return speaker ? connections_.info(speaker->id_) : nullptr;
-}
-
-MUSTER_INLINE std::optional<ConnectionInfo> ConnectionManager::find(ConnectionId id) const {
-  const auto info = info_of(id);
-  if (!info) return std::nullopt;
-  return *info;
-}
-MUSTER_INLINE bool ConnectionManager::contains(ConnectionId id) const { return info_of(id) != nullptr; }
-
-MUSTER_INLINE std::vector<ConnectionInfo> ConnectionManager::connections(ConnectionId after, std::size_t limit) const {
-  std::vector<ConnectionInfo> found;
-  for (const auto& info : connections_.page(after, limit)) found.push_back(*info);
-  return found;
-}
-
 MUSTER_INLINE std::vector<ConnectionInfo> ConnectionManager::connections_in(const RoomKey& key) const {
-  std::vector<ConnectionId> ids;
-  if (const RoomPtr room = rooms_.find(key)) {
-    core::Lock lock(room->mutex);
-    for (const auto& [id, member] : room->members) {
-      if (member.part != nullptr) ids.push_back(id);
-    }
-  }
-  std::sort(ids.begin(), ids.end());
-  std::vector<ConnectionInfo> found;
-  for (const ConnectionId id : ids) {
-    if (const auto info = info_of(id)) found.push_back(*info);
-  }
-  return found;
-}
-
-MUSTER_INLINE std::vector<ConnectionInfo> ConnectionManager::infos_of(
-    const std::vector<ConnectionPtr>& connections) const {
-  std::vector<ConnectionInfo> found;
-  for (const ConnectionPtr& connection : connections) {
-    if (const auto info = connections_.info(connection->id_)) found.push_back(*info);
-  }
-  return found;
-}
-
-MUSTER_INLINE std::vector<ConnectionInfo> ConnectionManager::connections_of(const UserKey& user) const {
-  return infos_of(users_.of(user));
-}
-MUSTER_INLINE std::vector<ConnectionInfo> ConnectionManager::connections_of_tenant(std::string_view tenant) const {
-  return infos_of(users_.of_tenant(tenant));
+  const RoomPtr room = rooms_.find(key);
+  return room ? directory_.in(*room) : std::vector<ConnectionInfo>();
 }
 MUSTER_INLINE std::size_t ConnectionManager::connection_count() const {
   return connections_.authenticated_and_pending().first;
@@ -181,9 +98,6 @@ MUSTER_INLINE std::size_t ConnectionManager::connection_count() const {
 MUSTER_INLINE std::size_t ConnectionManager::connection_count(const UserKey& user) const { return users_.count(user); }
 MUSTER_INLINE std::size_t ConnectionManager::pending_count() const {
   return connections_.authenticated_and_pending().second;
-}
-MUSTER_INLINE bool ConnectionManager::is_full() const {
-  return options_.max_connections != 0 && reserved_ >= options_.max_connections;
 }
 MUSTER_INLINE bool ConnectionManager::is_online(const UserKey& user) const { return users_.contains(user); }
 MUSTER_INLINE std::vector<std::string> ConnectionManager::online_users(std::string_view tenant) const {
@@ -194,21 +108,20 @@ MUSTER_INLINE std::size_t ConnectionManager::room_count() const { return rooms_.
 MUSTER_INLINE Metrics ConnectionManager::metrics() const {
   Metrics sum;
   std::tie(sum.connections, sum.pending) = connections_.authenticated_and_pending();
-  sum.reserved = reserved_;
+  sum.reserved = admission_.taken();
   sum.users = users_.size();
   sum.rooms = rooms_.size();
   sum.awareness_entries = awareness_->size();
   sum.connections_total = counters_.connections_total;
-  const auto refused = [this](RefusedFor reason) { return counters_.refused[static_cast<std::size_t>(reason)].load(); };
-  sum.refused_capacity = refused(RefusedFor::capacity);
-  sum.refused_per_ip = refused(RefusedFor::per_ip);
-  sum.refused_rate = refused(RefusedFor::rate);
-  sum.refused_auth = refused(RefusedFor::auth);
-  sum.refused_going_away = refused(RefusedFor::going_away);
-  sum.refused_host = refused(RefusedFor::host);
-  sum.refused_origin = refused(RefusedFor::origin);
-  sum.refused_path = refused(RefusedFor::path);
-  sum.refused_request = refused(RefusedFor::request);
+  sum.refused_capacity = admission_.count(RefusedFor::capacity);
+  sum.refused_per_ip = admission_.count(RefusedFor::per_ip);
+  sum.refused_rate = admission_.count(RefusedFor::rate);
+  sum.refused_auth = admission_.count(RefusedFor::auth);
+  sum.refused_going_away = admission_.count(RefusedFor::going_away);
+  sum.refused_host = admission_.count(RefusedFor::host);
+  sum.refused_origin = admission_.count(RefusedFor::origin);
+  sum.refused_path = admission_.count(RefusedFor::path);
+  sum.refused_request = admission_.count(RefusedFor::request);
   for (std::size_t i = 0; i < close_reason_count; ++i) sum.closed[i] = counters_.closed[i];
   sum.sweep_findings = counters_.sweep_findings;
   sum.lost = counters_.lost;
@@ -245,7 +158,7 @@ MUSTER_INLINE Metrics ConnectionManager::metrics() const {
 }
 
 MUSTER_INLINE void ConnectionManager::explain(ConnectionId id, Function<void(std::optional<Explanation>)> done) {
-  const ConnectionPtr connection = locate(id);
+  const ConnectionPtr connection = directory_.locate(id);
   if (!connection) {
     done(std::nullopt);
     return;
@@ -283,7 +196,7 @@ MUSTER_INLINE void ConnectionManager::explain(ConnectionId id, Function<void(std
 }
 
 MUSTER_INLINE std::size_t ConnectionManager::send(ConnectionId id, const Payload& payload) {
-  const auto info = info_of(id);
+  const auto info = directory_.info(id);
   const ConnectionPtr connection = info ? connections_.find(info->id) : nullptr;
   if (!connection) return 0;
   return post(connection->loop,

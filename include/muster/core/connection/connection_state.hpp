@@ -16,6 +16,7 @@
 
 #include "muster/connection.hpp"
 #include "muster/connection_manager.hpp"
+#include "muster/core/base/latch.hpp"
 #include "muster/core/base/rates.hpp"
 #include "muster/core/connection/outbox.hpp"
 #include "muster/core/loop/loop.hpp"
@@ -26,22 +27,6 @@
 namespace muster {
 inline namespace MUSTER_ABI {
 namespace core {
-
-/// Calls `done` when the last holder lets go of it.
-class Gate {
- public:
-  explicit Gate(Function<void(std::size_t)> done) : done_(std::move(done)) {}
-  ~Gate() {
-    if (done_) done_(count_.load());
-  }
-  Gate(const Gate&) = delete;
-  Gate& operator=(const Gate&) = delete;
-  void count(std::size_t amount = 1) { count_ += amount; }
-
- private:
-  Function<void(std::size_t)> done_;
-  std::atomic<std::size_t> count_{0};
-};
 
 /// A room of a connection. The slot is at `index` of the part's slots.
 struct Membership {
@@ -214,7 +199,7 @@ class ConnectionState final : public Connection, public std::enable_shared_from_
 
   // Ending.
   Reservation reservation;
-  std::vector<std::shared_ptr<Gate>> gates;
+  std::vector<std::shared_ptr<Latch>> latches;
 
   // Cold.
   ConnectionId resumes;  ///< the session it says it comes back for

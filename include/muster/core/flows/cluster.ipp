@@ -23,7 +23,8 @@ class ConnectionManager::BrokerSink final : public Broker::Sink {
   std::weak_ptr<ConnectionManager> manager_;
 };
 
-MUSTER_INLINE void ConnectionManager::attach_broker() {
+MUSTER_INLINE void ConnectionManager::begin() {
+  life_.begin(weak_from_this());
   if (!broker_) return;
   broker_sink_ = std::make_shared<BrokerSink>(weak_from_this());
   node_ = broker_->attach(broker_sink_);

@@ -221,7 +221,7 @@ MUSTER_INLINE void ConnectionManager::gone(ConnectionState& connection) noexcept
   loop.connections.pop_back();
   connection.transport.reset();
   connection.reservation.release();
-  connection.gates.clear();
+  connection.latches.clear();
 }
 
 MUSTER_INLINE void ConnectionManager::closed(Connection& from, CloseReason cause) {
@@ -239,7 +239,7 @@ MUSTER_INLINE void ConnectionManager::fail(Connection& from, CloseReason reason,
 }
 
 MUSTER_INLINE bool ConnectionManager::remove(ConnectionId id, CloseReason reason, std::string text) {
-  const ConnectionPtr connection = locate(id);
+  const ConnectionPtr connection = directory_.locate(id);
   if (!connection) return false;
   return post(connection->loop, [connection, reason, text = std::move(text)](ConnectionManager& manager) {
     manager.disconnect(*connection, reason, text);
@@ -247,7 +247,7 @@ MUSTER_INLINE bool ConnectionManager::remove(ConnectionId id, CloseReason reason
 }
 
 MUSTER_INLINE bool ConnectionManager::kick(ConnectionId id, std::string text, bool reconnect) {
-  const ConnectionPtr connection = locate(id);
+  const ConnectionPtr connection = directory_.locate(id);
   if (!connection) return false;
   return post(connection->loop, [connection, reconnect, text = std::move(text)](ConnectionManager& manager) {
     if (connection->live()) manager.tell(*connection, event::Kicked{text, reconnect});
@@ -257,14 +257,14 @@ MUSTER_INLINE bool ConnectionManager::kick(ConnectionId id, std::string text, bo
 
 MUSTER_INLINE void ConnectionManager::close_all(CloseReason reason, std::string text,
                                                 Function<void(std::size_t)> done) {
-  const auto gate = std::make_shared<core::Gate>(std::move(done));
+  const auto latch = std::make_shared<core::Latch>(std::move(done));
   for (const LoopPtr& loop : loops()) {
-    const bool posted = post(loop, [loop, gate, reason, text](ConnectionManager& manager) {
+    const bool posted = post(loop, [loop, latch, reason, text](ConnectionManager& manager) {
       const std::vector<ConnectionPtr> connections = loop->connections;
       for (const ConnectionPtr& connection : connections) {
-        connection->gates.push_back(gate);
+        connection->latches.push_back(latch);
         if (connection->ended()) continue;
-        gate->count();
+        latch->count();
         manager.disconnect(*connection, reason, text);
       }
     });
@@ -273,7 +273,7 @@ MUSTER_INLINE void ConnectionManager::close_all(CloseReason reason, std::string 
 }
 
 MUSTER_INLINE void ConnectionManager::shutdown(Function<void()> done) {
-  ready_ = false;
+  admission_.close();
   end_graces([](const core::Grace&) { return true; }, false);
   close_all(CloseReason::going_away, {}, [weak = weak_from_this(), done = std::move(done)](std::size_t) mutable {
     if (const auto manager = weak.lock()) {
@@ -286,10 +286,11 @@ MUSTER_INLINE void ConnectionManager::shutdown(Function<void()> done) {
 
 /// Handlers and hooks go when no executor has anything left that would call them.
 MUSTER_INLINE void ConnectionManager::let_go(Function<void()> done) {
-  const auto all = std::make_shared<core::Gate>([weak = weak_from_this(), done = std::move(done)](std::size_t) mutable {
-    if (const auto manager = weak.lock()) manager->hooks_.clear();
-    if (done) done();
-  });
+  const auto all =
+      std::make_shared<core::Latch>([weak = weak_from_this(), done = std::move(done)](std::size_t) mutable {
+        if (const auto manager = weak.lock()) manager->hooks_.clear();
+        if (done) done();
+      });
   for (const LoopPtr& loop : loops()) (void)post(loop, [all](ConnectionManager&) {});
 }
 

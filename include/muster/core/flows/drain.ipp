@@ -12,25 +12,26 @@ inline namespace MUSTER_ABI {
 
 MUSTER_INLINE void ConnectionManager::drain(std::chrono::milliseconds deadline,
                                             std::chrono::milliseconds reconnect_window, Function<void(Drained)> done) {
-  ready_ = false;
+  admission_.close();
   const auto forced = std::make_shared<std::atomic<std::size_t>>(0);
-  const auto gate = std::make_shared<core::Gate>([done = std::move(done), forced](std::size_t closed) mutable {
+  const auto latch = std::make_shared<core::Latch>([done = std::move(done), forced](std::size_t closed) mutable {
     if (done) done({closed, forced->load()});
   });
   for (const LoopPtr& loop : loops()) {
-    const bool posted = post(loop, [loop, gate, forced, deadline, reconnect_window](ConnectionManager& manager) {
+    const bool posted = post(loop, [loop, latch, forced, deadline, reconnect_window](ConnectionManager& manager) {
       const std::vector<ConnectionPtr> connections = loop->connections;
       std::multimap<std::chrono::milliseconds, ConnectionPtr, std::greater<>> told;
       for (const ConnectionPtr& connection : connections) {
-        gate->count();
-        connection->gates.push_back(gate);
+        latch->count();
+        connection->latches.push_back(latch);
         if (connection->live()) {
-          const auto after = manager.draw(reconnect_window);
+          const auto after = manager.entropy_.within(reconnect_window);
           manager.tell(*connection, event::Draining{after});
           told.emplace(after, connection);
         } else if (connection->open_done) {
-          manager.refuse_open(*connection, CloseReason::going_away,
-                              {errc::unavailable, "The server is shutting down", manager.draw(reconnect_window)});
+          manager.refuse_open(
+              *connection, CloseReason::going_away,
+              {errc::unavailable, "The server is shutting down", manager.entropy_.within(reconnect_window)});
         } else {
           manager.disconnect(*connection, CloseReason::going_away, {});
         }

@@ -21,7 +21,7 @@ namespace core {
 /// Whether the places of a connection that ends are kept; a place among the kept sessions is then taken.
 MUSTER_INLINE bool ConnectionManager::session_waits(const ConnectionState& connection, CloseReason reason,
                                                     bool socket_gone) noexcept {
-  if (connection.session_generation == 0 || !ready_ || connection.loop->stopped) return false;
+  if (connection.session_generation == 0 || !admission_.is_open() || connection.loop->stopped) return false;
   if (connection.handing_over) return kept_sessions_.reserve(0);
   if (reason == CloseReason::going_away && !socket_gone) return false;  // this server goes, and its rooms with it
   if (reason == CloseReason::auth_required) return false;               // it may come back, but is no member meanwhile

@@ -19,7 +19,8 @@ MUSTER_INLINE void ConnectionManager::ask_identity(ConnectionState& connection, 
         asker.credentials.token.clear();
         then(asker, std::move(answer));
       },
-      Error{errc::unavailable, "The authentication service did not answer in time", draw(options_.reconnect_window)});
+      Error{errc::unavailable, "The authentication service did not answer in time",
+            entropy_.within(options_.reconnect_window)});
 }
 
 MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Correlation& correlation,
@@ -50,8 +51,8 @@ MUSTER_INLINE void ConnectionManager::authenticate_first(ConnectionState& connec
         std::optional<Error> error = answer ? establish(asker, std::move(answer.value())) : answer.error();
         if (error) {
           const CloseReason reason = core::reason_of(*error);
-          refused(RefusedFor::auth, asker.remote_address(), core::without(error->message, asker.credentials.token),
-                  asker.loop->executor->now());
+          admission_.refused(RefusedFor::auth, asker.remote_address(),
+                             core::without(error->message, asker.credentials.token), asker.loop->executor->now());
           event::AuthResult result;
           result.error = error->message;
           tell(asker, result, &correlation);
@@ -116,7 +117,7 @@ MUSTER_INLINE void ConnectionManager::renew_identity(ConnectionState& connection
                                                      const std::shared_ptr<Renewal>& renewal) {
   if (renewal->rooms.empty()) {
     connection.identity_ = renewal->identity;
-    publish_info(connection);
+    directory_.publish(connection);
     watch_expiry(connection);
     event::AuthResult result;
     result.identity = renewal->identity.get();

@@ -32,7 +32,7 @@ MUSTER_INLINE void ConnectionManager::leave(ConnectionState& connection, std::si
     give_up_place(loop, room, connection.member);
     if (!connection.contain("A leave", [&] { connection.left_rooms.add(room); })) leave_untold(room);
     if (connection.memberships.empty()) connection.status_ = ConnectionStatus::connected;
-    return connection.contain("A leave", [&] { publish_info(connection); });
+    return connection.contain("A leave", [&] { directory_.publish(connection); });
   });
   if (!well) doom(connection, CloseReason::internal_error);
 }
@@ -149,8 +149,8 @@ MUSTER_INLINE bool ConnectionManager::retire_if_empty(const RoomPtr& room) {
     try {
       broker_->unsubscribe(node_, room->key);
       for (const AwarenessEntry& entry : awareness_->get_all(room->key)) {  // what other nodes' clients left here
-        if (locate(entry.owner.connection)) continue;       // its disconnect is under way, and tells of it
-        (void)awareness_->forget(room->key, entry.client);  // removed, it could not come again as it is
+        if (directory_.locate(entry.owner.connection)) continue;  // its disconnect is under way, and tells of it
+        (void)awareness_->forget(room->key, entry.client);        // removed, it could not come again as it is
       }
     } catch (...) {  // the sweep tries again, should nobody join until then
       core::Lock lock(room->mutex);

@@ -21,7 +21,7 @@ MUSTER_INLINE RoomPtr ConnectionManager::room_for(ConnectionState& connection, c
     return nullptr;
   }
   const auto fresh =
-      std::make_shared<RoomState>(key, options_.room_options(key.name), make_epoch(), bytes_.account(key.tenant));
+      std::make_shared<RoomState>(key, options_.room_options(key.name), entropy_.epoch(), bytes_.account(key.tenant));
   const RoomPtr room = rooms_.find_or_add(fresh);
   if (room != fresh) connection.rooms_created.give_back();  // another connection was faster
   return room;

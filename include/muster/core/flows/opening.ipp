@@ -31,90 +31,7 @@ namespace core {
   return number;
 }
 
-/// Which option a limit has, and what is to be known of it; for the log.
-[[nodiscard]] constexpr std::string_view option_behind(RefusedFor reason) noexcept {
-  switch (reason) {
-    case RefusedFor::capacity:
-      return "; the limit is max_connections";
-    case RefusedFor::per_ip:
-      return "; the limit is max_connections_per_ip, and a proxy through which many come is named in trusted_proxies "
-             "(muster_server: --behind-proxy ADDRESS)";
-    case RefusedFor::rate:
-      return "; the limit is connect_rate_per_ip, and a proxy through which many come is named in trusted_proxies "
-             "(muster_server: --behind-proxy ADDRESS)";
-    default:
-      return "";
-  }
-}
-
 }  // namespace core
-
-MUSTER_INLINE void ConnectionManager::refused(RefusedFor reason, const RemoteAddress& address, std::string_view what,
-                                              TimePoint now_there) {
-  ++counters_.refused[static_cast<std::size_t>(reason)];
-  const auto verdict = refusals_told_.look({reason, core::AddressTable::host_of(address.bytes)}, now_there);
-  if (verdict.left_out != 0) {
-    failures_.log(LogLevel::info,
-                  std::to_string(verdict.left_out) + " refusals of the last minute have no line of their own");
-  }
-  if (!verdict.is_news) return;
-  failures_.log(LogLevel::info, "refused " + (address.is_known() ? address.text : "a peer") + " (" +
-                                    std::string(to_string(reason)) + "): " + std::string(what) +
-                                    std::string(core::option_behind(reason)));
-}
-
-MUSTER_INLINE Reservation ConnectionManager::reserve(const RemoteAddress& address, TimePoint) {
-  const auto refused = [](CloseReason reason, const char* message, std::chrono::milliseconds retry_after) {
-    return Reservation(reason, Error{errc::unavailable, message, retry_after});
-  };
-  if (!ready_) return refused(CloseReason::going_away, "The server is shutting down", draw(options_.reconnect_window));
-  std::size_t taken = reserved_.load();
-  do {
-    if (options_.max_connections != 0 && taken >= options_.max_connections) {
-      return refused(CloseReason::over_capacity, "The server has no free connection", draw(options_.reconnect_window));
-    }
-  } while (!reserved_.compare_exchange_weak(taken, taken + 1));
-
-  const bool known = address.is_known();
-  bool has_place = true;
-  try {
-    if (known) has_place = addresses_.take_place(address.bytes, options_);
-  } catch (...) {
-    --reserved_;
-    throw;
-  }
-  if (!has_place) {
-    --reserved_;
-    return refused(CloseReason::policy, "Too many connections from this address", std::chrono::seconds(1));
-  }
-  return place_of(address, nullptr);
-}
-
-MUSTER_INLINE Reservation ConnectionManager::place_of(const RemoteAddress& address, const ConnectionPtr& lender) {
-  return Reservation([weak = weak_from_this(), bytes = address.bytes, known = address.is_known(),
-                      of = std::weak_ptr<ConnectionState>(lender)] {
-    if (const auto ghost = of.lock()) ghost->lends = false;
-    if (const auto manager = weak.lock()) {
-      if (known) manager->addresses_.release(bytes, manager->options_);
-      --manager->reserved_;
-    }
-  });
-}
-
-/// Who comes back for a session may be let in beyond the limits, until it is known whether it is who it says it is: one
-/// for each connection that there is, which is bounded.
-MUSTER_INLINE Reservation ConnectionManager::lend_place(ConnectionId session, const RemoteAddress& address) {
-  const ConnectionPtr ghost = session && info_of(session) ? locate(session) : nullptr;
-  if (!ghost || ghost->lends.exchange(true)) return {};
-  try {
-    if (address.is_known()) (void)addresses_.take_place(address.bytes, options_, true);
-  } catch (...) {
-    ghost->lends = false;
-    throw;
-  }
-  ++reserved_;
-  return place_of(address, ghost);
-}
 
 MUSTER_INLINE std::uint64_t ConnectionManager::open(OpenRequest request, std::shared_ptr<Transport> transport,
                                                     std::shared_ptr<Executor> executor, OpenDone done) {
@@ -123,7 +40,7 @@ MUSTER_INLINE std::uint64_t ConnectionManager::open(OpenRequest request, std::sh
   bool named = false;
   const auto refuse = [&](RefusedFor why, CloseReason reason, Error error) -> std::uint64_t {
     const std::string offered = why == RefusedFor::path ? ": " + request.path.substr(0, 100) : std::string();
-    refused(why, request.remote_address, error.message + offered, executor->now());
+    admission_.refused(why, request.remote_address, error.message + offered, executor->now());
     Decision decision = core::refusal(protocol.get(), named, reason, std::move(error));
     decision.reservation = std::move(request.reservation);
     done(std::move(decision));
@@ -145,9 +62,9 @@ MUSTER_INLINE std::uint64_t ConnectionManager::open(OpenRequest request, std::sh
     named = true;
     break;
   }
-  if (!ready_) {
+  if (!admission_.is_open()) {
     return refuse(RefusedFor::going_away, CloseReason::going_away,
-                  {errc::unavailable, "The server is shutting down", draw(options_.reconnect_window)});
+                  {errc::unavailable, "The server is shutting down", entropy_.within(options_.reconnect_window)});
   }
   const bool offered_token = !request.token.empty() && options_.auth_mode != AuthMode::message_only;
   const bool ask_now =
@@ -158,9 +75,10 @@ MUSTER_INLINE std::uint64_t ConnectionManager::open(OpenRequest request, std::sh
   }
   bool lent = false;
   if (!request.reservation) {
-    request.reservation = reserve(request.remote_address, executor->now());
+    request.reservation = admission_.reserve(request.remote_address);
     if (!request.reservation) {
-      Reservation place = lend_place(request.resumes, request.remote_address);
+      const ConnectionPtr ghost = directory_.info(request.resumes) ? directory_.locate(request.resumes) : nullptr;
+      Reservation place = admission_.lend(ghost, request.remote_address);
       lent = static_cast<bool>(place);
       if (lent) request.reservation = std::move(place);
     }
@@ -168,25 +86,22 @@ MUSTER_INLINE std::uint64_t ConnectionManager::open(OpenRequest request, std::sh
       return refuse(request.reservation.refused_for(), request.reservation.refusal(), request.reservation.error());
     }
   }
-  if (request.remote_address.is_known()) {
-    const auto wait = addresses_.count_connect(request.remote_address.bytes, options_, executor->now());
-    if (wait.count() != 0) {
-      return refuse(RefusedFor::rate, CloseReason::policy,
-                    {errc::unavailable, "Too many connection attempts from this address", wait});
-    }
+  if (const auto wait = admission_.count_connect(request.remote_address, executor->now()); wait.count() != 0) {
+    return refuse(RefusedFor::rate, CloseReason::policy,
+                  {errc::unavailable, "Too many connection attempts from this address", wait});
   }
 
   const LoopPtr loop = loop_for(executor);
-  if (!ready_) {  // a shutdown may have looked through the loops before this one was among them
+  if (!admission_.is_open()) {  // a shutdown may have looked through the loops before this one was among them
     return refuse(RefusedFor::going_away, CloseReason::going_away,
-                  {errc::unavailable, "The server is shutting down", draw(options_.reconnect_window)});
+                  {errc::unavailable, "The server is shutting down", entropy_.within(options_.reconnect_window)});
   }
   // Before the connection is there: from then on it may have to be told how it ends, in its protocol.
   const std::uint8_t format =
       core::format_of(*loop, protocol, request.wire_format ? request.wire_format : plain_format_);
   ConnectionPtr connection;
   do {
-    const ConnectionId id = request.id ? request.id : make_id();
+    const ConnectionId id = request.id ? request.id : entropy_.id();
     connection = std::make_shared<ConnectionState>(*this, loop, id, transport);
     core::make_room(loop->connections);
     if (connections_.insert(id, connection)) break;
@@ -233,7 +148,8 @@ MUSTER_INLINE void ConnectionManager::begin_open(ConnectionState& connection, Op
         authenticator_->authenticate(connection.credentials, std::move(reply));
       },
       [this](ConnectionState& asker, Authentication answer) { answer_open(asker, std::move(answer)); },
-      Error{errc::unavailable, "The authentication service did not answer in time", draw(options_.reconnect_window)});
+      Error{errc::unavailable, "The authentication service did not answer in time",
+            entropy_.within(options_.reconnect_window)});
 }
 
 MUSTER_INLINE void ConnectionManager::cancel_open(const std::shared_ptr<Executor>& executor, std::uint64_t opening) {
@@ -260,8 +176,9 @@ MUSTER_INLINE void ConnectionManager::answer_open(ConnectionState& connection, A
 MUSTER_INLINE void ConnectionManager::refuse_open(ConnectionState& connection, CloseReason reason,
                                                   Error error) noexcept {
   (void)connection.contain("A refusal", [&] {
-    refused(reason == CloseReason::going_away ? RefusedFor::going_away : RefusedFor::auth, connection.remote_address(),
-            core::without(error.message, connection.credentials.token), connection.loop->executor->now());
+    admission_.refused(reason == CloseReason::going_away ? RefusedFor::going_away : RefusedFor::auth,
+                       connection.remote_address(), core::without(error.message, connection.credentials.token),
+                       connection.loop->executor->now());
   });
   const ConnectionPtr keep = connection.shared_from_this();
   OpenDone done = std::move(connection.open_done);
@@ -294,14 +211,6 @@ MUSTER_INLINE void ConnectionManager::accept_open(ConnectionState& connection) {
   done(std::move(decision));
 }
 
-/// The connection of the session that this one of user `key` comes back for.
-MUSTER_INLINE ConnectionPtr ConnectionManager::ghost_of(const ConnectionState& connection, const UserKey& key) const {
-  if (!connection.resumes) return nullptr;
-  ConnectionPtr ghost = locate(connection.resumes);
-  const auto info = ghost ? connections_.info(ghost->id_) : nullptr;
-  return info && info->tenant == key.tenant && info->user == key.user ? ghost : nullptr;
-}
-
 /// Puts an authenticated connection into the tables.
 MUSTER_INLINE std::optional<Error> ConnectionManager::establish(ConnectionState& connection, Identity identity) {
   const WallTime wall = connection.loop->executor->wall_now();
@@ -314,21 +223,21 @@ MUSTER_INLINE std::optional<Error> ConnectionManager::establish(ConnectionState&
   }
   const UserKey key{identity.tenant, identity.user};
   auto known = std::make_shared<const Identity>(std::move(identity));
-  const ConnectionPtr ghost = ghost_of(connection, key);
+  const ConnectionPtr ghost = directory_.ghost_of(connection, key);
   if (connection.lent && !ghost) {
-    return Error{errc::unavailable, "The server has no free connection", draw(options_.reconnect_window)};
+    return Error{errc::unavailable, "The server has no free connection", entropy_.within(options_.reconnect_window)};
   }
   ConnectionPtr yields;
   if (!users_.add(key, connection.shared_from_this(), connection.on_trial ? 0 : options_.max_connections_per_user,
                   options_.user_limit_policy == UserLimitPolicy::close_oldest, ghost, yields)) {
-    return core::too_many_of_user(draw(options_.reconnect_window));
+    return core::too_many_of_user(entropy_.within(options_.reconnect_window));
   }
   const ConnectionStatus before = connection.status_;
   connection.identity_ = std::move(known);
   connection.status_ = ConnectionStatus::connected;
   connection.connected_at = wall;
   try {
-    publish_info(connection);
+    directory_.publish(connection);
     if (yields && yields != ghost) (void)remove(yields->id_, CloseReason::replaced, {});
     if (ghost && (connection.lent || yields == ghost)) (void)remove(ghost->id_, CloseReason::lost, {});
   } catch (...) {
@@ -366,20 +275,6 @@ MUSTER_INLINE void ConnectionManager::welcome(ConnectionState& connection, Funct
   well = tell_edges(loop, user, users_.first_edge(user)) && well;
   if (!well) doom(connection, CloseReason::internal_error);
   deliver_queue(connection, std::move(then));
-}
-
-MUSTER_INLINE void ConnectionManager::publish_info(ConnectionState& connection) {
-  auto info = std::make_shared<ConnectionInfo>();
-  info->id = connection.id_;
-  info->member = connection.member;
-  info->user = connection.identity_->user;
-  info->tenant = connection.identity_->tenant;
-  info->roles = connection.identity_->roles;
-  info->rooms = connection.room_names();
-  info->remote_address = connection.remote_address().text;
-  info->status = connection.status_;
-  info->connected_at = connection.connected_at;
-  connections_.publish(connection.id_, std::move(info));
 }
 
 MUSTER_INLINE void ConnectionManager::forget(ConnectionState& connection) noexcept {

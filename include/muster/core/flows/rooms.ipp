@@ -46,7 +46,7 @@ MUSTER_INLINE void ConnectionManager::enter(ConnectionState& connection, const C
     tell_error(connection, &correlation, std::move(*entered.error));
     return;
   }
-  publish_info(connection);
+  directory_.publish(connection);
   tell_joined(connection, &correlation, room, entered);
   if (!after_joined(connection, room, entered)) disconnect(connection, CloseReason::internal_error, {});
 }
@@ -54,7 +54,7 @@ MUSTER_INLINE void ConnectionManager::enter(ConnectionState& connection, const C
 MUSTER_INLINE RoomPtr ConnectionManager::find_or_make(const RoomKey& key) {
   if (RoomPtr room = rooms_.find(key)) return room;
   return rooms_.find_or_add(
-      std::make_shared<RoomState>(key, options_.room_options(key.name), make_epoch(), bytes_.account(key.tenant)));
+      std::make_shared<RoomState>(key, options_.room_options(key.name), entropy_.epoch(), bytes_.account(key.tenant)));
 }
 
 /// Makes the connection a member, if the room takes it. With a position it goes on from there.
@@ -310,7 +310,7 @@ MUSTER_INLINE void ConnectionManager::post_flushes(const RoomPtr& room,
 
 /// A room's message without a seq, to one member.
 MUSTER_INLINE std::size_t ConnectionManager::send_in_room(ConnectionId id, std::string room, const Payload& payload) {
-  const ConnectionPtr connection = locate(id);
+  const ConnectionPtr connection = directory_.locate(id);
   if (!connection) return 0;
   const bool posted = post(connection->loop, [connection, room = std::move(room), payload](ConnectionManager& manager) {
     if (!connection->live() || connection->membership(room) == nullptr) return;

@@ -45,7 +45,7 @@ MUSTER_INLINE bool ConnectionManager::has_sessions(const ConnectionState& connec
 
 MUSTER_INLINE std::string ConnectionManager::open_session(ConnectionState& connection) {
   if (!has_sessions(connection)) return {};
-  std::string token = core::to_hex(core::sha256(secret_ + std::to_string(next_token_++)), 16);
+  std::string token = entropy_.token();
   connection.token_hash = core::token_hash(token);
   connection.session_generation = 1;
   // A store that refuses inside the call is believed; one that answers later may still fail, and a resume with it.
@@ -200,7 +200,7 @@ MUSTER_INLINE void ConnectionManager::claim_session(ConnectionState& connection,
         return;
     }
   };
-  const ConnectionPtr speaker = locate(resuming->member);
+  const ConnectionPtr speaker = directory_.locate(resuming->member);
   if (!speaker) {
     settle(connection);
     return;
@@ -234,11 +234,10 @@ MUSTER_INLINE void ConnectionManager::claim_session(ConnectionState& connection,
 
 MUSTER_INLINE void ConnectionManager::adopt_session(ConnectionState& connection,
                                                     const std::shared_ptr<Resuming>& resuming) {
-  if (connection.remote_address().is_known())
-    addresses_.forgive_connect(connection.remote_address().bytes);  // many may come back at once
-  connection.previous_token_hash = resuming->token_hash;            // until it is known that `resumed` has arrived
+  admission_.forgive_connect(connection.remote_address());
+  connection.previous_token_hash = resuming->token_hash;  // until it is known that `resumed` has arrived
   end_trial(connection);
-  publish_info(connection);
+  directory_.publish(connection);
   save_session(connection, connection.token_hash, {}, TimePoint::max());
   save_session(connection, connection.previous_token_hash, {}, TimePoint::max());
 
@@ -339,7 +338,7 @@ MUSTER_INLINE void ConnectionManager::finish_resume(ConnectionState& connection,
   for (const auto& unknown : resuming.denied) rooms.push_back({unknown.room, event::ResumedRoom::State::denied});
   give_up_rest(connection);
   ++counters_.resumes;
-  publish_info(connection);
+  directory_.publish(connection);
   event::Resumed resumed;
   resumed.connection = connection.member;
   resumed.rooms = &rooms;

@@ -12,11 +12,11 @@ inline namespace MUSTER_ABI {
 struct ConnectionManager::Sweep {
   std::size_t connections = 0;  ///< [0, connections) are still to be looked at
   core::RoomTable::Cursor rooms;
-  std::shared_ptr<core::Gate> findings;
+  std::shared_ptr<core::Latch> findings;
 };
 
 MUSTER_INLINE void ConnectionManager::sweep_now(Function<void(std::size_t)> done) {
-  const auto findings = std::make_shared<core::Gate>(std::move(done));
+  const auto findings = std::make_shared<core::Latch>(std::move(done));
   bool rooms_swept = false;
   for (const LoopPtr& loop : loops()) {
     if (loop->buried) continue;
@@ -60,14 +60,14 @@ MUSTER_INLINE void ConnectionManager::sweep_again(Loop& loop) {
     share.step = std::max<std::size_t>(loops_.size(), 1);
     while (share.shard < loops_.size() && loops_[share.shard].get() != &loop) ++share.shard;
   }
-  sweep(loop, std::make_shared<core::Gate>(nullptr), share);
+  sweep(loop, std::make_shared<core::Latch>(nullptr), share);
 }
 
-MUSTER_INLINE void ConnectionManager::sweep(Loop& loop, std::shared_ptr<core::Gate> findings,
+MUSTER_INLINE void ConnectionManager::sweep(Loop& loop, std::shared_ptr<core::Latch> findings,
                                             core::RoomTable::Cursor rooms) {
   retry(loop);
   bury_stopped(loop);
-  addresses_.prune(options_, loop.executor->now());
+  admission_.prune(loop.executor->now());
   bytes_.prune();
   bool announce = false;
   {
@@ -104,7 +104,7 @@ MUSTER_INLINE void ConnectionManager::sweep_on(Loop& loop, const std::shared_ptr
   (void)post(shared, [shared, round](ConnectionManager& manager) { manager.sweep_on(*shared, round); });
 }
 
-MUSTER_INLINE void ConnectionManager::check(ConnectionState& connection, core::Gate& findings) {
+MUSTER_INLINE void ConnectionManager::check(ConnectionState& connection, core::Latch& findings) {
   if (!connection.live()) return;
   const auto found = [&](const std::string& what) {
     findings.count();

@@ -39,8 +39,7 @@ MUSTER_INLINE LoopPtr ConnectionManager::loop_for(const std::shared_ptr<Executor
     }
   }
   // Only this executor's own thread opens connections on it, so nobody else makes this loop meanwhile.
-  loop = std::make_shared<Loop>(*this, weak_from_this(), failures_, executor,
-                                core::scatter(seed_ + next_draw_++ * 0x9e3779b97f4a7c15ULL));
+  loop = std::make_shared<Loop>(*this, life_.handle(), failures_, executor, entropy_.seed());
   {
     core::Lock lock(loops_mutex_);
     first = loops_.empty();
