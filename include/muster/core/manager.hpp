@@ -24,7 +24,7 @@
 #include "muster/core/base/rates.hpp"
 #include "muster/core/base/sha256.hpp"
 #include "muster/core/connection/connection_state.hpp"
-#include "muster/core/loop/loop.hpp"
+#include "muster/core/loop/loops.hpp"
 #include "muster/core/outward/hooks.hpp"
 #include "muster/core/registry/admission.hpp"
 #include "muster/core/registry/connection_table.hpp"
@@ -125,8 +125,6 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
 
   // Executors and time: core/loop/loops.ipp. A task holds the loop and a weak reference to the manager.
   [[nodiscard]] LoopPtr loop_for(const std::shared_ptr<Executor>& executor);
-  [[nodiscard]] std::vector<LoopPtr> loops() const;
-  [[nodiscard]] TimePoint now() const;
   /// After `rounds` more turns of the executor, and behind what they post before.
   template <class F>
   bool post(const LoopPtr& loop, F task, int rounds = 0);
@@ -454,6 +452,7 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   core::Life life_;
   core::Entropy entropy_;
   core::Failures failures_;
+  core::Loops loops_;
   core::Hooks hooks_;
 
   core::ConnectionTable connections_;
@@ -464,12 +463,6 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   core::RoomTable rooms_;
   core::ByteBudget bytes_{options_.total_bytes, options_.tenant_bytes};
 
-  mutable core::Mutex loops_mutex_;
-  std::vector<LoopPtr> loops_;
-  core::LoopCounters buried_counters_;  ///< of loops that are forgotten
-  std::atomic<Executor*> clock_{nullptr};
-  std::shared_ptr<Executor> clock_owner_;         ///< the first executor: told the time by, also when it has stopped
-  const std::function<TimePoint()> first_clock_;  ///< until there is an executor
   core::Mutex unattended_mutex_;
   core::RoomTable::Cursor unattended_;  ///< of rooms, while there is none
 

@@ -55,14 +55,14 @@ MUSTER_INLINE ConnectionManager::ConnectionManager(Options options, std::shared_
       broker_(std::move(components.broker)),
       entropy_(components.random_seed),
       failures_(std::move(components.observer)),
-      first_clock_(std::move(components.clock)) {}
+      loops_(std::move(components.clock)) {}
 
 MUSTER_INLINE ConnectionManager::~ConnectionManager() {
   if (broker_ && node_ != 0) broker_->detach(node_);
   // Rooms, their parts, sessions and the loops know each other: take the knot apart.
   kept_sessions_.clear();
   rooms_.clear();
-  for (const LoopPtr& loop : loops_) {
+  for (const LoopPtr& loop : loops_.all()) {
     for (const ConnectionPtr& connection : loop->connections) connection->memberships.clear();
     loop->state_flushes.clear();
     loop->draining.clear();
@@ -125,7 +125,6 @@ MUSTER_INLINE Metrics ConnectionManager::metrics() const {
   for (std::size_t i = 0; i < close_reason_count; ++i) sum.closed[i] = counters_.closed[i];
   sum.sweep_findings = counters_.sweep_findings;
   sum.lost = counters_.lost;
-  sum.conflated = counters_.conflated;
   sum.sessions_held = kept_sessions_.held();
   sum.resumes = counters_.resumes;
   sum.resumes_failed = counters_.resumes_failed;
@@ -136,24 +135,19 @@ MUSTER_INLINE Metrics ConnectionManager::metrics() const {
   sum.waiting_bytes = *bytes_.waiting();
   sum.history_dropped = counters_.history_dropped;
   sum.refused_when_full = counters_.refused_when_full;
-  const auto add = [&sum](const core::LoopCounters& counters) {
-    sum.messages_in += counters.messages_in.get();
-    sum.bytes_in += counters.bytes_in.get();
-    sum.writes += counters.writes.get();
-    sum.bytes_out += counters.bytes_out.get();
-    sum.deliveries += counters.deliveries.get();
-    sum.blocks += counters.blocks.get();
-    sum.conflated += counters.conflated.get();
-    sum.gaps += counters.gaps.get();
-    sum.errors += counters.errors.get();
-    sum.rate_limited += counters.rate_limited.get();
-    sum.callback_failures += counters.callback_failures.get();
-  };
-  {
-    core::Lock lock(loops_mutex_);
-    for (const LoopPtr& loop : loops_) add(loop->counters);
-    add(buried_counters_);
-  }
+  core::LoopCounters counters;
+  loops_.add_to(counters);
+  sum.messages_in = counters.messages_in.get();
+  sum.bytes_in = counters.bytes_in.get();
+  sum.writes = counters.writes.get();
+  sum.bytes_out = counters.bytes_out.get();
+  sum.deliveries = counters.deliveries.get();
+  sum.blocks = counters.blocks.get();
+  sum.conflated = counters_.conflated + counters.conflated.get();
+  sum.gaps = counters.gaps.get();
+  sum.errors = counters.errors.get();
+  sum.rate_limited = counters.rate_limited.get();
+  sum.callback_failures = counters.callback_failures.get();
   return sum;
 }
 
@@ -221,7 +215,7 @@ MUSTER_INLINE std::size_t ConnectionManager::send_to_users(const std::vector<Use
 
 MUSTER_INLINE std::size_t ConnectionManager::send_to_tenant(std::string_view tenant, const Payload& payload) {
   const std::size_t reached = users_.of_tenant(tenant).size();
-  for (const LoopPtr& loop : loops()) {
+  for (const LoopPtr& loop : loops_.all()) {
     (void)post(loop, [loop, payload, tenant = std::optional<std::string>(tenant)](ConnectionManager& manager) {
       event::DirectMessage message;
       message.data = &payload;
@@ -233,7 +227,7 @@ MUSTER_INLINE std::size_t ConnectionManager::send_to_tenant(std::string_view ten
 
 MUSTER_INLINE std::size_t ConnectionManager::send_to_all(const Payload& payload) {
   const std::size_t reached = connection_count();
-  for (const LoopPtr& loop : loops()) {
+  for (const LoopPtr& loop : loops_.all()) {
     (void)post(loop, [loop, payload](ConnectionManager& manager) {
       event::DirectMessage message;
       message.data = &payload;

@@ -267,7 +267,7 @@ MUSTER_INLINE void ConnectionManager::tell_announcements(const std::map<UserKey,
     (online ? of_tenant.first : of_tenant.second).push_back(user.user);
   }
   for (const auto& [tenant, users] : changes) {
-    for (const LoopPtr& loop : loops()) {
+    for (const LoopPtr& loop : loops_.all()) {
       (void)post(loop, [loop, tenant = tenant, users = users](ConnectionManager& manager) {
         if (!users.first.empty()) manager.broadcast(loop, tenant, event::UsersOnline{&users.first});
         if (!users.second.empty()) manager.broadcast(loop, tenant, event::UsersOffline{&users.second});

@@ -131,7 +131,7 @@ MUSTER_INLINE void ConnectionManager::on_broker_message(const BrokerMessage& mes
   entry->latest = message.delivery.kind() == Delivery::Kind::latest;
   entry->latest_key = message.delivery.key();
   entry->seq = message.position.seq;
-  entry->at = now();
+  entry->at = loops_.now();
   std::vector<core::RoomPartPtr> flushes;
   std::uint64_t conflated = 0;
   {
@@ -174,7 +174,8 @@ MUSTER_INLINE void ConnectionManager::on_broker_state(const BrokerState& state) 
     mark.emplace(state.key, 0);
     const AwarenessOwner owner{state.user, state.owner, state.owner_order};
     if (state.value) {
-      const auto update = awareness_->set(state.room, {state.key, owner, state.version, *state.value, now()}, {});
+      const auto update =
+          awareness_->set(state.room, {state.key, owner, state.version, *state.value, loops_.now()}, {});
       if (update.result != AwarenessResult::accepted) return;
     } else {
       const auto update = awareness_->remove(state.room, state.key, owner, state.version);

@@ -196,7 +196,7 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
         const std::uint64_t sent = setting.clock;
         AwarenessUpdate update;
         if (setting.state) {
-          AwarenessEntry entry{setting.client, owner, setting.clock, std::move(*setting.state), now()};
+          AwarenessEntry entry{setting.client, owner, setting.clock, std::move(*setting.state), loops_.now()};
           update = awareness_->set(room->key, std::move(entry),
                                    {room->options.awareness_entries, options_.awareness_per_connection});
         } else {

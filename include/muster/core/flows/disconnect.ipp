@@ -258,7 +258,7 @@ MUSTER_INLINE bool ConnectionManager::kick(ConnectionId id, std::string text, bo
 MUSTER_INLINE void ConnectionManager::close_all(CloseReason reason, std::string text,
                                                 Function<void(std::size_t)> done) {
   const auto latch = std::make_shared<core::Latch>(std::move(done));
-  for (const LoopPtr& loop : loops()) {
+  for (const LoopPtr& loop : loops_.all()) {
     const bool posted = post(loop, [loop, latch, reason, text](ConnectionManager& manager) {
       const std::vector<ConnectionPtr> connections = loop->connections;
       for (const ConnectionPtr& connection : connections) {
@@ -291,7 +291,7 @@ MUSTER_INLINE void ConnectionManager::let_go(Function<void()> done) {
         if (const auto manager = weak.lock()) manager->hooks_.clear();
         if (done) done();
       });
-  for (const LoopPtr& loop : loops()) (void)post(loop, [all](ConnectionManager&) {});
+  for (const LoopPtr& loop : loops_.all()) (void)post(loop, [all](ConnectionManager&) {});
 }
 
 MUSTER_INLINE void ConnectionManager::beat(ConnectionState& connection) {

@@ -17,7 +17,7 @@ MUSTER_INLINE void ConnectionManager::drain(std::chrono::milliseconds deadline,
   const auto latch = std::make_shared<core::Latch>([done = std::move(done), forced](std::size_t closed) mutable {
     if (done) done({closed, forced->load()});
   });
-  for (const LoopPtr& loop : loops()) {
+  for (const LoopPtr& loop : loops_.all()) {
     const bool posted = post(loop, [loop, latch, forced, deadline, reconnect_window](ConnectionManager& manager) {
       const std::vector<ConnectionPtr> connections = loop->connections;
       std::multimap<std::chrono::milliseconds, ConnectionPtr, std::greater<>> told;

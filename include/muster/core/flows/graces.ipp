@@ -102,7 +102,7 @@ MUSTER_INLINE core::Graces::iterator ConnectionManager::end_grace(Loop& loop, co
 
 /// Ends the grace of those that `chosen` picks, on every executor; `for_good`: they cannot resume any more.
 MUSTER_INLINE void ConnectionManager::end_graces(std::function<bool(const core::Grace&)> chosen, bool for_good) {
-  for (const LoopPtr& loop : loops()) {
+  for (const LoopPtr& loop : loops_.all()) {
     (void)post(loop, [loop, chosen, for_good](ConnectionManager& manager) {
       for (auto at = loop->graces.begin(); at != loop->graces.end();) {
         if (!chosen(at->second)) {

@@ -129,7 +129,7 @@ class ConnectionManager::Unsubscribing {
 };
 
 MUSTER_INLINE bool ConnectionManager::retire_if_empty(const RoomPtr& room) {
-  const TimePoint now_here = now();
+  const TimePoint now_here = loops_.now();
   bool unsubscribe = false;
   // Before the room is out of the table: who makes it anew must not be unsubscribed with this one.
   const Unsubscribing unsubscribing(broker_ ? this : nullptr, room->key);

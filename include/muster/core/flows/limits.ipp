@@ -169,7 +169,7 @@ MUSTER_INLINE void ConnectionManager::publish_once(const RoomKey& key, Draft dra
     publish_draft(key, std::move(draft), std::move(done));
     return;
   }
-  const TimePoint at = now();
+  const TimePoint at = loops_.now();
   std::optional<Position> known;
   {
     core::Lock lock(room->mutex);

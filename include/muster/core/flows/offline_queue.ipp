@@ -153,7 +153,7 @@ MUSTER_INLINE void ConnectionManager::enqueue(const UserKey& user, QueuedMessage
   });
   try {
     sessions_->enqueue(user, std::move(message),
-                       {options_.offline_messages, options_.offline_bytes, options_.offline_age}, now(), reply);
+                       {options_.offline_messages, options_.offline_bytes, options_.offline_age}, loops_.now(), reply);
   } catch (const std::exception& failure) {
     failures_.log(LogLevel::error, std::string("The session store threw: ") + failure.what());
     reply(Error{errc::unavailable, "The session store failed", std::chrono::seconds(1)});

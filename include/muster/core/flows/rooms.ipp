@@ -230,7 +230,7 @@ MUSTER_INLINE Result<Published> ConnectionManager::publish_here(const RoomKey& k
   entry->exclude = draft.exclude;
   entry->latest_key = draft.delivery.key();
   entry->latest = draft.delivery.kind() == Delivery::Kind::latest;
-  entry->at = now();
+  entry->at = loops_.now();
   std::vector<core::RoomPartPtr> flushes;
   RoomPtr room;
   for (;;) {
@@ -238,7 +238,7 @@ MUSTER_INLINE Result<Published> ConnectionManager::publish_here(const RoomKey& k
     const bool kept = !entry->latest && core::keeps_history(options_.room_options(key.name));
     if (!room && !kept) return published;
     if (!room) {
-      if (clock_.load() == nullptr) sweep_unattended();
+      if (!loops_.has_clock()) sweep_unattended();
       room = find_or_make(key);
     }
     std::uint64_t conflated = 0;

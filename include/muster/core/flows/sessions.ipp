@@ -159,7 +159,7 @@ MUSTER_INLINE void ConnectionManager::take_session(ConnectionState& connection,
 }
 
 MUSTER_INLINE void ConnectionManager::give_back(const std::string& token_hash, Session session) {
-  const TimePoint at = now();
+  const TimePoint at = loops_.now();
   try {
     sessions_->save(token_hash, std::move(session), at, at + options_.resume_window,
                     Reply<Result<bool>>([](const Result<bool>&) {}));

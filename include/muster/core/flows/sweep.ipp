@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <tuple>
 
 #include "muster/core/outward/manager_calls.hpp"
 
@@ -18,7 +19,7 @@ struct ConnectionManager::Sweep {
 MUSTER_INLINE void ConnectionManager::sweep_now(Function<void(std::size_t)> done) {
   const auto findings = std::make_shared<core::Latch>(std::move(done));
   bool rooms_swept = false;
-  for (const LoopPtr& loop : loops()) {
+  for (const LoopPtr& loop : loops_.all()) {
     if (loop->buried) continue;
     const bool posted = post(loop, [loop, findings, with_rooms = !rooms_swept](ConnectionManager& manager) {
       manager.sweep(*loop, findings, with_rooms ? core::RoomTable::Cursor{} : core::RoomTable::no_rooms());
@@ -55,11 +56,8 @@ MUSTER_INLINE void ConnectionManager::sweep_unattended() {
 MUSTER_INLINE void ConnectionManager::sweep_again(Loop& loop) {
   loop.arm(loop.sweep_timer, loop.executor->now() + options_.sweep_interval);
   core::RoomTable::Cursor share;
-  {
-    core::Lock lock(loops_mutex_);
-    share.step = std::max<std::size_t>(loops_.size(), 1);
-    while (share.shard < loops_.size() && loops_[share.shard].get() != &loop) ++share.shard;
-  }
+  std::tie(share.shard, share.step) = loops_.place_of(loop);
+  share.step = std::max<std::size_t>(share.step, 1);
   sweep(loop, std::make_shared<core::Latch>(nullptr), share);
 }
 

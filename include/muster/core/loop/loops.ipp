@@ -30,41 +30,17 @@ MUSTER_INLINE core::Loop::Loop(ConnectionManager& owner, std::weak_ptr<const voi
       random(seed) {}
 
 MUSTER_INLINE LoopPtr ConnectionManager::loop_for(const std::shared_ptr<Executor>& executor) {
-  LoopPtr loop;
-  bool first = true;
-  {
-    core::Lock lock(loops_mutex_);
-    for (const LoopPtr& known : loops_) {
-      if (known->executor == executor) return known;
-    }
-  }
+  if (LoopPtr known = loops_.of(executor.get())) return known;
   // Only this executor's own thread opens connections on it, so nobody else makes this loop meanwhile.
-  loop = std::make_shared<Loop>(*this, life_.handle(), failures_, executor, entropy_.seed());
-  {
-    core::Lock lock(loops_mutex_);
-    first = loops_.empty();
-    loops_.push_back(loop);
-  }
-  Executor* none = nullptr;
-  if (clock_.compare_exchange_strong(none, executor.get())) clock_owner_ = executor;
+  const auto loop = std::make_shared<Loop>(*this, life_.handle(), failures_, executor, entropy_.seed());
+  const bool is_only = loops_.add(loop);
   loop->arm(loop->sweep_timer, executor->now() + options_.sweep_interval);
   if (options_.awareness_ttl.count() > 0) {
     loop->arm(loop->awareness_timer, executor->now() + core::awareness_check(options_));
   }
   // Where executors come and go faster than sweeps, the next one buries those before it.
-  if (!first) (void)post(loop, [loop](ConnectionManager& manager) { manager.bury_stopped(*loop); });
+  if (!is_only) (void)post(loop, [loop](ConnectionManager& manager) { manager.bury_stopped(*loop); });
   return loop;
-}
-
-MUSTER_INLINE std::vector<LoopPtr> ConnectionManager::loops() const {
-  core::Lock lock(loops_mutex_);
-  return loops_;
-}
-
-MUSTER_INLINE TimePoint ConnectionManager::now() const {
-  const Executor* clock = clock_.load();
-  if (clock != nullptr) return clock->now();
-  return first_clock_ ? first_clock_() : std::chrono::steady_clock::now();
 }
 
 /// What could not be done for want of memory, or because a seam failed.
@@ -84,7 +60,7 @@ MUSTER_INLINE void ConnectionManager::retry(Loop& loop) {
 }
 
 MUSTER_INLINE void ConnectionManager::bury_stopped(Loop& by) {
-  for (const LoopPtr& other : loops()) {
+  for (const LoopPtr& other : loops_.all()) {
     if (other.get() == &by || other->buried) continue;
     // Only a refused task tells that an executor has stopped: where nobody has posted since, this one asks.
     if (!post(other, [](ConnectionManager&) {}) || other->stopped) bury(other);
@@ -116,9 +92,7 @@ MUSTER_INLINE void ConnectionManager::bury(const LoopPtr& loop) {
   loop->draining.clear();
   run_graces(*loop, TimePoint::max());
   run_state_flushes(*loop, TimePoint::max());
-  core::Lock lock(loops_mutex_);
-  buried_counters_.add(loop->counters);
-  loops_.erase(std::remove(loops_.begin(), loops_.end(), loop), loops_.end());
+  loops_.remove(loop);
 }
 
 /// A room's part on an executor that has stopped goes, and what was to be flushed there is told to those elsewhere.
