@@ -3,7 +3,9 @@
 
 #include "muster/core/connection/connection_state.ipp"
 #include "muster/core/delivery/catch_up.ipp"
+#include "muster/core/delivery/encode.ipp"
 #include "muster/core/delivery/fan_out.ipp"
+#include "muster/core/delivery/writer.ipp"
 #include "muster/core/flows/awareness.ipp"
 #include "muster/core/flows/cluster.ipp"
 #include "muster/core/flows/commands.ipp"
@@ -19,6 +21,7 @@
 #include "muster/core/flows/rooms.ipp"
 #include "muster/core/flows/sessions.ipp"
 #include "muster/core/flows/sweep.ipp"
+#include "muster/core/flows/turn.ipp"
 #include "muster/core/loop/loop.ipp"
 #include "muster/core/loop/loops.ipp"
 #include "muster/core/manager.hpp"

@@ -24,6 +24,7 @@
 #include "muster/core/base/rates.hpp"
 #include "muster/core/base/sha256.hpp"
 #include "muster/core/connection/connection_state.hpp"
+#include "muster/core/delivery/fan_out.hpp"
 #include "muster/core/loop/loops.hpp"
 #include "muster/core/outward/hooks.hpp"
 #include "muster/core/registry/admission.hpp"
@@ -46,7 +47,9 @@ using core::RoomPart;
 using core::RoomPtr;
 using core::RoomState;
 
-class ConnectionManager final : public IConnectionManager, public std::enable_shared_from_this<ConnectionManager> {
+class ConnectionManager final : public IConnectionManager,
+                                public std::enable_shared_from_this<ConnectionManager>,
+                                private core::Later {
  public:
   ConnectionManager(Options options, std::shared_ptr<Authenticator> authenticator,
                     std::shared_ptr<Authorizer> authorizer, Components components);
@@ -167,7 +170,7 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   void pause(ConnectionState& connection, core::Pause why, bool on);
   void handle(ConnectionState& connection, Command command);
   void run(ConnectionState& connection, Command& command);
-  void resume_commands(ConnectionState& connection);
+  void go_on(ConnectionState& connection) override;
   /// `unwanted` gets an answer that comes when nobody waits for it any more, so that what it stands for can be undone.
   template <class T>
   void ask(ConnectionState& connection, Function<void(Reply<T>)> call, Function<void(ConnectionState&, T)> then,
@@ -268,15 +271,12 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   [[nodiscard]] std::optional<Error> refuse_when_full(const RoomKey& key);
   [[nodiscard]] Result<Published> publish_here(const RoomKey& key, Draft draft);
   std::size_t send_in_room(ConnectionId id, std::string room, const Payload& payload);
-  void post_flushes(const RoomPtr& room, const std::vector<core::RoomPartPtr>& parts) noexcept;
 
   // Limits: core/flows/limits.ipp.
   /// The room of this key, made when there is none. Null: the connection makes too many, and was told so.
   [[nodiscard]] RoomPtr room_for(ConnectionState& connection, const Correlation& correlation, const RoomKey& key);
   /// Lists what the room keeps, and drops the oldest history there is while a byte budget is exceeded.
   void relieve(const RoomPtr& room);
-  /// As `tell`, for what the client asked for: charged to its byte budget.
-  void tell_asked(ConnectionState& connection, const Event& event, const Correlation* correlation = nullptr);
   /// How long until the connection owes nothing to its rates (0: now).
   [[nodiscard]] std::chrono::milliseconds debt(ConnectionState& connection, TimePoint now) const;
   /// Notes that the connection is beyond a rate. True: it has been for too long, and is to be refused.
@@ -288,45 +288,11 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   class KeyedPublish;
   void publish_once(const RoomKey& key, Draft draft, PublishDone done);
 
-  // Fan-out and writing: core/delivery/fan_out.ipp; members that are behind: core/delivery/catch_up.ipp.
-  void flush_part(const RoomPtr& room, RoomPart& part);
-  void run_slice(const RoomPtr& room, RoomPart& part);
-  bool serve_slice(const RoomState& room, RoomPart& part, TimePoint now) noexcept;
-  void deliver(RoomPart& part, core::MemberSlot& slot, const RoomState& room, TimePoint now);
-  void note_missed(RoomPart& part, ConnectionState& connection, const RoomState& room, std::size_t from);
-  [[nodiscard]] core::EncodedBatch& encoded(RoomPart& part, const RoomState& room, std::uint8_t format);
-  void encode_entry(Loop& loop, const core::Format& format, std::string_view room, std::uint64_t epoch,
-                    const core::Entry& entry, std::string& bytes);
-  void encode_event(Loop& loop, const core::Format& format, const Event& event, const Correlation* correlation,
-                    std::string& bytes);
-  /// Returns the bytes it took.
-  std::size_t tell(ConnectionState& connection, const Event& event, const Correlation* correlation = nullptr);
-  void tell_direct(ConnectionState& connection, const Payload& payload);
-  void tell_entry(ConnectionState& connection, const RoomState& room, std::uint64_t epoch, const core::Entry& entry);
-  void tell_error(ConnectionState& connection, const Correlation* correlation, Error error);
-  void broadcast(const LoopPtr& loop, const std::optional<std::string>& tenant, const Event& event);
-  [[nodiscard]] std::string& reply_bytes(Loop& loop);
-  void seal_replies(Loop& loop);
-  void append_reply(ConnectionState& connection, std::size_t begin);
-  /// Closes who has more to come than the hard mark allows.
-  void hold_to_hard_mark(ConnectionState& connection);
-  void mark_dirty(ConnectionState& connection);
-  void write_dirty(Loop& loop);
+  // The end of a turn: core/flows/turn.ipp.
+  void end_turn(Loop& loop) override;
   void write_on(ConnectionState& connection);
   /// Feeds and writes what can be written now.
   void flush_connection(ConnectionState& connection);
-  /// False: the pipe is broken.
-  bool write(ConnectionState& connection);
-  /// What follows from a write; false as for `write`.
-  bool wrote(ConnectionState& connection, WriteResult result, core::Handed handed);
-  void watch_write(ConnectionState& connection) noexcept;
-  /// From history and from what was missed, up to the soft mark. False: more is owed.
-  bool feed(ConnectionState& connection);
-  bool feed_room(ConnectionState& connection, Membership& membership);
-  void tell_history(ConnectionState& connection, const Membership& membership, Position last,
-                    const std::vector<EntryPtr>& entries);
-  /// What was missed, up to the soft mark. False: more is owed.
-  bool tell_missed(ConnectionState& connection, Membership& membership);
 
   // Awareness and presence: core/flows/awareness.ipp.
   void schedule_state_flush(Loop& loop, const RoomPtr& room) noexcept;
@@ -339,8 +305,6 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   void clear_awareness(Loop& loop, core::Clearings& clearing) noexcept;
   void clear_awareness(Loop& loop) noexcept;
   [[nodiscard]] bool clear_some(Loop& loop, core::Clearing& clearing, std::size_t& left);
-  void resolve_awareness(const RoomKey& key, const std::string& client, std::uint64_t removed_at,
-                         std::vector<AwarenessEntry>& changes) const;
   void tell_awareness(ConnectionState& connection, const Correlation* correlation, const RoomKey& key);
   void refuse_awareness(ConnectionState& connection, const Correlation& correlation);
   void tell_stale(ConnectionState& connection, const Correlation& correlation, const RoomKey& room,
@@ -353,13 +317,13 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   // All of it happens, or nothing for want of memory, and then it is tried again; what a seam throws is contained.
   void disconnect(ConnectionState& connection, CloseReason reason, std::string_view text,
                   bool socket_gone = false) noexcept;
+  void end(ConnectionState& connection, CloseReason reason, const std::string& text) noexcept override {
+    disconnect(connection, reason, text);
+  }
   struct Parting;
   void prepare_parting(ConnectionState& connection, Parting& parting);
-  void put_off(ConnectionState& connection, CloseReason reason, bool socket_gone) noexcept;
   void tell_disconnected(ConnectionState& connection, CloseReason reason) noexcept;
   void dispose(ConnectionState& connection, CloseReason reason, std::string_view text) noexcept;
-  /// Disconnects after the work at hand, for causes found while writing or iterating.
-  void doom(ConnectionState& connection, CloseReason reason, std::string text = {}) noexcept;
   void gone(ConnectionState& connection) noexcept;
   void let_go(Function<void()> done);
   /// Tells hooks and clients that a user came online or went offline, if that is so and they were told otherwise.
@@ -439,6 +403,8 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
                            std::uint64_t removed_at) noexcept;
 
  private:
+  friend class core::ConnectionState;  // which embedders speak through
+
   const Options options_;
   const std::shared_ptr<Authenticator> authenticator_;
   const std::shared_ptr<Authorizer> authorizer_;
@@ -462,6 +428,9 @@ class ConnectionManager final : public IConnectionManager, public std::enable_sh
   core::Admission admission_{life_, options_, entropy_, failures_};
   core::RoomTable rooms_;
   core::ByteBudget bytes_{options_.total_bytes, options_.tenant_bytes};
+  core::Writer writer_{options_, bytes_, *this};
+  core::CatchUp catch_up_{options_, *awareness_, writer_};
+  core::FanOut fan_out_{options_, bytes_, connections_, kept_sessions_, writer_, catch_up_};
 
   core::Mutex unattended_mutex_;
   core::RoomTable::Cursor unattended_;  ///< of rooms, while there is none

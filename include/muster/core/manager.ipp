@@ -195,7 +195,7 @@ MUSTER_INLINE std::size_t ConnectionManager::send(ConnectionId id, const Payload
   if (!connection) return 0;
   return post(connection->loop,
               [connection, payload](ConnectionManager& manager) {
-                if (connection->live()) manager.tell_direct(*connection, payload);
+                if (connection->live()) manager.writer_.tell_direct(*connection, payload);
               })
              ? 1
              : 0;
@@ -219,7 +219,7 @@ MUSTER_INLINE std::size_t ConnectionManager::send_to_tenant(std::string_view ten
     (void)post(loop, [loop, payload, tenant = std::optional<std::string>(tenant)](ConnectionManager& manager) {
       event::DirectMessage message;
       message.data = &payload;
-      manager.broadcast(loop, tenant, message);
+      manager.writer_.broadcast(loop, tenant, message);
     });
   }
   return reached;
@@ -231,7 +231,7 @@ MUSTER_INLINE std::size_t ConnectionManager::send_to_all(const Payload& payload)
     (void)post(loop, [loop, payload](ConnectionManager& manager) {
       event::DirectMessage message;
       message.data = &payload;
-      manager.broadcast(loop, std::nullopt, message);
+      manager.writer_.broadcast(loop, std::nullopt, message);
     });
   }
   return reached;

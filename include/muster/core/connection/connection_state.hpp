@@ -92,6 +92,14 @@ class ConnectionState final : public Connection, public std::enable_shared_from_
     return loop->contain(where, std::move(code), id_, &credentials.token);
   }
 
+  /// From here on it is as good as gone, and is taken down as soon as that can be done.
+  void put_off(CloseReason reason, bool its_socket_gone) noexcept {
+    doomed = true;
+    cut = cut || its_socket_gone;
+    close_reason = reason;
+    loop->retry_soon();
+  }
+
   /// Authenticated and not ending.
   [[nodiscard]] bool live() const noexcept {
     return status_ == ConnectionStatus::connected || status_ == ConnectionStatus::in_room;

@@ -50,7 +50,7 @@ MUSTER_INLINE Connection::Counters ConnectionState::counters() const noexcept {
 
 MUSTER_INLINE void ConnectionState::send(const Payload& payload) {
   Call::expect(*this, "send", "IConnectionManager::send");
-  owner.tell_direct(*this, payload);
+  owner.writer_.tell_direct(*this, payload);
 }
 
 MUSTER_INLINE void ConnectionState::publish(std::string_view room, const Payload& payload) {
@@ -63,12 +63,12 @@ MUSTER_INLINE void ConnectionState::reply(const Payload& payload) {
   if (handling == nullptr) return;
   event::Ack ack;
   ack.payload = &payload;
-  owner.tell_asked(*this, ack, std::exchange(handling, nullptr));
+  owner.writer_.tell_asked(*this, ack, std::exchange(handling, nullptr));
 }
 
 MUSTER_INLINE void ConnectionState::close(CloseReason reason, std::string_view text) {
   Call::expect(*this, "close", "IConnectionManager::remove");
-  owner.doom(*this, reason, std::string(text));
+  owner.writer_.doom(*this, reason, std::string(text));
 }
 
 }  // namespace core

@@ -1,16 +1,32 @@
-// Members that fell behind, or come back: fed from history by their cursor, and told what they missed newest per key.
+// Feeding, by cursor and by key.
 #pragma once
 
 #include <algorithm>
+#include <utility>
 
-#include "muster/core/manager.hpp"
+#include "muster/core/delivery/catch_up.hpp"
 
 namespace muster {
 inline namespace MUSTER_ABI {
+namespace core {
+
+/// What to tell of a client id that was marked. A removal is told once, at the clock it was marked with.
+MUSTER_INLINE void resolve_awareness(const AwarenessStore& store, const RoomKey& key, const std::string& client,
+                                     std::uint64_t removed_at, std::vector<AwarenessEntry>& changes) {
+  AwarenessEntry entry;
+  const bool there = store.get(key, client, entry);
+  if (removed_at != 0 && (!there || entry.clock <= removed_at)) {
+    AwarenessEntry removed;
+    removed.client = client;
+    removed.clock = removed_at;
+    changes.push_back(removed);
+  }
+  if (there) changes.push_back(std::move(entry));
+}
 
 /// State a member that is behind cannot be told now is remembered by key; messages are owed by its cursor.
-MUSTER_INLINE void ConnectionManager::note_missed(RoomPart& part, ConnectionState& connection, const RoomState& room,
-                                                  std::size_t from) {
+MUSTER_INLINE void CatchUp::note_missed(RoomPart& part, ConnectionState& connection, const RoomState& room,
+                                        std::size_t from) {
   if (!part.batch.has_unordered) return;
   Membership* membership = connection.membership(room.key.name);
   std::uint64_t conflated = 0;
@@ -19,14 +35,14 @@ MUSTER_INLINE void ConnectionManager::note_missed(RoomPart& part, ConnectionStat
     if (entry->seq != 0 || entry->exclude == connection.member || entry->serial <= membership->slot().joined_serial) {
       continue;
     }
-    if (!membership->missed) membership->missed = std::make_unique<core::Missed>(connection.missed_bytes);
+    if (!membership->missed) membership->missed = std::make_unique<Missed>(connection.missed_bytes);
     membership->missed->note(entry, conflated);
   }
   part.loop->counters.conflated.add(conflated);
-  if (connection.missed_bytes > options_.unsent_hard_bytes) doom(connection, CloseReason::slow_consumer);
+  if (connection.missed_bytes > options_.unsent_hard_bytes) writer_.doom(connection, CloseReason::slow_consumer);
 }
 
-MUSTER_INLINE bool ConnectionManager::feed(ConnectionState& connection) {
+MUSTER_INLINE bool CatchUp::feed(ConnectionState& connection) {
   bool whole = true;
   for (Membership& membership : connection.memberships) {
     whole = feed_room(connection, membership) && whole;
@@ -35,16 +51,16 @@ MUSTER_INLINE bool ConnectionManager::feed(ConnectionState& connection) {
   return whole;
 }
 
-MUSTER_INLINE bool ConnectionManager::feed_room(ConnectionState& connection, Membership& membership) {
+MUSTER_INLINE bool CatchUp::feed_room(ConnectionState& connection, Membership& membership) {
   const RoomState& room = *membership.room;
-  core::MemberSlot& slot = membership.slot();
+  MemberSlot& slot = membership.slot();
   const std::size_t unsent = connection.outbox.unsent();
   if (unsent > options_.unsent_soft_bytes) return false;
   std::vector<EntryPtr> entries;
   std::uint64_t last = 0;
   std::uint64_t epoch = 0;
   {
-    core::Lock lock(room.mutex);
+    Lock lock(room.mutex);
     last = room.last_seq;
     epoch = room.epoch;
     if (slot.next_seq <= last) {
@@ -60,35 +76,35 @@ MUSTER_INLINE bool ConnectionManager::feed_room(ConnectionState& connection, Mem
 }
 
 /// What history holds from the member's cursor on; what it no longer holds, up to `last`, is a gap.
-MUSTER_INLINE void ConnectionManager::tell_history(ConnectionState& connection, const Membership& membership,
-                                                   Position last, const std::vector<EntryPtr>& entries) {
+MUSTER_INLINE void CatchUp::tell_history(ConnectionState& connection, const Membership& membership, Position last,
+                                         const std::vector<EntryPtr>& entries) {
   const RoomState& room = *membership.room;
-  core::MemberSlot& slot = membership.slot();
+  MemberSlot& slot = membership.slot();
   const std::uint64_t first = entries.empty() ? last.seq + 1 : entries.front()->seq;
   if (first > slot.next_seq) {
     event::Gap gap{room.key.name, slot.next_seq, first - 1};
     slot.next_seq = first;
     connection.loop->counters.gaps.add();
-    tell(connection, gap);
+    writer_.tell(connection, gap);
   }
   for (const EntryPtr& entry : entries) {
     slot.next_seq = entry->seq + 1;
     if (entry->exclude == connection.member) continue;
     connection.loop->counters.deliveries.add();
-    tell_entry(connection, room, last.epoch, *entry);
+    writer_.tell_entry(connection, room, last.epoch, *entry);
     if (connection.doomed) return;
   }
 }
 
-MUSTER_INLINE bool ConnectionManager::tell_missed(ConnectionState& connection, Membership& membership) {
-  core::Missed& missed = *membership.missed;
+MUSTER_INLINE bool CatchUp::tell_missed(ConnectionState& connection, Membership& membership) {
+  Missed& missed = *membership.missed;
   RoomState& room = *membership.room;
   const auto more_fits = [&] { return !connection.doomed && connection.outbox.unsent() <= options_.unsent_soft_bytes; };
   auto presence = missed.take_presence();
   std::uint64_t epoch = 0;
-  core::Notice notice;
+  Notice notice;
   {
-    core::Lock lock(room.mutex);
+    Lock lock(room.mutex);
     epoch = room.epoch;
     notice.member_count = room.member_count();
     notice.counts_only = room.presence.lossy();
@@ -106,24 +122,24 @@ MUSTER_INLINE bool ConnectionManager::tell_missed(ConnectionState& connection, M
     }
   }
   const auto tell_notice = [&] {
-    core::Entry told;
-    told.notice = std::make_unique<const core::Notice>(std::exchange(notice, {}));
-    tell_entry(connection, room, epoch, told);
+    Entry told;
+    told.notice = std::make_unique<const Notice>(std::exchange(notice, {}));
+    writer_.tell_entry(connection, room, epoch, told);
   };
   if (!presence.empty() && (notice.presence() || !notice.online.empty() || !notice.offline.empty())) tell_notice();
   std::size_t size = 0;
   missed.take_awareness([&](const std::string& client, std::uint64_t removed_at) {
-    resolve_awareness(room.key, client, removed_at, notice.awareness);
-    if (!notice.awareness.empty()) size += core::chunk_share(notice.awareness.back());
-    if (size < core::chunk_bytes) return true;
+    resolve_awareness(awareness_, room.key, client, removed_at, notice.awareness);
+    if (!notice.awareness.empty()) size += chunk_share(notice.awareness.back());
+    if (size < chunk_bytes) return true;
     size = 0;
     tell_notice();
     return more_fits();
   });
   if (!notice.awareness.empty()) tell_notice();
   if (more_fits()) {
-    missed.take_latest([&](const core::Entry& latest) {
-      tell_entry(connection, room, epoch, latest);
+    missed.take_latest([&](const Entry& latest) {
+      writer_.tell_entry(connection, room, epoch, latest);
       return more_fits();
     });
   }
@@ -132,5 +148,6 @@ MUSTER_INLINE bool ConnectionManager::tell_missed(ConnectionState& connection, M
   return true;
 }
 
+}  // namespace core
 }  // namespace MUSTER_ABI
 }  // namespace muster

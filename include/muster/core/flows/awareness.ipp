@@ -70,7 +70,8 @@ MUSTER_INLINE void ConnectionManager::flush_state(Loop& loop, const RoomPtr& roo
 /// Takes `dirty`, or throws and has done nothing. True: it is to be done again with what came meanwhile.
 MUSTER_INLINE bool ConnectionManager::flush_state_once(const RoomPtr& room, core::RoomState::Marks& dirty) {
   std::vector<AwarenessEntry> awareness;
-  for (const auto& [client, removed_at] : dirty) resolve_awareness(room->key, client, removed_at, awareness);
+  for (const auto& [client, removed_at] : dirty)
+    core::resolve_awareness(*awareness_, room->key, client, removed_at, awareness);
   std::vector<std::shared_ptr<core::Entry>> entries;
   for (std::size_t i = 0; i < awareness.size();) {  // one entry a frame, so that blocks are cut between them
     auto changed = std::make_unique<core::Notice>();
@@ -104,23 +105,8 @@ MUSTER_INLINE bool ConnectionManager::flush_state_once(const RoomPtr& room, core
       room->state_flush_due = false;
     }
   }
-  post_flushes(room, flushes);
+  fan_out_.post_flushes(room, flushes);
   return again;
-}
-
-/// What to tell of a client id that was marked. A removal is told once, at the clock it was marked with.
-MUSTER_INLINE void ConnectionManager::resolve_awareness(const RoomKey& key, const std::string& client,
-                                                        std::uint64_t removed_at,
-                                                        std::vector<AwarenessEntry>& changes) const {
-  AwarenessEntry entry;
-  const bool there = awareness_->get(key, client, entry);
-  if (removed_at != 0 && (!there || entry.clock <= removed_at)) {
-    AwarenessEntry removed;
-    removed.client = client;
-    removed.clock = removed_at;
-    changes.push_back(removed);
-  }
-  if (there) changes.push_back(std::move(entry));
 }
 
 MUSTER_INLINE void ConnectionManager::mark_awareness(Loop& loop, const RoomPtr& room, const std::string& client,
@@ -207,15 +193,15 @@ MUSTER_INLINE void ConnectionManager::tell_awareness(ConnectionState& connection
     state.count = count;
     i += count;
     state.more = i < entries.size();
-    tell_asked(connection, state, state.more ? nullptr : correlation);
+    writer_.tell_asked(connection, state, state.more ? nullptr : correlation);
     if (!state.more || connection.outbox.unsent() <= options_.unsent_soft_bytes) continue;
-    if (!connection.outbox.in_flight()) (void)write(connection);
+    if (!connection.outbox.in_flight()) (void)writer_.write(connection);
     if (connection.doomed) return;
     if (connection.outbox.unsent() <= options_.unsent_soft_bytes) continue;
     state.entries = nullptr;
     state.count = 0;
     state.more = false;
-    tell_asked(connection, state, correlation);
+    writer_.tell_asked(connection, state, correlation);
     Membership* membership = connection.membership(key.name);  // the rest as updates, once it has taken this
     if (!membership->missed) membership->missed = std::make_unique<core::Missed>(connection.missed_bytes);
     for (; i < entries.size(); ++i) {
@@ -269,8 +255,8 @@ MUSTER_INLINE void ConnectionManager::tell_announcements(const std::map<UserKey,
   for (const auto& [tenant, users] : changes) {
     for (const LoopPtr& loop : loops_.all()) {
       (void)post(loop, [loop, tenant = tenant, users = users](ConnectionManager& manager) {
-        if (!users.first.empty()) manager.broadcast(loop, tenant, event::UsersOnline{&users.first});
-        if (!users.second.empty()) manager.broadcast(loop, tenant, event::UsersOffline{&users.second});
+        if (!users.first.empty()) manager.writer_.broadcast(loop, tenant, event::UsersOnline{&users.first});
+        if (!users.second.empty()) manager.writer_.broadcast(loop, tenant, event::UsersOffline{&users.second});
       });
     }
   }

@@ -151,7 +151,7 @@ MUSTER_INLINE void ConnectionManager::on_broker_message(const BrokerMessage& mes
     core::append_pending(*room, entry, flushes, conflated);
   }
   counters_.conflated += conflated;
-  post_flushes(room, flushes);
+  fan_out_.post_flushes(room, flushes);
   relieve(room);
 }
 

@@ -11,7 +11,7 @@ inline namespace MUSTER_ABI {
 
 MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Correlation& correlation,
                                                  command::Invalid& invalid) {
-  tell_error(connection, &correlation, std::move(invalid.error));
+  writer_.tell_error(connection, &correlation, std::move(invalid.error));
   if (++connection.invalid_in_row >= options_.invalid_messages_max && options_.invalid_messages_max != 0) {
     disconnect(connection, CloseReason::policy, "Too many invalid messages");
   }
@@ -21,20 +21,21 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
                                                  command::Join& join) {
   if (!core::valid_room_name(join.room, options_)) {
     const bool ascii = options_.room_names == RoomNames::ascii;
-    tell_error(connection, &correlation,
-               {errc::invalid_room,
-                "room must have 1 to " + std::to_string(options_.room_name_bytes) +
-                    (ascii ? " of A-Z a-z 0-9 _ : . - (the server's option room_names = unicode allows more)"
-                           : " bytes of UTF-8 without control characters and line separators"),
-                {}});
+    writer_.tell_error(connection, &correlation,
+                       {errc::invalid_room,
+                        "room must have 1 to " + std::to_string(options_.room_name_bytes) +
+                            (ascii ? " of A-Z a-z 0-9 _ : . - (the server's option room_names = unicode allows more)"
+                                   : " bytes of UTF-8 without control characters and line separators"),
+                        {}});
     return;
   }
   if (options_.rooms_per_connection != 0 && connection.memberships.size() >= options_.rooms_per_connection &&
       connection.membership(join.room) == nullptr) {
-    tell_error(connection, &correlation,
-               {errc::too_many_rooms,
-                "A connection may be in " + std::to_string(options_.rooms_per_connection) + " rooms; leave one first",
-                {}});
+    writer_.tell_error(
+        connection, &correlation,
+        {errc::too_many_rooms,
+         "A connection may be in " + std::to_string(options_.rooms_per_connection) + " rooms; leave one first",
+         {}});
     return;
   }
   authorize(connection, Action::join, join.room, correlation,
@@ -54,7 +55,7 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
   if (!correlation.reply || connection.ended()) return;
   event::RoomLeft left;
   left.room = leaving.room;
-  tell(connection, left, &correlation);
+  writer_.tell(connection, left, &correlation);
 }
 
 MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Correlation& correlation,
@@ -62,69 +63,69 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
   const auto rooms = connection.room_names();
   event::Subscriptions subscriptions;
   subscriptions.rooms = &rooms;
-  tell_asked(connection, subscriptions, &correlation);
+  writer_.tell_asked(connection, subscriptions, &correlation);
 }
 
 MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Correlation& correlation,
                                                  command::Publish& publishing) {
   if (connection.membership(publishing.room) == nullptr) {
-    tell_error(connection, &correlation, {errc::not_in_room, "Join the room before publishing to it", {}});
+    writer_.tell_error(connection, &correlation, {errc::not_in_room, "Join the room before publishing to it", {}});
     return;
   }
   if (!publishing.idempotency_key.empty() && options_.idempotency_keys == 0) {
-    tell_error(connection, &correlation, {errc::not_supported, "idempotency_key is switched off here", {}});
+    writer_.tell_error(connection, &correlation, {errc::not_supported, "idempotency_key is switched off here", {}});
     return;
   }
   if (publishing.idempotency_key.size() > options_.idempotency_key_bytes) {
-    tell_error(
+    writer_.tell_error(
         connection, &correlation,
         {errc::too_large, "idempotency_key may have " + std::to_string(options_.idempotency_key_bytes) + " bytes", {}});
     return;
   }
   std::string about = publishing.room;  // not among the arguments, where the lambda may have taken it already
-  authorize(connection, Action::publish, std::move(about), correlation,
-            [this, correlation, publishing = std::move(publishing)](ConnectionState& allowed) mutable {
-              if (allowed.membership(publishing.room) == nullptr) {
-                tell_error(allowed, &correlation, {errc::not_in_room, "Join the room before publishing to it", {}});
-                return;
-              }
-              const RoomKey key{allowed.identity_->tenant, std::move(publishing.room)};
-              Draft draft{std::move(publishing.data),
-                          std::move(publishing.delivery),
-                          publishing.echo ? ConnectionId() : allowed.member,
-                          allowed.member,
-                          allowed.identity_->user,
-                          std::move(publishing.idempotency_key)};
-              const auto answer = [this](ConnectionState& publisher, const Correlation& of,
-                                         const Result<Published>& result) {
-                if (!result) {
-                  tell_error(publisher, &of, result.error());
-                } else if (of.reply) {
-                  event::Ack ack;
-                  if (result.value().position.seq != 0) ack.position = result.value().position;
-                  tell(publisher, ack, &of);
-                }
-              };
-              if (!broker_) {
-                answer(allowed, correlation, publish_here(key, std::move(draft)));
-                return;
-              }
-              ask<Result<Published>>(
-                  allowed,
-                  [&](Reply<Result<Published>> reply) {
-                    publish_draft(key, std::move(draft), [reply](Result<Published> done) { reply(std::move(done)); });
-                  },
-                  [correlation, answer](ConnectionState& publisher, Result<Published> result) {
-                    answer(publisher, correlation, result);
-                  },
-                  Error{errc::unavailable, "The broker did not answer in time", std::chrono::seconds(1)});
-            });
+  authorize(
+      connection, Action::publish, std::move(about), correlation,
+      [this, correlation, publishing = std::move(publishing)](ConnectionState& allowed) mutable {
+        if (allowed.membership(publishing.room) == nullptr) {
+          writer_.tell_error(allowed, &correlation, {errc::not_in_room, "Join the room before publishing to it", {}});
+          return;
+        }
+        const RoomKey key{allowed.identity_->tenant, std::move(publishing.room)};
+        Draft draft{std::move(publishing.data),
+                    std::move(publishing.delivery),
+                    publishing.echo ? ConnectionId() : allowed.member,
+                    allowed.member,
+                    allowed.identity_->user,
+                    std::move(publishing.idempotency_key)};
+        const auto answer = [this](ConnectionState& publisher, const Correlation& of, const Result<Published>& result) {
+          if (!result) {
+            writer_.tell_error(publisher, &of, result.error());
+          } else if (of.reply) {
+            event::Ack ack;
+            if (result.value().position.seq != 0) ack.position = result.value().position;
+            writer_.tell(publisher, ack, &of);
+          }
+        };
+        if (!broker_) {
+          answer(allowed, correlation, publish_here(key, std::move(draft)));
+          return;
+        }
+        ask<Result<Published>>(
+            allowed,
+            [&](Reply<Result<Published>> reply) {
+              publish_draft(key, std::move(draft), [reply](Result<Published> done) { reply(std::move(done)); });
+            },
+            [correlation, answer](ConnectionState& publisher, Result<Published> result) {
+              answer(publisher, correlation, result);
+            },
+            Error{errc::unavailable, "The broker did not answer in time", std::chrono::seconds(1)});
+      });
 }
 
 MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Correlation& correlation,
                                                  command::Send& sending) {
   if (!options_.allow_send) {
-    tell_error(connection, &correlation, {errc::permission_denied, "send is switched off here", {}});
+    writer_.tell_error(connection, &correlation, {errc::permission_denied, "send is switched off here", {}});
     return;
   }
   std::string about = sending.user;  // here, as for publish
@@ -135,7 +136,7 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
                 send_queued(allowed, correlation, sending);
                 return;
               }
-              if (const auto full = refuse_when_full({})) return tell_error(allowed, &correlation, *full);
+              if (const auto full = refuse_when_full({})) return writer_.tell_error(allowed, &correlation, *full);
               const auto targets = users_.of({allowed.identity_->tenant, sending.user});
               for (const ConnectionPtr& target : targets) {
                 (void)post(target->loop, [target, data = sending.data, from = allowed.member, from_user,
@@ -145,14 +146,14 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
                   direct.from = from;
                   direct.from_user = from_user;
                   direct.data = &data;
-                  if (target->live()) on_loop.tell(*target, direct);
+                  if (target->live()) on_loop.writer_.tell(*target, direct);
                 });
               }
               if (!correlation.reply) return;
               event::Ack ack;
               ack.delivered = targets.size();
               ack.queued = false;
-              tell(allowed, ack, &correlation);
+              writer_.tell(allowed, ack, &correlation);
             });
 }
 
@@ -163,13 +164,15 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
   if (its_own) setting.client = to_string(connection.member);
   const Membership* membership = connection.membership(setting.room);
   if (membership == nullptr) {
-    tell_error(connection, &correlation, {errc::not_in_room, "Join the room before setting awareness in it", {}});
+    writer_.tell_error(connection, &correlation,
+                       {errc::not_in_room, "Join the room before setting awareness in it", {}});
     return;
   }
   if (setting.state && options_.awareness_state_bytes != 0 &&
       setting.state->view().size() > options_.awareness_state_bytes) {
-    tell_error(connection, &correlation,
-               {errc::too_large, "state may have " + std::to_string(options_.awareness_state_bytes) + " bytes", {}});
+    writer_.tell_error(
+        connection, &correlation,
+        {errc::too_large, "state may have " + std::to_string(options_.awareness_state_bytes) + " bytes", {}});
     return;
   }
   // Who may not, or says nothing new, is told before the authorizer is asked.
@@ -183,49 +186,50 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
     }
   }
   std::string about = setting.room;  // here, as for publish
-  authorize(
-      connection, Action::awareness, std::move(about), correlation,
-      [this, correlation, setting = std::move(setting), its_own](ConnectionState& allowed) mutable {
-        const Membership* member = allowed.membership(setting.room);
-        if (member == nullptr) {
-          tell_error(allowed, &correlation, {errc::not_in_room, "Join the room before setting awareness in it", {}});
-          return;
-        }
-        const RoomPtr room = member->room;
-        const AwarenessOwner owner{allowed.identity_->user, allowed.member, allowed.order};
-        const std::uint64_t sent = setting.clock;
-        AwarenessUpdate update;
-        if (setting.state) {
-          AwarenessEntry entry{setting.client, owner, setting.clock, std::move(*setting.state), loops_.now()};
-          update = awareness_->set(room->key, std::move(entry),
-                                   {room->options.awareness_entries, options_.awareness_per_connection});
-        } else {
-          update = awareness_->remove(room->key, setting.client, owner, setting.clock);
-        }
-        switch (update.result) {
-          case AwarenessResult::accepted:
-            mark_awareness(*allowed.loop, room, setting.client, setting.state ? 0 : update.clock);
-            replicate_awareness(*allowed.loop, room->key, setting.client, owner, setting.state ? 0 : update.clock);
-            break;
-          case AwarenessResult::stale:
-            if (setting.state)
-              return tell_stale(allowed, correlation, room->key, setting.client, its_own, update.clock);
-            break;
-          case AwarenessResult::not_owner:
-            return refuse_awareness(allowed, correlation);
-          case AwarenessResult::too_many:
-            tell_error(allowed, &correlation, {errc::too_many, "Too many awareness entries", {}});
-            return;
-        }
-        if (!correlation.reply) return;
-        event::Ack ack;
-        if (setting.state && update.clock != sent) ack.clock = update.clock;
-        tell(allowed, ack, &correlation);
-      });
+  authorize(connection, Action::awareness, std::move(about), correlation,
+            [this, correlation, setting = std::move(setting), its_own](ConnectionState& allowed) mutable {
+              const Membership* member = allowed.membership(setting.room);
+              if (member == nullptr) {
+                writer_.tell_error(allowed, &correlation,
+                                   {errc::not_in_room, "Join the room before setting awareness in it", {}});
+                return;
+              }
+              const RoomPtr room = member->room;
+              const AwarenessOwner owner{allowed.identity_->user, allowed.member, allowed.order};
+              const std::uint64_t sent = setting.clock;
+              AwarenessUpdate update;
+              if (setting.state) {
+                AwarenessEntry entry{setting.client, owner, setting.clock, std::move(*setting.state), loops_.now()};
+                update = awareness_->set(room->key, std::move(entry),
+                                         {room->options.awareness_entries, options_.awareness_per_connection});
+              } else {
+                update = awareness_->remove(room->key, setting.client, owner, setting.clock);
+              }
+              switch (update.result) {
+                case AwarenessResult::accepted:
+                  mark_awareness(*allowed.loop, room, setting.client, setting.state ? 0 : update.clock);
+                  replicate_awareness(*allowed.loop, room->key, setting.client, owner,
+                                      setting.state ? 0 : update.clock);
+                  break;
+                case AwarenessResult::stale:
+                  if (setting.state)
+                    return tell_stale(allowed, correlation, room->key, setting.client, its_own, update.clock);
+                  break;
+                case AwarenessResult::not_owner:
+                  return refuse_awareness(allowed, correlation);
+                case AwarenessResult::too_many:
+                  writer_.tell_error(allowed, &correlation, {errc::too_many, "Too many awareness entries", {}});
+                  return;
+              }
+              if (!correlation.reply) return;
+              event::Ack ack;
+              if (setting.state && update.clock != sent) ack.clock = update.clock;
+              writer_.tell(allowed, ack, &correlation);
+            });
 }
 
 MUSTER_INLINE void ConnectionManager::refuse_awareness(ConnectionState& connection, const Correlation& correlation) {
-  tell_error(connection, &correlation, {errc::not_owner, "client belongs to another session", {}});
+  writer_.tell_error(connection, &correlation, {errc::not_owner, "client belongs to another session", {}});
 }
 
 /// Nothing is lost in silence: who said something old learns the clock that stands, and what stands under its own id.
@@ -236,7 +240,7 @@ MUSTER_INLINE void ConnectionManager::tell_stale(ConnectionState& connection, co
     event::Ack ack;
     ack.clock = clock;
     ack.stale = true;
-    tell(connection, ack, &correlation);
+    writer_.tell(connection, ack, &correlation);
   }
   if (!its_own && correlation.reply) return;
   AwarenessEntry standing;
@@ -248,13 +252,13 @@ MUSTER_INLINE void ConnectionManager::tell_stale(ConnectionState& connection, co
   changed.room = room.name;
   changed.entries = &standing;
   changed.count = 1;
-  tell_asked(connection, changed);
+  writer_.tell_asked(connection, changed);
 }
 
 MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Correlation& correlation,
                                                  command::AwarenessQuery& query) {
   const auto refuse = [this](ConnectionState& asker, const Correlation& of) {
-    tell_error(asker, &of, {errc::not_in_room, "Join the room before asking about it", {}});
+    writer_.tell_error(asker, &of, {errc::not_in_room, "Join the room before asking about it", {}});
   };
   if (connection.membership(query.room) == nullptr) {
     refuse(connection, correlation);
@@ -275,8 +279,8 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
   constexpr std::size_t most_users = 256;
   if (query.room.empty()) {
     if (query.users.size() > most_users) {
-      tell_error(connection, &correlation,
-                 {errc::too_large, "users may have " + std::to_string(most_users) + " entries", {}});
+      writer_.tell_error(connection, &correlation,
+                         {errc::too_large, "users may have " + std::to_string(most_users) + " entries", {}});
       return;
     }
     const auto asked = std::make_shared<UsersAsked>();
@@ -286,27 +290,28 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
     return;
   }
   if (connection.membership(query.room) == nullptr) {
-    tell_error(connection, &correlation, {errc::not_in_room, "Join the room before asking about it", {}});
+    writer_.tell_error(connection, &correlation, {errc::not_in_room, "Join the room before asking about it", {}});
     return;
   }
-  authorize(connection, Action::query, query.room, correlation,
-            [this, correlation, name = query.room](ConnectionState& allowed) {
-              const Membership* membership = allowed.membership(name);
-              if (membership == nullptr) {
-                tell_error(allowed, &correlation, {errc::not_in_room, "Join the room before asking about it", {}});
-                return;
-              }
-              std::vector<event::UserPresence> users;
-              {
-                core::Lock lock(membership->room->mutex);
-                users.reserve(membership->room->users.size() + membership->room->remote_members.size());
-                for (const auto& [user, count] : membership->room->users) {
-                  if (count != 0) users.push_back({user, count});
-                }
-                for (const auto& remote : membership->room->remote_members) users.push_back({remote.second, 1});
-              }
-              tell_presence(allowed, correlation, name, std::move(users));
-            });
+  authorize(
+      connection, Action::query, query.room, correlation,
+      [this, correlation, name = query.room](ConnectionState& allowed) {
+        const Membership* membership = allowed.membership(name);
+        if (membership == nullptr) {
+          writer_.tell_error(allowed, &correlation, {errc::not_in_room, "Join the room before asking about it", {}});
+          return;
+        }
+        std::vector<event::UserPresence> users;
+        {
+          core::Lock lock(membership->room->mutex);
+          users.reserve(membership->room->users.size() + membership->room->remote_members.size());
+          for (const auto& [user, count] : membership->room->users) {
+            if (count != 0) users.push_back({user, count});
+          }
+          for (const auto& remote : membership->room->remote_members) users.push_back({remote.second, 1});
+        }
+        tell_presence(allowed, correlation, name, std::move(users));
+      });
 }
 
 /// In the order of users, and in chunks of which the last is the answer.
@@ -330,7 +335,7 @@ MUSTER_INLINE void ConnectionManager::tell_presence(ConnectionState& connection,
     state.count = std::min(core::members_per_frame, kept - told);
     told += state.count;
     state.more = told < kept;
-    tell_asked(connection, state, state.more ? nullptr : &correlation);
+    writer_.tell_asked(connection, state, state.more ? nullptr : &correlation);
   } while (state.more && !connection.doomed);
 }
 
@@ -341,7 +346,7 @@ MUSTER_INLINE void ConnectionManager::query_next_user(ConnectionState& connectio
     event::PresenceState state;
     state.users = asked->found.data();
     state.count = asked->found.size();
-    tell_asked(connection, state, &asked->correlation);
+    writer_.tell_asked(connection, state, &asked->correlation);
     return;
   }
   authorize(connection, Action::query, asked->users[asked->found.size()], asked->correlation,
@@ -362,22 +367,22 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
   state.tenant = connection.identity_->tenant;
   state.rooms = &rooms;
   state.connected_at = connection.connected_at;
-  tell_asked(connection, state, &correlation);
+  writer_.tell_asked(connection, state, &correlation);
 }
 
 MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Correlation& correlation,
                                                  command::Ping& ping) {
   event::Pong pong;
   pong.payload = &ping.payload;
-  tell(connection, pong, &correlation);
+  writer_.tell(connection, pong, &correlation);
 }
 
 MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Correlation& correlation,
                                                  command::Custom& custom) {
   const MessageHandler* const handler = hooks_.handler(custom.type);
   if (handler == nullptr) {
-    tell_error(connection, &correlation,
-               {errc::unknown_message, "Unknown type \"" + custom.type.substr(0, 64) + "\"", {}});
+    writer_.tell_error(connection, &correlation,
+                       {errc::unknown_message, "Unknown type \"" + custom.type.substr(0, 64) + "\"", {}});
     return;
   }
   authorize(connection, Action::custom, custom.type, correlation,
@@ -389,7 +394,7 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
               if (!well) {
                 disconnect(allowed, CloseReason::internal_error, {});
               } else if (!replied && correlation.reply) {
-                tell(allowed, event::Ack{}, &correlation);
+                writer_.tell(allowed, event::Ack{}, &correlation);
               }
             });
 }

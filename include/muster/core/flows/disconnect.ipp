@@ -45,15 +45,6 @@ MUSTER_INLINE void ConnectionManager::prepare_parting(ConnectionState& connectio
   parting.clearing = clearing_for(*connection.loop, connection.member, nullptr);
 }
 
-/// From here on it is as good as gone, and is taken down as soon as that can be done.
-MUSTER_INLINE void ConnectionManager::put_off(ConnectionState& connection, CloseReason reason,
-                                              bool socket_gone) noexcept {
-  connection.doomed = true;
-  connection.cut = connection.cut || socket_gone;
-  connection.close_reason = reason;
-  connection.loop->retry_soon();
-}
-
 MUSTER_INLINE void ConnectionManager::disconnect(ConnectionState& connection, CloseReason reason, std::string_view text,
                                                  bool socket_gone) noexcept {
   if (connection.ended()) {
@@ -70,7 +61,7 @@ MUSTER_INLINE void ConnectionManager::disconnect(ConnectionState& connection, Cl
   Loop& loop = *connection.loop;
   Parting parting;
   if (!connection.contain("A disconnect", [&] { prepare_parting(connection, parting); })) {
-    return put_off(connection, reason, socket_gone);
+    return connection.put_off(reason, socket_gone);
   }
 
   // What was answered already still goes out, if the pipe takes it now; after the decision no data frame follows.
@@ -78,7 +69,7 @@ MUSTER_INLINE void ConnectionManager::disconnect(ConnectionState& connection, Cl
                       reason == CloseReason::slow_consumer;
   if (!broken && !connection.outbox.in_flight() && connection.outbox.has_queued()) {
     (void)connection.contain("A transport", [&] {
-      seal_replies(loop);
+      writer_.seal_replies(loop);
       core::Handed handed;
       (void)connection.outbox.write(*connection.transport, loop.lent, handed);
       connection.counted.bytes_out += handed.bytes;
@@ -197,15 +188,6 @@ MUSTER_INLINE void ConnectionManager::tell_offline(Loop& loop, const UserKey& us
   if (schedule) schedule_state_flush(loop, room);
 }
 
-MUSTER_INLINE void ConnectionManager::doom(ConnectionState& connection, CloseReason reason, std::string text) noexcept {
-  if (connection.ended() || std::exchange(connection.doomed, true)) return;
-  const bool posted = connection.contain("The executor", [&] {
-    (void)post(connection.loop, [keep = connection.shared_from_this(), reason, text = std::move(text)](
-                                    ConnectionManager& manager) { manager.disconnect(*keep, reason, text); });
-  });
-  if (!posted) put_off(connection, reason, false);
-}
-
 /// The socket is released: so is its place, and nothing of the connection is needed any more.
 MUSTER_INLINE void ConnectionManager::gone(ConnectionState& connection) noexcept {
   if (std::exchange(connection.socket_gone, true)) return;
@@ -250,7 +232,7 @@ MUSTER_INLINE bool ConnectionManager::kick(ConnectionId id, std::string text, bo
   const ConnectionPtr connection = directory_.locate(id);
   if (!connection) return false;
   return post(connection->loop, [connection, reconnect, text = std::move(text)](ConnectionManager& manager) {
-    if (connection->live()) manager.tell(*connection, event::Kicked{text, reconnect});
+    if (connection->live()) manager.writer_.tell(*connection, event::Kicked{text, reconnect});
     manager.disconnect(*connection, CloseReason::kicked, text);
   });
 }
@@ -321,7 +303,7 @@ MUSTER_INLINE void ConnectionManager::beat(ConnectionState& connection) {
     std::string ping;
     loop.formats[connection.format].wire->append(FrameKind::ping, {}, ping);
     connection.outbox.append_control(std::move(ping), now_here);
-    mark_dirty(connection);
+    writer_.mark_dirty(connection);
   }
   (void)connection.outbox.progressed_for_ping(*connection.transport);  // from here on
   connection.awaiting_pong = true;
@@ -335,7 +317,7 @@ MUSTER_INLINE void ConnectionManager::on_answer_late(ConnectionState& connection
   const ConnectionPtr keep = connection.shared_from_this();
   ++connection.generation;
   question->expire(*this, connection);
-  resume_commands(connection);
+  go_on(connection);
 }
 
 MUSTER_INLINE void ConnectionManager::on_guard(ConnectionState& connection) {

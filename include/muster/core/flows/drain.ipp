@@ -26,7 +26,7 @@ MUSTER_INLINE void ConnectionManager::drain(std::chrono::milliseconds deadline,
         connection->latches.push_back(latch);
         if (connection->live()) {
           const auto after = manager.entropy_.within(reconnect_window);
-          manager.tell(*connection, event::Draining{after});
+          manager.writer_.tell(*connection, event::Draining{after});
           told.emplace(after, connection);
         } else if (connection->open_done) {
           manager.refuse_open(

@@ -36,12 +36,12 @@ MUSTER_INLINE void ConnectionManager::authenticate_first(ConnectionState& connec
                                                          std::string token, bool tell_result,
                                                          Function<void(ConnectionState&)> then) {
   if (token.empty() && authenticator_->needs_token()) {
-    tell_error(connection, &correlation, {errc::auth_required, "The first message needs a token", {}});
+    writer_.tell_error(connection, &correlation, {errc::auth_required, "The first message needs a token", {}});
     disconnect(connection, CloseReason::auth_required, {});
     return;
   }
   if (options_.auth_mode == AuthMode::upgrade_only) {
-    tell_error(connection, &correlation, {errc::auth_required, "The token must come with the upgrade", {}});
+    writer_.tell_error(connection, &correlation, {errc::auth_required, "The token must come with the upgrade", {}});
     disconnect(connection, CloseReason::auth_required, {});
     return;
   }
@@ -55,7 +55,7 @@ MUSTER_INLINE void ConnectionManager::authenticate_first(ConnectionState& connec
                              core::without(error->message, asker.credentials.token), asker.loop->executor->now());
           event::AuthResult result;
           result.error = error->message;
-          tell(asker, result, &correlation);
+          writer_.tell(asker, result, &correlation);
           disconnect(asker, reason, {});
           return;
         }
@@ -63,7 +63,7 @@ MUSTER_INLINE void ConnectionManager::authenticate_first(ConnectionState& connec
           event::AuthResult result;
           const auto identity = asker.identity_;
           result.identity = identity.get();
-          tell(asker, result, &correlation);
+          writer_.tell(asker, result, &correlation);
         }
         welcome(asker, std::move(then));
       });
@@ -83,14 +83,14 @@ MUSTER_INLINE void ConnectionManager::authenticate_again(ConnectionState& connec
     const auto refuse = [&](std::string_view why, CloseReason reason = CloseReason::auth_failed) {
       event::AuthResult result;
       result.error = why;
-      tell(asker, result, &correlation);
+      writer_.tell(asker, result, &correlation);
       disconnect(asker, reason, {});
     };
     if (!answer) {
       Error error = answer.error();
       const CloseReason reason = core::reason_of(error);
       if (error.error_code() == condition::try_again_later) {
-        tell_error(asker, &correlation, std::move(error));  // the old ones hold
+        writer_.tell_error(asker, &correlation, std::move(error));  // the old ones hold
       } else {
         refuse(error.message, reason);
       }
@@ -121,7 +121,7 @@ MUSTER_INLINE void ConnectionManager::renew_identity(ConnectionState& connection
     watch_expiry(connection);
     event::AuthResult result;
     result.identity = renewal->identity.get();
-    tell(connection, result, &renewal->correlation);
+    writer_.tell(connection, result, &renewal->correlation);
     return;
   }
   std::string room = std::move(renewal->rooms.back());
@@ -135,12 +135,14 @@ MUSTER_INLINE void ConnectionManager::renew_identity(ConnectionState& connection
         if (answer) {
           one_after_another(asker, renewal, &ConnectionManager::renew_identity);
         } else if (answer.unavailable()) {
-          tell_error(asker, &renewal->correlation, {errc::unavailable, answer.message(), std::chrono::seconds(1)});
+          writer_.tell_error(asker, &renewal->correlation,
+                             {errc::unavailable, answer.message(), std::chrono::seconds(1)});
         } else {
-          tell_error(asker, &renewal->correlation,
-                     {errc::permission_denied,
-                      "The new credentials do not allow room " + room + ", so the old ones stay: " + answer.message(),
-                      {}});
+          writer_.tell_error(
+              asker, &renewal->correlation,
+              {errc::permission_denied,
+               "The new credentials do not allow room " + room + ", so the old ones stay: " + answer.message(),
+               {}});
         }
       },
       Permission::late("The authorisation service did not answer in time"));
@@ -164,10 +166,10 @@ MUSTER_INLINE void ConnectionManager::on_expiry(ConnectionState& connection) {
   if (!connection.reauth_told && left <= options_.reauth_lead) {
     connection.reauth_told = true;
     std::string frame;
-    encode_event(loop, loop.formats[connection.format], event::ReauthRequired{expires_at, options_.reauth_grace},
-                 nullptr, frame);
+    core::encode_event(loop, loop.formats[connection.format], event::ReauthRequired{expires_at, options_.reauth_grace},
+                       nullptr, frame);
     connection.outbox.append_control(std::move(frame), loop.executor->now());
-    mark_dirty(connection);
+    writer_.mark_dirty(connection);
   }
   const auto due = connection.reauth_told ? left + options_.reauth_grace : left - options_.reauth_lead;
   if (due <= std::chrono::milliseconds(0)) {

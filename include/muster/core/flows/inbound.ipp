@@ -60,7 +60,7 @@ MUSTER_INLINE void ConnectionManager::received_frame(ConnectionState& connection
     std::string pong;
     loop.formats[connection.format].wire->append(FrameKind::pong, bytes, pong);
     connection.outbox.append_pong(pong, now_here);
-    mark_dirty(connection);
+    writer_.mark_dirty(connection);
   } else if (kind == FrameKind::pong) {
     connection.last_pong = now_here;
   }
@@ -96,7 +96,7 @@ MUSTER_INLINE void ConnectionManager::received_message(ConnectionState& connecti
     const auto wait = std::max(
         messages_wait, connection.byte_budget.until(options_.byte_rate, static_cast<double>(bytes.size()), now_here));
     for (const Command& command : commands) {
-      tell_error(
+      writer_.tell_error(
           connection, &command.correlation,
           {errc::rate_limited, "Too many messages or bytes a second; wait as long as retry_after_ms says", wait});
     }
@@ -139,7 +139,7 @@ MUSTER_INLINE void ConnectionManager::handle(ConnectionState& connection, Comman
 }
 
 /// What waits goes on, at the connection's pace: an answer may have cost it much.
-MUSTER_INLINE void ConnectionManager::resume_commands(ConnectionState& connection) {
+MUSTER_INLINE void ConnectionManager::go_on(ConnectionState& connection) {
   if (connection.resuming) return;
   connection.resuming = true;
   while (!connection.ended() && !connection.question && !connection.waiting.empty()) {
@@ -157,8 +157,8 @@ MUSTER_INLINE void ConnectionManager::run(ConnectionState& connection, Command& 
   const bool first_steps = std::holds_alternative<command::Authenticate>(command.body) ||
                            std::holds_alternative<command::Resume>(command.body);
   if (!connection.live() && !first_steps) {
-    tell_error(connection, &command.correlation,
-               {errc::auth_required, "The first message must be authenticate, with a token", {}});
+    writer_.tell_error(connection, &command.correlation,
+                       {errc::auth_required, "The first message must be authenticate, with a token", {}});
     disconnect(connection, CloseReason::auth_required, {});
     return;
   }
@@ -184,10 +184,10 @@ MUSTER_INLINE void ConnectionManager::authorize(ConnectionState& connection, Act
           return;
         }
         if (answer.unavailable()) {
-          tell_error(asker, &correlation, {errc::unavailable, answer.message(), std::chrono::seconds(1)});
+          writer_.tell_error(asker, &correlation, {errc::unavailable, answer.message(), std::chrono::seconds(1)});
           return;
         }
-        tell_error(asker, &correlation, {errc::permission_denied, answer.message(), {}});
+        writer_.tell_error(asker, &correlation, {errc::permission_denied, answer.message(), {}});
         if (options_.close_on_permission_denied) disconnect(asker, CloseReason::permission_denied, {});
       },
       Permission::late("The authorisation service did not answer in time"));

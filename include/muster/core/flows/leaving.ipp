@@ -10,7 +10,7 @@ inline namespace MUSTER_ABI {
 
 /// What a live connection is still owed of what was published before this command.
 MUSTER_INLINE void ConnectionManager::tell_rest(ConnectionState& connection, Membership& leaving) {
-  if (!connection.live() || feed_room(connection, leaving)) return;
+  if (!connection.live() || catch_up_.feed_room(connection, leaving)) return;
   std::uint64_t last = 0;
   {
     core::Lock lock(leaving.room->mutex);
@@ -19,7 +19,7 @@ MUSTER_INLINE void ConnectionManager::tell_rest(ConnectionState& connection, Mem
   event::Gap gap{leaving.room->key.name, leaving.slot().next_seq, last};
   if (gap.from > gap.to) return;
   connection.loop->counters.gaps.add();
-  tell(connection, gap);
+  writer_.tell(connection, gap);
 }
 
 MUSTER_INLINE void ConnectionManager::leave(ConnectionState& connection, std::size_t index) {
@@ -34,7 +34,7 @@ MUSTER_INLINE void ConnectionManager::leave(ConnectionState& connection, std::si
     if (connection.memberships.empty()) connection.status_ = ConnectionStatus::connected;
     return connection.contain("A leave", [&] { directory_.publish(connection); });
   });
-  if (!well) doom(connection, CloseReason::internal_error);
+  if (!well) writer_.doom(connection, CloseReason::internal_error);
 }
 
 /// Takes the connection out of the room's fan-out; `then` does what else belongs to it before the hooks are called, and

@@ -13,11 +13,11 @@ MUSTER_INLINE RoomPtr ConnectionManager::room_for(ConnectionState& connection, c
                                                   connection.loop->executor->now());
   if (wait.count() != 0) {
     connection.loop->counters.rate_limited.add();
-    tell_error(connection, &correlation,
-               {errc::rate_limited,
-                "A connection may create " + std::to_string(options_.rooms_created_per_minute) +
-                    " rooms a minute; wait as long as retry_after_ms says, or join a room that exists",
-                wait});
+    writer_.tell_error(connection, &correlation,
+                       {errc::rate_limited,
+                        "A connection may create " + std::to_string(options_.rooms_created_per_minute) +
+                            " rooms a minute; wait as long as retry_after_ms says, or join a room that exists",
+                        wait});
     return nullptr;
   }
   const auto fresh =
@@ -67,12 +67,6 @@ MUSTER_INLINE std::optional<Error> ConnectionManager::refuse_when_full(const Roo
                std::chrono::seconds(1)};
 }
 
-MUSTER_INLINE void ConnectionManager::tell_asked(ConnectionState& connection, const Event& event,
-                                                 const Correlation* correlation) {
-  const std::size_t size = tell(connection, event, correlation);
-  connection.byte_budget.charge(options_.byte_rate, static_cast<double>(size), connection.loop->executor->now());
-}
-
 MUSTER_INLINE std::chrono::milliseconds ConnectionManager::debt(ConnectionState& connection, TimePoint now_here) const {
   return std::max({connection.message_budget.debt(options_.message_rate, now_here),
                    connection.byte_budget.debt(options_.byte_rate, now_here),
@@ -81,7 +75,7 @@ MUSTER_INLINE std::chrono::milliseconds ConnectionManager::debt(ConnectionState&
 
 MUSTER_INLINE void ConnectionManager::read_on(ConnectionState& paced) {
   keep_pace(paced, paced.loop->executor->now());
-  resume_commands(paced);
+  go_on(paced);
 }
 
 MUSTER_INLINE bool ConnectionManager::exceeds_for_long(ConnectionState& connection, TimePoint now_here) {

@@ -125,7 +125,7 @@ MUSTER_INLINE void ConnectionManager::tell_queued(ConnectionState& connection,
     direct.from_user = message.from_user;
     direct.data = &message.payload;
     direct.queue_id = message.queue_id;
-    tell(connection, direct);
+    writer_.tell(connection, direct);
   }
   if (connection.queue_again) deliver_more_of_queue(connection);
 }
@@ -185,12 +185,12 @@ MUSTER_INLINE void ConnectionManager::send_queued(ConnectionState& connection, c
       },
       [this, correlation, there](ConnectionState& sender, const Result<Queued>& queued) {
         if (!queued) {
-          tell_error(sender, &correlation, queued.error());
+          writer_.tell_error(sender, &correlation, queued.error());
         } else if (correlation.reply) {
           event::Ack ack;
           ack.delivered = there;
           ack.queued = true;
-          tell(sender, ack, &correlation);
+          writer_.tell(sender, ack, &correlation);
         }
       },
       Error{errc::unavailable, "The session store did not answer in time", std::chrono::seconds(1)});
@@ -205,9 +205,9 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
       [&](Reply<Result<bool>> reply) { sessions_->acknowledge(core::reader_of(connection), up_to, std::move(reply)); },
       [this, correlation](ConnectionState& asker, const Result<bool>& removed) {
         if (!removed) {
-          tell_error(asker, &correlation, removed.error());
+          writer_.tell_error(asker, &correlation, removed.error());
         } else if (correlation.reply) {
-          tell(asker, event::Ack{}, &correlation);
+          writer_.tell(asker, event::Ack{}, &correlation);
         }
       },
       Error{errc::unavailable, "The session store did not answer in time", std::chrono::seconds(1)});

@@ -246,7 +246,7 @@ MUSTER_INLINE std::optional<Error> ConnectionManager::establish(ConnectionState&
     throw;
   }
   connection.guard_timer.cancel();
-  if (connection.outbox.in_flight()) watch_write(connection);  // of what it was told before it was known
+  if (connection.outbox.in_flight()) writer_.watch_write(connection);  // of what it was told before it was known
   connection.credentials.token.clear();
   ++counters_.connections_total;
   return std::nullopt;
@@ -262,7 +262,7 @@ MUSTER_INLINE void ConnectionManager::welcome(ConnectionState& connection, Funct
   const std::string token = open_session(connection);
   ack.resume_token = token;
   ack.resume_ttl = options_.resume_window;
-  tell(connection, ack);
+  writer_.tell(connection, ack);
   watch_expiry(connection);
   Loop& loop = *connection.loop;
   if (options_.heartbeat > std::chrono::milliseconds(0)) {
@@ -273,7 +273,7 @@ MUSTER_INLINE void ConnectionManager::welcome(ConnectionState& connection, Funct
   connection.greeted = true;
   bool well = hooks_.connected(connection);
   well = tell_edges(loop, user, users_.first_edge(user)) && well;
-  if (!well) doom(connection, CloseReason::internal_error);
+  if (!well) writer_.doom(connection, CloseReason::internal_error);
   deliver_queue(connection, std::move(then));
 }
 

@@ -23,7 +23,7 @@ MUSTER_INLINE void ConnectionManager::enter(ConnectionState& connection, const C
     return;
   }
   if (options_.rooms_per_connection != 0 && connection.memberships.size() >= options_.rooms_per_connection) {
-    tell_error(connection, &correlation, {errc::too_many_rooms, "The connection is in too many rooms", {}});
+    writer_.tell_error(connection, &correlation, {errc::too_many_rooms, "The connection is in too many rooms", {}});
     return;
   }
   const RoomPtr room = room_for(connection, correlation, key);
@@ -32,7 +32,7 @@ MUSTER_INLINE void ConnectionManager::enter(ConnectionState& connection, const C
         if (error == nullptr) {
           enter(joining, correlation, key);
         } else {
-          tell_error(joining, &correlation, std::move(*error));
+          writer_.tell_error(joining, &correlation, std::move(*error));
         }
       })) {
     return;
@@ -43,7 +43,7 @@ MUSTER_INLINE void ConnectionManager::enter(ConnectionState& connection, const C
     return;
   }
   if (entered.error) {
-    tell_error(connection, &correlation, std::move(*entered.error));
+    writer_.tell_error(connection, &correlation, std::move(*entered.error));
     return;
   }
   directory_.publish(connection);
@@ -175,7 +175,7 @@ MUSTER_INLINE void ConnectionManager::tell_joined(ConnectionState& connection, c
   joined.members = entered.list ? &entered.members : nullptr;
   joined.member_count = entered.member_count;
   joined.recovered = entered.recovered;
-  tell_asked(connection, joined, correlation);
+  writer_.tell_asked(connection, joined, correlation);
   tell_awareness(connection, nullptr, room->key);
 }
 
@@ -286,26 +286,9 @@ MUSTER_INLINE Result<Published> ConnectionManager::publish_here(const RoomKey& k
     if (!retired) break;
     rooms_.erase(room);
   }
-  post_flushes(room, flushes);
+  fan_out_.post_flushes(room, flushes);
   relieve(room);
   return published;
-}
-
-MUSTER_INLINE void ConnectionManager::post_flushes(const RoomPtr& room,
-                                                   const std::vector<core::RoomPartPtr>& parts) noexcept {
-  for (const core::RoomPartPtr& part : parts) {
-    bool posted = false;
-    const bool well = part->loop->contain("The executor", [&] {
-      posted = post(part->loop, [room, at = part.get()](ConnectionManager& manager) { manager.flush_part(room, *at); });
-    });
-    if (posted) continue;
-    core::Lock lock(room->mutex);
-    part->flush_posted = false;  // what waits is told with the next publish, or by the sweep
-    if (!well) continue;
-    part->pending.clear();  // its members are gone, and are taken out by the sweep
-    part->bytes = 0;
-    room->count_waiting();
-  }
 }
 
 /// A room's message without a seq, to one member.
@@ -317,7 +300,7 @@ MUSTER_INLINE std::size_t ConnectionManager::send_in_room(ConnectionId id, std::
     event::RoomMessage message;
     message.room = room;
     message.data = &payload;
-    manager.tell(*connection, message);
+    manager.writer_.tell(*connection, message);
   });
   return posted ? 1 : 0;
 }

@@ -106,7 +106,7 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
 
 MUSTER_INLINE void ConnectionManager::fail_resume(ConnectionState& connection, const Resuming& resuming, Error error) {
   ++counters_.resumes_failed;
-  tell_error(connection, &resuming.correlation, std::move(error));
+  writer_.tell_error(connection, &resuming.correlation, std::move(error));
   end_trial(connection);
 }
 
@@ -342,14 +342,15 @@ MUSTER_INLINE void ConnectionManager::finish_resume(ConnectionState& connection,
   event::Resumed resumed;
   resumed.connection = connection.member;
   resumed.rooms = &rooms;
-  tell(connection, resumed, &resuming.correlation);
+  writer_.tell(connection, resumed, &resuming.correlation);
   for (const There& one : there) {
     tell_joined(connection, nullptr, one.room, one.entered);
     if (connection.doomed || one.entered.next_seq > one.entered.position.seq) continue;
-    tell_history(connection, *connection.membership(one.room->key.name), one.entered.position, one.entered.replay);
+    catch_up_.tell_history(connection, *connection.membership(one.room->key.name), one.entered.position,
+                           one.entered.replay);
   }
   connection.behind = true;  // what is left of a long replay follows by its cursors
-  mark_dirty(connection);
+  writer_.mark_dirty(connection);
   bool well = true;
   for (const There& one : there) well = after_joined(connection, one.room, one.entered) && well;
   if (!well) disconnect(connection, CloseReason::internal_error, {});

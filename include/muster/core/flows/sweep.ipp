@@ -136,7 +136,7 @@ MUSTER_INLINE void ConnectionManager::catch_up_room(Loop& loop, const RoomPtr& r
     const bool waits = !room->presence.empty() || !room->awareness.empty();
     schedule = waits && !room->state_flush_running && !std::exchange(room->state_flush_due, true);
   }
-  post_flushes(room, flushes);
+  fan_out_.post_flushes(room, flushes);
   if (schedule) schedule_state_flush(loop, room);
   for (const std::string& user : gone) {
     const UserKey key{room->key.tenant, user};

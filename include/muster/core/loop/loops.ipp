@@ -52,9 +52,10 @@ MUSTER_INLINE void ConnectionManager::retry(Loop& loop) {
     disconnect(*connection, connection->close_reason.value_or(CloseReason::internal_error), {}, connection->cut);
   }
   const bool lost = std::exchange(loop.task_lost, false);
-  if (!loop.dirty.empty() && (lost || !loop.write_posted)) write_dirty(loop);
+  if (!loop.dirty.empty() && (lost || !loop.write_posted)) end_turn(loop);
   for (std::size_t i = 0; lost && i < loop.connections.size(); ++i) {
-    for (const Membership& membership : loop.connections[i]->memberships) flush_part(membership.room, *membership.part);
+    for (const Membership& membership : loop.connections[i]->memberships)
+      fan_out_.flush_part(membership.room, *membership.part);
   }
   clear_awareness(loop);
 }

@@ -106,7 +106,7 @@ void ConnectionManager::ask(ConnectionState& connection, Function<void(Reply<T>)
                             asker->question.reset();
                             asker->answer_timer.cancel();
                             asked->then(*asker, std::move(answer));
-                            on_loop.resume_commands(*asker);
+                            on_loop.go_on(*asker);
                           });
                         });
   });

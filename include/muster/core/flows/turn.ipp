@@ -1,0 +1,59 @@
+// The end of a turn: who has something to write is fed and written to, once.
+#pragma once
+
+#include <algorithm>
+
+#include "muster/core/outward/manager_calls.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+
+MUSTER_INLINE void ConnectionManager::end_turn(Loop& loop) {
+  loop.write_posted = false;
+  std::vector<ConnectionState*> dirty;
+  dirty.swap(loop.dirty);
+  for (std::size_t i = 0; i < dirty.size(); ++i) {
+    // A write into a socket drives much out of the caches.
+    if (i + 2 < dirty.size() && dirty[i + 2] != nullptr) dirty[i + 2]->prefetch();
+    if (i + 1 < dirty.size() && dirty[i + 1] != nullptr) dirty[i + 1]->prefetch_behind();
+    if (dirty[i] == nullptr) continue;
+    ConnectionState& connection = *dirty[i];
+    connection.dirty = false;
+    if (!connection.contain("A write", [&] { flush_connection(connection); }))
+      writer_.doom(connection, CloseReason::internal_error);
+  }
+  dirty.clear();
+  if (loop.dirty.empty()) loop.dirty.swap(dirty);  // keep the memory
+}
+
+MUSTER_INLINE void ConnectionManager::flush_connection(ConnectionState& connection) {
+  while (!connection.ended() && !connection.doomed && !connection.outbox.in_flight()) {
+    while (connection.behind && !connection.outbox.has_queued() && !connection.doomed) {
+      connection.behind = !catch_up_.feed(connection);
+    }
+    if (!connection.outbox.has_queued()) break;
+    if (!writer_.write(connection)) break;
+  }
+  if (connection.queue_again && !connection.queue_loading && !connection.outbox.in_flight()) {
+    deliver_more_of_queue(connection);
+  }
+}
+
+MUSTER_INLINE void ConnectionManager::writable(Connection& from) {
+  auto& connection = static_cast<ConnectionState&>(from);
+  if (!connection.outbox.in_flight()) return;
+  guard(connection, "A write", [&] { write_on(connection); });
+}
+
+MUSTER_INLINE void ConnectionManager::write_on(ConnectionState& connection) {
+  const std::size_t written = connection.outbox.batch_done();
+  connection.counted.bytes_out += written;
+  connection.loop->counters.bytes_out.add(written);
+  if (connection.ended()) return;
+  if (connection.live()) connection.guard_timer.cancel();
+  if (connection.awaiting_pong) connection.ping_sent_at = connection.loop->executor->now();  // it goes out now
+  flush_connection(connection);
+}
+
+}  // namespace MUSTER_ABI
+}  // namespace muster
