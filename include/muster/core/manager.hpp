@@ -27,6 +27,7 @@
 #include "muster/core/delivery/fan_out.hpp"
 #include "muster/core/loop/loops.hpp"
 #include "muster/core/outward/hooks.hpp"
+#include "muster/core/outward/questions.hpp"
 #include "muster/core/registry/admission.hpp"
 #include "muster/core/registry/connection_table.hpp"
 #include "muster/core/registry/directory.hpp"
@@ -171,10 +172,6 @@ class ConnectionManager final : public IConnectionManager,
   void handle(ConnectionState& connection, Command command);
   void run(ConnectionState& connection, Command& command);
   void go_on(ConnectionState& connection) override;
-  /// `unwanted` gets an answer that comes when nobody waits for it any more, so that what it stands for can be undone.
-  template <class T>
-  void ask(ConnectionState& connection, Function<void(Reply<T>)> call, Function<void(ConnectionState&, T)> then,
-           T when_late, Function<void(T)> unwanted = nullptr);
   void authorize(ConnectionState& connection, Action action, std::string target, Correlation correlation,
                  Function<void(ConnectionState&)> then);
   void on_command(ConnectionState&, Correlation&, command::Authenticate&);
@@ -420,6 +417,7 @@ class ConnectionManager final : public IConnectionManager,
   core::Failures failures_;
   core::Loops loops_;
   core::Hooks hooks_;
+  core::Questions questions_{options_, life_, *this};
 
   core::ConnectionTable connections_;
   core::UserTable users_;

@@ -60,7 +60,7 @@ class Question {
  public:
   virtual ~Question() = default;
   /// The deadline passed: answers in the seam's stead.
-  virtual void expire(ConnectionManager& manager, ConnectionState& connection) = 0;
+  virtual void expire(ConnectionState& connection) = 0;
 
  protected:
   Question() = default;

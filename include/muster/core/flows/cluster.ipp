@@ -71,7 +71,7 @@ MUSTER_INLINE bool ConnectionManager::subscribe_first(ConnectionState& connectio
     waits = unsubscribing_.count(room->key) != 0;
   }
   if (waits) {  // the end of the room before this one would end this subscription, too
-    ask<bool>(
+    questions_.ask<bool>(
         connection,
         [&](Reply<bool> reply) {
           if (!post(connection.loop, [reply](ConnectionManager&) { reply(true); })) reply(true);
@@ -87,7 +87,7 @@ MUSTER_INLINE bool ConnectionManager::subscribe_first(ConnectionState& connectio
     return true;
   }
   const auto asking = std::make_shared<Subscribing>(weak_from_this(), room->key);
-  ask<Result<Position>>(
+  questions_.ask<Result<Position>>(
       connection,
       [&](Reply<Result<Position>> reply) { broker_->subscribe(node_, room->key, std::nullopt, std::move(reply)); },
       [this, room, asking, then = std::move(then)](ConnectionState& joining, Result<Position> position) mutable {

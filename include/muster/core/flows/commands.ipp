@@ -110,7 +110,7 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
           answer(allowed, correlation, publish_here(key, std::move(draft)));
           return;
         }
-        ask<Result<Published>>(
+        questions_.ask<Result<Published>>(
             allowed,
             [&](Reply<Result<Published>> reply) {
               publish_draft(key, std::move(draft), [reply](Result<Published> done) { reply(std::move(done)); });

@@ -311,14 +311,7 @@ MUSTER_INLINE void ConnectionManager::beat(ConnectionState& connection) {
   loop.arm(connection.beat_timer, now_here + options_.pong_timeout);
 }
 
-MUSTER_INLINE void ConnectionManager::on_answer_late(ConnectionState& connection) {
-  const auto question = std::exchange(connection.question, nullptr);
-  if (!question) return;
-  const ConnectionPtr keep = connection.shared_from_this();
-  ++connection.generation;
-  question->expire(*this, connection);
-  go_on(connection);
-}
+MUSTER_INLINE void ConnectionManager::on_answer_late(ConnectionState& connection) { questions_.expire(connection); }
 
 MUSTER_INLINE void ConnectionManager::on_guard(ConnectionState& connection) {
   const ConnectionPtr keep = connection.shared_from_this();

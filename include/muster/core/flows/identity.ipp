@@ -12,7 +12,7 @@ MUSTER_INLINE void ConnectionManager::ask_identity(ConnectionState& connection, 
                                                    Function<void(ConnectionState&, Authentication)> then) {
   connection.credentials.token = std::move(token);
   connection.credentials.source = TokenSource::message;
-  ask<Authentication>(
+  questions_.ask<Authentication>(
       connection,
       [&](Reply<Authentication> reply) { authenticator_->authenticate(connection.credentials, std::move(reply)); },
       [then = std::move(then)](ConnectionState& asker, Authentication answer) mutable {
@@ -126,7 +126,7 @@ MUSTER_INLINE void ConnectionManager::renew_identity(ConnectionState& connection
   }
   std::string room = std::move(renewal->rooms.back());
   renewal->rooms.pop_back();
-  ask<Permission>(
+  questions_.ask<Permission>(
       connection,
       [&](Reply<Permission> reply) {
         authorizer_->authorize({connection.id_, renewal->identity, Action::join, room}, std::move(reply));

@@ -172,7 +172,7 @@ MUSTER_INLINE void ConnectionManager::run(ConnectionState& connection, Command& 
 
 MUSTER_INLINE void ConnectionManager::authorize(ConnectionState& connection, Action action, std::string target,
                                                 Correlation correlation, Function<void(ConnectionState&)> then) {
-  ask<Permission>(
+  questions_.ask<Permission>(
       connection,
       [&](Reply<Permission> reply) {
         authorizer_->authorize({connection.id_, connection.identity_, action, std::move(target)}, std::move(reply));

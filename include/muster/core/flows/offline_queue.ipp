@@ -32,7 +32,7 @@ MUSTER_INLINE void ConnectionManager::deliver_queue(ConnectionState& connection,
   connection.queue_asked_at = connection.loop->executor->now();
   ++connection.queue_reading;  // a reading of before is not waited for
   const bool whole = connection.queue_whole;
-  ask<Result<std::vector<QueuedMessage>>>(
+  questions_.ask<Result<std::vector<QueuedMessage>>>(
       connection,
       [&](Reply<Result<std::vector<QueuedMessage>>> reply) {
         // A session that has just begun is where its user is, as is a reader without one.
@@ -177,7 +177,7 @@ MUSTER_INLINE void ConnectionManager::send_queued(ConnectionState& connection, c
                                                   const command::Send& sending) {
   const UserKey user{connection.identity_->tenant, sending.user};
   const std::size_t there = users_.count(user);
-  ask<Result<Queued>>(
+  questions_.ask<Result<Queued>>(
       connection,
       [&](Reply<Result<Queued>> reply) {
         enqueue(user, {0, sending.data, connection.member, connection.identity_->user},
@@ -200,7 +200,7 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
                                                  command::AcknowledgeQueue& acknowledged) {
   // What was not sent to it yet cannot be acknowledged by it.
   const std::uint64_t up_to = std::min(acknowledged.queue_id, connection.queue_cursor);
-  ask<Result<bool>>(
+  questions_.ask<Result<bool>>(
       connection,
       [&](Reply<Result<bool>> reply) { sessions_->acknowledge(core::reader_of(connection), up_to, std::move(reply)); },
       [this, correlation](ConnectionState& asker, const Result<bool>& removed) {

@@ -142,7 +142,7 @@ MUSTER_INLINE void ConnectionManager::begin_open(ConnectionState& connection, Op
     accept_open(connection);
     return;
   }
-  ask<Authentication>(
+  questions_.ask<Authentication>(
       connection,
       [this, &connection](Reply<Authentication> reply) {
         authenticator_->authenticate(connection.credentials, std::move(reply));

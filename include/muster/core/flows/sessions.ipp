@@ -135,7 +135,7 @@ MUSTER_INLINE void ConnectionManager::take_session(ConnectionState& connection,
     fail_resume(connection, *resuming, {errc::resume_failed, "resume must come once, and before the first join", {}});
     return;
   }
-  ask<Result<Session>>(
+  questions_.ask<Result<Session>>(
       connection,
       [&](Reply<Result<Session>> reply) {
         sessions_->take(resuming->token_hash, {connection.identity_->tenant, connection.identity_->user},
@@ -205,7 +205,7 @@ MUSTER_INLINE void ConnectionManager::claim_session(ConnectionState& connection,
     settle(connection);
     return;
   }
-  ask<bool>(
+  questions_.ask<bool>(
       connection,
       [&](Reply<bool> reply) {
         const ConnectionId member = resuming->member;
@@ -270,7 +270,7 @@ MUSTER_INLINE void ConnectionManager::permit_rooms(ConnectionState& connection,
     return;
   }
   const std::string& name = resuming->asked[next].room;
-  ask<Permission>(
+  questions_.ask<Permission>(
       connection,
       [&](Reply<Permission> reply) {
         authorizer_->authorize({connection.id_, connection.identity_, Action::join, name}, std::move(reply));
