@@ -25,6 +25,7 @@
 #include "muster/core/base/sha256.hpp"
 #include "muster/core/connection/connection_state.hpp"
 #include "muster/core/delivery/fan_out.hpp"
+#include "muster/core/flows/replicating.hpp"
 #include "muster/core/loop/loops.hpp"
 #include "muster/core/outward/hooks.hpp"
 #include "muster/core/outward/questions.hpp"
@@ -247,8 +248,6 @@ class ConnectionManager final : public IConnectionManager,
                       bool keep_place, Then then) noexcept;
   void give_up_place(Loop& loop, const RoomPtr& room, ConnectionId member) noexcept;
   void leave_untold(const RoomPtr& room) noexcept;
-  class Unsubscribing;
-  class Subscribing;
   /// True: somebody was told that it is open, and has to be told first that it is not.
   bool retire_if_empty(const RoomPtr& room);
   /// Tells hooks that a room opened or emptied, if that is so and they were told otherwise.
@@ -385,19 +384,11 @@ class ConnectionManager final : public IConnectionManager,
   template <class F>
   void guard(ConnectionState& connection, const char* where, F code) noexcept;
 
-  // Broker: core/flows/cluster.ipp.
+  // What other nodes say: core/flows/broker_inbox.ipp.
   class BrokerSink;
-  /// True: the join goes on when the broker has answered.
-  [[nodiscard]] bool subscribe_first(ConnectionState& connection, const RoomPtr& room,
-                                     Function<void(ConnectionState&, Error*)> then);
   void on_broker_message(const BrokerMessage& message);
   void on_broker_state(const BrokerState& state);
   void on_broker_lost(const RoomKey& key, Position next);
-  template <class Make>
-  void replicate(Loop& loop, Make make) noexcept;
-  void replicate_member(Loop& loop, ConnectionId id, const std::string& user, const RoomKey& key, bool member) noexcept;
-  void replicate_awareness(Loop& loop, const RoomKey& key, const std::string& client, const AwarenessOwner& owner,
-                           std::uint64_t removed_at) noexcept;
 
  private:
   friend class core::ConnectionState;  // which embedders speak through
@@ -408,7 +399,6 @@ class ConnectionManager final : public IConnectionManager,
   const std::vector<std::shared_ptr<const Protocol>> protocols_;
   const std::shared_ptr<AwarenessStore> awareness_;
   const std::shared_ptr<SessionStore> sessions_;
-  const std::shared_ptr<Broker> broker_;
   const std::shared_ptr<const WireFormat> plain_format_ = std::make_shared<WebSocketFormat>();
   std::atomic<std::uint64_t> next_order_{1};
 
@@ -426,6 +416,7 @@ class ConnectionManager final : public IConnectionManager,
   core::Admission admission_{life_, options_, entropy_, failures_};
   core::RoomTable rooms_;
   core::ByteBudget bytes_{options_.total_bytes, options_.tenant_bytes};
+  core::Replicating replicating_;
   core::Writer writer_{options_, bytes_, *this};
   core::CatchUp catch_up_{options_, *awareness_, writer_};
   core::FanOut fan_out_{options_, bytes_, connections_, kept_sessions_, writer_, catch_up_};
@@ -436,12 +427,6 @@ class ConnectionManager final : public IConnectionManager,
   core::Mutex announcements_mutex_;
   std::map<UserKey, bool> announcements_;
   bool announcements_due_ = false;
-
-  core::Mutex unsubscribing_mutex_;
-  std::multiset<RoomKey> unsubscribing_;  ///< which the broker is being told of just now
-  std::multiset<RoomKey> subscribing_;    ///< of which it has been asked, and its answer has not been taken
-  std::shared_ptr<BrokerSink> broker_sink_;
-  Broker::NodeId node_ = 0;
 
   struct SharedCounters {
     std::atomic<std::uint64_t> connections_total{0}, sweep_findings{0}, lost{0}, conflated{0};

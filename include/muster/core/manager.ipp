@@ -52,13 +52,13 @@ MUSTER_INLINE ConnectionManager::ConnectionManager(Options options, std::shared_
       sessions_(components.session_store ? std::move(components.session_store)
                                          : std::make_shared<MemorySessionStore>(MemorySessionLimits{
                                                100'000, options_.total_bytes, options_.tenant_bytes})),
-      broker_(std::move(components.broker)),
       entropy_(components.random_seed),
       failures_(std::move(components.observer)),
-      loops_(std::move(components.clock)) {}
+      loops_(std::move(components.clock)),
+      replicating_(std::move(components.broker), *awareness_, rooms_, life_, questions_) {}
 
 MUSTER_INLINE ConnectionManager::~ConnectionManager() {
-  if (broker_ && node_ != 0) broker_->detach(node_);
+  replicating_.detach();
   // Rooms, their parts, sessions and the loops know each other: take the knot apart.
   kept_sessions_.clear();
   rooms_.clear();

@@ -176,7 +176,7 @@ MUSTER_INLINE bool ConnectionManager::clear_some(Loop& loop, core::Clearing& cle
     if (left == 0) return false;
     const AwarenessRemoval& removal = clearing.removals[clearing.told];
     if (const RoomPtr room = rooms_.find(removal.room)) mark_awareness(loop, room, removal.client, removal.clock);
-    replicate_awareness(loop, removal.room, removal.client, removal.owner, removal.clock);
+    replicating_.state(loop, removal.room, removal.client, removal.owner, removal.clock);
   }
   return true;
 }

@@ -106,7 +106,7 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
             writer_.tell(publisher, ack, &of);
           }
         };
-        if (!broker_) {
+        if (!replicating_.is_on()) {
           answer(allowed, correlation, publish_here(key, std::move(draft)));
           return;
         }
@@ -208,8 +208,7 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
               switch (update.result) {
                 case AwarenessResult::accepted:
                   mark_awareness(*allowed.loop, room, setting.client, setting.state ? 0 : update.clock);
-                  replicate_awareness(*allowed.loop, room->key, setting.client, owner,
-                                      setting.state ? 0 : update.clock);
+                  replicating_.state(*allowed.loop, room->key, setting.client, owner, setting.state ? 0 : update.clock);
                   break;
                 case AwarenessResult::stale:
                   if (setting.state)

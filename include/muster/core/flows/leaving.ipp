@@ -76,7 +76,7 @@ MUSTER_INLINE void ConnectionManager::give_up_place(Loop& loop, const RoomPtr& r
     user = room->remove_member(place, options_.presence_scope);
     flush_state = options_.presence_scope != PresenceScope::none && !std::exchange(room->state_flush_due, true);
   }
-  replicate_member(loop, member, user, room->key, false);
+  replicating_.member(loop, member, user, room->key, false);
   if (flush_state) schedule_state_flush(loop, room);
 }
 
@@ -107,32 +107,11 @@ MUSTER_INLINE void ConnectionManager::settle_room(Loop& loop, const RoomPtr& roo
   (void)retire_if_empty(room);
 }
 
-/// While one of these lives nobody subscribes to the room.
-class ConnectionManager::Unsubscribing {
- public:
-  Unsubscribing(ConnectionManager* manager, const RoomKey& key) : manager_(manager) {
-    if (manager_ == nullptr) return;
-    core::Lock lock(manager_->unsubscribing_mutex_);
-    at_ = manager_->unsubscribing_.insert(key);
-  }
-  ~Unsubscribing() {
-    if (manager_ == nullptr) return;
-    core::Lock lock(manager_->unsubscribing_mutex_);
-    manager_->unsubscribing_.erase(at_);
-  }
-  Unsubscribing(const Unsubscribing&) = delete;
-  Unsubscribing& operator=(const Unsubscribing&) = delete;
-
- private:
-  ConnectionManager* const manager_;
-  std::multiset<RoomKey>::iterator at_;
-};
-
 MUSTER_INLINE bool ConnectionManager::retire_if_empty(const RoomPtr& room) {
   const TimePoint now_here = loops_.now();
   bool unsubscribe = false;
   // Before the room is out of the table: who makes it anew must not be unsubscribed with this one.
-  const Unsubscribing unsubscribing(broker_ ? this : nullptr, room->key);
+  const core::Replicating::Unsubscribing unsubscribing(replicating_, room->key);
   {
     core::Lock lock(room->mutex);
     room->history.expire(now_here, room->options);
@@ -140,14 +119,14 @@ MUSTER_INLINE bool ConnectionManager::retire_if_empty(const RoomPtr& room) {
     room->settle();
     if (!room->members.empty() || room->retired) return false;
     if (room->told_open || room->telling) return true;
-    if (!room->history.empty() && !broker_) return false;
+    if (!room->history.empty() && !replicating_.is_on()) return false;
     unsubscribe = std::exchange(room->subscribed, false) || room->unsubscribe_due;
     room->unsubscribe_due = false;
     room->retired = true;
   }
   if (unsubscribe) {
     try {
-      broker_->unsubscribe(node_, room->key);
+      replicating_.unsubscribe(room->key);
       for (const AwarenessEntry& entry : awareness_->get_all(room->key)) {  // what other nodes' clients left here
         if (directory_.locate(entry.owner.connection)) continue;  // its disconnect is under way, and tells of it
         (void)awareness_->forget(room->key, entry.client);        // removed, it could not come again as it is

@@ -28,13 +28,13 @@ MUSTER_INLINE void ConnectionManager::enter(ConnectionState& connection, const C
   }
   const RoomPtr room = room_for(connection, correlation, key);
   if (!room) return;
-  if (broker_ && subscribe_first(connection, room, [this, correlation, key](ConnectionState& joining, Error* error) {
-        if (error == nullptr) {
-          enter(joining, correlation, key);
-        } else {
-          writer_.tell_error(joining, &correlation, std::move(*error));
-        }
-      })) {
+  if (replicating_.is_on() &&
+      replicating_.subscribe_first(connection, room,
+                                   [this, correlation, key, room](ConnectionState& joining, Error* error) {
+                                     if (error == nullptr) return enter(joining, correlation, key);
+                                     (void)retire_if_empty(room);
+                                     writer_.tell_error(joining, &correlation, std::move(*error));
+                                   })) {
     return;
   }
   Entered entered = take_place(connection, room);
@@ -80,7 +80,8 @@ MUSTER_INLINE ConnectionManager::Entered ConnectionManager::take_place(Connectio
   connection.status_ = ConnectionStatus::in_room;
   if (entered.flush_state) schedule_state_flush(*connection.loop, room);
   if (entered.opens) tell_room_edges(*connection.loop, room);
-  if (!entered.kept) replicate_member(*connection.loop, connection.member, connection.identity_->user, room->key, true);
+  if (!entered.kept)
+    replicating_.member(*connection.loop, connection.member, connection.identity_->user, room->key, true);
   return entered;
 }
 
@@ -109,8 +110,9 @@ MUSTER_INLINE ConnectionManager::Entered ConnectionManager::admit(ConnectionStat
   core::Lock lock(room.mutex);
   room.history.expire(now_here, room.options);
   room.settle();
-  if (room.members.empty() && room.history.empty() && room.last_seq != 0 && !broker_) room.retired = true;
-  if (broker_ && !room.subscribed) room.retired = true;  // made anew since it was subscribed to: it would hear nothing
+  if (room.members.empty() && room.history.empty() && room.last_seq != 0 && !replicating_.is_on()) room.retired = true;
+  if (replicating_.is_on() && !room.subscribed)
+    room.retired = true;  // made anew since it was subscribed to: it would hear nothing
   if (room.retired) {
     entered.retired = true;
     return entered;
@@ -184,7 +186,7 @@ MUSTER_INLINE void ConnectionManager::publish_draft(const RoomKey& key, Draft dr
     if (done) done(Error{errc::not_supported, "A room has no offline queue; publish reliable or latest", {}});
     return;
   }
-  if (!broker_) {
+  if (!replicating_.is_on()) {
     const Result<Published> published = publish_here(key, std::move(draft));
     if (done) done(published);
     return;
@@ -209,15 +211,15 @@ MUSTER_INLINE void ConnectionManager::publish_draft(const RoomKey& key, Draft dr
     core::Lock lock(room->mutex);
     reached = room->reach(message.exclude);
   }
-  broker_->publish(std::move(message),
-                   Reply<Result<Position>>([done = std::move(done), reached](Result<Position> position) mutable {
-                     if (!done) return;
-                     if (position) {
-                       done(Published{position.value(), reached});
-                     } else {
-                       done(position.error());
-                     }
-                   }));
+  replicating_.publish(std::move(message),
+                       Reply<Result<Position>>([done = std::move(done), reached](Result<Position> position) mutable {
+                         if (!done) return;
+                         if (position) {
+                           done(Published{position.value(), reached});
+                         } else {
+                           done(position.error());
+                         }
+                       }));
 }
 
 MUSTER_INLINE Result<Published> ConnectionManager::publish_here(const RoomKey& key, Draft draft) {

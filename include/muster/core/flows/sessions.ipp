@@ -280,10 +280,14 @@ MUSTER_INLINE void ConnectionManager::permit_rooms(ConnectionState& connection,
           resuming->permitted.push_back(permitted);
           one_after_another(same, resuming, &ConnectionManager::permit_rooms);
         };
-        if (answer && broker_ &&
-            subscribe_first(asker, find_or_make({asker.identity_->tenant, name}),
-                            [go_on](ConnectionState& same, const Error* error) { go_on(same, error == nullptr); })) {
-          return;
+        if (answer && replicating_.is_on()) {
+          const RoomPtr room = find_or_make({asker.identity_->tenant, name});
+          const bool asked =
+              replicating_.subscribe_first(asker, room, [this, go_on, room](ConnectionState& same, const Error* error) {
+                if (error != nullptr) (void)retire_if_empty(room);
+                go_on(same, error == nullptr);
+              });
+          if (asked) return;
         }
         go_on(asker, static_cast<bool>(answer));
       },
@@ -325,7 +329,8 @@ MUSTER_INLINE void ConnectionManager::finish_resume(ConnectionState& connection,
     while (entered.retired) {
       room = find_or_make({connection.identity_->tenant, asked.room});
       entered = take_place(connection, room, asked.position);
-      if (broker_ && entered.retired) break;  // it would have to be subscribed to again: the client may join it
+      if (replicating_.is_on() && entered.retired)
+        break;  // it would have to be subscribed to again: the client may join it
     }
     if (entered.part == nullptr) {
       rooms.push_back({asked.room, event::ResumedRoom::State::denied});

@@ -1,0 +1,122 @@
+// What other nodes say: messages with their numbers, and state.
+#pragma once
+
+#include "muster/core/outward/manager_calls.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+
+class ConnectionManager::BrokerSink final : public Broker::Sink {
+ public:
+  explicit BrokerSink(std::weak_ptr<ConnectionManager> manager) : manager_(std::move(manager)) {}
+  void on_message(const BrokerMessage& message) override {
+    if (const auto manager = manager_.lock()) manager->on_broker_message(message);
+  }
+  void on_state(const BrokerState& state) override {
+    if (const auto manager = manager_.lock()) manager->on_broker_state(state);
+  }
+  void on_lost(const RoomKey& room, Position, Position next) override {
+    if (const auto manager = manager_.lock()) manager->on_broker_lost(room, next);
+  }
+
+ private:
+  std::weak_ptr<ConnectionManager> manager_;
+};
+
+MUSTER_INLINE void ConnectionManager::begin() {
+  life_.begin(weak_from_this());
+  if (replicating_.is_on()) replicating_.attach(std::make_shared<BrokerSink>(weak_from_this()));
+}
+
+MUSTER_INLINE void ConnectionManager::on_broker_message(const BrokerMessage& message) {
+  const RoomPtr room = rooms_.find(message.room);
+  if (!room) return;
+  const auto entry = std::make_shared<core::Entry>();
+  entry->data = message.data;
+  entry->from = message.from;
+  entry->from_user = message.from_user;
+  entry->exclude = message.exclude;
+  entry->latest = message.delivery.kind() == Delivery::Kind::latest;
+  entry->latest_key = message.delivery.key();
+  entry->seq = message.position.seq;
+  entry->at = loops_.now();
+  std::vector<core::RoomPartPtr> flushes;
+  std::uint64_t conflated = 0;
+  {
+    core::Lock lock(room->mutex);
+    if (room->retired) return;
+    if (!entry->latest && entry->seq <= room->last_seq && message.position.epoch == room->epoch)
+      return;  // known already
+    core::prepare_pending(*room, 1, flushes);
+    if (!entry->latest) {
+      room->history.append(entry, room->options);
+      room->epoch = message.position.epoch;
+      room->last_seq = entry->seq;
+      ++room->published;
+      room->settle();
+    }
+    entry->serial = ++room->last_serial;
+    core::append_pending(*room, entry, flushes, conflated);
+  }
+  counters_.conflated += conflated;
+  fan_out_.post_flushes(room, flushes);
+  relieve(room);
+}
+
+/// The numbers up to before `next` are skipped: members find them missing in the history, and are told a gap.
+MUSTER_INLINE void ConnectionManager::on_broker_lost(const RoomKey& key, Position next) {
+  const RoomPtr room = rooms_.find(key);
+  if (!room || next.seq == 0) return;
+  core::Lock lock(room->mutex);
+  room->epoch = next.epoch;
+  room->last_seq = std::max(room->last_seq, next.seq - 1);
+}
+
+MUSTER_INLINE void ConnectionManager::on_broker_state(const BrokerState& state) {
+  const RoomPtr room = rooms_.find(state.room);
+  if (!room) return;
+  LoopPtr loop;
+  std::uint64_t removed_at = 0;
+  core::RoomState::Marks mark;  // its memory before anything changes: the same change is not taken twice
+  if (state.kind == BrokerState::Kind::awareness) {
+    mark.emplace(state.key, 0);
+    const AwarenessOwner owner{state.user, state.owner, state.owner_order};
+    if (state.value) {
+      const auto update =
+          awareness_->set(state.room, {state.key, owner, state.version, *state.value, loops_.now()}, {});
+      if (update.result != AwarenessResult::accepted) return;
+    } else {
+      const auto update = awareness_->remove(state.room, state.key, owner, state.version);
+      if (update.result != AwarenessResult::accepted) return;
+      removed_at = update.clock;
+    }
+  }
+  {
+    core::Lock lock(room->mutex);
+    for (const auto& part : room->parts) {
+      if (part->members != 0) loop = part->loop;
+    }
+    if (state.kind == BrokerState::Kind::member) {
+      if (state.value) {
+        if (!room->remote_members.emplace(state.owner, state.user).second) return;
+        if (options_.presence_scope != PresenceScope::none) room->presence.joined(state.owner, state.user);
+      } else {
+        if (room->remote_members.erase(state.owner) == 0) return;
+        if (options_.presence_scope != PresenceScope::none) room->presence.left(state.owner, state.user);
+      }
+    } else {
+      mark.begin()->second = removed_at;
+      room->take_back(mark);
+    }
+    if (!loop || std::exchange(room->state_flush_due, true)) return;
+  }
+  const bool posted = loop->contain("The executor", [&] {
+    (void)post(loop, [loop, room](ConnectionManager& manager) { manager.schedule_state_flush(*loop, room); });
+  });
+  if (posted) return;
+  core::Lock lock(room->mutex);
+  room->state_flush_due = false;  // with what changes next, or by the sweep
+}
+
+}  // namespace MUSTER_ABI
+}  // namespace muster
