@@ -25,7 +25,10 @@
 #include "muster/core/base/sha256.hpp"
 #include "muster/core/connection/connection_state.hpp"
 #include "muster/core/delivery/fan_out.hpp"
+#include "muster/core/flows/publishing.hpp"
 #include "muster/core/flows/replicating.hpp"
+#include "muster/core/flows/rooms.hpp"
+#include "muster/core/flows/state_flush.hpp"
 #include "muster/core/loop/loops.hpp"
 #include "muster/core/outward/hooks.hpp"
 #include "muster/core/outward/questions.hpp"
@@ -144,13 +147,9 @@ class ConnectionManager final : public IConnectionManager,
 
   // The sweep: core/flows/sweep.ipp.
   struct Sweep;
-  /// So many connections and rooms a task.
-  static constexpr std::size_t sweep_slice = 256;
   void sweep(Loop& loop, std::shared_ptr<core::Latch> findings, core::RoomTable::Cursor rooms);
   void sweep_on(Loop& loop, const std::shared_ptr<Sweep>& round);
   void sweep_again(Loop& loop);
-  bool sweep_rooms(core::RoomTable::Cursor& at, std::size_t most);
-  void sweep_unattended();
   void check(ConnectionState& connection, core::Latch& findings);
   void catch_up_room(Loop& loop, const RoomPtr& room);
   void expire_awareness(Loop& loop);
@@ -231,7 +230,6 @@ class ConnectionManager final : public IConnectionManager,
     std::vector<EntryPtr> replay;  ///< from `next_seq` on, as much as is told at once
   };
   void enter(ConnectionState& connection, const Correlation& correlation, const RoomKey& key);
-  [[nodiscard]] RoomPtr find_or_make(const RoomKey& key);
   [[nodiscard]] Entered take_place(ConnectionState& connection, const RoomPtr& room,
                                    std::optional<Position> from = std::nullopt);
   [[nodiscard]] Entered admit(ConnectionState& connection, RoomState& room, std::optional<Position> from);
@@ -248,31 +246,11 @@ class ConnectionManager final : public IConnectionManager,
                       bool keep_place, Then then) noexcept;
   void give_up_place(Loop& loop, const RoomPtr& room, ConnectionId member) noexcept;
   void leave_untold(const RoomPtr& room) noexcept;
-  /// True: somebody was told that it is open, and has to be told first that it is not.
-  bool retire_if_empty(const RoomPtr& room);
-  /// Tells hooks that a room opened or emptied, if that is so and they were told otherwise.
-  void tell_room_edges(Loop& loop, const RoomPtr& room);
-  /// A place was given up: what follows for the room.
-  void settle_room(Loop& loop, const RoomPtr& room);
-  struct Draft {
-    Payload data;
-    Delivery delivery;
-    ConnectionId exclude;
-    ConnectionId from;
-    std::string from_user;
-    /// Empty: none.
-    std::string idempotency_key = {};
-  };
-  void publish_draft(const RoomKey& key, Draft draft, PublishDone done);
-  [[nodiscard]] std::optional<Error> refuse_when_full(const RoomKey& key);
-  [[nodiscard]] Result<Published> publish_here(const RoomKey& key, Draft draft);
   std::size_t send_in_room(ConnectionId id, std::string room, const Payload& payload);
 
   // Limits: core/flows/limits.ipp.
   /// The room of this key, made when there is none. Null: the connection makes too many, and was told so.
   [[nodiscard]] RoomPtr room_for(ConnectionState& connection, const Correlation& correlation, const RoomKey& key);
-  /// Lists what the room keeps, and drops the oldest history there is while a byte budget is exceeded.
-  void relieve(const RoomPtr& room);
   /// How long until the connection owes nothing to its rates (0: now).
   [[nodiscard]] std::chrono::milliseconds debt(ConnectionState& connection, TimePoint now) const;
   /// Notes that the connection is beyond a rate. True: it has been for too long, and is to be refused.
@@ -280,9 +258,6 @@ class ConnectionManager final : public IConnectionManager,
   void read_on(ConnectionState& paced);
   /// Reads no more from a connection that owes, until it does not.
   void keep_pace(ConnectionState& connection, TimePoint now);
-  /// publish_draft for a broker's room, once for each idempotency key.
-  class KeyedPublish;
-  void publish_once(const RoomKey& key, Draft draft, PublishDone done);
 
   // The end of a turn: core/flows/turn.ipp.
   void end_turn(Loop& loop) override;
@@ -290,24 +265,13 @@ class ConnectionManager final : public IConnectionManager,
   /// Feeds and writes what can be written now.
   void flush_connection(ConnectionState& connection);
 
-  // Awareness and presence: core/flows/awareness.ipp.
-  void schedule_state_flush(Loop& loop, const RoomPtr& room) noexcept;
-  void run_state_flushes(Loop& loop, TimePoint now) noexcept;
-  void run_due_flushes(Loop& loop);
-  void flush_state(Loop& loop, const RoomPtr& room) noexcept;
-  [[nodiscard]] bool flush_state_once(const RoomPtr& room, core::RoomState::Marks& dirty);
-  void mark_awareness(Loop& loop, const RoomPtr& room, const std::string& client, std::uint64_t removed_at);
-  [[nodiscard]] core::Clearings clearing_for(Loop& loop, ConnectionId owner, const RoomPtr& room);
-  void clear_awareness(Loop& loop, core::Clearings& clearing) noexcept;
-  void clear_awareness(Loop& loop) noexcept;
-  [[nodiscard]] bool clear_some(Loop& loop, core::Clearing& clearing, std::size_t& left);
+  void run_due_flushes(Loop& loop) { state_flush_.run_due(loop); }
+
+  // What clients say of their state: core/flows/commands.ipp.
   void tell_awareness(ConnectionState& connection, const Correlation* correlation, const RoomKey& key);
   void refuse_awareness(ConnectionState& connection, const Correlation& correlation);
   void tell_stale(ConnectionState& connection, const Correlation& correlation, const RoomKey& room,
                   const std::string& client, bool its_own, std::uint64_t clock);
-  void announce(Loop& loop, const UserKey& user, bool online);
-  void flush_announcements(Loop& loop);
-  void tell_announcements(const std::map<UserKey, bool>& dirty);
 
   // The disconnect flow: core/flows/disconnect.ipp. On the connection's executor, whatever the cause.
   // All of it happens, or nothing for want of memory, and then it is tried again; what a seam throws is contained.
@@ -386,9 +350,7 @@ class ConnectionManager final : public IConnectionManager,
 
   // What other nodes say: core/flows/broker_inbox.ipp.
   class BrokerSink;
-  void on_broker_message(const BrokerMessage& message);
   void on_broker_state(const BrokerState& state);
-  void on_broker_lost(const RoomKey& key, Position next);
 
  private:
   friend class core::ConnectionState;  // which embedders speak through
@@ -414,24 +376,19 @@ class ConnectionManager final : public IConnectionManager,
   core::SessionTable kept_sessions_;
   core::Directory directory_{connections_, users_, kept_sessions_};
   core::Admission admission_{life_, options_, entropy_, failures_};
-  core::RoomTable rooms_;
+  core::RoomTable table_;
   core::ByteBudget bytes_{options_.total_bytes, options_.tenant_bytes};
   core::Replicating replicating_;
   core::Writer writer_{options_, bytes_, *this};
   core::CatchUp catch_up_{options_, *awareness_, writer_};
   core::FanOut fan_out_{options_, bytes_, connections_, kept_sessions_, writer_, catch_up_};
-
-  core::Mutex unattended_mutex_;
-  core::RoomTable::Cursor unattended_;  ///< of rooms, while there is none
-
-  core::Mutex announcements_mutex_;
-  std::map<UserKey, bool> announcements_;
-  bool announcements_due_ = false;
+  core::Rooms rooms_{options_, table_, bytes_, entropy_, loops_, *awareness_, directory_, replicating_, hooks_};
+  core::Publishing publishing_{options_, table_, loops_, rooms_, replicating_, fan_out_};
+  core::StateFlush state_flush_{options_, table_, users_, loops_, *awareness_, replicating_, writer_, fan_out_};
 
   struct SharedCounters {
-    std::atomic<std::uint64_t> connections_total{0}, sweep_findings{0}, lost{0}, conflated{0};
+    std::atomic<std::uint64_t> connections_total{0}, sweep_findings{0}, lost{0};
     std::atomic<std::uint64_t> resumes{0}, resumes_failed{0}, queued{0}, queue_dropped{0}, session_store_failures{0};
-    std::atomic<std::uint64_t> history_dropped{0}, refused_when_full{0};
     std::array<std::atomic<std::uint64_t>, close_reason_count> closed{};
   };
   mutable SharedCounters counters_;

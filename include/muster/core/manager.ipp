@@ -55,13 +55,13 @@ MUSTER_INLINE ConnectionManager::ConnectionManager(Options options, std::shared_
       entropy_(components.random_seed),
       failures_(std::move(components.observer)),
       loops_(std::move(components.clock)),
-      replicating_(std::move(components.broker), *awareness_, rooms_, life_, questions_) {}
+      replicating_(std::move(components.broker), *awareness_, table_, life_, questions_) {}
 
 MUSTER_INLINE ConnectionManager::~ConnectionManager() {
   replicating_.detach();
   // Rooms, their parts, sessions and the loops know each other: take the knot apart.
   kept_sessions_.clear();
-  rooms_.clear();
+  table_.clear();
   for (const LoopPtr& loop : loops_.all()) {
     for (const ConnectionPtr& connection : loop->connections) connection->memberships.clear();
     loop->state_flushes.clear();
@@ -89,7 +89,7 @@ MUSTER_INLINE void ConnectionManager::on_room_opened(RoomHook hook) { hooks_.on_
 MUSTER_INLINE void ConnectionManager::on_room_emptied(RoomHook hook) { hooks_.on_room_emptied(std::move(hook)); }
 
 MUSTER_INLINE std::vector<ConnectionInfo> ConnectionManager::connections_in(const RoomKey& key) const {
-  const RoomPtr room = rooms_.find(key);
+  const RoomPtr room = table_.find(key);
   return room ? directory_.in(*room) : std::vector<ConnectionInfo>();
 }
 MUSTER_INLINE std::size_t ConnectionManager::connection_count() const {
@@ -103,14 +103,14 @@ MUSTER_INLINE bool ConnectionManager::is_online(const UserKey& user) const { ret
 MUSTER_INLINE std::vector<std::string> ConnectionManager::online_users(std::string_view tenant) const {
   return users_.users_of(tenant);
 }
-MUSTER_INLINE std::size_t ConnectionManager::room_count() const { return rooms_.size(); }
+MUSTER_INLINE std::size_t ConnectionManager::room_count() const { return table_.size(); }
 
 MUSTER_INLINE Metrics ConnectionManager::metrics() const {
   Metrics sum;
   std::tie(sum.connections, sum.pending) = connections_.authenticated_and_pending();
   sum.reserved = admission_.taken();
   sum.users = users_.size();
-  sum.rooms = rooms_.size();
+  sum.rooms = table_.size();
   sum.awareness_entries = awareness_->size();
   sum.connections_total = counters_.connections_total;
   sum.refused_capacity = admission_.count(RefusedFor::capacity);
@@ -133,8 +133,8 @@ MUSTER_INLINE Metrics ConnectionManager::metrics() const {
   sum.session_store_failures = counters_.session_store_failures;
   sum.history_bytes = bytes_.bytes();
   sum.waiting_bytes = *bytes_.waiting();
-  sum.history_dropped = counters_.history_dropped;
-  sum.refused_when_full = counters_.refused_when_full;
+  sum.history_dropped = rooms_.history_dropped();
+  sum.refused_when_full = rooms_.refused_when_full();
   core::LoopCounters counters;
   loops_.add_to(counters);
   sum.messages_in = counters.messages_in.get();
@@ -143,7 +143,7 @@ MUSTER_INLINE Metrics ConnectionManager::metrics() const {
   sum.bytes_out = counters.bytes_out.get();
   sum.deliveries = counters.deliveries.get();
   sum.blocks = counters.blocks.get();
-  sum.conflated = counters_.conflated + counters.conflated.get();
+  sum.conflated = publishing_.conflated() + counters.conflated.get();
   sum.gaps = counters.gaps.get();
   sum.errors = counters.errors.get();
   sum.rate_limited = counters.rate_limited.get();
@@ -242,7 +242,7 @@ MUSTER_INLINE void ConnectionManager::publish(const RoomKey& key, const Payload&
   if (exclude) {
     if (const auto info = connections_.info(exclude)) exclude = info->member;
   }
-  publish_draft(key, {payload, std::move(delivery), exclude, {}, {}}, std::move(done));
+  publishing_.publish(key, {payload, std::move(delivery), exclude, {}, {}}, std::move(done));
 }
 
 }  // namespace MUSTER_ABI

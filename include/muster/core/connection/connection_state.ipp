@@ -55,7 +55,8 @@ MUSTER_INLINE void ConnectionState::send(const Payload& payload) {
 
 MUSTER_INLINE void ConnectionState::publish(std::string_view room, const Payload& payload) {
   Call::expect(*this, "publish", "IConnectionManager::publish");
-  owner.publish_draft({identity_->tenant, std::string(room)}, {payload, {}, member, member, identity_->user}, nullptr);
+  owner.publishing_.publish({identity_->tenant, std::string(room)}, {payload, {}, member, member, identity_->user},
+                            nullptr);
 }
 
 MUSTER_INLINE void ConnectionState::reply(const Payload& payload) {

@@ -10,13 +10,13 @@ class ConnectionManager::BrokerSink final : public Broker::Sink {
  public:
   explicit BrokerSink(std::weak_ptr<ConnectionManager> manager) : manager_(std::move(manager)) {}
   void on_message(const BrokerMessage& message) override {
-    if (const auto manager = manager_.lock()) manager->on_broker_message(message);
+    if (const auto manager = manager_.lock()) manager->publishing_.take(message);
   }
   void on_state(const BrokerState& state) override {
     if (const auto manager = manager_.lock()) manager->on_broker_state(state);
   }
   void on_lost(const RoomKey& room, Position, Position next) override {
-    if (const auto manager = manager_.lock()) manager->on_broker_lost(room, next);
+    if (const auto manager = manager_.lock()) manager->publishing_.skip(room, next);
   }
 
  private:
@@ -28,52 +28,8 @@ MUSTER_INLINE void ConnectionManager::begin() {
   if (replicating_.is_on()) replicating_.attach(std::make_shared<BrokerSink>(weak_from_this()));
 }
 
-MUSTER_INLINE void ConnectionManager::on_broker_message(const BrokerMessage& message) {
-  const RoomPtr room = rooms_.find(message.room);
-  if (!room) return;
-  const auto entry = std::make_shared<core::Entry>();
-  entry->data = message.data;
-  entry->from = message.from;
-  entry->from_user = message.from_user;
-  entry->exclude = message.exclude;
-  entry->latest = message.delivery.kind() == Delivery::Kind::latest;
-  entry->latest_key = message.delivery.key();
-  entry->seq = message.position.seq;
-  entry->at = loops_.now();
-  std::vector<core::RoomPartPtr> flushes;
-  std::uint64_t conflated = 0;
-  {
-    core::Lock lock(room->mutex);
-    if (room->retired) return;
-    if (!entry->latest && entry->seq <= room->last_seq && message.position.epoch == room->epoch)
-      return;  // known already
-    core::prepare_pending(*room, 1, flushes);
-    if (!entry->latest) {
-      room->history.append(entry, room->options);
-      room->epoch = message.position.epoch;
-      room->last_seq = entry->seq;
-      ++room->published;
-      room->settle();
-    }
-    entry->serial = ++room->last_serial;
-    core::append_pending(*room, entry, flushes, conflated);
-  }
-  counters_.conflated += conflated;
-  fan_out_.post_flushes(room, flushes);
-  relieve(room);
-}
-
-/// The numbers up to before `next` are skipped: members find them missing in the history, and are told a gap.
-MUSTER_INLINE void ConnectionManager::on_broker_lost(const RoomKey& key, Position next) {
-  const RoomPtr room = rooms_.find(key);
-  if (!room || next.seq == 0) return;
-  core::Lock lock(room->mutex);
-  room->epoch = next.epoch;
-  room->last_seq = std::max(room->last_seq, next.seq - 1);
-}
-
 MUSTER_INLINE void ConnectionManager::on_broker_state(const BrokerState& state) {
-  const RoomPtr room = rooms_.find(state.room);
+  const RoomPtr room = table_.find(state.room);
   if (!room) return;
   LoopPtr loop;
   std::uint64_t removed_at = 0;
@@ -111,7 +67,7 @@ MUSTER_INLINE void ConnectionManager::on_broker_state(const BrokerState& state) 
     if (!loop || std::exchange(room->state_flush_due, true)) return;
   }
   const bool posted = loop->contain("The executor", [&] {
-    (void)post(loop, [loop, room](ConnectionManager& manager) { manager.schedule_state_flush(*loop, room); });
+    (void)post(loop, [loop, room](ConnectionManager& manager) { manager.state_flush_.plan(*loop, room); });
   });
   if (posted) return;
   core::Lock lock(room->mutex);

@@ -91,12 +91,12 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
           return;
         }
         const RoomKey key{allowed.identity_->tenant, std::move(publishing.room)};
-        Draft draft{std::move(publishing.data),
-                    std::move(publishing.delivery),
-                    publishing.echo ? ConnectionId() : allowed.member,
-                    allowed.member,
-                    allowed.identity_->user,
-                    std::move(publishing.idempotency_key)};
+        core::Draft draft{std::move(publishing.data),
+                          std::move(publishing.delivery),
+                          publishing.echo ? ConnectionId() : allowed.member,
+                          allowed.member,
+                          allowed.identity_->user,
+                          std::move(publishing.idempotency_key)};
         const auto answer = [this](ConnectionState& publisher, const Correlation& of, const Result<Published>& result) {
           if (!result) {
             writer_.tell_error(publisher, &of, result.error());
@@ -107,13 +107,13 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
           }
         };
         if (!replicating_.is_on()) {
-          answer(allowed, correlation, publish_here(key, std::move(draft)));
+          answer(allowed, correlation, publishing_.publish_here(key, std::move(draft)));
           return;
         }
         questions_.ask<Result<Published>>(
             allowed,
             [&](Reply<Result<Published>> reply) {
-              publish_draft(key, std::move(draft), [reply](Result<Published> done) { reply(std::move(done)); });
+              publishing_.publish(key, std::move(draft), [reply](Result<Published> done) { reply(std::move(done)); });
             },
             [correlation, answer](ConnectionState& publisher, Result<Published> result) {
               answer(publisher, correlation, result);
@@ -136,7 +136,8 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
                 send_queued(allowed, correlation, sending);
                 return;
               }
-              if (const auto full = refuse_when_full({})) return writer_.tell_error(allowed, &correlation, *full);
+              if (const auto full = rooms_.refuse_when_full({}))
+                return writer_.tell_error(allowed, &correlation, *full);
               const auto targets = users_.of({allowed.identity_->tenant, sending.user});
               for (const ConnectionPtr& target : targets) {
                 (void)post(target->loop, [target, data = sending.data, from = allowed.member, from_user,
@@ -207,7 +208,7 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
               }
               switch (update.result) {
                 case AwarenessResult::accepted:
-                  mark_awareness(*allowed.loop, room, setting.client, setting.state ? 0 : update.clock);
+                  state_flush_.mark(*allowed.loop, room, setting.client, setting.state ? 0 : update.clock);
                   replicating_.state(*allowed.loop, room->key, setting.client, owner, setting.state ? 0 : update.clock);
                   break;
                 case AwarenessResult::stale:

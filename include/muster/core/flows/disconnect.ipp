@@ -42,7 +42,7 @@ MUSTER_INLINE void ConnectionManager::prepare_parting(ConnectionState& connectio
     parting.names = connection.room_names();
     for (const RoomPtr& room : kept) parting.names.push_back(room->key.name);
   }
-  parting.clearing = clearing_for(*connection.loop, connection.member, nullptr);
+  parting.clearing = state_flush_.clearing_for(*connection.loop, connection.member, nullptr);
 }
 
 MUSTER_INLINE void ConnectionManager::disconnect(ConnectionState& connection, CloseReason reason, std::string_view text,
@@ -103,14 +103,14 @@ MUSTER_INLINE void ConnectionManager::disconnect(ConnectionState& connection, Cl
   if (was_live && !waits && connection.resumed) {
     for (RoomPtr& room : kept_sessions_.take_rooms(connection.member)) {
       give_up_place(loop, room, connection.member);
-      (void)connection.contain("The end of a room", [&] { settle_room(loop, room); });
+      (void)connection.contain("The end of a room", [&] { rooms_.settle(loop, room); });
       if (parting.former.size() < parting.former.capacity()) parting.former.push_back(std::move(room));
     }
   }
   if (was_live) part_from_session(connection, reason, std::move(parting.names));
 
   // 3. Clear awareness, and 4. tell the others.
-  if (was_live && !waits) clear_awareness(loop, parting.clearing);
+  if (was_live && !waits) state_flush_.clear_awareness(loop, parting.clearing);
 
   // 5. Dispose.
   connection.outbox.discard();
@@ -153,7 +153,7 @@ MUSTER_INLINE bool ConnectionManager::tell_edges(Loop& loop, const UserKey& user
   for (; edge.kind != Kind::none; edge = users_.next_edge(user)) {
     const bool online = edge.kind == Kind::online;
     well = hooks_.user_edge(loop, user, online) && well;
-    well = loop.contain("An announcement", [&] { announce(loop, user, online); }) && well;
+    well = loop.contain("An announcement", [&] { state_flush_.announce(loop, user, online); }) && well;
     if (online) continue;
     for (const RoomPtr& room : former) tell_room(room);
     left.for_each(tell_room);
@@ -185,7 +185,7 @@ MUSTER_INLINE void ConnectionManager::tell_offline(Loop& loop, const UserKey& us
     room->presence.offline(user.user);
     schedule = !std::exchange(room->state_flush_due, true);
   }
-  if (schedule) schedule_state_flush(loop, room);
+  if (schedule) state_flush_.plan(loop, room);
 }
 
 /// The socket is released: so is its place, and nothing of the connection is needed any more.

@@ -86,16 +86,16 @@ MUSTER_INLINE void ConnectionManager::run_due_graces(Loop& loop) { run_graces(lo
 
 /// Nobody came back: the others are told now. Or nothing has changed, and it throws.
 MUSTER_INLINE core::Graces::iterator ConnectionManager::end_grace(Loop& loop, core::Graces::iterator at) {
-  core::Clearings clearing = clearing_for(loop, at->second.member, nullptr);
+  core::Clearings clearing = state_flush_.clearing_for(loop, at->second.member, nullptr);
   const core::Grace grace = std::move(at->second);
   const auto next = loop.graces.erase(at);
   const auto rooms = kept_sessions_.expire(grace.member, grace.generation);
   if (!rooms) return next;
   for (const RoomPtr& room : *rooms) give_up_place(loop, room, grace.member);
-  clear_awareness(loop, clearing);
+  state_flush_.clear_awareness(loop, clearing);
   (void)tell_edges(loop, grace.user, users_.release(grace.user), *rooms);
   for (const RoomPtr& room : *rooms) {
-    (void)loop.contain("The end of a room", [&] { settle_room(loop, room); });
+    (void)loop.contain("The end of a room", [&] { rooms_.settle(loop, room); });
   }
   return next;
 }

@@ -26,9 +26,9 @@ MUSTER_INLINE void ConnectionManager::leave(ConnectionState& connection, std::si
   Loop& loop = *connection.loop;
   const RoomPtr room = connection.memberships[index].room;
   tell_rest(connection, connection.memberships[index]);
-  core::Clearings clearing = clearing_for(loop, connection.member, room);
+  core::Clearings clearing = state_flush_.clearing_for(loop, connection.member, room);
   bool well = part_from_room(connection, index, std::nullopt, false, [&] {
-    clear_awareness(loop, clearing);
+    state_flush_.clear_awareness(loop, clearing);
     give_up_place(loop, room, connection.member);
     if (!connection.contain("A leave", [&] { connection.left_rooms.add(room); })) leave_untold(room);
     if (connection.memberships.empty()) connection.status_ = ConnectionStatus::connected;
@@ -61,7 +61,7 @@ bool ConnectionManager::part_from_room(ConnectionState& connection, std::size_t 
   if (membership.told) {
     well = hooks_.left(connection, room->key, {reason, keep_place}) && well;
   }
-  (void)connection.contain("The end of a room", [&] { settle_room(*connection.loop, room); });
+  (void)connection.contain("The end of a room", [&] { rooms_.settle(*connection.loop, room); });
   return well;
 }
 
@@ -77,69 +77,13 @@ MUSTER_INLINE void ConnectionManager::give_up_place(Loop& loop, const RoomPtr& r
     flush_state = options_.presence_scope != PresenceScope::none && !std::exchange(room->state_flush_due, true);
   }
   replicating_.member(loop, member, user, room->key, false);
-  if (flush_state) schedule_state_flush(loop, room);
+  if (flush_state) state_flush_.plan(loop, room);
 }
 
 /// That some of its users have gone could not be noted where it is looked up; the sweep looks.
 MUSTER_INLINE void ConnectionManager::leave_untold(const RoomPtr& room) noexcept {
   core::Lock lock(room->mutex);
   room->offline_untold = true;
-}
-
-MUSTER_INLINE void ConnectionManager::tell_room_edges(Loop& loop, const RoomPtr& room) {
-  for (bool again = false;; again = true) {
-    bool open = false;
-    {
-      core::Lock lock(room->mutex);
-      if (room->telling && !again) return;  // who tells now looks again
-      open = !room->members.empty();
-      room->telling = room->told_open != open;
-      if (!room->telling) return;
-      room->told_open = open;
-    }
-    (void)hooks_.room_edge(loop, room->key, open);
-  }
-}
-
-MUSTER_INLINE void ConnectionManager::settle_room(Loop& loop, const RoomPtr& room) {
-  if (!retire_if_empty(room)) return;
-  tell_room_edges(loop, room);
-  (void)retire_if_empty(room);
-}
-
-MUSTER_INLINE bool ConnectionManager::retire_if_empty(const RoomPtr& room) {
-  const TimePoint now_here = loops_.now();
-  bool unsubscribe = false;
-  // Before the room is out of the table: who makes it anew must not be unsubscribed with this one.
-  const core::Replicating::Unsubscribing unsubscribing(replicating_, room->key);
-  {
-    core::Lock lock(room->mutex);
-    room->history.expire(now_here, room->options);
-    room->keys.expire(now_here, options_.idempotency_age);
-    room->settle();
-    if (!room->members.empty() || room->retired) return false;
-    if (room->told_open || room->telling) return true;
-    if (!room->history.empty() && !replicating_.is_on()) return false;
-    unsubscribe = std::exchange(room->subscribed, false) || room->unsubscribe_due;
-    room->unsubscribe_due = false;
-    room->retired = true;
-  }
-  if (unsubscribe) {
-    try {
-      replicating_.unsubscribe(room->key);
-      for (const AwarenessEntry& entry : awareness_->get_all(room->key)) {  // what other nodes' clients left here
-        if (directory_.locate(entry.owner.connection)) continue;  // its disconnect is under way, and tells of it
-        (void)awareness_->forget(room->key, entry.client);        // removed, it could not come again as it is
-      }
-    } catch (...) {  // the sweep tries again, should nobody join until then
-      core::Lock lock(room->mutex);
-      room->unsubscribe_due = true;
-      room->retired = false;
-      throw;
-    }
-  }
-  rooms_.erase(room);
-  return false;
 }
 
 }  // namespace MUSTER_ABI

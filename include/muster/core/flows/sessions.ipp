@@ -281,10 +281,10 @@ MUSTER_INLINE void ConnectionManager::permit_rooms(ConnectionState& connection,
           one_after_another(same, resuming, &ConnectionManager::permit_rooms);
         };
         if (answer && replicating_.is_on()) {
-          const RoomPtr room = find_or_make({asker.identity_->tenant, name});
+          const RoomPtr room = rooms_.find_or_make({asker.identity_->tenant, name});
           const bool asked =
               replicating_.subscribe_first(asker, room, [this, go_on, room](ConnectionState& same, const Error* error) {
-                if (error != nullptr) (void)retire_if_empty(room);
+                if (error != nullptr) (void)rooms_.retire(room);
                 go_on(same, error == nullptr);
               });
           if (asked) return;
@@ -300,15 +300,15 @@ MUSTER_INLINE void ConnectionManager::give_up_rest(ConnectionState& connection) 
   const auto kept = kept_sessions_.rooms_of(connection.member);
   std::vector<core::Clearings> clearings;
   clearings.reserve(kept.size());
-  for (const RoomPtr& room : kept) clearings.push_back(clearing_for(loop, connection.member, room));
+  for (const RoomPtr& room : kept) clearings.push_back(state_flush_.clearing_for(loop, connection.member, room));
   (void)kept_sessions_.take_rooms(connection.member);
   for (std::size_t i = 0; i < kept.size(); ++i) {
     const RoomPtr& room = kept[i];
     if (connection.membership(room->key.name) != nullptr) continue;
-    clear_awareness(loop, clearings[i]);
+    state_flush_.clear_awareness(loop, clearings[i]);
     give_up_place(loop, room, connection.member);
     if (!connection.contain("A resume", [&] { connection.left_rooms.add(room); })) leave_untold(room);
-    (void)connection.contain("The end of a room", [&] { settle_room(loop, room); });
+    (void)connection.contain("The end of a room", [&] { rooms_.settle(loop, room); });
   }
 }
 
@@ -327,7 +327,7 @@ MUSTER_INLINE void ConnectionManager::finish_resume(ConnectionState& connection,
     Entered entered;
     entered.retired = resuming.permitted[i];
     while (entered.retired) {
-      room = find_or_make({connection.identity_->tenant, asked.room});
+      room = rooms_.find_or_make({connection.identity_->tenant, asked.room});
       entered = take_place(connection, room, asked.position);
       if (replicating_.is_on() && entered.retired)
         break;  // it would have to be subscribed to again: the client may join it

@@ -28,28 +28,7 @@ MUSTER_INLINE void ConnectionManager::sweep_now(Function<void(std::size_t)> done
     rooms_swept = rooms_swept || posted;
   }
   if (rooms_swept) return;
-  for (core::RoomTable::Cursor all; sweep_rooms(all, sweep_slice);) continue;
-}
-
-/// For while there is no executor: rooms that were published to have a past, and no timer that would end it.
-MUSTER_INLINE bool ConnectionManager::sweep_rooms(core::RoomTable::Cursor& at, std::size_t most) {
-  std::vector<RoomPtr> rooms;
-  const bool more = rooms_.some(at, most, rooms);
-  for (const RoomPtr& room : rooms) (void)retire_if_empty(room);
-  return more;
-}
-
-/// A room more is made while nobody sweeps: a few of the others are looked at.
-MUSTER_INLINE void ConnectionManager::sweep_unattended() {
-  constexpr std::size_t few = 16;
-  core::RoomTable::Cursor at;
-  {
-    core::Lock lock(unattended_mutex_);
-    at = unattended_;
-  }
-  if (!sweep_rooms(at, few)) at = {};
-  core::Lock lock(unattended_mutex_);
-  unattended_ = at;
+  for (core::RoomTable::Cursor all; rooms_.sweep_some(all, core::task_slice);) continue;
 }
 
 /// The timer's: each loop takes its share of the rooms.
@@ -67,12 +46,7 @@ MUSTER_INLINE void ConnectionManager::sweep(Loop& loop, std::shared_ptr<core::La
   bury_stopped(loop);
   admission_.prune(loop.executor->now());
   bytes_.prune();
-  bool announce = false;
-  {
-    core::Lock lock(announcements_mutex_);
-    announce = !announcements_.empty() && !std::exchange(announcements_due_, true);
-  }
-  if (announce) schedule_state_flush(loop, nullptr);
+  state_flush_.announce_rest(loop);
   const auto round = std::make_shared<Sweep>();
   round->connections = loop.connections.size();
   round->rooms = rooms;
@@ -84,15 +58,15 @@ MUSTER_INLINE void ConnectionManager::sweep_on(Loop& loop, const std::shared_ptr
   // From the last to the first: a removal puts the last, seen already, into an earlier place.
   std::size_t left = std::min(round->connections, loop.connections.size());
   std::size_t looked = 0;
-  for (; left > 0 && looked < sweep_slice; ++looked) check(*loop.connections[--left], *round->findings);
+  for (; left > 0 && looked < core::task_slice; ++looked) check(*loop.connections[--left], *round->findings);
   round->connections = left;
   bool more = left > 0;
-  if (looked < sweep_slice) {
+  if (looked < core::task_slice) {
     std::vector<RoomPtr> rooms;
-    more = rooms_.some(round->rooms, sweep_slice - looked, rooms);
+    more = table_.some(round->rooms, core::task_slice - looked, rooms);
     for (const RoomPtr& room : rooms) {
       (void)loop.contain("The sweep", [&] {
-        settle_room(loop, room);
+        rooms_.settle(loop, room);
         catch_up_room(loop, room);
       });
     }
@@ -137,7 +111,7 @@ MUSTER_INLINE void ConnectionManager::catch_up_room(Loop& loop, const RoomPtr& r
     schedule = waits && !room->state_flush_running && !std::exchange(room->state_flush_due, true);
   }
   fan_out_.post_flushes(room, flushes);
-  if (schedule) schedule_state_flush(loop, room);
+  if (schedule) state_flush_.plan(loop, room);
   for (const std::string& user : gone) {
     const UserKey key{room->key.tenant, user};
     if (!users_.contains(key)) tell_offline(loop, key, room);
@@ -146,10 +120,10 @@ MUSTER_INLINE void ConnectionManager::catch_up_room(Loop& loop, const RoomPtr& r
 
 MUSTER_INLINE void ConnectionManager::expire_awareness(Loop& loop) {
   loop.arm(loop.awareness_timer, loop.executor->now() + core::awareness_check(options_));
-  core::Clearings expired = clearing_for(loop, {}, nullptr);
+  core::Clearings expired = state_flush_.clearing_for(loop, {}, nullptr);
   expired.front().removals = awareness_->expire(loop.executor->now() - options_.awareness_ttl);
   expired.front().removed = true;
-  clear_awareness(loop, expired);
+  state_flush_.clear_awareness(loop, expired);
 }
 
 }  // namespace MUSTER_ABI

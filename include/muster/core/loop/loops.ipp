@@ -57,7 +57,7 @@ MUSTER_INLINE void ConnectionManager::retry(Loop& loop) {
     for (const Membership& membership : loop.connections[i]->memberships)
       fan_out_.flush_part(membership.room, *membership.part);
   }
-  clear_awareness(loop);
+  state_flush_.clear_awareness(loop);
 }
 
 MUSTER_INLINE void ConnectionManager::bury_stopped(Loop& by) {
@@ -86,13 +86,13 @@ MUSTER_INLINE void ConnectionManager::bury(const LoopPtr& loop) {
   core::RoomTable::Cursor at;
   for (bool more = true; more;) {
     std::vector<RoomPtr> rooms;
-    more = rooms_.some(at, sweep_slice, rooms);
+    more = table_.some(at, core::task_slice, rooms);
     for (const RoomPtr& room : rooms) leave_part(*loop, room);
   }
   loop->replies = {};
   loop->draining.clear();
   run_graces(*loop, TimePoint::max());
-  run_state_flushes(*loop, TimePoint::max());
+  state_flush_.run(*loop, TimePoint::max());
   loops_.remove(loop);
 }
 
@@ -110,7 +110,7 @@ MUSTER_INLINE void ConnectionManager::leave_part(Loop& loop, const RoomPtr& room
     part->pending.clear();
     part->batch = {};
   }
-  flush_state(loop, room);
+  state_flush_.flush(loop, room);
 }
 
 }  // namespace MUSTER_ABI

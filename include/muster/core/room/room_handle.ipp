@@ -75,7 +75,7 @@ class RoomHandle final : public Room {
 
 MUSTER_INLINE std::shared_ptr<Room> ConnectionManager::room(RoomKey key) {
   const RoomOptions& kind = options_.room_options(key.name);
-  return std::make_shared<core::RoomHandle>(weak_from_this(), rooms_, std::move(key), kind);
+  return std::make_shared<core::RoomHandle>(weak_from_this(), table_, std::move(key), kind);
 }
 
 }  // namespace MUSTER_ABI

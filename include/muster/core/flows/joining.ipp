@@ -1,0 +1,225 @@
+// Joining: membership, and what a newcomer is told.
+#pragma once
+
+#include <algorithm>
+
+#include "muster/core/outward/manager_calls.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+
+MUSTER_INLINE void ConnectionManager::enter(ConnectionState& connection, const Correlation& correlation,
+                                            const RoomKey& key) {
+  if (const Membership* there = connection.membership(key.name)) {  // joining again changes nothing
+    const RoomPtr room = there->room;
+    Entered again;
+    {
+      core::Lock lock(room->mutex);
+      again.position = {room->epoch, room->last_seq};
+      again.member_count = room->member_count();
+      again.list = room->list_for_newcomer(again.members, options_.presence_scope != PresenceScope::none);
+    }
+    tell_joined(connection, &correlation, room, again);
+    return;
+  }
+  if (options_.rooms_per_connection != 0 && connection.memberships.size() >= options_.rooms_per_connection) {
+    writer_.tell_error(connection, &correlation, {errc::too_many_rooms, "The connection is in too many rooms", {}});
+    return;
+  }
+  const RoomPtr room = room_for(connection, correlation, key);
+  if (!room) return;
+  if (replicating_.is_on() &&
+      replicating_.subscribe_first(connection, room,
+                                   [this, correlation, key, room](ConnectionState& joining, Error* error) {
+                                     if (error == nullptr) return enter(joining, correlation, key);
+                                     (void)rooms_.retire(room);
+                                     writer_.tell_error(joining, &correlation, std::move(*error));
+                                   })) {
+    return;
+  }
+  Entered entered = take_place(connection, room);
+  if (entered.retired) {  // it ended between finding and entering
+    enter(connection, correlation, key);
+    return;
+  }
+  if (entered.error) {
+    writer_.tell_error(connection, &correlation, std::move(*entered.error));
+    return;
+  }
+  directory_.publish(connection);
+  tell_joined(connection, &correlation, room, entered);
+  if (!after_joined(connection, room, entered)) disconnect(connection, CloseReason::internal_error, {});
+}
+
+/// Makes the connection a member, if the room takes it. With a position it goes on from there.
+MUSTER_INLINE ConnectionManager::Entered ConnectionManager::take_place(ConnectionState& connection, const RoomPtr& room,
+                                                                       std::optional<Position> from) {
+  Entered entered = admit(connection, *room, from);
+  if (entered.retired) {
+    table_.erase(room);
+    return entered;
+  }
+  if (entered.error) {
+    (void)rooms_.retire(room);
+    return entered;
+  }
+  // Both lists have memory for it.
+  core::MemberSlot slot;
+  slot.connection = &connection;
+  slot.next_seq = entered.next_seq;
+  slot.joined_serial = entered.serial;
+  connection.memberships.push_back(
+      {room, entered.part, static_cast<std::uint32_t>(entered.part->slots.size()), false, nullptr});
+  entered.part->slots.push_back(slot);
+  connection.status_ = ConnectionStatus::in_room;
+  if (entered.flush_state) state_flush_.plan(*connection.loop, room);
+  if (entered.opens) rooms_.tell_edges(*connection.loop, room);
+  if (!entered.kept)
+    replicating_.member(*connection.loop, connection.member, connection.identity_->user, room->key, true);
+  return entered;
+}
+
+/// False: a hook threw.
+MUSTER_INLINE bool ConnectionManager::after_joined(ConnectionState& connection, const RoomPtr& room,
+                                                   const Entered& entered) {
+  connection.membership(room->key.name)->told = true;
+  return hooks_.joined(connection, room->key, {entered.kept});
+}
+
+/// Checks the capacity and adds the member in one section: the limit and the fact are one. A session that comes back
+/// has its place still.
+MUSTER_INLINE ConnectionManager::Entered ConnectionManager::admit(ConnectionState& connection, RoomState& room,
+                                                                  std::optional<Position> from) {
+  Entered entered;
+  const std::string& user = connection.identity_->user;
+  const auto full = [&] {
+    const std::size_t capacity = room.options.room_capacity;
+    if (capacity == 0) return false;
+    if (room.options.capacity_counts == CapacityCounts::connections) return room.members.size() >= capacity;
+    if (room.present_users < capacity) return false;
+    const auto of_user = room.users.find(user);
+    return of_user == room.users.end() || of_user->second == 0;
+  };
+  const TimePoint now_here = connection.loop->executor->now();
+  core::Lock lock(room.mutex);
+  room.history.expire(now_here, room.options);
+  room.settle();
+  if (room.members.empty() && room.history.empty() && room.last_seq != 0 && !replicating_.is_on()) room.retired = true;
+  if (replicating_.is_on() && !room.subscribed)
+    room.retired = true;  // made anew since it was subscribed to: it would hear nothing
+  if (room.retired) {
+    entered.retired = true;
+    return entered;
+  }
+  const auto place = room.members.find(connection.member);
+  entered.kept = place != room.members.end();
+  if (!entered.kept && full()) {
+    entered.error = Error{errc::room_full,
+                          "The room takes " + std::to_string(room.options.room_capacity) +
+                              (room.options.capacity_counts == CapacityCounts::users ? " users" : " connections") +
+                              ", and they are there",
+                          {}};
+    return entered;
+  }
+  // All that may fail comes first: what follows is the room's and the connection's in one.
+  RoomPart& part = room.part_on(connection.loop);
+  core::make_room(part.slots);
+  core::make_room(connection.memberships);
+  if (from && from->epoch != room.epoch) {
+    entered.next_seq = 1;  // all of this order is new to it
+  } else if (from && from->seq <= room.last_seq) {
+    entered.next_seq = from->seq + 1;
+    entered.recovered =
+        from->seq == room.last_seq || (!room.history.empty() && room.history.first_seq() <= from->seq + 1);
+  } else {
+    entered.next_seq = room.last_seq + 1;
+  }
+  if (entered.next_seq <= room.last_seq) {
+    room.history.read(entered.next_seq, options_.unsent_soft_bytes, entered.replay);
+  }
+  const bool tells = options_.presence_scope != PresenceScope::none;
+  if (entered.kept) {
+    place->second.part = &part;
+  } else {
+    entered.opens = room.members.empty();
+    room.add_member(connection.member, user, part, options_.presence_scope);
+  }
+  try {
+    entered.list = room.list_for_newcomer(entered.members, tells);
+  } catch (...) {
+    if (entered.kept) {
+      place->second.part = nullptr;
+    } else {
+      (void)room.remove_member(room.members.find(connection.member), options_.presence_scope);
+    }
+    throw;
+  }
+  ++part.members;
+  entered.part = &part;
+  entered.position = {room.epoch, room.last_seq};
+  entered.serial = room.last_serial;
+  entered.member_count = room.member_count();
+  entered.flush_state = !entered.kept && tells && !std::exchange(room.state_flush_due, true);
+  return entered;
+}
+
+MUSTER_INLINE void ConnectionManager::tell_joined(ConnectionState& connection, const Correlation* correlation,
+                                                  const RoomPtr& room, const Entered& entered) {
+  event::RoomJoined joined;
+  joined.room = room->key.name;
+  joined.position = entered.position;
+  joined.members = entered.list ? &entered.members : nullptr;
+  joined.member_count = entered.member_count;
+  joined.recovered = entered.recovered;
+  writer_.tell_asked(connection, joined, correlation);
+  tell_awareness(connection, nullptr, room->key);
+}
+
+/// A room's message without a seq, to one member.
+MUSTER_INLINE std::size_t ConnectionManager::send_in_room(ConnectionId id, std::string room, const Payload& payload) {
+  const ConnectionPtr connection = directory_.locate(id);
+  if (!connection) return 0;
+  const bool posted = post(connection->loop, [connection, room = std::move(room), payload](ConnectionManager& manager) {
+    if (!connection->live() || connection->membership(room) == nullptr) return;
+    event::RoomMessage message;
+    message.room = room;
+    message.data = &payload;
+    manager.writer_.tell(*connection, message);
+  });
+  return posted ? 1 : 0;
+}
+
+MUSTER_INLINE void ConnectionManager::tell_awareness(ConnectionState& connection, const Correlation* correlation,
+                                                     const RoomKey& key) {
+  const std::vector<AwarenessEntry> entries = awareness_->get_all(key);
+  std::size_t i = 0;
+  do {
+    const std::size_t count = core::chunk_length(entries, i);
+    event::AwarenessState state;
+    state.room = key.name;
+    state.entries = entries.data() + i;
+    state.count = count;
+    i += count;
+    state.more = i < entries.size();
+    writer_.tell_asked(connection, state, state.more ? nullptr : correlation);
+    if (!state.more || connection.outbox.unsent() <= options_.unsent_soft_bytes) continue;
+    if (!connection.outbox.in_flight()) (void)writer_.write(connection);
+    if (connection.doomed) return;
+    if (connection.outbox.unsent() <= options_.unsent_soft_bytes) continue;
+    state.entries = nullptr;
+    state.count = 0;
+    state.more = false;
+    writer_.tell_asked(connection, state, correlation);
+    Membership* membership = connection.membership(key.name);  // the rest as updates, once it has taken this
+    if (!membership->missed) membership->missed = std::make_unique<core::Missed>(connection.missed_bytes);
+    for (; i < entries.size(); ++i) {
+      membership->missed->note_awareness(entries[i].client, 0);
+      connection.byte_budget.charge(options_.byte_rate, static_cast<double>(core::chunk_share(entries[i])),
+                                    connection.loop->executor->now());
+    }
+    connection.behind = true;
+  } while (i < entries.size());
+}
+
+}  // namespace MUSTER_ABI
+}  // namespace muster

@@ -1,0 +1,62 @@
+// Publishing: the one place where messages get their numbers, this node's or the broker's.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <string>
+
+#include "muster/broker.hpp"
+#include "muster/core/delivery/fan_out.hpp"
+#include "muster/core/flows/replicating.hpp"
+#include "muster/core/flows/rooms.hpp"
+#include "muster/room.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+namespace core {
+
+struct Draft {
+  Payload data;
+  Delivery delivery;
+  ConnectionId exclude;
+  ConnectionId from;
+  std::string from_user;
+  /// Empty: none.
+  std::string idempotency_key = {};
+};
+
+/// Any thread.
+class Publishing {
+ public:
+  Publishing(const Options& options, RoomTable& table, const Loops& loops, Rooms& rooms, Replicating& replicating,
+             FanOut& fan_out)
+      : options_(options), table_(table), loops_(loops), rooms_(rooms), replicating_(replicating), fan_out_(fan_out) {}
+
+  /// Through the broker, if there is one.
+  void publish(const RoomKey& key, Draft draft, PublishDone done);
+  /// Without one.
+  [[nodiscard]] Result<Published> publish_here(const RoomKey& key, Draft draft);
+  /// What the broker says was published.
+  void take(const BrokerMessage& message);
+  /// The numbers up to before `next` are skipped: members find them missing in the history, and are told a gap.
+  void skip(const RoomKey& key, Position next);
+
+  [[nodiscard]] std::uint64_t conflated() const noexcept { return conflated_; }
+
+ private:
+  /// `publish` for a broker's room, once for each idempotency key.
+  class KeyedPublish;
+  void publish_once(const RoomKey& key, Draft draft, PublishDone done);
+
+  const Options& options_;
+  RoomTable& table_;
+  const Loops& loops_;
+  Rooms& rooms_;
+  Replicating& replicating_;
+  FanOut& fan_out_;
+  std::atomic<std::uint64_t> conflated_{0};
+};
+
+}  // namespace core
+}  // namespace MUSTER_ABI
+}  // namespace muster
