@@ -26,6 +26,7 @@
 #include "muster/core/connection/connection_state.hpp"
 #include "muster/core/delivery/fan_out.hpp"
 #include "muster/core/flows/publishing.hpp"
+#include "muster/core/flows/queues.hpp"
 #include "muster/core/flows/replicating.hpp"
 #include "muster/core/flows/rooms.hpp"
 #include "muster/core/flows/state_flush.hpp"
@@ -325,14 +326,6 @@ class ConnectionManager final : public IConnectionManager,
   core::Graces::iterator end_grace(Loop& loop, core::Graces::iterator at);
   void end_graces(std::function<bool(const core::Grace&)> chosen, bool for_good);
 
-  // Offline queues: core/flows/offline_queue.ipp.
-  void deliver_queue(ConnectionState& connection, Function<void(ConnectionState&)> then);
-  void deliver_more_of_queue(ConnectionState& connection);
-  void tell_queued(ConnectionState& connection, const Result<std::vector<QueuedMessage>>& messages, bool whole);
-  void read_queue_again(ConnectionState& connection);
-  void enqueue(const UserKey& user, QueuedMessage message, QueuedDone done);
-  void send_queued(ConnectionState& connection, const Correlation& correlation, const command::Send& sending);
-
   // Credentials that end, and are renewed: core/flows/identity.ipp.
   void ask_identity(ConnectionState& connection, std::string token,
                     Function<void(ConnectionState&, Authentication)> then);
@@ -382,13 +375,14 @@ class ConnectionManager final : public IConnectionManager,
   core::Writer writer_{options_, bytes_, *this};
   core::CatchUp catch_up_{options_, *awareness_, writer_};
   core::FanOut fan_out_{options_, bytes_, connections_, kept_sessions_, writer_, catch_up_};
+  core::Queues queues_{options_, *sessions_, users_, loops_, life_, failures_, questions_, writer_};
   core::Rooms rooms_{options_, table_, bytes_, entropy_, loops_, *awareness_, directory_, replicating_, hooks_};
   core::Publishing publishing_{options_, table_, loops_, rooms_, replicating_, fan_out_};
   core::StateFlush state_flush_{options_, table_, users_, loops_, *awareness_, replicating_, writer_, fan_out_};
 
   struct SharedCounters {
     std::atomic<std::uint64_t> connections_total{0}, sweep_findings{0}, lost{0};
-    std::atomic<std::uint64_t> resumes{0}, resumes_failed{0}, queued{0}, queue_dropped{0}, session_store_failures{0};
+    std::atomic<std::uint64_t> resumes{0}, resumes_failed{0}, session_store_failures{0};
     std::array<std::atomic<std::uint64_t>, close_reason_count> closed{};
   };
   mutable SharedCounters counters_;

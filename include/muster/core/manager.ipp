@@ -128,9 +128,9 @@ MUSTER_INLINE Metrics ConnectionManager::metrics() const {
   sum.sessions_held = kept_sessions_.held();
   sum.resumes = counters_.resumes;
   sum.resumes_failed = counters_.resumes_failed;
-  sum.queued = counters_.queued;
-  sum.queue_dropped = counters_.queue_dropped;
-  sum.session_store_failures = counters_.session_store_failures;
+  sum.queued = queues_.queued();
+  sum.queue_dropped = queues_.dropped();
+  sum.session_store_failures = counters_.session_store_failures + queues_.failed();
   sum.history_bytes = bytes_.bytes();
   sum.waiting_bytes = *bytes_.waiting();
   sum.history_dropped = rooms_.history_dropped();
@@ -205,6 +205,18 @@ MUSTER_INLINE std::size_t ConnectionManager::send_to_user(const UserKey& user, c
   std::size_t reached = 0;
   for (const ConnectionPtr& connection : users_.of(user)) reached += send(connection->id_, payload);
   return reached;
+}
+
+MUSTER_INLINE std::size_t ConnectionManager::send_to_user(const UserKey& user, const Payload& payload,
+                                                          const Delivery& delivery, QueuedDone done) {
+  if (delivery.kind() != Delivery::Kind::queued) {
+    const std::size_t reached = send_to_user(user, payload);
+    if (done) done(Queued{});
+    return reached;
+  }
+  const std::size_t there = users_.count(user);
+  queues_.enqueue(user, {0, payload, {}, {}}, std::move(done));
+  return there;
 }
 
 MUSTER_INLINE std::size_t ConnectionManager::send_to_users(const std::vector<UserKey>& users, const Payload& payload) {

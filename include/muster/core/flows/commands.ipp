@@ -133,7 +133,7 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
             [this, correlation, sending = std::move(sending)](ConnectionState& allowed) {
               const std::string from_user = allowed.identity_->user;
               if (sending.queued) {
-                send_queued(allowed, correlation, sending);
+                queues_.send(allowed, correlation, sending);
                 return;
               }
               if (const auto full = rooms_.refuse_when_full({}))
@@ -368,6 +368,11 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
   state.rooms = &rooms;
   state.connected_at = connection.connected_at;
   writer_.tell_asked(connection, state, &correlation);
+}
+
+MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Correlation& correlation,
+                                                 command::AcknowledgeQueue& acknowledged) {
+  queues_.acknowledge(connection, correlation, acknowledged.queue_id);
 }
 
 MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Correlation& correlation,

@@ -274,7 +274,7 @@ MUSTER_INLINE void ConnectionManager::welcome(ConnectionState& connection, Funct
   bool well = hooks_.connected(connection);
   well = tell_edges(loop, user, users_.first_edge(user)) && well;
   if (!well) writer_.doom(connection, CloseReason::internal_error);
-  deliver_queue(connection, std::move(then));
+  queues_.deliver(connection, std::move(then));
 }
 
 MUSTER_INLINE void ConnectionManager::forget(ConnectionState& connection) noexcept {

@@ -256,7 +256,7 @@ MUSTER_INLINE void ConnectionManager::adopt_session(ConnectionState& connection,
   asked.erase(unknown, asked.end());
   resuming->denied = std::move(denied);
   connection.queue_whole = true;
-  deliver_queue(connection, [this, resuming](ConnectionState& same) {
+  queues_.deliver(connection, [this, resuming](ConnectionState& same) {
     one_after_another(same, resuming, &ConnectionManager::permit_rooms);
   });
 }

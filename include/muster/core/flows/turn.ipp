@@ -35,7 +35,7 @@ MUSTER_INLINE void ConnectionManager::flush_connection(ConnectionState& connecti
     if (!writer_.write(connection)) break;
   }
   if (connection.queue_again && !connection.queue_loading && !connection.outbox.in_flight()) {
-    deliver_more_of_queue(connection);
+    queues_.deliver_more(connection);
   }
 }
 

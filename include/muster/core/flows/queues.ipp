@@ -1,29 +1,19 @@
-// Offline queues: stored first, pushed to who is there, removed only when acknowledged.
+// Reading, telling and storing what waits for a user.
 #pragma once
 
 #include <algorithm>
+#include <utility>
 
-#include "muster/core/outward/manager_calls.hpp"
+#include "muster/core/flows/queues.hpp"
 
 namespace muster {
 inline namespace MUSTER_ABI {
-
 namespace core {
-
-[[nodiscard]] inline UserKey user_of(const ConnectionState& connection) {
-  return {connection.identity_->tenant, connection.identity_->user};
-}
-[[nodiscard]] inline QueueReader reader_of(const ConnectionState& connection) {
-  return {user_of(connection), connection.session_generation == 0 ? std::string() : to_string(connection.member)};
-}
-
-}  // namespace core
 
 /// A new connection gets its user's queue before anything it asks for; commands wait until then. So does one that takes
 /// a session up, before it hears `resumed`: what the session lacks may be older than what the connection was sent as a
 /// new one. Then all of it comes, in order, since acknowledging one acknowledges those before it.
-MUSTER_INLINE void ConnectionManager::deliver_queue(ConnectionState& connection,
-                                                    Function<void(ConnectionState&)> then) {
+MUSTER_INLINE void Queues::deliver(ConnectionState& connection, Function<void(ConnectionState&)> then) {
   if (options_.offline_messages == 0) {
     if (then) then(connection);
     return;
@@ -36,8 +26,8 @@ MUSTER_INLINE void ConnectionManager::deliver_queue(ConnectionState& connection,
       connection,
       [&](Reply<Result<std::vector<QueuedMessage>>> reply) {
         // A session that has just begun is where its user is, as is a reader without one.
-        sessions_->pending(whole ? core::reader_of(connection) : QueueReader{core::user_of(connection), {}},
-                           whole ? 0 : connection.queue_cursor, connection.queue_asked_at, std::move(reply));
+        store_.pending(whole ? reader_of(connection) : QueueReader{user_of(connection), {}},
+                       whole ? 0 : connection.queue_cursor, connection.queue_asked_at, std::move(reply));
       },
       [this, whole, then = std::move(then)](ConnectionState& asker,
                                             const Result<std::vector<QueuedMessage>>& messages) mutable {
@@ -49,7 +39,7 @@ MUSTER_INLINE void ConnectionManager::deliver_queue(ConnectionState& connection,
 
 /// Something was added, or the client has caught up: what lies behind the cursor is read and told. One reading at a
 /// time, so that the order holds; one that never ends is given up after `answer_timeout`.
-MUSTER_INLINE void ConnectionManager::deliver_more_of_queue(ConnectionState& connection) {
+MUSTER_INLINE void Queues::deliver_more(ConnectionState& connection) {
   if (!connection.live()) return;
   const TimePoint now_here = connection.loop->executor->now();
   if (connection.queue_loading && now_here < connection.queue_asked_at + options_.answer_timeout) {
@@ -62,48 +52,46 @@ MUSTER_INLINE void ConnectionManager::deliver_more_of_queue(ConnectionState& con
   const std::uint32_t reading = ++connection.queue_reading;
   const bool whole = connection.queue_whole;
   const bool well = connection.contain("The session store", [&] {
-    sessions_->pending(
-        core::reader_of(connection), whole ? 0 : connection.queue_cursor, now_here,
-        Reply<Result<std::vector<QueuedMessage>>>([weak = weak_from_this(), of = connection.weak_from_this(), reading,
-                                                   whole](Result<std::vector<QueuedMessage>> messages) {
-          const auto manager = weak.lock();
+    store_.pending(
+        reader_of(connection), whole ? 0 : connection.queue_cursor, now_here,
+        Reply<Result<std::vector<QueuedMessage>>>([this, life = life_.handle(), of = connection.weak_from_this(),
+                                                   reading, whole](Result<std::vector<QueuedMessage>> messages) {
+          const auto alive = life.lock();
           const auto asker = of.lock();
-          if (!manager || !asker) return;
-          (void)manager->post(asker->loop,
-                              [asker, reading, whole, messages = std::move(messages)](ConnectionManager& on_loop) {
-                                if (asker->live() && asker->queue_reading == reading)
-                                  on_loop.tell_queued(*asker, messages, whole);
-                              });
+          if (!alive || !asker) return;
+          (void)asker->loop->post([this, asker, reading, whole, messages = std::move(messages)] {
+            if (asker->live() && asker->queue_reading == reading) tell_queued(*asker, messages, whole);
+          });
         }));
   });
   if (!well) connection.queue_loading = false;
-  read_queue_again(connection);
+  read_again(connection);
 }
 
 /// After `answer_timeout`, should nothing have been read until then. Whoever is connected gets its queue also when the
 /// store fails for a while. One look at a time, however much is queued.
-MUSTER_INLINE void ConnectionManager::read_queue_again(ConnectionState& connection) {
+MUSTER_INLINE void Queues::read_again(ConnectionState& connection) {
   if (std::exchange(connection.queue_watched, true)) return;
   const auto& executor = connection.loop->executor;
   (void)executor->schedule(executor->now() + options_.answer_timeout,
-                           [weak = weak_from_this(), of = connection.weak_from_this()] {
-                             const auto manager = weak.lock();
+                           [this, life = life_.handle(), of = connection.weak_from_this()] {
+                             const auto alive = life.lock();
                              const auto asker = of.lock();
-                             if (!manager || !asker) return;
+                             if (!alive || !asker) return;
                              asker->queue_watched = false;
                              if (!asker->live() || !asker->queue_unread) return;
-                             manager->read_queue_again(*asker);  // the reading of now may be younger than this look
-                             manager->deliver_more_of_queue(*asker);
+                             read_again(*asker);  // the reading of now may be younger than this look
+                             deliver_more(*asker);
                            });
 }
 
-MUSTER_INLINE void ConnectionManager::tell_queued(ConnectionState& connection,
-                                                  const Result<std::vector<QueuedMessage>>& messages, bool whole) {
+MUSTER_INLINE void Queues::tell_queued(ConnectionState& connection, const Result<std::vector<QueuedMessage>>& messages,
+                                       bool whole) {
   connection.queue_loading = false;
   connection.queue_unread = !messages;
   if (!messages) {
-    ++counters_.session_store_failures;
-    read_queue_again(connection);
+    ++failed_;
+    read_again(connection);
     return;
   }
   if (whole) {
@@ -127,54 +115,41 @@ MUSTER_INLINE void ConnectionManager::tell_queued(ConnectionState& connection,
     direct.queue_id = message.queue_id;
     writer_.tell(connection, direct);
   }
-  if (connection.queue_again) deliver_more_of_queue(connection);
+  if (connection.queue_again) deliver_more(connection);
 }
 
-MUSTER_INLINE void ConnectionManager::enqueue(const UserKey& user, QueuedMessage message, QueuedDone done) {
+MUSTER_INLINE void Queues::enqueue(const UserKey& user, QueuedMessage message, QueuedDone done) {
   if (options_.offline_messages == 0) {
     if (done) done(Error{errc::not_supported, "Offline queues are switched off (offline_messages is 0)", {}});
     return;
   }
   const auto shared_done = std::make_shared<QueuedDone>(std::move(done));
-  const Reply<Result<Queued>> reply([weak = weak_from_this(), user, shared_done](Result<Queued> queued) {
-    if (const auto manager = weak.lock()) {
+  const Reply<Result<Queued>> reply([this, life = life_.handle(), user, shared_done](Result<Queued> queued) {
+    if (const auto alive = life.lock()) {
       if (queued) {
-        ++manager->counters_.queued;
-        manager->counters_.queue_dropped += queued.value().dropped;
-        for (const ConnectionPtr& connection : manager->users_.of(user)) {
-          (void)manager->post(connection->loop,
-                              [connection](ConnectionManager& on_loop) { on_loop.deliver_more_of_queue(*connection); });
+        ++queued_;
+        dropped_ += queued.value().dropped;
+        for (const ConnectionPtr& connection : users_.of(user)) {
+          (void)connection->loop->post([this, connection] { deliver_more(*connection); });
         }
       } else {
-        ++manager->counters_.session_store_failures;
+        ++failed_;
       }
     }
     if (*shared_done) (*shared_done)(std::move(queued));
   });
   try {
-    sessions_->enqueue(user, std::move(message),
-                       {options_.offline_messages, options_.offline_bytes, options_.offline_age}, loops_.now(), reply);
+    store_.enqueue(user, std::move(message), {options_.offline_messages, options_.offline_bytes, options_.offline_age},
+                   loops_.now(), reply);
   } catch (const std::exception& failure) {
     failures_.log(LogLevel::error, std::string("The session store threw: ") + failure.what());
     reply(Error{errc::unavailable, "The session store failed", std::chrono::seconds(1)});
   }
 }
 
-MUSTER_INLINE std::size_t ConnectionManager::send_to_user(const UserKey& user, const Payload& payload,
-                                                          const Delivery& delivery, QueuedDone done) {
-  if (delivery.kind() != Delivery::Kind::queued) {
-    const std::size_t reached = send_to_user(user, payload);
-    if (done) done(Queued{});
-    return reached;
-  }
-  const std::size_t there = users_.count(user);
-  enqueue(user, {0, payload, {}, {}}, std::move(done));
-  return there;
-}
-
 /// A client's: answered when it is stored.
-MUSTER_INLINE void ConnectionManager::send_queued(ConnectionState& connection, const Correlation& correlation,
-                                                  const command::Send& sending) {
+MUSTER_INLINE void Queues::send(ConnectionState& connection, const Correlation& correlation,
+                                const command::Send& sending) {
   const UserKey user{connection.identity_->tenant, sending.user};
   const std::size_t there = users_.count(user);
   questions_.ask<Result<Queued>>(
@@ -196,13 +171,13 @@ MUSTER_INLINE void ConnectionManager::send_queued(ConnectionState& connection, c
       Error{errc::unavailable, "The session store did not answer in time", std::chrono::seconds(1)});
 }
 
-MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Correlation& correlation,
-                                                 command::AcknowledgeQueue& acknowledged) {
+MUSTER_INLINE void Queues::acknowledge(ConnectionState& connection, const Correlation& correlation,
+                                       std::uint64_t queue_id) {
   // What was not sent to it yet cannot be acknowledged by it.
-  const std::uint64_t up_to = std::min(acknowledged.queue_id, connection.queue_cursor);
+  const std::uint64_t up_to = std::min(queue_id, connection.queue_cursor);
   questions_.ask<Result<bool>>(
       connection,
-      [&](Reply<Result<bool>> reply) { sessions_->acknowledge(core::reader_of(connection), up_to, std::move(reply)); },
+      [&](Reply<Result<bool>> reply) { store_.acknowledge(reader_of(connection), up_to, std::move(reply)); },
       [this, correlation](ConnectionState& asker, const Result<bool>& removed) {
         if (!removed) {
           writer_.tell_error(asker, &correlation, removed.error());
@@ -213,5 +188,6 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
       Error{errc::unavailable, "The session store did not answer in time", std::chrono::seconds(1)});
 }
 
+}  // namespace core
 }  // namespace MUSTER_ABI
 }  // namespace muster
