@@ -25,6 +25,7 @@
 #include "muster/core/base/sha256.hpp"
 #include "muster/core/connection/connection_state.hpp"
 #include "muster/core/delivery/fan_out.hpp"
+#include "muster/core/flows/joining.hpp"
 #include "muster/core/flows/publishing.hpp"
 #include "muster/core/flows/queues.hpp"
 #include "muster/core/flows/replicating.hpp"
@@ -214,44 +215,10 @@ class ConnectionManager final : public IConnectionManager,
                      std::vector<event::UserPresence> users);
 
   // Rooms: core/flows/rooms.ipp; what embedders hold of them: core/room/room_handle.ipp.
-  struct Entered {
-    std::optional<Error> error;
-    bool retired = false;
-    Position position;
-    std::vector<Member> members;
-    std::size_t member_count = 0;
-    bool list = true;
-    RoomPart* part = nullptr;
-    std::uint64_t serial = 0;
-    bool flush_state = false;
-    bool kept = false;       ///< its session had the place still
-    bool opens = false;      ///< it is the first member
-    bool recovered = false;  ///< what was published since the position is there
-    std::uint64_t next_seq = 0;
-    std::vector<EntryPtr> replay;  ///< from `next_seq` on, as much as is told at once
-  };
-  void enter(ConnectionState& connection, const Correlation& correlation, const RoomKey& key);
-  [[nodiscard]] Entered take_place(ConnectionState& connection, const RoomPtr& room,
-                                   std::optional<Position> from = std::nullopt);
-  [[nodiscard]] Entered admit(ConnectionState& connection, RoomState& room, std::optional<Position> from);
-  void tell_joined(ConnectionState& connection, const Correlation* correlation, const RoomPtr& room,
-                   const Entered& entered);
-  [[nodiscard]] bool after_joined(ConnectionState& connection, const RoomPtr& room, const Entered& entered);
 
-  // Leaving and retiring rooms: core/flows/leaving.ipp.
-  void tell_rest(ConnectionState& connection, Membership& leaving);
-  /// By a live connection's own wish; `index` is the membership's.
-  void leave(ConnectionState& connection, std::size_t index);
-  template <class Then>
-  bool part_from_room(ConnectionState& connection, std::size_t index, std::optional<CloseReason> reason,
-                      bool keep_place, Then then) noexcept;
-  void give_up_place(Loop& loop, const RoomPtr& room, ConnectionId member) noexcept;
-  void leave_untold(const RoomPtr& room) noexcept;
   std::size_t send_in_room(ConnectionId id, std::string room, const Payload& payload);
 
   // Limits: core/flows/limits.ipp.
-  /// The room of this key, made when there is none. Null: the connection makes too many, and was told so.
-  [[nodiscard]] RoomPtr room_for(ConnectionState& connection, const Correlation& correlation, const RoomKey& key);
   /// How long until the connection owes nothing to its rates (0: now).
   [[nodiscard]] std::chrono::milliseconds debt(ConnectionState& connection, TimePoint now) const;
   /// Notes that the connection is beyond a rate. True: it has been for too long, and is to be refused.
@@ -269,7 +236,6 @@ class ConnectionManager final : public IConnectionManager,
   void run_due_flushes(Loop& loop) { state_flush_.run_due(loop); }
 
   // What clients say of their state: core/flows/commands.ipp.
-  void tell_awareness(ConnectionState& connection, const Correlation* correlation, const RoomKey& key);
   void refuse_awareness(ConnectionState& connection, const Correlation& correlation);
   void tell_stale(ConnectionState& connection, const Correlation& correlation, const RoomKey& room,
                   const std::string& client, bool its_own, std::uint64_t clock);
@@ -287,12 +253,6 @@ class ConnectionManager final : public IConnectionManager,
   void dispose(ConnectionState& connection, CloseReason reason, std::string_view text) noexcept;
   void gone(ConnectionState& connection) noexcept;
   void let_go(Function<void()> done);
-  /// Tells hooks and clients that a user came online or went offline, if that is so and they were told otherwise.
-  /// False: a hook threw.
-  /// `former`, `left`: rooms that were told that it is online, and that the connection that ends is in no more.
-  bool tell_edges(Loop& loop, const UserKey& user, core::UserTable::Edge edge, const std::vector<RoomPtr>& former = {},
-                  core::LeftRooms left = {}) noexcept;
-  void tell_offline(Loop& loop, const UserKey& user, const RoomPtr& room) noexcept;
   void drain_next(Loop& loop);
   void beat(ConnectionState& connection);
   void on_answer_late(ConnectionState& connection);
@@ -379,6 +339,9 @@ class ConnectionManager final : public IConnectionManager,
   core::Rooms rooms_{options_, table_, bytes_, entropy_, loops_, *awareness_, directory_, replicating_, hooks_};
   core::Publishing publishing_{options_, table_, loops_, rooms_, replicating_, fan_out_};
   core::StateFlush state_flush_{options_, table_, users_, loops_, *awareness_, replicating_, writer_, fan_out_};
+  core::UserEdges edges_{options_, users_, hooks_, state_flush_};
+  core::Joining joining_{options_,     table_, bytes_,  entropy_,  *awareness_,  directory_, hooks_,
+                         replicating_, rooms_, writer_, catch_up_, state_flush_, edges_};
 
   struct SharedCounters {
     std::atomic<std::uint64_t> connections_total{0}, sweep_findings{0}, lost{0};

@@ -219,6 +219,20 @@ MUSTER_INLINE std::size_t ConnectionManager::send_to_user(const UserKey& user, c
   return there;
 }
 
+/// A room's message without a seq, to one member.
+MUSTER_INLINE std::size_t ConnectionManager::send_in_room(ConnectionId id, std::string room, const Payload& payload) {
+  const ConnectionPtr connection = directory_.locate(id);
+  if (!connection) return 0;
+  const bool posted = post(connection->loop, [connection, room = std::move(room), payload](ConnectionManager& manager) {
+    if (!connection->live() || connection->membership(room) == nullptr) return;
+    event::RoomMessage message;
+    message.room = room;
+    message.data = &payload;
+    manager.writer_.tell(*connection, message);
+  });
+  return posted ? 1 : 0;
+}
+
 MUSTER_INLINE std::size_t ConnectionManager::send_to_users(const std::vector<UserKey>& users, const Payload& payload) {
   std::size_t reached = 0;
   for (const UserKey& user : users) reached += send_to_user(user, payload);

@@ -40,7 +40,7 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
   }
   authorize(connection, Action::join, join.room, correlation,
             [this, correlation, room = join.room](ConnectionState& allowed) mutable {
-              enter(allowed, correlation, {allowed.identity_->tenant, std::move(room)});
+              joining_.enter(allowed, correlation, {allowed.identity_->tenant, std::move(room)});
             });
 }
 
@@ -48,7 +48,7 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
                                                  command::Leave& leaving) {
   for (std::size_t i = 0; i < connection.memberships.size(); ++i) {
     if (connection.memberships[i].room->key.name == leaving.room) {
-      leave(connection, i);
+      joining_.leave(connection, i);
       break;
     }
   }
@@ -269,7 +269,7 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
               if (allowed.membership(room) == nullptr) {
                 refuse(allowed, correlation);
               } else {
-                tell_awareness(allowed, &correlation, {allowed.identity_->tenant, room});
+                joining_.tell_awareness(allowed, &correlation, {allowed.identity_->tenant, room});
               }
             });
 }

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 
-#include "muster/core/flows/leaving.ipp"
 #include "muster/core/outward/manager_calls.hpp"
 
 namespace muster {
@@ -95,14 +94,14 @@ MUSTER_INLINE void ConnectionManager::disconnect(ConnectionState& connection, Cl
   while (!connection.memberships.empty()) {
     const RoomPtr room = connection.memberships.back().room;
     if (!waits) parting.former.push_back(room);
-    (void)part_from_room(connection, connection.memberships.size() - 1, reason, waits, [&] {
-      if (!waits) give_up_place(loop, room, connection.member);
+    (void)joining_.part_from_room(connection, connection.memberships.size() - 1, reason, waits, [&] {
+      if (!waits) joining_.give_up_place(loop, room, connection.member);
       return true;
     });
   }
   if (was_live && !waits && connection.resumed) {
     for (RoomPtr& room : kept_sessions_.take_rooms(connection.member)) {
-      give_up_place(loop, room, connection.member);
+      joining_.give_up_place(loop, room, connection.member);
       (void)connection.contain("The end of a room", [&] { rooms_.settle(loop, room); });
       if (parting.former.size() < parting.former.capacity()) parting.former.push_back(std::move(room));
     }
@@ -122,7 +121,7 @@ MUSTER_INLINE void ConnectionManager::disconnect(ConnectionState& connection, Cl
   ++counters_.closed[static_cast<std::size_t>(reason)];
   if (was_live) tell_disconnected(connection, reason);
   if (was_live) {
-    (void)tell_edges(loop, parting.user, std::move(edge), parting.former, std::move(connection.left_rooms));
+    (void)edges_.tell(loop, parting.user, std::move(edge), parting.former, std::move(connection.left_rooms));
   }
   connection.status_ = was_live || socket_gone ? ConnectionStatus::disconnected : ConnectionStatus::rejected;
   if (socket_gone) gone(connection);
@@ -142,50 +141,6 @@ MUSTER_INLINE void ConnectionManager::dispose(ConnectionState& connection, Close
     connection.transport->close(protocol->close_code(reason), core::close_text(said));
   });
   if (!closed) (void)connection.contain("A transport", [&] { connection.transport->abort(); });
-}
-
-MUSTER_INLINE bool ConnectionManager::tell_edges(Loop& loop, const UserKey& user, core::UserTable::Edge edge,
-                                                 const std::vector<RoomPtr>& former, core::LeftRooms left) noexcept {
-  using Kind = core::UserTable::Edge::Kind;
-  bool well = true;
-  bool told = false;
-  const auto tell_room = [&](const RoomPtr& room) { tell_offline(loop, user, room); };
-  for (; edge.kind != Kind::none; edge = users_.next_edge(user)) {
-    const bool online = edge.kind == Kind::online;
-    well = hooks_.user_edge(loop, user, online) && well;
-    well = loop.contain("An announcement", [&] { state_flush_.announce(loop, user, online); }) && well;
-    if (online) continue;
-    for (const RoomPtr& room : former) tell_room(room);
-    left.for_each(tell_room);
-    edge.left.for_each(tell_room);
-    told = true;
-  }
-  if (told || (former.empty() && left.empty())) return well;
-  const auto each = [&](const auto& visit) {
-    left.for_each(visit);
-    for (const RoomPtr& room : former) visit(room);
-  };
-  if (!loop.contain("A disconnect", [&] { users_.left_rooms(user, each); })) {
-    each([this](const RoomPtr& room) { leave_untold(room); });
-  }
-  // Should it have gone meanwhile, whoever told that may not have seen these.
-  if (!users_.contains(user)) users_.take_left_rooms(user).for_each(tell_room);
-  return well;
-}
-
-/// Scope shared_rooms: tells a room that the user was in, if it was told that it is online.
-MUSTER_INLINE void ConnectionManager::tell_offline(Loop& loop, const UserKey& user, const RoomPtr& room) noexcept {
-  if (options_.presence_scope != PresenceScope::shared_rooms || !room) return;
-  bool schedule = false;
-  {
-    core::Lock lock(room->mutex);
-    const auto of_user = room->users.find(user.user);
-    if (of_user == room->users.end() || of_user->second != 0) return;
-    room->users.erase(of_user);
-    room->presence.offline(user.user);
-    schedule = !std::exchange(room->state_flush_due, true);
-  }
-  if (schedule) state_flush_.plan(loop, room);
 }
 
 /// The socket is released: so is its place, and nothing of the connection is needed any more.

@@ -91,9 +91,9 @@ MUSTER_INLINE core::Graces::iterator ConnectionManager::end_grace(Loop& loop, co
   const auto next = loop.graces.erase(at);
   const auto rooms = kept_sessions_.expire(grace.member, grace.generation);
   if (!rooms) return next;
-  for (const RoomPtr& room : *rooms) give_up_place(loop, room, grace.member);
+  for (const RoomPtr& room : *rooms) joining_.give_up_place(loop, room, grace.member);
   state_flush_.clear_awareness(loop, clearing);
-  (void)tell_edges(loop, grace.user, users_.release(grace.user), *rooms);
+  (void)edges_.tell(loop, grace.user, users_.release(grace.user), *rooms);
   for (const RoomPtr& room : *rooms) {
     (void)loop.contain("The end of a room", [&] { rooms_.settle(loop, room); });
   }

@@ -107,7 +107,7 @@ MUSTER_INLINE void ConnectionManager::received_message(ConnectionState& connecti
     connection.message_budget.charge(options_.message_rate, 1, now_here);
     connection.refused_in_row = 0;
     for (Command& command : commands) {
-      if (connection.ended()) break;
+      if (connection.ended() || connection.doomed) break;
       handle(connection, std::move(command));
     }
   }
@@ -142,7 +142,7 @@ MUSTER_INLINE void ConnectionManager::handle(ConnectionState& connection, Comman
 MUSTER_INLINE void ConnectionManager::go_on(ConnectionState& connection) {
   if (connection.resuming) return;
   connection.resuming = true;
-  while (!connection.ended() && !connection.question && !connection.waiting.empty()) {
+  while (!connection.ended() && !connection.doomed && !connection.question && !connection.waiting.empty()) {
     keep_pace(connection, connection.loop->executor->now());
     if ((connection.pauses & static_cast<std::uint8_t>(core::Pause::rate)) != 0) break;
     Command command = std::move(connection.waiting.front());

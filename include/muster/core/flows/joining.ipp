@@ -1,20 +1,23 @@
-// Joining: membership, and what a newcomer is told.
+// Entering, telling and leaving.
 #pragma once
 
 #include <algorithm>
+#include <memory>
+#include <string>
+#include <utility>
 
-#include "muster/core/outward/manager_calls.hpp"
+#include "muster/core/flows/joining.hpp"
 
 namespace muster {
 inline namespace MUSTER_ABI {
+namespace core {
 
-MUSTER_INLINE void ConnectionManager::enter(ConnectionState& connection, const Correlation& correlation,
-                                            const RoomKey& key) {
+MUSTER_INLINE void Joining::enter(ConnectionState& connection, const Correlation& correlation, const RoomKey& key) {
   if (const Membership* there = connection.membership(key.name)) {  // joining again changes nothing
     const RoomPtr room = there->room;
     Entered again;
     {
-      core::Lock lock(room->mutex);
+      Lock lock(room->mutex);
       again.position = {room->epoch, room->last_seq};
       again.member_count = room->member_count();
       again.list = room->list_for_newcomer(again.members, options_.presence_scope != PresenceScope::none);
@@ -48,12 +51,32 @@ MUSTER_INLINE void ConnectionManager::enter(ConnectionState& connection, const C
   }
   directory_.publish(connection);
   tell_joined(connection, &correlation, room, entered);
-  if (!after_joined(connection, room, entered)) disconnect(connection, CloseReason::internal_error, {});
+  if (!after_joined(connection, room, entered)) writer_.doom(connection, CloseReason::internal_error);
 }
 
-/// Makes the connection a member, if the room takes it. With a position it goes on from there.
-MUSTER_INLINE ConnectionManager::Entered ConnectionManager::take_place(ConnectionState& connection, const RoomPtr& room,
-                                                                       std::optional<Position> from) {
+MUSTER_INLINE RoomPtr Joining::room_for(ConnectionState& connection, const Correlation& correlation,
+                                        const RoomKey& key) {
+  if (RoomPtr room = table_.find(key)) return room;
+  const auto wait = connection.rooms_created.take(options_.rooms_created_per_minute, std::chrono::minutes(1),
+                                                  connection.loop->executor->now());
+  if (wait.count() != 0) {
+    connection.loop->counters.rate_limited.add();
+    writer_.tell_error(connection, &correlation,
+                       {errc::rate_limited,
+                        "A connection may create " + std::to_string(options_.rooms_created_per_minute) +
+                            " rooms a minute; wait as long as retry_after_ms says, or join a room that exists",
+                        wait});
+    return nullptr;
+  }
+  const auto fresh =
+      std::make_shared<RoomState>(key, options_.room_options(key.name), entropy_.epoch(), bytes_.account(key.tenant));
+  const RoomPtr room = table_.find_or_add(fresh);
+  if (room != fresh) connection.rooms_created.give_back();  // another connection was faster
+  return room;
+}
+
+MUSTER_INLINE Joining::Entered Joining::take_place(ConnectionState& connection, const RoomPtr& room,
+                                                   std::optional<Position> from) {
   Entered entered = admit(connection, *room, from);
   if (entered.retired) {
     table_.erase(room);
@@ -64,7 +87,7 @@ MUSTER_INLINE ConnectionManager::Entered ConnectionManager::take_place(Connectio
     return entered;
   }
   // Both lists have memory for it.
-  core::MemberSlot slot;
+  MemberSlot slot;
   slot.connection = &connection;
   slot.next_seq = entered.next_seq;
   slot.joined_serial = entered.serial;
@@ -79,17 +102,10 @@ MUSTER_INLINE ConnectionManager::Entered ConnectionManager::take_place(Connectio
   return entered;
 }
 
-/// False: a hook threw.
-MUSTER_INLINE bool ConnectionManager::after_joined(ConnectionState& connection, const RoomPtr& room,
-                                                   const Entered& entered) {
-  connection.membership(room->key.name)->told = true;
-  return hooks_.joined(connection, room->key, {entered.kept});
-}
-
 /// Checks the capacity and adds the member in one section: the limit and the fact are one. A session that comes back
 /// has its place still.
-MUSTER_INLINE ConnectionManager::Entered ConnectionManager::admit(ConnectionState& connection, RoomState& room,
-                                                                  std::optional<Position> from) {
+MUSTER_INLINE Joining::Entered Joining::admit(ConnectionState& connection, RoomState& room,
+                                              std::optional<Position> from) {
   Entered entered;
   const std::string& user = connection.identity_->user;
   const auto full = [&] {
@@ -101,7 +117,7 @@ MUSTER_INLINE ConnectionManager::Entered ConnectionManager::admit(ConnectionStat
     return of_user == room.users.end() || of_user->second == 0;
   };
   const TimePoint now_here = connection.loop->executor->now();
-  core::Lock lock(room.mutex);
+  Lock lock(room.mutex);
   room.history.expire(now_here, room.options);
   room.settle();
   if (room.members.empty() && room.history.empty() && room.last_seq != 0 && !replicating_.is_on()) room.retired = true;
@@ -123,8 +139,8 @@ MUSTER_INLINE ConnectionManager::Entered ConnectionManager::admit(ConnectionStat
   }
   // All that may fail comes first: what follows is the room's and the connection's in one.
   RoomPart& part = room.part_on(connection.loop);
-  core::make_room(part.slots);
-  core::make_room(connection.memberships);
+  make_room(part.slots);
+  make_room(connection.memberships);
   if (from && from->epoch != room.epoch) {
     entered.next_seq = 1;  // all of this order is new to it
   } else if (from && from->seq <= room.last_seq) {
@@ -163,8 +179,8 @@ MUSTER_INLINE ConnectionManager::Entered ConnectionManager::admit(ConnectionStat
   return entered;
 }
 
-MUSTER_INLINE void ConnectionManager::tell_joined(ConnectionState& connection, const Correlation* correlation,
-                                                  const RoomPtr& room, const Entered& entered) {
+MUSTER_INLINE void Joining::tell_joined(ConnectionState& connection, const Correlation* correlation,
+                                        const RoomPtr& room, const Entered& entered) {
   event::RoomJoined joined;
   joined.room = room->key.name;
   joined.position = entered.position;
@@ -175,26 +191,17 @@ MUSTER_INLINE void ConnectionManager::tell_joined(ConnectionState& connection, c
   tell_awareness(connection, nullptr, room->key);
 }
 
-/// A room's message without a seq, to one member.
-MUSTER_INLINE std::size_t ConnectionManager::send_in_room(ConnectionId id, std::string room, const Payload& payload) {
-  const ConnectionPtr connection = directory_.locate(id);
-  if (!connection) return 0;
-  const bool posted = post(connection->loop, [connection, room = std::move(room), payload](ConnectionManager& manager) {
-    if (!connection->live() || connection->membership(room) == nullptr) return;
-    event::RoomMessage message;
-    message.room = room;
-    message.data = &payload;
-    manager.writer_.tell(*connection, message);
-  });
-  return posted ? 1 : 0;
+MUSTER_INLINE bool Joining::after_joined(ConnectionState& connection, const RoomPtr& room, const Entered& entered) {
+  connection.membership(room->key.name)->told = true;
+  return hooks_.joined(connection, room->key, {entered.kept});
 }
 
-MUSTER_INLINE void ConnectionManager::tell_awareness(ConnectionState& connection, const Correlation* correlation,
-                                                     const RoomKey& key) {
-  const std::vector<AwarenessEntry> entries = awareness_->get_all(key);
+MUSTER_INLINE void Joining::tell_awareness(ConnectionState& connection, const Correlation* correlation,
+                                           const RoomKey& key) {
+  const std::vector<AwarenessEntry> entries = awareness_.get_all(key);
   std::size_t i = 0;
   do {
-    const std::size_t count = core::chunk_length(entries, i);
+    const std::size_t count = chunk_length(entries, i);
     event::AwarenessState state;
     state.room = key.name;
     state.entries = entries.data() + i;
@@ -211,15 +218,59 @@ MUSTER_INLINE void ConnectionManager::tell_awareness(ConnectionState& connection
     state.more = false;
     writer_.tell_asked(connection, state, correlation);
     Membership* membership = connection.membership(key.name);  // the rest as updates, once it has taken this
-    if (!membership->missed) membership->missed = std::make_unique<core::Missed>(connection.missed_bytes);
+    if (!membership->missed) membership->missed = std::make_unique<Missed>(connection.missed_bytes);
     for (; i < entries.size(); ++i) {
       membership->missed->note_awareness(entries[i].client, 0);
-      connection.byte_budget.charge(options_.byte_rate, static_cast<double>(core::chunk_share(entries[i])),
+      connection.byte_budget.charge(options_.byte_rate, static_cast<double>(chunk_share(entries[i])),
                                     connection.loop->executor->now());
     }
     connection.behind = true;
   } while (i < entries.size());
 }
 
+/// What a live connection is still owed of what was published before this command.
+MUSTER_INLINE void Joining::tell_rest(ConnectionState& connection, Membership& leaving) {
+  if (!connection.live() || catch_up_.feed_room(connection, leaving)) return;
+  std::uint64_t last = 0;
+  {
+    Lock lock(leaving.room->mutex);
+    last = leaving.room->last_seq;
+  }
+  event::Gap gap{leaving.room->key.name, leaving.slot().next_seq, last};
+  if (gap.from > gap.to) return;
+  connection.loop->counters.gaps.add();
+  writer_.tell(connection, gap);
+}
+
+MUSTER_INLINE void Joining::leave(ConnectionState& connection, std::size_t index) {
+  Loop& loop = *connection.loop;
+  const RoomPtr room = connection.memberships[index].room;
+  tell_rest(connection, connection.memberships[index]);
+  Clearings clearing = state_flush_.clearing_for(loop, connection.member, room);
+  bool well = part_from_room(connection, index, std::nullopt, false, [&] {
+    state_flush_.clear_awareness(loop, clearing);
+    give_up_place(loop, room, connection.member);
+    if (!connection.contain("A leave", [&] { connection.left_rooms.add(room); })) edges_.leave_untold(room);
+    if (connection.memberships.empty()) connection.status_ = ConnectionStatus::connected;
+    return connection.contain("A leave", [&] { directory_.publish(connection); });
+  });
+  if (!well) writer_.doom(connection, CloseReason::internal_error);
+}
+
+MUSTER_INLINE void Joining::give_up_place(Loop& loop, const RoomPtr& room, ConnectionId member) noexcept {
+  bool flush_state = false;
+  std::string user;
+  {
+    Lock lock(room->mutex);
+    const auto place = room->members.find(member);
+    if (place == room->members.end() || place->second.part != nullptr) return;
+    user = room->remove_member(place, options_.presence_scope);
+    flush_state = options_.presence_scope != PresenceScope::none && !std::exchange(room->state_flush_due, true);
+  }
+  replicating_.member(loop, member, user, room->key, false);
+  if (flush_state) state_flush_.plan(loop, room);
+}
+
+}  // namespace core
 }  // namespace MUSTER_ABI
 }  // namespace muster

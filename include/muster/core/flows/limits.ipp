@@ -6,27 +6,6 @@
 namespace muster {
 inline namespace MUSTER_ABI {
 
-MUSTER_INLINE RoomPtr ConnectionManager::room_for(ConnectionState& connection, const Correlation& correlation,
-                                                  const RoomKey& key) {
-  if (RoomPtr room = table_.find(key)) return room;
-  const auto wait = connection.rooms_created.take(options_.rooms_created_per_minute, std::chrono::minutes(1),
-                                                  connection.loop->executor->now());
-  if (wait.count() != 0) {
-    connection.loop->counters.rate_limited.add();
-    writer_.tell_error(connection, &correlation,
-                       {errc::rate_limited,
-                        "A connection may create " + std::to_string(options_.rooms_created_per_minute) +
-                            " rooms a minute; wait as long as retry_after_ms says, or join a room that exists",
-                        wait});
-    return nullptr;
-  }
-  const auto fresh =
-      std::make_shared<RoomState>(key, options_.room_options(key.name), entropy_.epoch(), bytes_.account(key.tenant));
-  const RoomPtr room = table_.find_or_add(fresh);
-  if (room != fresh) connection.rooms_created.give_back();  // another connection was faster
-  return room;
-}
-
 MUSTER_INLINE std::chrono::milliseconds ConnectionManager::debt(ConnectionState& connection, TimePoint now_here) const {
   return std::max({connection.message_budget.debt(options_.message_rate, now_here),
                    connection.byte_budget.debt(options_.byte_rate, now_here),

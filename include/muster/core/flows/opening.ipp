@@ -272,7 +272,7 @@ MUSTER_INLINE void ConnectionManager::welcome(ConnectionState& connection, Funct
   const UserKey user{identity.tenant, identity.user};
   connection.greeted = true;
   bool well = hooks_.connected(connection);
-  well = tell_edges(loop, user, users_.first_edge(user)) && well;
+  well = edges_.tell(loop, user, users_.first_edge(user)) && well;
   if (!well) writer_.doom(connection, CloseReason::internal_error);
   queues_.deliver(connection, std::move(then));
 }

@@ -306,8 +306,8 @@ MUSTER_INLINE void ConnectionManager::give_up_rest(ConnectionState& connection) 
     const RoomPtr& room = kept[i];
     if (connection.membership(room->key.name) != nullptr) continue;
     state_flush_.clear_awareness(loop, clearings[i]);
-    give_up_place(loop, room, connection.member);
-    if (!connection.contain("A resume", [&] { connection.left_rooms.add(room); })) leave_untold(room);
+    joining_.give_up_place(loop, room, connection.member);
+    if (!connection.contain("A resume", [&] { connection.left_rooms.add(room); })) edges_.leave_untold(room);
     (void)connection.contain("The end of a room", [&] { rooms_.settle(loop, room); });
   }
 }
@@ -317,18 +317,18 @@ MUSTER_INLINE void ConnectionManager::give_up_rest(ConnectionState& connection) 
 MUSTER_INLINE void ConnectionManager::finish_resume(ConnectionState& connection, Resuming& resuming) {
   struct There {
     RoomPtr room;
-    Entered entered;
+    core::Joining::Entered entered;
   };
   std::vector<There> there;
   std::vector<event::ResumedRoom> rooms;
   for (std::size_t i = 0; i < resuming.asked.size(); ++i) {
     const command::ResumeRoom& asked = resuming.asked[i];
     RoomPtr room;
-    Entered entered;
+    core::Joining::Entered entered;
     entered.retired = resuming.permitted[i];
     while (entered.retired) {
       room = rooms_.find_or_make({connection.identity_->tenant, asked.room});
-      entered = take_place(connection, room, asked.position);
+      entered = joining_.take_place(connection, room, asked.position);
       if (replicating_.is_on() && entered.retired)
         break;  // it would have to be subscribed to again: the client may join it
     }
@@ -349,7 +349,7 @@ MUSTER_INLINE void ConnectionManager::finish_resume(ConnectionState& connection,
   resumed.rooms = &rooms;
   writer_.tell(connection, resumed, &resuming.correlation);
   for (const There& one : there) {
-    tell_joined(connection, nullptr, one.room, one.entered);
+    joining_.tell_joined(connection, nullptr, one.room, one.entered);
     if (connection.doomed || one.entered.next_seq > one.entered.position.seq) continue;
     catch_up_.tell_history(connection, *connection.membership(one.room->key.name), one.entered.position,
                            one.entered.replay);
@@ -357,7 +357,7 @@ MUSTER_INLINE void ConnectionManager::finish_resume(ConnectionState& connection,
   connection.behind = true;  // what is left of a long replay follows by its cursors
   writer_.mark_dirty(connection);
   bool well = true;
-  for (const There& one : there) well = after_joined(connection, one.room, one.entered) && well;
+  for (const There& one : there) well = joining_.after_joined(connection, one.room, one.entered) && well;
   if (!well) disconnect(connection, CloseReason::internal_error, {});
 }
 

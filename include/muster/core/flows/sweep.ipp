@@ -114,7 +114,7 @@ MUSTER_INLINE void ConnectionManager::catch_up_room(Loop& loop, const RoomPtr& r
   if (schedule) state_flush_.plan(loop, room);
   for (const std::string& user : gone) {
     const UserKey key{room->key.tenant, user};
-    if (!users_.contains(key)) tell_offline(loop, key, room);
+    if (!users_.contains(key)) edges_.tell_offline(loop, key, room);
   }
 }
 
