@@ -30,6 +30,7 @@
 #include "muster/core/flows/queues.hpp"
 #include "muster/core/flows/replicating.hpp"
 #include "muster/core/flows/rooms.hpp"
+#include "muster/core/flows/sessions.hpp"
 #include "muster/core/flows/state_flush.hpp"
 #include "muster/core/loop/loops.hpp"
 #include "muster/core/outward/hooks.hpp"
@@ -258,13 +259,7 @@ class ConnectionManager final : public IConnectionManager,
   void on_answer_late(ConnectionState& connection);
   void on_guard(ConnectionState& connection);
 
-  // Sessions: core/flows/sessions.ipp.
-  [[nodiscard]] bool has_sessions(const ConnectionState& connection) const;
-  /// Gives a new connection a session; the token, or nothing where sessions do not resume.
-  [[nodiscard]] std::string open_session(ConnectionState& connection);
-  void save_session(ConnectionState& connection, const std::string& token_hash, std::vector<std::string> rooms,
-                    TimePoint expires, std::shared_ptr<std::atomic<bool>> refused = nullptr);
-  void forget_session(const std::string& token_hash);
+  // Resuming: core/flows/resuming.ipp.
   struct Resuming;
   void take_session(ConnectionState& connection, const std::shared_ptr<Resuming>& resuming);
   void claim_session(ConnectionState& connection, const std::shared_ptr<Resuming>& resuming);
@@ -273,18 +268,8 @@ class ConnectionManager final : public IConnectionManager,
   void permit_rooms(ConnectionState& connection, const std::shared_ptr<Resuming>& resuming);
   void finish_resume(ConnectionState& connection, Resuming& resuming);
   void fail_resume(ConnectionState& connection, const Resuming& resuming, Error error);
-  /// Puts a session back whose token was spent in vain: the client may try again with it.
-  void give_back(const std::string& token_hash, Session session);
-  void revoke_stored(Revocation which);
 
-  // Sessions without a connection: core/flows/graces.ipp.
-  [[nodiscard]] bool session_waits(const ConnectionState& connection, CloseReason reason, bool socket_gone) noexcept;
-  [[nodiscard]] bool keep_session(ConnectionState& connection, CloseReason reason, bool socket_gone) noexcept;
-  void part_from_session(ConnectionState& connection, CloseReason reason, std::vector<std::string> names) noexcept;
-  void run_graces(Loop& loop, TimePoint now) noexcept;
-  void run_due_graces(Loop& loop);
-  core::Graces::iterator end_grace(Loop& loop, core::Graces::iterator at);
-  void end_graces(std::function<bool(const core::Grace&)> chosen, bool for_good);
+  void run_due_graces(Loop& loop) { sessions_.run_due_graces(loop); }
 
   // Credentials that end, and are renewed: core/flows/identity.ipp.
   void ask_identity(ConnectionState& connection, std::string token,
@@ -313,7 +298,7 @@ class ConnectionManager final : public IConnectionManager,
   const std::shared_ptr<Authorizer> authorizer_;
   const std::vector<std::shared_ptr<const Protocol>> protocols_;
   const std::shared_ptr<AwarenessStore> awareness_;
-  const std::shared_ptr<SessionStore> sessions_;
+  const std::shared_ptr<SessionStore> store_;
   const std::shared_ptr<const WireFormat> plain_format_ = std::make_shared<WebSocketFormat>();
   std::atomic<std::uint64_t> next_order_{1};
 
@@ -335,17 +320,19 @@ class ConnectionManager final : public IConnectionManager,
   core::Writer writer_{options_, bytes_, *this};
   core::CatchUp catch_up_{options_, *awareness_, writer_};
   core::FanOut fan_out_{options_, bytes_, connections_, kept_sessions_, writer_, catch_up_};
-  core::Queues queues_{options_, *sessions_, users_, loops_, life_, failures_, questions_, writer_};
+  core::Queues queues_{options_, *store_, users_, loops_, life_, failures_, questions_, writer_};
   core::Rooms rooms_{options_, table_, bytes_, entropy_, loops_, *awareness_, directory_, replicating_, hooks_};
   core::Publishing publishing_{options_, table_, loops_, rooms_, replicating_, fan_out_};
   core::StateFlush state_flush_{options_, table_, users_, loops_, *awareness_, replicating_, writer_, fan_out_};
   core::UserEdges edges_{options_, users_, hooks_, state_flush_};
   core::Joining joining_{options_,     table_, bytes_,  entropy_,  *awareness_,  directory_, hooks_,
                          replicating_, rooms_, writer_, catch_up_, state_flush_, edges_};
+  core::Sessions sessions_{options_,  *store_,    kept_sessions_, users_,       entropy_, loops_,  life_,
+                           failures_, admission_, rooms_,         state_flush_, edges_,   joining_};
 
   struct SharedCounters {
     std::atomic<std::uint64_t> connections_total{0}, sweep_findings{0}, lost{0};
-    std::atomic<std::uint64_t> resumes{0}, resumes_failed{0}, session_store_failures{0};
+    std::atomic<std::uint64_t> resumes{0}, resumes_failed{0};
     std::array<std::atomic<std::uint64_t>, close_reason_count> closed{};
   };
   mutable SharedCounters counters_;

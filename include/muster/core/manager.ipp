@@ -49,9 +49,9 @@ MUSTER_INLINE ConnectionManager::ConnectionManager(Options options, std::shared_
       protocols_(std::move(components.protocols)),
       awareness_(components.awareness_store ? std::move(components.awareness_store)
                                             : std::make_shared<MemoryAwarenessStore>()),
-      sessions_(components.session_store ? std::move(components.session_store)
-                                         : std::make_shared<MemorySessionStore>(MemorySessionLimits{
-                                               100'000, options_.total_bytes, options_.tenant_bytes})),
+      store_(components.session_store ? std::move(components.session_store)
+                                      : std::make_shared<MemorySessionStore>(
+                                            MemorySessionLimits{100'000, options_.total_bytes, options_.tenant_bytes})),
       entropy_(components.random_seed),
       failures_(std::move(components.observer)),
       loops_(std::move(components.clock)),
@@ -130,7 +130,7 @@ MUSTER_INLINE Metrics ConnectionManager::metrics() const {
   sum.resumes_failed = counters_.resumes_failed;
   sum.queued = queues_.queued();
   sum.queue_dropped = queues_.dropped();
-  sum.session_store_failures = counters_.session_store_failures + queues_.failed();
+  sum.session_store_failures = sessions_.failed() + queues_.failed();
   sum.history_bytes = bytes_.bytes();
   sum.waiting_bytes = *bytes_.waiting();
   sum.history_dropped = rooms_.history_dropped();

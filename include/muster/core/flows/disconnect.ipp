@@ -90,7 +90,7 @@ MUSTER_INLINE void ConnectionManager::disconnect(ConnectionState& connection, Cl
   connection.waiting.clear();
 
   // 2. Leave every room. Where the session may come back, its places wait for it, and so does what is told to others.
-  const bool waits = was_live && keep_session(connection, reason, socket_gone);
+  const bool waits = was_live && sessions_.keep(connection, reason, socket_gone);
   while (!connection.memberships.empty()) {
     const RoomPtr room = connection.memberships.back().room;
     if (!waits) parting.former.push_back(room);
@@ -106,7 +106,7 @@ MUSTER_INLINE void ConnectionManager::disconnect(ConnectionState& connection, Cl
       if (parting.former.size() < parting.former.capacity()) parting.former.push_back(std::move(room));
     }
   }
-  if (was_live) part_from_session(connection, reason, std::move(parting.names));
+  if (was_live) sessions_.part_from(connection, reason, std::move(parting.names));
 
   // 3. Clear awareness, and 4. tell the others.
   if (was_live && !waits) state_flush_.clear_awareness(loop, parting.clearing);
@@ -211,7 +211,7 @@ MUSTER_INLINE void ConnectionManager::close_all(CloseReason reason, std::string 
 
 MUSTER_INLINE void ConnectionManager::shutdown(Function<void()> done) {
   admission_.close();
-  end_graces([](const core::Grace&) { return true; }, false);
+  sessions_.end_graces([](const core::Grace&) { return true; }, false);
   close_all(CloseReason::going_away, {}, [weak = weak_from_this(), done = std::move(done)](std::size_t) mutable {
     if (const auto manager = weak.lock()) {
       manager->let_go(std::move(done));

@@ -185,8 +185,8 @@ MUSTER_INLINE std::size_t ConnectionManager::revoke(const UserKey& user) {
   for (const ConnectionPtr& connection : users_.of(user)) {
     revoked += remove(connection->id_, CloseReason::revoked, {}) ? 1 : 0;
   }
-  end_graces([user](const core::Grace& grace) { return grace.user == user; }, true);
-  revoke_stored({user.tenant, user.user});
+  sessions_.end_graces([user](const core::Grace& grace) { return grace.user == user; }, true);
+  sessions_.revoke_stored({user.tenant, user.user});
   return revoked;
 }
 MUSTER_INLINE std::size_t ConnectionManager::revoke_tenant(std::string_view tenant) {
@@ -194,29 +194,16 @@ MUSTER_INLINE std::size_t ConnectionManager::revoke_tenant(std::string_view tena
   for (const ConnectionPtr& connection : users_.of_tenant(tenant)) {
     revoked += remove(connection->id_, CloseReason::revoked, {}) ? 1 : 0;
   }
-  end_graces([tenant = std::string(tenant)](const core::Grace& grace) { return grace.user.tenant == tenant; }, true);
-  revoke_stored({std::string(tenant)});
+  sessions_.end_graces([tenant = std::string(tenant)](const core::Grace& grace) { return grace.user.tenant == tenant; },
+                       true);
+  sessions_.revoke_stored({std::string(tenant)});
   return revoked;
 }
-/// Sessions without a connection, which may be taken up for as long as `resume_window`.
-MUSTER_INLINE void ConnectionManager::revoke_stored(Revocation which) {
-  try {
-    sessions_->revoke(
-        std::move(which), Reply<Result<std::size_t>>([weak = weak_from_this()](const Result<std::size_t>& done) {
-          const auto manager = weak.lock();
-          if (!manager || done) return;
-          ++manager->counters_.session_store_failures;
-          manager->failures_.log(LogLevel::error, "Stored sessions could not be revoked: " + done.error().message);
-        }));
-  } catch (const std::exception& failure) {
-    ++counters_.session_store_failures;
-    failures_.log(LogLevel::error, std::string("Stored sessions could not be revoked: ") + failure.what());
-  }
-}
+
 MUSTER_INLINE std::size_t ConnectionManager::revoke(ConnectionId id) {
   const std::size_t revoked = remove(id, CloseReason::revoked, {}) ? 1 : 0;
-  end_graces([id](const core::Grace& grace) { return grace.member == id; }, true);
-  revoke_stored({{}, {}, to_string(id)});
+  sessions_.end_graces([id](const core::Grace& grace) { return grace.member == id; }, true);
+  sessions_.revoke_stored({{}, {}, to_string(id)});
   return revoked;
 }
 

@@ -165,7 +165,7 @@ MUSTER_INLINE void ConnectionManager::run(ConnectionState& connection, Command& 
   if (!std::holds_alternative<command::Invalid>(command.body)) connection.invalid_in_row = 0;
   if (!connection.previous_token_hash.empty()) {  // the answer to `resume` has arrived
     const std::string spent = std::exchange(connection.previous_token_hash, {});
-    forget_session(spent);
+    sessions_.forget(spent);
   }
   std::visit([&](auto& body) { on_command(connection, command.correlation, body); }, command.body);
 }

@@ -259,7 +259,7 @@ MUSTER_INLINE void ConnectionManager::welcome(ConnectionState& connection, Funct
   ack.user = identity.user;
   ack.tenant = identity.tenant;
   ack.heartbeat = options_.heartbeat;
-  const std::string token = open_session(connection);
+  const std::string token = sessions_.open(connection);
   ack.resume_token = token;
   ack.resume_ttl = options_.resume_window;
   writer_.tell(connection, ack);

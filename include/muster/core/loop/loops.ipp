@@ -91,7 +91,7 @@ MUSTER_INLINE void ConnectionManager::bury(const LoopPtr& loop) {
   }
   loop->replies = {};
   loop->draining.clear();
-  run_graces(*loop, TimePoint::max());
+  sessions_.run_graces(*loop, TimePoint::max());
   state_flush_.run(*loop, TimePoint::max());
   loops_.remove(loop);
 }
