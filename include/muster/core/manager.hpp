@@ -25,6 +25,7 @@
 #include "muster/core/base/sha256.hpp"
 #include "muster/core/connection/connection_state.hpp"
 #include "muster/core/delivery/fan_out.hpp"
+#include "muster/core/flows/ending.hpp"
 #include "muster/core/flows/joining.hpp"
 #include "muster/core/flows/publishing.hpp"
 #include "muster/core/flows/queues.hpp"
@@ -79,8 +80,12 @@ class ConnectionManager final : public IConnectionManager,
   void arrived(Connection& connection, std::size_t bytes) override;
   void received(Connection& connection, FrameKind kind, std::string_view bytes, std::size_t wire_bytes) override;
   void writable(Connection& connection) override;
-  void closed(Connection& connection, CloseReason cause) override;
-  void fail(Connection& connection, CloseReason reason, std::string_view text) override;
+  void closed(Connection& connection, CloseReason cause) override {
+    ending_.socket_closed(static_cast<ConnectionState&>(connection), cause);
+  }
+  void fail(Connection& connection, CloseReason reason, std::string_view text) override {
+    ending_.end(static_cast<ConnectionState&>(connection), reason, text);
+  }
   void on(std::string type, MessageHandler handler) override;
   void on_connected(ConnectionHook hook) override;
   void on_joined(JoinHook hook) override;
@@ -122,9 +127,15 @@ class ConnectionManager final : public IConnectionManager,
   std::size_t send_to_all(const Payload& payload) override;
   void publish(const RoomKey& room, const Payload& payload, Delivery delivery, ConnectionId exclude,
                PublishDone done) override;
-  bool remove(ConnectionId id, CloseReason reason, std::string text) override;
-  bool kick(ConnectionId id, std::string text, bool reconnect) override;
-  void close_all(CloseReason reason, std::string text, Function<void(std::size_t)> done) override;
+  bool remove(ConnectionId id, CloseReason reason, std::string text) override {
+    return ending_.remove(id, reason, std::move(text));
+  }
+  bool kick(ConnectionId id, std::string text, bool reconnect) override {
+    return ending_.kick(id, std::move(text), reconnect);
+  }
+  void close_all(CloseReason reason, std::string text, Function<void(std::size_t)> done) override {
+    ending_.close_all(reason, std::move(text), std::move(done));
+  }
   void sweep_now(Function<void(std::size_t)> done) override;
   std::size_t revoke(const UserKey& user) override;
   std::size_t revoke(ConnectionId id) override;
@@ -143,10 +154,6 @@ class ConnectionManager final : public IConnectionManager,
   template <void (ConnectionManager::*Fire)(Loop&)>
   static void fire(void* loop);
   void retry(Loop& loop);
-  /// Takes over what a stopped executor left: its connections go through the five steps here.
-  void bury(const LoopPtr& loop);
-  void bury_stopped(Loop& by);
-  void leave_part(Loop& loop, const RoomPtr& room) noexcept;
 
   // The sweep: core/flows/sweep.ipp.
   struct Sweep;
@@ -160,12 +167,10 @@ class ConnectionManager final : public IConnectionManager,
   // Opening and authenticating: core/flows/opening.ipp.
   void answer_open(ConnectionState& connection, Authentication answer);
   void begin_open(ConnectionState& connection, OpenRequest request, bool offered_token, bool ask_now);
-  void refuse_open(ConnectionState& connection, CloseReason reason, Error error) noexcept;
   void accept_open(ConnectionState& connection);
   void end_trial(ConnectionState& connection);
   [[nodiscard]] std::optional<Error> establish(ConnectionState& connection, Identity identity);
   void welcome(ConnectionState& connection, Function<void(ConnectionState&)> then);
-  void forget(ConnectionState& connection) noexcept;
 
   // Commands: core/flows/commands.ipp. A command that waits for an answer holds back those behind it.
   [[nodiscard]] bool charge_bytes(ConnectionState& connection, std::size_t bytes, TimePoint now);
@@ -241,18 +246,11 @@ class ConnectionManager final : public IConnectionManager,
   void tell_stale(ConnectionState& connection, const Correlation& correlation, const RoomKey& room,
                   const std::string& client, bool its_own, std::uint64_t clock);
 
-  // The disconnect flow: core/flows/disconnect.ipp. On the connection's executor, whatever the cause.
-  // All of it happens, or nothing for want of memory, and then it is tried again; what a seam throws is contained.
-  void disconnect(ConnectionState& connection, CloseReason reason, std::string_view text,
-                  bool socket_gone = false) noexcept;
   void end(ConnectionState& connection, CloseReason reason, const std::string& text) noexcept override {
-    disconnect(connection, reason, text);
+    ending_.end(connection, reason, text);
   }
-  struct Parting;
-  void prepare_parting(ConnectionState& connection, Parting& parting);
-  void tell_disconnected(ConnectionState& connection, CloseReason reason) noexcept;
-  void dispose(ConnectionState& connection, CloseReason reason, std::string_view text) noexcept;
-  void gone(ConnectionState& connection) noexcept;
+
+  // Heartbeats and deadlines: core/flows/heartbeats.ipp.
   void let_go(Function<void()> done);
   void drain_next(Loop& loop);
   void beat(ConnectionState& connection);
@@ -329,11 +327,12 @@ class ConnectionManager final : public IConnectionManager,
                          replicating_, rooms_, writer_, catch_up_, state_flush_, edges_};
   core::Sessions sessions_{options_,  *store_,    kept_sessions_, users_,       entropy_, loops_,  life_,
                            failures_, admission_, rooms_,         state_flush_, edges_,   joining_};
+  core::Ending ending_{options_, connections_, users_,  kept_sessions_, table_, directory_, loops_,   admission_,
+                       hooks_,   rooms_,       writer_, state_flush_,   edges_, joining_,   sessions_};
 
   struct SharedCounters {
-    std::atomic<std::uint64_t> connections_total{0}, sweep_findings{0}, lost{0};
+    std::atomic<std::uint64_t> connections_total{0}, sweep_findings{0};
     std::atomic<std::uint64_t> resumes{0}, resumes_failed{0};
-    std::array<std::atomic<std::uint64_t>, close_reason_count> closed{};
   };
   mutable SharedCounters counters_;
 };

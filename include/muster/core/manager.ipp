@@ -122,9 +122,9 @@ MUSTER_INLINE Metrics ConnectionManager::metrics() const {
   sum.refused_origin = admission_.count(RefusedFor::origin);
   sum.refused_path = admission_.count(RefusedFor::path);
   sum.refused_request = admission_.count(RefusedFor::request);
-  for (std::size_t i = 0; i < close_reason_count; ++i) sum.closed[i] = counters_.closed[i];
+  for (std::size_t i = 0; i < close_reason_count; ++i) sum.closed[i] = ending_.count(static_cast<CloseReason>(i));
   sum.sweep_findings = counters_.sweep_findings;
-  sum.lost = counters_.lost;
+  sum.lost = ending_.lost();
   sum.sessions_held = kept_sessions_.held();
   sum.resumes = counters_.resumes;
   sum.resumes_failed = counters_.resumes_failed;

@@ -13,7 +13,7 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
                                                  command::Invalid& invalid) {
   writer_.tell_error(connection, &correlation, std::move(invalid.error));
   if (++connection.invalid_in_row >= options_.invalid_messages_max && options_.invalid_messages_max != 0) {
-    disconnect(connection, CloseReason::policy, "Too many invalid messages");
+    ending_.end(connection, CloseReason::policy, "Too many invalid messages");
   }
 }
 
@@ -397,7 +397,7 @@ MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Co
               const bool replied = allowed.handling == nullptr;
               allowed.handling = nullptr;
               if (!well) {
-                disconnect(allowed, CloseReason::internal_error, {});
+                ending_.end(allowed, CloseReason::internal_error, {});
               } else if (!replied && correlation.reply) {
                 writer_.tell(allowed, event::Ack{}, &correlation);
               }

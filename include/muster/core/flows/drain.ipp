@@ -29,11 +29,11 @@ MUSTER_INLINE void ConnectionManager::drain(std::chrono::milliseconds deadline,
           manager.writer_.tell(*connection, event::Draining{after});
           told.emplace(after, connection);
         } else if (connection->open_done) {
-          manager.refuse_open(
+          manager.ending_.refuse(
               *connection, CloseReason::going_away,
               {errc::unavailable, "The server is shutting down", manager.entropy_.within(reconnect_window)});
         } else {
-          manager.disconnect(*connection, CloseReason::going_away, {});
+          manager.ending_.end(*connection, CloseReason::going_away, {});
         }
       }
       // Who is to come back first is closed first: nobody's time has passed before its connection is closed.
@@ -48,7 +48,7 @@ MUSTER_INLINE void ConnectionManager::drain(std::chrono::milliseconds deadline,
       loop->drain_next_at = now_here;
       loop->arm(loop->drain_timer, now_here);
     });
-    if (!posted) bury(loop);
+    if (!posted) ending_.abandon(loop);
   }
 }
 
@@ -58,7 +58,7 @@ MUSTER_INLINE void ConnectionManager::drain_next(Loop& loop) {
     const ConnectionPtr connection = std::move(loop.draining.back());
     loop.draining.pop_back();
     loop.drain_next_at += loop.drain_pace;
-    disconnect(*connection, CloseReason::going_away, {});
+    ending_.end(*connection, CloseReason::going_away, {});
   }
   if (loop.drain_ends > now_here) {
     loop.arm(loop.drain_timer, loop.draining.empty() ? loop.drain_ends : std::min(loop.drain_next_at, loop.drain_ends));

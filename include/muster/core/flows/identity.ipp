@@ -37,12 +37,12 @@ MUSTER_INLINE void ConnectionManager::authenticate_first(ConnectionState& connec
                                                          Function<void(ConnectionState&)> then) {
   if (token.empty() && authenticator_->needs_token()) {
     writer_.tell_error(connection, &correlation, {errc::auth_required, "The first message needs a token", {}});
-    disconnect(connection, CloseReason::auth_required, {});
+    ending_.end(connection, CloseReason::auth_required, {});
     return;
   }
   if (options_.auth_mode == AuthMode::upgrade_only) {
     writer_.tell_error(connection, &correlation, {errc::auth_required, "The token must come with the upgrade", {}});
-    disconnect(connection, CloseReason::auth_required, {});
+    ending_.end(connection, CloseReason::auth_required, {});
     return;
   }
   ask_identity(
@@ -56,7 +56,7 @@ MUSTER_INLINE void ConnectionManager::authenticate_first(ConnectionState& connec
           event::AuthResult result;
           result.error = error->message;
           writer_.tell(asker, result, &correlation);
-          disconnect(asker, reason, {});
+          ending_.end(asker, reason, {});
           return;
         }
         if (tell_result) {
@@ -84,7 +84,7 @@ MUSTER_INLINE void ConnectionManager::authenticate_again(ConnectionState& connec
       event::AuthResult result;
       result.error = why;
       writer_.tell(asker, result, &correlation);
-      disconnect(asker, reason, {});
+      ending_.end(asker, reason, {});
     };
     if (!answer) {
       Error error = answer.error();
@@ -173,7 +173,7 @@ MUSTER_INLINE void ConnectionManager::on_expiry(ConnectionState& connection) {
   }
   const auto due = connection.reauth_told ? left + options_.reauth_grace : left - options_.reauth_lead;
   if (due <= std::chrono::milliseconds(0)) {
-    disconnect(connection, CloseReason::auth_required, "The credentials have expired");
+    ending_.end(connection, CloseReason::auth_required, "The credentials have expired");
     return;
   }
   const auto wait = std::min<std::chrono::milliseconds>(due, std::chrono::hours(24));
@@ -183,7 +183,7 @@ MUSTER_INLINE void ConnectionManager::on_expiry(ConnectionState& connection) {
 MUSTER_INLINE std::size_t ConnectionManager::revoke(const UserKey& user) {
   std::size_t revoked = 0;
   for (const ConnectionPtr& connection : users_.of(user)) {
-    revoked += remove(connection->id_, CloseReason::revoked, {}) ? 1 : 0;
+    revoked += ending_.remove(connection->id_, CloseReason::revoked, {}) ? 1 : 0;
   }
   sessions_.end_graces([user](const core::Grace& grace) { return grace.user == user; }, true);
   sessions_.revoke_stored({user.tenant, user.user});
@@ -192,7 +192,7 @@ MUSTER_INLINE std::size_t ConnectionManager::revoke(const UserKey& user) {
 MUSTER_INLINE std::size_t ConnectionManager::revoke_tenant(std::string_view tenant) {
   std::size_t revoked = 0;
   for (const ConnectionPtr& connection : users_.of_tenant(tenant)) {
-    revoked += remove(connection->id_, CloseReason::revoked, {}) ? 1 : 0;
+    revoked += ending_.remove(connection->id_, CloseReason::revoked, {}) ? 1 : 0;
   }
   sessions_.end_graces([tenant = std::string(tenant)](const core::Grace& grace) { return grace.user.tenant == tenant; },
                        true);
@@ -201,7 +201,7 @@ MUSTER_INLINE std::size_t ConnectionManager::revoke_tenant(std::string_view tena
 }
 
 MUSTER_INLINE std::size_t ConnectionManager::revoke(ConnectionId id) {
-  const std::size_t revoked = remove(id, CloseReason::revoked, {}) ? 1 : 0;
+  const std::size_t revoked = ending_.remove(id, CloseReason::revoked, {}) ? 1 : 0;
   sessions_.end_graces([id](const core::Grace& grace) { return grace.member == id; }, true);
   sessions_.revoke_stored({{}, {}, to_string(id)});
   return revoked;

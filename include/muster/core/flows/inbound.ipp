@@ -25,7 +25,7 @@ MUSTER_INLINE bool ConnectionManager::charge_bytes(ConnectionState& connection, 
   if (connection.live()) return true;
   core::add_bytes(connection.pre_auth_bytes, bytes);
   if (connection.pre_auth_bytes <= options_.pre_auth_bytes) return true;
-  disconnect(connection, CloseReason::policy, "Too much before authentication");
+  ending_.end(connection, CloseReason::policy, "Too much before authentication");
   return false;
 }
 
@@ -51,7 +51,7 @@ MUSTER_INLINE void ConnectionManager::received_frame(ConnectionState& connection
   const bool many_frames = connection.frame_budget.until(options_.frame_rate, 1, now_here).count() != 0;
   connection.frame_budget.charge(options_.frame_rate, 1, now_here);
   if (many_frames && exceeds_for_long(connection, now_here)) {
-    disconnect(connection, CloseReason::rate_limited, "Too many frames");
+    ending_.end(connection, CloseReason::rate_limited, "Too many frames");
     return;
   }
   if (whole) {
@@ -77,11 +77,11 @@ MUSTER_INLINE void ConnectionManager::received_message(ConnectionState& connecti
   loop.counters.messages_in.add();
   loop.counters.bytes_in.add(bytes.size());
   if (options_.max_message_bytes != 0 && bytes.size() > options_.max_message_bytes) {
-    disconnect(connection, CloseReason::message_too_big, {});
+    ending_.end(connection, CloseReason::message_too_big, {});
     return;
   }
   if (!connection.live() && ++connection.pre_auth_messages > options_.pre_auth_messages) {
-    disconnect(connection, CloseReason::policy, "Too much before authentication");
+    ending_.end(connection, CloseReason::policy, "Too much before authentication");
     return;
   }
   std::vector<Command> commands;
@@ -90,7 +90,7 @@ MUSTER_INLINE void ConnectionManager::received_message(ConnectionState& connecti
   const auto fault = loop.formats[connection.format].protocol->decode(kind, bytes, {options_.json_nesting}, commands);
   const auto messages_wait = connection.message_budget.until(options_.message_rate, 1, now_here);
   if (fault) {
-    disconnect(connection, *fault, {});
+    ending_.end(connection, *fault, {});
   } else if ((many_bytes || messages_wait.count() != 0) && exceeds_for_long(connection, now_here)) {
     loop.counters.rate_limited.add();
     const auto wait = std::max(
@@ -101,7 +101,7 @@ MUSTER_INLINE void ConnectionManager::received_message(ConnectionState& connecti
           {errc::rate_limited, "Too many messages or bytes a second; wait as long as retry_after_ms says", wait});
     }
     if (++connection.refused_in_row >= options_.rate_limited_max && options_.rate_limited_max != 0) {
-      disconnect(connection, CloseReason::rate_limited, {});
+      ending_.end(connection, CloseReason::rate_limited, {});
     }
   } else {
     connection.message_budget.charge(options_.message_rate, 1, now_here);
@@ -134,7 +134,7 @@ MUSTER_INLINE void ConnectionManager::handle(ConnectionState& connection, Comman
   if (connection.live())
     pause(connection, core::Pause::commands, true);                 // before that, the pre-authentication bounds hold
   if (connection.waiting.size() > 2 * options_.waiting_commands) {  // the transport hands over more than it may hold
-    disconnect(connection, CloseReason::policy, "Too many commands at once");
+    ending_.end(connection, CloseReason::policy, "Too many commands at once");
   }
 }
 
@@ -159,7 +159,7 @@ MUSTER_INLINE void ConnectionManager::run(ConnectionState& connection, Command& 
   if (!connection.live() && !first_steps) {
     writer_.tell_error(connection, &command.correlation,
                        {errc::auth_required, "The first message must be authenticate, with a token", {}});
-    disconnect(connection, CloseReason::auth_required, {});
+    ending_.end(connection, CloseReason::auth_required, {});
     return;
   }
   if (!std::holds_alternative<command::Invalid>(command.body)) connection.invalid_in_row = 0;
@@ -188,7 +188,7 @@ MUSTER_INLINE void ConnectionManager::authorize(ConnectionState& connection, Act
           return;
         }
         writer_.tell_error(asker, &correlation, {errc::permission_denied, answer.message(), {}});
-        if (options_.close_on_permission_denied) disconnect(asker, CloseReason::permission_denied, {});
+        if (options_.close_on_permission_denied) ending_.end(asker, CloseReason::permission_denied, {});
       },
       Permission::late("The authorisation service did not answer in time"));
 }

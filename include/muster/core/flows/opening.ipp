@@ -9,16 +9,6 @@ namespace muster {
 inline namespace MUSTER_ABI {
 namespace core {
 
-/// What a peer is told that may not come in. `protocol`: the one that was chosen, if any; `named`: by its subprotocol.
-[[nodiscard]] inline Decision refusal(const Protocol* protocol, bool named, CloseReason reason, Error error) {
-  Decision decision;
-  decision.reason = reason;
-  decision.error = std::move(error);
-  if (protocol != nullptr) decision.close_code = protocol->close_code(reason);
-  if (named) decision.subprotocol = std::string(protocol->name());
-  return decision;
-}
-
 /// The loop's number of this pair, which it may not have had yet.
 [[nodiscard]] inline std::uint8_t format_of(Loop& loop, const std::shared_ptr<const Protocol>& protocol,
                                             const std::shared_ptr<const WireFormat>& wire) {
@@ -157,8 +147,8 @@ MUSTER_INLINE void ConnectionManager::cancel_open(const std::shared_ptr<Executor
   if (!connection || connection->loop->executor != executor || !connection->open_done) return;
   connection->open_done = nullptr;
   connection->status_ = ConnectionStatus::rejected;
-  forget(*connection);
-  gone(*connection);
+  ending_.forget(*connection);
+  ending_.gone(*connection);
 }
 
 MUSTER_INLINE void ConnectionManager::answer_open(ConnectionState& connection, Authentication answer) {
@@ -166,34 +156,11 @@ MUSTER_INLINE void ConnectionManager::answer_open(ConnectionState& connection, A
   std::optional<Error> error = answer ? establish(connection, std::move(answer.value())) : answer.error();
   if (error) {
     const CloseReason reason = core::reason_of(*error);
-    refuse_open(connection, reason, std::move(*error));
+    ending_.refuse(connection, reason, std::move(*error));
     return;
   }
   accept_open(connection);
   welcome(connection, nullptr);
-}
-
-MUSTER_INLINE void ConnectionManager::refuse_open(ConnectionState& connection, CloseReason reason,
-                                                  Error error) noexcept {
-  (void)connection.contain("A refusal", [&] {
-    admission_.refused(reason == CloseReason::going_away ? RefusedFor::going_away : RefusedFor::auth,
-                       connection.remote_address(), core::without(error.message, connection.credentials.token),
-                       connection.loop->executor->now());
-  });
-  const ConnectionPtr keep = connection.shared_from_this();
-  OpenDone done = std::move(connection.open_done);
-  connection.open_done = nullptr;
-  connection.status_ = ConnectionStatus::rejected;
-  const auto& protocol = connection.loop->formats[connection.format].protocol;
-  Decision decision;
-  decision.reason = reason;
-  (void)connection.contain("A refusal", [&] {
-    decision = core::refusal(protocol.get(), connection.subprotocol_named, reason, std::move(error));
-  });
-  decision.reservation = std::move(connection.reservation);
-  forget(connection);
-  gone(connection);
-  (void)connection.contain("A refusal", [&] { done(std::move(decision)); });
 }
 
 MUSTER_INLINE void ConnectionManager::accept_open(ConnectionState& connection) {
@@ -238,8 +205,8 @@ MUSTER_INLINE std::optional<Error> ConnectionManager::establish(ConnectionState&
   connection.connected_at = wall;
   try {
     directory_.publish(connection);
-    if (yields && yields != ghost) (void)remove(yields->id_, CloseReason::replaced, {});
-    if (ghost && (connection.lent || yields == ghost)) (void)remove(ghost->id_, CloseReason::lost, {});
+    if (yields && yields != ghost) (void)ending_.remove(yields->id_, CloseReason::replaced, {});
+    if (ghost && (connection.lent || yields == ghost)) (void)ending_.remove(ghost->id_, CloseReason::lost, {});
   } catch (...) {
     connection.status_ = before;
     (void)users_.remove(key, connection.shared_from_this());
@@ -275,17 +242,6 @@ MUSTER_INLINE void ConnectionManager::welcome(ConnectionState& connection, Funct
   well = edges_.tell(loop, user, users_.first_edge(user)) && well;
   if (!well) writer_.doom(connection, CloseReason::internal_error);
   queues_.deliver(connection, std::move(then));
-}
-
-MUSTER_INLINE void ConnectionManager::forget(ConnectionState& connection) noexcept {
-  ++connection.generation;
-  connection.question.reset();
-  connection.beat_timer.cancel();
-  connection.answer_timer.cancel();
-  connection.guard_timer.cancel();
-  connection.pace.reset();
-  connection.waiting.clear();
-  connections_.erase(connection.id_);
 }
 
 }  // namespace MUSTER_ABI

@@ -59,8 +59,8 @@ MUSTER_INLINE void ConnectionManager::end_trial(ConnectionState& connection) {
   const auto yields = users_.overflow({connection.identity_->tenant, connection.identity_->user},
                                       options_.max_connections_per_user, may_replace, connection.shared_from_this());
   if (!yields) return;
-  (void)remove(yields->id_, may_replace ? CloseReason::replaced : CloseReason::policy,
-               may_replace ? std::string() : core::too_many_of_user({}).message);
+  (void)ending_.remove(yields->id_, may_replace ? CloseReason::replaced : CloseReason::policy,
+                       may_replace ? std::string() : core::too_many_of_user({}).message);
 }
 
 /// Spends the token: of two connections that bring it, one gets the session.
@@ -144,12 +144,12 @@ MUSTER_INLINE void ConnectionManager::claim_session(ConnectionState& connection,
         const bool posted = post(speaker->loop, [speaker, member, generation, reply](ConnectionManager& manager) {
           if (speaker->live() && speaker->member == member && speaker->session_generation < generation) {
             speaker->handing_over = true;
-            manager.disconnect(*speaker, CloseReason::replaced, {});
+            manager.ending_.end(*speaker, CloseReason::replaced, {});
           }
           reply(true);
         });
         if (posted) return;
-        bury(speaker->loop);
+        ending_.abandon(speaker->loop);
         reply(true);
       },
       [this, resuming, settle](ConnectionState& claimant, bool answered) {
@@ -290,7 +290,7 @@ MUSTER_INLINE void ConnectionManager::finish_resume(ConnectionState& connection,
   writer_.mark_dirty(connection);
   bool well = true;
   for (const There& one : there) well = joining_.after_joined(connection, one.room, one.entered) && well;
-  if (!well) disconnect(connection, CloseReason::internal_error, {});
+  if (!well) ending_.end(connection, CloseReason::internal_error, {});
 }
 
 }  // namespace MUSTER_ABI

@@ -24,7 +24,7 @@ MUSTER_INLINE void ConnectionManager::sweep_now(Function<void(std::size_t)> done
     const bool posted = post(loop, [loop, findings, with_rooms = !rooms_swept](ConnectionManager& manager) {
       manager.sweep(*loop, findings, with_rooms ? core::RoomTable::Cursor{} : core::RoomTable::no_rooms());
     });
-    if (!posted) bury(loop);
+    if (!posted) ending_.abandon(loop);
     rooms_swept = rooms_swept || posted;
   }
   if (rooms_swept) return;
@@ -43,7 +43,7 @@ MUSTER_INLINE void ConnectionManager::sweep_again(Loop& loop) {
 MUSTER_INLINE void ConnectionManager::sweep(Loop& loop, std::shared_ptr<core::Latch> findings,
                                             core::RoomTable::Cursor rooms) {
   retry(loop);
-  bury_stopped(loop);
+  ending_.abandon_stopped(loop);
   admission_.prune(loop.executor->now());
   bytes_.prune();
   state_flush_.announce_rest(loop);

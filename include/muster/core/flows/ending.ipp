@@ -1,13 +1,15 @@
-// The disconnect flow: five steps, exactly once, whatever the cause. No step waits for anything.
+// The five steps, and who goes through them.
 #pragma once
 
 #include <algorithm>
+#include <memory>
+#include <utility>
+#include <vector>
 
-#include "muster/core/outward/manager_calls.hpp"
+#include "muster/core/flows/ending.hpp"
 
 namespace muster {
 inline namespace MUSTER_ABI {
-
 namespace core {
 
 /// As much of a text as a close frame takes, cut between characters (RFC 6455, 5.5 and 5.5.1).
@@ -19,23 +21,21 @@ namespace core {
   return text.substr(0, end);
 }
 
-}  // namespace core
-
 /// What a disconnect needs memory for, taken before anything has changed.
-struct ConnectionManager::Parting {
+struct Ending::Parting {
   UserKey user;
   /// In which it has no place any more.
   std::vector<RoomPtr> former;
   /// The names of all rooms of its session.
   std::vector<std::string> names;
-  core::Clearings clearing;
+  Clearings clearing;
 };
 
-MUSTER_INLINE void ConnectionManager::prepare_parting(ConnectionState& connection, Parting& parting) {
+MUSTER_INLINE void Ending::prepare_parting(ConnectionState& connection, Parting& parting) {
   parting.user.tenant = connection.identity_->tenant;
   parting.user.user = connection.identity_->user;
   std::vector<RoomPtr> kept;
-  if (connection.resumed) kept = kept_sessions_.rooms_of(connection.member);
+  if (connection.resumed) kept = kept_.rooms_of(connection.member);
   parting.former.reserve(connection.memberships.size() + kept.size());
   if (connection.session_generation != 0) {
     parting.names = connection.room_names();
@@ -44,8 +44,8 @@ MUSTER_INLINE void ConnectionManager::prepare_parting(ConnectionState& connectio
   parting.clearing = state_flush_.clearing_for(*connection.loop, connection.member, nullptr);
 }
 
-MUSTER_INLINE void ConnectionManager::disconnect(ConnectionState& connection, CloseReason reason, std::string_view text,
-                                                 bool socket_gone) noexcept {
+MUSTER_INLINE void Ending::end(ConnectionState& connection, CloseReason reason, std::string_view text,
+                               bool socket_gone) noexcept {
   if (connection.ended()) {
     if (socket_gone) gone(connection);
     return;
@@ -53,7 +53,7 @@ MUSTER_INLINE void ConnectionManager::disconnect(ConnectionState& connection, Cl
   if (connection.open_done) {
     Error error{errc::unavailable, {}, {}};
     (void)connection.contain("A refusal", [&] { error.message = text; });
-    return refuse_open(connection, reason, std::move(error));
+    return refuse(connection, reason, std::move(error));
   }
   const ConnectionPtr keep = connection.shared_from_this();
   const bool was_live = connection.live();
@@ -69,7 +69,7 @@ MUSTER_INLINE void ConnectionManager::disconnect(ConnectionState& connection, Cl
   if (!broken && !connection.outbox.in_flight() && connection.outbox.has_queued()) {
     (void)connection.contain("A transport", [&] {
       writer_.seal_replies(loop);
-      core::Handed handed;
+      Handed handed;
       (void)connection.outbox.write(*connection.transport, loop.lent, handed);
       connection.counted.bytes_out += handed.bytes;
       loop.counters.writes.add(handed.writes);
@@ -100,7 +100,7 @@ MUSTER_INLINE void ConnectionManager::disconnect(ConnectionState& connection, Cl
     });
   }
   if (was_live && !waits && connection.resumed) {
-    for (RoomPtr& room : kept_sessions_.take_rooms(connection.member)) {
+    for (RoomPtr& room : kept_.take_rooms(connection.member)) {
       joining_.give_up_place(loop, room, connection.member);
       (void)connection.contain("The end of a room", [&] { rooms_.settle(loop, room); });
       if (parting.former.size() < parting.former.capacity()) parting.former.push_back(std::move(room));
@@ -115,11 +115,11 @@ MUSTER_INLINE void ConnectionManager::disconnect(ConnectionState& connection, Cl
   connection.outbox.discard();
   if (!socket_gone) dispose(connection, reason, text);
   connections_.erase(connection.id_);
-  kept_sessions_.part(connection.member, &connection);
-  core::UserTable::Edge edge;
+  kept_.part(connection.member, &connection);
+  UserTable::Edge edge;
   if (was_live) edge = users_.remove(parting.user, keep);
-  ++counters_.closed[static_cast<std::size_t>(reason)];
-  if (was_live) tell_disconnected(connection, reason);
+  ++closed_[static_cast<std::size_t>(reason)];
+  if (connection.greeted) (void)hooks_.disconnected(connection, reason);
   if (was_live) {
     (void)edges_.tell(loop, parting.user, std::move(edge), parting.former, std::move(connection.left_rooms));
   }
@@ -127,24 +127,51 @@ MUSTER_INLINE void ConnectionManager::disconnect(ConnectionState& connection, Cl
   if (socket_gone) gone(connection);
 }
 
-MUSTER_INLINE void ConnectionManager::tell_disconnected(ConnectionState& connection, CloseReason reason) noexcept {
-  if (connection.greeted) (void)hooks_.disconnected(connection, reason);
-}
-
-MUSTER_INLINE void ConnectionManager::dispose(ConnectionState& connection, CloseReason reason,
-                                              std::string_view text) noexcept {
+MUSTER_INLINE void Ending::dispose(ConnectionState& connection, CloseReason reason, std::string_view text) noexcept {
   const bool deaf =
       reason == CloseReason::lost || reason == CloseReason::heartbeat_timeout;  // nobody would answer a close
   const auto& protocol = connection.loop->formats[connection.format].protocol;
   const std::string_view said = text.empty() ? describe(reason).text : text;
   const bool closed = !deaf && connection.contain("A transport", [&] {
-    connection.transport->close(protocol->close_code(reason), core::close_text(said));
+    connection.transport->close(protocol->close_code(reason), close_text(said));
   });
   if (!closed) (void)connection.contain("A transport", [&] { connection.transport->abort(); });
 }
 
+MUSTER_INLINE void Ending::refuse(ConnectionState& connection, CloseReason reason, Error error) noexcept {
+  (void)connection.contain("A refusal", [&] {
+    admission_.refused(reason == CloseReason::going_away ? RefusedFor::going_away : RefusedFor::auth,
+                       connection.remote_address(), without(error.message, connection.credentials.token),
+                       connection.loop->executor->now());
+  });
+  const ConnectionPtr keep = connection.shared_from_this();
+  OpenDone done = std::move(connection.open_done);
+  connection.open_done = nullptr;
+  connection.status_ = ConnectionStatus::rejected;
+  const auto& protocol = connection.loop->formats[connection.format].protocol;
+  Decision decision;
+  decision.reason = reason;
+  (void)connection.contain(
+      "A refusal", [&] { decision = refusal(protocol.get(), connection.subprotocol_named, reason, std::move(error)); });
+  decision.reservation = std::move(connection.reservation);
+  forget(connection);
+  gone(connection);
+  (void)connection.contain("A refusal", [&] { done(std::move(decision)); });
+}
+
+MUSTER_INLINE void Ending::forget(ConnectionState& connection) noexcept {
+  ++connection.generation;
+  connection.question.reset();
+  connection.beat_timer.cancel();
+  connection.answer_timer.cancel();
+  connection.guard_timer.cancel();
+  connection.pace.reset();
+  connection.waiting.clear();
+  connections_.erase(connection.id_);
+}
+
 /// The socket is released: so is its place, and nothing of the connection is needed any more.
-MUSTER_INLINE void ConnectionManager::gone(ConnectionState& connection) noexcept {
+MUSTER_INLINE void Ending::gone(ConnectionState& connection) noexcept {
   if (std::exchange(connection.socket_gone, true)) return;
   const ConnectionPtr keep = connection.shared_from_this();
   Loop& loop = *connection.loop;
@@ -161,129 +188,99 @@ MUSTER_INLINE void ConnectionManager::gone(ConnectionState& connection) noexcept
   connection.latches.clear();
 }
 
-MUSTER_INLINE void ConnectionManager::closed(Connection& from, CloseReason cause) {
-  auto& connection = static_cast<ConnectionState&>(from);
+MUSTER_INLINE void Ending::socket_closed(ConnectionState& connection, CloseReason cause) {
   const ConnectionPtr keep = connection.shared_from_this();
   if (connection.ended()) {
     gone(connection);
   } else {
-    disconnect(connection, cause, {}, true);
+    end(connection, cause, {}, true);
   }
 }
 
-MUSTER_INLINE void ConnectionManager::fail(Connection& from, CloseReason reason, std::string_view text) {
-  disconnect(static_cast<ConnectionState&>(from), reason, text);
-}
-
-MUSTER_INLINE bool ConnectionManager::remove(ConnectionId id, CloseReason reason, std::string text) {
+MUSTER_INLINE bool Ending::remove(ConnectionId id, CloseReason reason, std::string text) {
   const ConnectionPtr connection = directory_.locate(id);
   if (!connection) return false;
-  return post(connection->loop, [connection, reason, text = std::move(text)](ConnectionManager& manager) {
-    manager.disconnect(*connection, reason, text);
+  return connection->loop->post([this, connection, reason, text = std::move(text)] { end(*connection, reason, text); });
+}
+
+MUSTER_INLINE bool Ending::kick(ConnectionId id, std::string text, bool reconnect) {
+  const ConnectionPtr connection = directory_.locate(id);
+  if (!connection) return false;
+  return connection->loop->post([this, connection, reconnect, text = std::move(text)] {
+    if (connection->live()) writer_.tell(*connection, event::Kicked{text, reconnect});
+    end(*connection, CloseReason::kicked, text);
   });
 }
 
-MUSTER_INLINE bool ConnectionManager::kick(ConnectionId id, std::string text, bool reconnect) {
-  const ConnectionPtr connection = directory_.locate(id);
-  if (!connection) return false;
-  return post(connection->loop, [connection, reconnect, text = std::move(text)](ConnectionManager& manager) {
-    if (connection->live()) manager.writer_.tell(*connection, event::Kicked{text, reconnect});
-    manager.disconnect(*connection, CloseReason::kicked, text);
-  });
-}
-
-MUSTER_INLINE void ConnectionManager::close_all(CloseReason reason, std::string text,
-                                                Function<void(std::size_t)> done) {
-  const auto latch = std::make_shared<core::Latch>(std::move(done));
+MUSTER_INLINE void Ending::close_all(CloseReason reason, std::string text, Function<void(std::size_t)> done) {
+  const auto latch = std::make_shared<Latch>(std::move(done));
   for (const LoopPtr& loop : loops_.all()) {
-    const bool posted = post(loop, [loop, latch, reason, text](ConnectionManager& manager) {
+    const bool posted = loop->post([this, loop, latch, reason, text] {
       const std::vector<ConnectionPtr> connections = loop->connections;
       for (const ConnectionPtr& connection : connections) {
         connection->latches.push_back(latch);
         if (connection->ended()) continue;
         latch->count();
-        manager.disconnect(*connection, reason, text);
+        end(*connection, reason, text);
       }
     });
-    if (!posted) bury(loop);
+    if (!posted) abandon(loop);
   }
 }
 
-MUSTER_INLINE void ConnectionManager::shutdown(Function<void()> done) {
-  admission_.close();
-  sessions_.end_graces([](const core::Grace&) { return true; }, false);
-  close_all(CloseReason::going_away, {}, [weak = weak_from_this(), done = std::move(done)](std::size_t) mutable {
-    if (const auto manager = weak.lock()) {
-      manager->let_go(std::move(done));
-    } else if (done) {
-      done();
-    }
-  });
+MUSTER_INLINE void Ending::abandon_stopped(Loop& by) {
+  for (const LoopPtr& other : loops_.all()) {
+    if (other.get() == &by || other->buried) continue;
+    // Only a refused task tells that an executor has stopped: where nobody has posted since, this one asks.
+    if (!other->post([] {}) || other->stopped) abandon(other);
+  }
 }
 
-/// Handlers and hooks go when no executor has anything left that would call them.
-MUSTER_INLINE void ConnectionManager::let_go(Function<void()> done) {
-  const auto all =
-      std::make_shared<core::Latch>([weak = weak_from_this(), done = std::move(done)](std::size_t) mutable {
-        if (const auto manager = weak.lock()) manager->hooks_.clear();
-        if (done) done();
-      });
-  for (const LoopPtr& loop : loops_.all()) (void)post(loop, [all](ConnectionManager&) {});
-}
-
-MUSTER_INLINE void ConnectionManager::beat(ConnectionState& connection) {
-  Loop& loop = *connection.loop;
-  const TimePoint now_here = loop.executor->now();
-  if (connection.awaiting_pong && connection.last_inbound < connection.ping_sent_at) {
-    // Nobody is silent whose words are not read, or who has not been asked yet because the pipe is full and being emptied.
-    const bool takes = connection.outbox.progressed_for_ping(*connection.transport);
-    const TimePoint due = connection.pauses != 0 || takes ? now_here + options_.pong_timeout
-                                                          : connection.ping_sent_at + options_.pong_timeout;
-    if (due > now_here) {
-      loop.arm(connection.beat_timer, due);
+MUSTER_INLINE void Ending::abandon(const LoopPtr& loop) {
+  if (loop->buried.exchange(true)) return;
+  // The executor promised that nothing of it runs any more: what was its own is ours now.
+  while (!loop->connections.empty()) {
+    const ConnectionPtr connection = loop->connections.back();
+    (void)connection->contain("A transport", [&] {
+      if (connection->transport) connection->transport->abort();
+    });
+    end(*connection, CloseReason::lost, "The executor has stopped", true);
+    if (!connection->ended()) {  // for want of memory: the next sweep goes on from here
+      loop->buried = false;
       return;
     }
-    disconnect(connection, CloseReason::heartbeat_timeout, {});
-    return;
+    ++lost_;
   }
-  if (connection.awaiting_pong) {
-    connection.awaiting_pong = false;
-    const TimePoint next = connection.ping_sent_at + options_.heartbeat;
-    if (next > now_here) {
-      loop.arm(connection.beat_timer, next);
-      return;
-    }
+  RoomTable::Cursor at;
+  for (bool more = true; more;) {
+    std::vector<RoomPtr> rooms;
+    more = table_.some(at, task_slice, rooms);
+    for (const RoomPtr& room : rooms) leave_part(*loop, room);
   }
-  if (connection.outbox.control_bytes() == 0) {  // else the one that waits will do
-    std::string ping;
-    loop.formats[connection.format].wire->append(FrameKind::ping, {}, ping);
-    connection.outbox.append_control(std::move(ping), now_here);
-    writer_.mark_dirty(connection);
-  }
-  (void)connection.outbox.progressed_for_ping(*connection.transport);  // from here on
-  connection.awaiting_pong = true;
-  connection.ping_sent_at = now_here;
-  loop.arm(connection.beat_timer, now_here + options_.pong_timeout);
+  loop->replies = {};
+  loop->draining.clear();
+  sessions_.run_graces(*loop, TimePoint::max());
+  state_flush_.run(*loop, TimePoint::max());
+  loops_.remove(loop);
 }
 
-MUSTER_INLINE void ConnectionManager::on_answer_late(ConnectionState& connection) { questions_.expire(connection); }
-
-MUSTER_INLINE void ConnectionManager::on_guard(ConnectionState& connection) {
-  const ConnectionPtr keep = connection.shared_from_this();
-  if (!connection.live()) {
-    disconnect(connection, CloseReason::auth_required, "Authentication timeout");
-    return;
+/// A room's part on an executor that has stopped goes, and what was to be flushed there is told to those elsewhere.
+MUSTER_INLINE void Ending::leave_part(Loop& loop, const RoomPtr& room) noexcept {
+  RoomPartPtr part;  // ends after the section
+  {
+    Lock lock(room->mutex);
+    const auto at =
+        std::find_if(room->parts.begin(), room->parts.end(), [&](const auto& one) { return one->loop.get() == &loop; });
+    if (at == room->parts.end()) return;
+    part = std::move(*at);
+    room->parts.erase(at);
+    room->count_waiting();
+    part->pending.clear();
+    part->batch = {};
   }
-  if (!connection.outbox.in_flight()) return;
-  // What was on its way when the pipe was full has arrived by the first look: from there on less is progress.
-  const bool first = connection.outbox.first_look();
-  if (connection.outbox.progressed(*connection.transport) || first) {
-    const auto until_next = first ? options_.unsent_age - options_.unsent_age / 8 : options_.unsent_age;
-    connection.loop->arm(connection.guard_timer, connection.loop->executor->now() + until_next);
-  } else {
-    disconnect(connection, CloseReason::slow_consumer, {});
-  }
+  state_flush_.flush(loop, room);
 }
 
+}  // namespace core
 }  // namespace MUSTER_ABI
 }  // namespace muster

@@ -1,0 +1,89 @@
+// Heartbeats, deadlines, and the end of all.
+#pragma once
+
+#include <algorithm>
+
+#include "muster/core/outward/manager_calls.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+
+MUSTER_INLINE void ConnectionManager::shutdown(Function<void()> done) {
+  admission_.close();
+  sessions_.end_graces([](const core::Grace&) { return true; }, false);
+  ending_.close_all(CloseReason::going_away, {},
+                    [weak = weak_from_this(), done = std::move(done)](std::size_t) mutable {
+                      if (const auto manager = weak.lock()) {
+                        manager->let_go(std::move(done));
+                      } else if (done) {
+                        done();
+                      }
+                    });
+}
+
+/// Handlers and hooks go when no executor has anything left that would call them.
+MUSTER_INLINE void ConnectionManager::let_go(Function<void()> done) {
+  const auto all =
+      std::make_shared<core::Latch>([weak = weak_from_this(), done = std::move(done)](std::size_t) mutable {
+        if (const auto manager = weak.lock()) manager->hooks_.clear();
+        if (done) done();
+      });
+  for (const LoopPtr& loop : loops_.all()) (void)post(loop, [all](ConnectionManager&) {});
+}
+
+MUSTER_INLINE void ConnectionManager::beat(ConnectionState& connection) {
+  Loop& loop = *connection.loop;
+  const TimePoint now_here = loop.executor->now();
+  if (connection.awaiting_pong && connection.last_inbound < connection.ping_sent_at) {
+    // Nobody is silent whose words are not read, or who has not been asked yet because the pipe is full and being emptied.
+    const bool takes = connection.outbox.progressed_for_ping(*connection.transport);
+    const TimePoint due = connection.pauses != 0 || takes ? now_here + options_.pong_timeout
+                                                          : connection.ping_sent_at + options_.pong_timeout;
+    if (due > now_here) {
+      loop.arm(connection.beat_timer, due);
+      return;
+    }
+    ending_.end(connection, CloseReason::heartbeat_timeout, {});
+    return;
+  }
+  if (connection.awaiting_pong) {
+    connection.awaiting_pong = false;
+    const TimePoint next = connection.ping_sent_at + options_.heartbeat;
+    if (next > now_here) {
+      loop.arm(connection.beat_timer, next);
+      return;
+    }
+  }
+  if (connection.outbox.control_bytes() == 0) {  // else the one that waits will do
+    std::string ping;
+    loop.formats[connection.format].wire->append(FrameKind::ping, {}, ping);
+    connection.outbox.append_control(std::move(ping), now_here);
+    writer_.mark_dirty(connection);
+  }
+  (void)connection.outbox.progressed_for_ping(*connection.transport);  // from here on
+  connection.awaiting_pong = true;
+  connection.ping_sent_at = now_here;
+  loop.arm(connection.beat_timer, now_here + options_.pong_timeout);
+}
+
+MUSTER_INLINE void ConnectionManager::on_answer_late(ConnectionState& connection) { questions_.expire(connection); }
+
+MUSTER_INLINE void ConnectionManager::on_guard(ConnectionState& connection) {
+  const ConnectionPtr keep = connection.shared_from_this();
+  if (!connection.live()) {
+    ending_.end(connection, CloseReason::auth_required, "Authentication timeout");
+    return;
+  }
+  if (!connection.outbox.in_flight()) return;
+  // What was on its way when the pipe was full has arrived by the first look: from there on less is progress.
+  const bool first = connection.outbox.first_look();
+  if (connection.outbox.progressed(*connection.transport) || first) {
+    const auto until_next = first ? options_.unsent_age - options_.unsent_age / 8 : options_.unsent_age;
+    connection.loop->arm(connection.guard_timer, connection.loop->executor->now() + until_next);
+  } else {
+    ending_.end(connection, CloseReason::slow_consumer, {});
+  }
+}
+
+}  // namespace MUSTER_ABI
+}  // namespace muster
