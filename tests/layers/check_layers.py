@@ -30,6 +30,11 @@ ADAPTERS = {
     "auth/static_token_authenticator": [],
 }
 
+# The floors of the core, from the ground up; a file beside these folders is above them all.
+FLOORS = "base loop room connection registry outward delivery flows".split()
+# What declares the parts of the core, in the order of their floors.
+PARTS = "core/manager.hpp"
+
 # ---- The rule. ----
 
 INCLUDE = re.compile(r'\s*#\s*include\s*([<"])([^>"]+)[>"]')
@@ -63,6 +68,14 @@ def layer_of(path):
     if stem(path) in SEAMS or stem(path) == FRONT:
         return 1
     return None
+
+
+def floor_of(path):
+    """0 for the ground floor of the core, and so on; None for what is not in the core, or beside its folders."""
+    folder = re.match(r"core/(\w+)/", path)
+    if folder is None:
+        return len(FLOORS) if path.startswith("core/") else None
+    return FLOORS.index(folder[1]) if folder[1] in FLOORS else None
 
 
 def includes_of(text):
@@ -104,6 +117,9 @@ def why_not(path, bracket, target, header_only):
     # A header ends with its body when the build is header-only. That is not a dependency.
     if header_only and target.endswith(".ipp") and target_adapter == adapter:
         return None
+    floor, target_floor = floor_of(path), floor_of(target)
+    if floor is not None and target_floor is not None and target_floor > floor:
+        return "a floor of the core includes its own and lower ones"
     if stem(target) == FRONT and layer != 1:
         return "the front page is for programs; include what is needed"
     if adapter is None:
@@ -135,6 +151,39 @@ def cycle_in(graph):
     return next((found for node in sorted(graph) if (found := visit(node))), None)
 
 
+PART = re.compile(r"^\s*core::(\w+) (\w+_)\b", re.MULTILINE)
+NAME = re.compile(r"[A-Za-z_]\w*")
+
+
+def constructor_of(part, text):
+    """What stands between the brackets of the part's constructor; empty if it has none of its own."""
+    found = re.search(rf"^\s*(?:explicit )?{part}\(([^;{{]*?)\)(?: noexcept)?\s*(?::|;|\{{)", text, re.MULTILINE | re.DOTALL)
+    return found[1] if found else ""
+
+
+def check_parts(root):
+    """A part of the core is handed parts that are declared before it, on its own floor or a lower one."""
+    manager = root / PARTS
+    if not manager.is_file():
+        return []
+    files = {p.relative_to(root).as_posix(): p.read_text(encoding="utf-8") for p in root.glob("core/*/*.hpp")}
+    parts = [part for part, _ in PART.findall(manager.read_text(encoding="utf-8"))]
+    home = {}
+    for part in parts:
+        at = [path for path, text in files.items() if re.search(rf"^(?:class|struct) {part}\b[^;]*\{{", text, re.MULTILINE)]
+        if len(at) != 1:
+            return [f"muster/{PARTS}: part {part} is defined in {at or 'no header'} of the core's floors"]
+        home[part] = at[0]
+    violations = []
+    for index, part in enumerate(parts):
+        if index and floor_of(home[part]) < floor_of(home[parts[index - 1]]):
+            violations.append(f"muster/{PARTS}: part {part} stands behind {parts[index - 1]}, which is on a higher floor")
+        for given in NAME.findall(constructor_of(part, files[home[part]])):
+            if given in parts[index:]:
+                violations.append(f"muster/{home[part]}: part {part} is handed {given}, which is not below it")
+    return violations
+
+
 def check(include):
     """Returns the violations below `include`, each as one line."""
     root = Path(include) / "muster"
@@ -159,6 +208,9 @@ def check(include):
                     violations.append(f"muster/{path}:{number}: includes {target}: there is no such file")
                 if not header_only:
                     graph.setdefault(path, []).append(target[len("muster/"):])
+        if path.startswith("core/") and floor_of(path) is None:
+            violations.append(f"muster/{path}: not on a floor of check_layers.py: decide which, and add its folder")
+    violations += check_parts(root)
     if cycle := cycle_in(graph):
         violations.append("cycle of includes: " + " -> ".join(cycle))
     return violations

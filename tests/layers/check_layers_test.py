@@ -15,6 +15,11 @@ GOOD = {
                               '#if !defined(MUSTER_COMPILED)\n#include "muster/core/core.ipp"\n#endif',
     "muster.hpp": '#include "muster/connection_manager.hpp"',
     "core/loop/block.hpp": '#include "muster/message.hpp"',
+    "core/delivery/writer.hpp": '#include "muster/core/loop/block.hpp"\nclass Writer {\n public:\n  explicit Writer(int) {}\n};',
+    "core/flows/ending.hpp": '#include "muster/core/delivery/writer.hpp"\n'
+                             'class Ending {\n public:\n  Ending(const Options& options,\n         Writer& writer)\n      : writer_(writer) {}\n};',
+    "core/manager.hpp": '#include "muster/core/flows/ending.hpp"\nclass Manager {\n  core::Writer writer_{1};\n'
+                        '  core::Ending ending_{options_, writer_};\n};',
     "core/core.ipp": '#include "muster/connection_manager.hpp"\n#include "muster/core/loop/block.hpp"',
     "protocols/json_protocol.hpp": '#include "muster/transport.hpp"\n'
                                    '#ifndef MUSTER_COMPILED\n#include "muster/protocols/json_protocol/json_protocol.ipp"\n#endif',
@@ -59,6 +64,23 @@ class LayerRule(unittest.TestCase):
         self.expect("protocols/json_protocol.hpp", '#include "muster/core/loop/block.hpp"', "never the core")
         self.expect("protocols/json_protocol.hpp", '#ifndef MUSTER_COMPILED\n#include "muster/core/core.ipp"\n#endif', "never")
         self.expect("protocols/json_protocol/json_protocol.ipp", '#include "muster/core/loop/block.hpp"', "never the core")
+
+    def test_an_include_of_a_higher_floor_is_found(self):
+        self.expect("core/loop/block.hpp", '#include "muster/core/flows/ending.hpp"', "its own and lower ones")
+        self.expect("core/delivery/writer.hpp", '#include "muster/core/manager.hpp"', "its own and lower ones")
+
+    def test_a_folder_that_is_no_floor_is_found(self):
+        self.expect("core/cellar/block.hpp", "", "not on a floor")
+
+    def test_a_part_that_is_handed_a_higher_one_is_found(self):
+        self.expect("core/delivery/writer.hpp", "class Writer {\n  Writer(Ending& ending);\n};", "not below it")
+        self.expect("core/delivery/writer.hpp", "class Writer {\n  Writer(int i, const Ending& ending) noexcept : e(ending) {}\n};",
+                    "not below it")
+        self.expect("core/delivery/writer.hpp", "class Writer {\n  explicit Writer(Writer& other) {}\n};", "not below it")
+
+    def test_parts_that_are_not_in_the_order_of_their_floors_are_found(self):
+        self.expect("core/manager.hpp", "  core::Ending ending_;\n  core::Writer writer_;", "on a higher floor")
+        self.expect("core/manager.hpp", "  core::Cellar cellar_;", "no header")
 
     def test_what_is_for_tests_is_for_nothing_else(self):
         self.assertEqual(self.violations({"testing/pipe.hpp": '#include "muster/transport.hpp"',

@@ -1,5 +1,5 @@
 // The queue of one connection: what goes first, and how old its oldest byte is.
-#include "muster/core/connection/outbox.hpp"
+#include "muster/core/loop/outbox.hpp"
 
 #include "support/catch.hpp"
 

@@ -2,10 +2,15 @@
 #pragma once
 
 #include <algorithm>
+#include <chrono>
 #include <set>
 #include <stdexcept>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
 
-#include "muster/core/outward/manager_calls.hpp"
+#include "muster/core/manager.hpp"
 #include "muster/memory/memory_awareness_store.hpp"
 #include "muster/memory/memory_session_store.hpp"
 
@@ -57,6 +62,11 @@ MUSTER_INLINE ConnectionManager::ConnectionManager(Options options, std::shared_
       loops_(std::move(components.clock)),
       replicating_(std::move(components.broker), *awareness_, table_, life_, questions_) {}
 
+MUSTER_INLINE void ConnectionManager::begin() {
+  life_.begin(weak_from_this());
+  if (replicating_.is_on()) replicating_.attach(broker_inbox_.sink());
+}
+
 MUSTER_INLINE ConnectionManager::~ConnectionManager() {
   replicating_.detach();
   // Rooms, their parts, sessions and the loops know each other: take the knot apart.
@@ -70,6 +80,52 @@ MUSTER_INLINE ConnectionManager::~ConnectionManager() {
   }
 }
 
+template <auto Part, auto Method>
+void ConnectionManager::fire_for_loop(void* self) {
+  auto& loop = *static_cast<Loop*>(self);
+  auto& part = static_cast<ConnectionManager*>(loop.owner)->*Part;
+  (void)loop.contain("A timer", [&] { (part.*Method)(loop); });
+}
+template <auto Part, auto Method>
+void ConnectionManager::fire_for_connection(void* self) {
+  auto& connection = *static_cast<ConnectionState*>(self);
+  auto& part = connection.owner.*Part;
+  core::guard(connection.owner, connection, "A timer", [&] { (part.*Method)(connection); });
+}
+
+MUSTER_INLINE LoopPtr ConnectionManager::loop_for(const std::shared_ptr<Executor>& executor) {
+  if (LoopPtr known = loops_.of(executor.get())) return known;
+  constexpr core::LoopTimers timers{
+      fire_for_loop<&ConnectionManager::state_flush_, &core::StateFlush::run_due>,
+      fire_for_loop<&ConnectionManager::sessions_, &core::Sessions::run_due_graces>,
+      fire_for_loop<&ConnectionManager::draining_, &core::Draining::close_next>,
+      fire_for_loop<&ConnectionManager::sweeping_, &core::Sweeping::run_again>,
+      fire_for_loop<&ConnectionManager::sweeping_, &core::Sweeping::expire_awareness>,
+      fire_for_loop<&ConnectionManager::sweeping_, &core::Sweeping::retry>,
+  };
+  // Only this executor's own thread opens connections on it, so nobody else makes this loop meanwhile.
+  const auto loop = std::make_shared<Loop>(this, timers, life_.handle(), failures_, executor, entropy_.seed());
+  const bool is_only = loops_.add(loop);
+  loop->arm(loop->sweep_timer, executor->now() + options_.sweep_interval);
+  if (options_.awareness_ttl.count() > 0) {
+    loop->arm(loop->awareness_timer, executor->now() + core::awareness_check(options_));
+  }
+  // Where executors come and go faster than sweeps, the next one buries those before it.
+  if (!is_only) (void)loop->post([this, loop] { ending_.abandon_stopped(*loop); });
+  return loop;
+}
+
+MUSTER_INLINE ConnectionPtr ConnectionManager::make_connection(const LoopPtr& loop, ConnectionId id,
+                                                               std::shared_ptr<Transport> transport) {
+  constexpr core::ConnectionTimers timers{
+      fire_for_connection<&ConnectionManager::heartbeats_, &core::Heartbeats::beat>,
+      fire_for_connection<&ConnectionManager::questions_, &core::Questions::expire>,
+      fire_for_connection<&ConnectionManager::heartbeats_, &core::Heartbeats::check>,
+      fire_for_connection<&ConnectionManager::authenticating_, &core::Authenticating::on_expiry>,
+  };
+  return std::make_shared<ConnectionState>(*this, timers, loop, id, std::move(transport));
+}
+
 MUSTER_INLINE void ConnectionManager::on(std::string type, MessageHandler handler) {
   const bool reaches =
       std::any_of(protocols_.begin(), protocols_.end(), [&](const auto& protocol) { return !protocol->serves(type); });
@@ -79,32 +135,11 @@ MUSTER_INLINE void ConnectionManager::on(std::string type, MessageHandler handle
   }
   hooks_.on(std::move(type), std::move(handler));
 }
-MUSTER_INLINE void ConnectionManager::on_connected(ConnectionHook hook) { hooks_.on_connected(std::move(hook)); }
-MUSTER_INLINE void ConnectionManager::on_joined(JoinHook hook) { hooks_.on_joined(std::move(hook)); }
-MUSTER_INLINE void ConnectionManager::on_left(LeaveHook hook) { hooks_.on_left(std::move(hook)); }
-MUSTER_INLINE void ConnectionManager::on_disconnected(DisconnectHook hook) { hooks_.on_disconnected(std::move(hook)); }
-MUSTER_INLINE void ConnectionManager::on_user_online(UserHook hook) { hooks_.on_user_online(std::move(hook)); }
-MUSTER_INLINE void ConnectionManager::on_user_offline(UserHook hook) { hooks_.on_user_offline(std::move(hook)); }
-MUSTER_INLINE void ConnectionManager::on_room_opened(RoomHook hook) { hooks_.on_room_opened(std::move(hook)); }
-MUSTER_INLINE void ConnectionManager::on_room_emptied(RoomHook hook) { hooks_.on_room_emptied(std::move(hook)); }
 
 MUSTER_INLINE std::vector<ConnectionInfo> ConnectionManager::connections_in(const RoomKey& key) const {
   const RoomPtr room = table_.find(key);
   return room ? directory_.in(*room) : std::vector<ConnectionInfo>();
 }
-MUSTER_INLINE std::size_t ConnectionManager::connection_count() const {
-  return connections_.authenticated_and_pending().first;
-}
-MUSTER_INLINE std::size_t ConnectionManager::connection_count(const UserKey& user) const { return users_.count(user); }
-MUSTER_INLINE std::size_t ConnectionManager::pending_count() const {
-  return connections_.authenticated_and_pending().second;
-}
-MUSTER_INLINE bool ConnectionManager::is_online(const UserKey& user) const { return users_.contains(user); }
-MUSTER_INLINE std::vector<std::string> ConnectionManager::online_users(std::string_view tenant) const {
-  return users_.users_of(tenant);
-}
-MUSTER_INLINE std::size_t ConnectionManager::room_count() const { return table_.size(); }
-
 MUSTER_INLINE Metrics ConnectionManager::metrics() const {
   Metrics sum;
   std::tie(sum.connections, sum.pending) = connections_.authenticated_and_pending();
@@ -112,7 +147,7 @@ MUSTER_INLINE Metrics ConnectionManager::metrics() const {
   sum.users = users_.size();
   sum.rooms = table_.size();
   sum.awareness_entries = awareness_->size();
-  sum.connections_total = counters_.connections_total;
+  sum.connections_total = authenticating_.connections_total();
   sum.refused_capacity = admission_.count(RefusedFor::capacity);
   sum.refused_per_ip = admission_.count(RefusedFor::per_ip);
   sum.refused_rate = admission_.count(RefusedFor::rate);
@@ -123,11 +158,11 @@ MUSTER_INLINE Metrics ConnectionManager::metrics() const {
   sum.refused_path = admission_.count(RefusedFor::path);
   sum.refused_request = admission_.count(RefusedFor::request);
   for (std::size_t i = 0; i < close_reason_count; ++i) sum.closed[i] = ending_.count(static_cast<CloseReason>(i));
-  sum.sweep_findings = counters_.sweep_findings;
+  sum.sweep_findings = sweeping_.findings();
   sum.lost = ending_.lost();
   sum.sessions_held = kept_sessions_.held();
-  sum.resumes = counters_.resumes;
-  sum.resumes_failed = counters_.resumes_failed;
+  sum.resumes = resuming_.resumed();
+  sum.resumes_failed = resuming_.failed();
   sum.queued = queues_.queued();
   sum.queue_dropped = queues_.dropped();
   sum.session_store_failures = sessions_.failed() + queues_.failed();
@@ -158,9 +193,9 @@ MUSTER_INLINE void ConnectionManager::explain(ConnectionId id, Function<void(std
     return;
   }
   const auto shared_done = std::make_shared<Function<void(std::optional<Explanation>)>>(std::move(done));
-  const bool posted = post(connection->loop, [connection, shared_done](ConnectionManager& manager) {
+  const bool posted = connection->loop->post([this, connection, shared_done] {
     Explanation story;
-    if (const auto info = manager.find(connection->id_)) {
+    if (const auto info = find(connection->id_)) {
       story.info = *info;
     } else {
       story.info.id = connection->id_;
@@ -187,80 +222,6 @@ MUSTER_INLINE void ConnectionManager::explain(ConnectionId id, Function<void(std
     (*shared_done)(std::move(story));
   });
   if (!posted) (*shared_done)(std::nullopt);
-}
-
-MUSTER_INLINE std::size_t ConnectionManager::send(ConnectionId id, const Payload& payload) {
-  const auto info = directory_.info(id);
-  const ConnectionPtr connection = info ? connections_.find(info->id) : nullptr;
-  if (!connection) return 0;
-  return post(connection->loop,
-              [connection, payload](ConnectionManager& manager) {
-                if (connection->live()) manager.writer_.tell_direct(*connection, payload);
-              })
-             ? 1
-             : 0;
-}
-
-MUSTER_INLINE std::size_t ConnectionManager::send_to_user(const UserKey& user, const Payload& payload) {
-  std::size_t reached = 0;
-  for (const ConnectionPtr& connection : users_.of(user)) reached += send(connection->id_, payload);
-  return reached;
-}
-
-MUSTER_INLINE std::size_t ConnectionManager::send_to_user(const UserKey& user, const Payload& payload,
-                                                          const Delivery& delivery, QueuedDone done) {
-  if (delivery.kind() != Delivery::Kind::queued) {
-    const std::size_t reached = send_to_user(user, payload);
-    if (done) done(Queued{});
-    return reached;
-  }
-  const std::size_t there = users_.count(user);
-  queues_.enqueue(user, {0, payload, {}, {}}, std::move(done));
-  return there;
-}
-
-/// A room's message without a seq, to one member.
-MUSTER_INLINE std::size_t ConnectionManager::send_in_room(ConnectionId id, std::string room, const Payload& payload) {
-  const ConnectionPtr connection = directory_.locate(id);
-  if (!connection) return 0;
-  const bool posted = post(connection->loop, [connection, room = std::move(room), payload](ConnectionManager& manager) {
-    if (!connection->live() || connection->membership(room) == nullptr) return;
-    event::RoomMessage message;
-    message.room = room;
-    message.data = &payload;
-    manager.writer_.tell(*connection, message);
-  });
-  return posted ? 1 : 0;
-}
-
-MUSTER_INLINE std::size_t ConnectionManager::send_to_users(const std::vector<UserKey>& users, const Payload& payload) {
-  std::size_t reached = 0;
-  for (const UserKey& user : users) reached += send_to_user(user, payload);
-  return reached;
-}
-
-MUSTER_INLINE std::size_t ConnectionManager::send_to_tenant(std::string_view tenant, const Payload& payload) {
-  const std::size_t reached = users_.of_tenant(tenant).size();
-  for (const LoopPtr& loop : loops_.all()) {
-    (void)post(loop, [loop, payload, tenant = std::optional<std::string>(tenant)](ConnectionManager& manager) {
-      event::DirectMessage message;
-      message.data = &payload;
-      manager.writer_.broadcast(loop, tenant, message);
-    });
-  }
-  return reached;
-}
-
-MUSTER_INLINE std::size_t ConnectionManager::send_to_all(const Payload& payload) {
-  const std::size_t reached = connection_count();
-  for (const LoopPtr& loop : loops_.all()) {
-    (void)post(loop, [loop, payload](ConnectionManager& manager) {
-      event::DirectMessage message;
-      message.data = &payload;
-      manager.writer_.broadcast(loop, std::nullopt, message);
-    });
-  }
-  return reached;
 }
 
 MUSTER_INLINE void ConnectionManager::publish(const RoomKey& key, const Payload& payload, Delivery delivery,

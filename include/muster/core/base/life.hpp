@@ -17,6 +17,11 @@ class Life {
   /// Once, before anything is asked for.
   void begin(std::weak_ptr<const void> owner) noexcept { owner_ = std::move(owner); }
   [[nodiscard]] std::weak_ptr<const void> handle() const noexcept { return owner_; }
+  /// Likewise, and names the part: for what has to be small.
+  template <class Part>
+  [[nodiscard]] std::weak_ptr<Part> handle(Part* part) const noexcept {
+    return std::shared_ptr<Part>(owner_.lock(), part);
+  }
 
  private:
   std::weak_ptr<const void> owner_;

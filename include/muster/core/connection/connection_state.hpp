@@ -18,14 +18,17 @@
 #include "muster/connection_manager.hpp"
 #include "muster/core/base/latch.hpp"
 #include "muster/core/base/rates.hpp"
-#include "muster/core/connection/outbox.hpp"
 #include "muster/core/loop/loop.hpp"
+#include "muster/core/loop/outbox.hpp"
 #include "muster/core/room/left_rooms.hpp"
 #include "muster/core/room/presence.hpp"
 #include "muster/core/room/room_state.hpp"
 
 namespace muster {
 inline namespace MUSTER_ABI {
+
+class ConnectionManager;
+
 namespace core {
 
 /// A room of a connection. The slot is at `index` of the part's slots.
@@ -68,10 +71,27 @@ class Question {
   Question& operator=(const Question&) = default;
 };
 
+/// What a connection's timers call, with the connection.
+struct ConnectionTimers {
+  Timer::Fire beat, answer, guard, expiry;
+};
+
 class ConnectionState final : public Connection, public std::enable_shared_from_this<ConnectionState> {
  public:
-  ConnectionState(ConnectionManager& its_owner, std::shared_ptr<Loop> on, ConnectionId connection_id,
-                  std::shared_ptr<Transport> pipe);
+  ConnectionState(ConnectionManager& its_owner, const ConnectionTimers& timers, std::shared_ptr<Loop> on,
+                  ConnectionId connection_id, std::shared_ptr<Transport> pipe)
+      : transport(std::move(pipe)),
+        loop(std::move(on)),
+        owner(its_owner),
+        id_(connection_id),
+        member(connection_id),
+        identity_(std::make_shared<const Identity>()),
+        beat_timer(this, timers.beat),
+        answer_timer(this, timers.answer),
+        guard_timer(this, timers.guard),
+        expiry_timer(this, timers.expiry) {}
+
+  // What embedders speak through: core/handles.ipp.
 
   [[nodiscard]] IConnectionManager& manager() noexcept override;
   [[nodiscard]] ConnectionId id() const noexcept override { return id_; }
@@ -214,6 +234,8 @@ class ConnectionState final : public Connection, public std::enable_shared_from_
   Credentials credentials;
   WallTime connected_at{};
 };
+
+using ConnectionPtr = std::shared_ptr<ConnectionState>;
 
 }  // namespace core
 }  // namespace MUSTER_ABI

@@ -1,54 +1,54 @@
-// What other nodes say: messages with their numbers, and state.
+// How it reaches this node's rooms.
 #pragma once
 
-#include "muster/core/outward/manager_calls.hpp"
+#include <utility>
+
+#include "muster/core/flows/broker_inbox.hpp"
 
 namespace muster {
 inline namespace MUSTER_ABI {
+namespace core {
 
-class ConnectionManager::BrokerSink final : public Broker::Sink {
+class BrokerInbox::Sink final : public Broker::Sink {
  public:
-  explicit BrokerSink(std::weak_ptr<ConnectionManager> manager) : manager_(std::move(manager)) {}
+  Sink(BrokerInbox& inbox, const Life& life) : inbox_(inbox), life_(life.handle()) {}
   void on_message(const BrokerMessage& message) override {
-    if (const auto manager = manager_.lock()) manager->publishing_.take(message);
+    if (const auto alive = life_.lock()) inbox_.publishing_.take(message);
   }
   void on_state(const BrokerState& state) override {
-    if (const auto manager = manager_.lock()) manager->on_broker_state(state);
+    if (const auto alive = life_.lock()) inbox_.take_state(state);
   }
   void on_lost(const RoomKey& room, Position, Position next) override {
-    if (const auto manager = manager_.lock()) manager->publishing_.skip(room, next);
+    if (const auto alive = life_.lock()) inbox_.publishing_.skip(room, next);
   }
 
  private:
-  std::weak_ptr<ConnectionManager> manager_;
+  BrokerInbox& inbox_;
+  const std::weak_ptr<const void> life_;
 };
 
-MUSTER_INLINE void ConnectionManager::begin() {
-  life_.begin(weak_from_this());
-  if (replicating_.is_on()) replicating_.attach(std::make_shared<BrokerSink>(weak_from_this()));
-}
+MUSTER_INLINE std::shared_ptr<Broker::Sink> BrokerInbox::sink() { return std::make_shared<Sink>(*this, life_); }
 
-MUSTER_INLINE void ConnectionManager::on_broker_state(const BrokerState& state) {
+MUSTER_INLINE void BrokerInbox::take_state(const BrokerState& state) {
   const RoomPtr room = table_.find(state.room);
   if (!room) return;
   LoopPtr loop;
   std::uint64_t removed_at = 0;
-  core::RoomState::Marks mark;  // its memory before anything changes: the same change is not taken twice
+  RoomState::Marks mark;  // its memory before anything changes: the same change is not taken twice
   if (state.kind == BrokerState::Kind::awareness) {
     mark.emplace(state.key, 0);
     const AwarenessOwner owner{state.user, state.owner, state.owner_order};
     if (state.value) {
-      const auto update =
-          awareness_->set(state.room, {state.key, owner, state.version, *state.value, loops_.now()}, {});
+      const auto update = awareness_.set(state.room, {state.key, owner, state.version, *state.value, loops_.now()}, {});
       if (update.result != AwarenessResult::accepted) return;
     } else {
-      const auto update = awareness_->remove(state.room, state.key, owner, state.version);
+      const auto update = awareness_.remove(state.room, state.key, owner, state.version);
       if (update.result != AwarenessResult::accepted) return;
       removed_at = update.clock;
     }
   }
   {
-    core::Lock lock(room->mutex);
+    Lock lock(room->mutex);
     for (const auto& part : room->parts) {
       if (part->members != 0) loop = part->loop;
     }
@@ -66,13 +66,13 @@ MUSTER_INLINE void ConnectionManager::on_broker_state(const BrokerState& state) 
     }
     if (!loop || std::exchange(room->state_flush_due, true)) return;
   }
-  const bool posted = loop->contain("The executor", [&] {
-    (void)post(loop, [loop, room](ConnectionManager& manager) { manager.state_flush_.plan(*loop, room); });
-  });
+  const bool posted =
+      loop->contain("The executor", [&] { (void)loop->post([this, loop, room] { state_flush_.plan(*loop, room); }); });
   if (posted) return;
-  core::Lock lock(room->mutex);
+  Lock lock(room->mutex);
   room->state_flush_due = false;  // with what changes next, or by the sweep
 }
 
+}  // namespace core
 }  // namespace MUSTER_ABI
 }  // namespace muster

@@ -19,11 +19,10 @@ namespace core {
 /// it is tried again; what a seam throws is contained.
 class Ending {
  public:
-  Ending(const Options& options, ConnectionTable& connections, UserTable& users, SessionTable& kept,
-         const RoomTable& table, const Directory& directory, Loops& loops, Admission& admission, Hooks& hooks,
-         Rooms& rooms, Writer& writer, StateFlush& state_flush, UserEdges& edges, Joining& joining, Sessions& sessions)
-      : options_(options),
-        connections_(connections),
+  Ending(ConnectionTable& connections, UserTable& users, SessionTable& kept, const RoomTable& table,
+         const Directory& directory, Loops& loops, Admission& admission, Hooks& hooks, Rooms& rooms, Writer& writer,
+         StateFlush& state_flush, UserEdges& edges, Joining& joining, Sessions& sessions)
+      : connections_(connections),
         users_(users),
         kept_(kept),
         table_(table),
@@ -51,6 +50,10 @@ class Ending {
   // Any thread.
   bool remove(ConnectionId id, CloseReason reason, std::string text);
   bool kick(ConnectionId id, std::string text, bool reconnect);
+  /// Its credentials hold no longer: neither do the sessions that were opened with them.
+  std::size_t revoke(const UserKey& user);
+  std::size_t revoke(ConnectionId id);
+  std::size_t revoke_tenant(std::string_view tenant);
   void close_all(CloseReason reason, std::string text, Function<void(std::size_t)> done);
   /// Takes over what a stopped executor left: its connections go through the five steps here.
   void abandon(const LoopPtr& loop);
@@ -68,7 +71,6 @@ class Ending {
   void dispose(ConnectionState& connection, CloseReason reason, std::string_view text) noexcept;
   void leave_part(Loop& loop, const RoomPtr& room) noexcept;
 
-  const Options& options_;
   ConnectionTable& connections_;
   UserTable& users_;
   SessionTable& kept_;

@@ -281,6 +281,34 @@ MUSTER_INLINE void Ending::leave_part(Loop& loop, const RoomPtr& room) noexcept 
   state_flush_.flush(loop, room);
 }
 
+MUSTER_INLINE std::size_t Ending::revoke(const UserKey& user) {
+  std::size_t revoked = 0;
+  for (const ConnectionPtr& connection : users_.of(user)) {
+    revoked += remove(connection->id_, CloseReason::revoked, {}) ? 1 : 0;
+  }
+  sessions_.end_graces([user](const Grace& grace) { return grace.user == user; }, true);
+  sessions_.revoke_stored({user.tenant, user.user});
+  return revoked;
+}
+
+MUSTER_INLINE std::size_t Ending::revoke_tenant(std::string_view tenant) {
+  std::size_t revoked = 0;
+  for (const ConnectionPtr& connection : users_.of_tenant(tenant)) {
+    revoked += remove(connection->id_, CloseReason::revoked, {}) ? 1 : 0;
+  }
+  sessions_.end_graces([tenant = std::string(tenant)](const Grace& grace) { return grace.user.tenant == tenant; },
+                       true);
+  sessions_.revoke_stored({std::string(tenant)});
+  return revoked;
+}
+
+MUSTER_INLINE std::size_t Ending::revoke(ConnectionId id) {
+  const std::size_t revoked = remove(id, CloseReason::revoked, {}) ? 1 : 0;
+  sessions_.end_graces([id](const Grace& grace) { return grace.member == id; }, true);
+  sessions_.revoke_stored({{}, {}, to_string(id)});
+  return revoked;
+}
+
 }  // namespace core
 }  // namespace MUSTER_ABI
 }  // namespace muster

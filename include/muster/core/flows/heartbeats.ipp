@@ -1,37 +1,25 @@
-// Heartbeats, deadlines, and the end of all.
+// Pings, and deadlines.
 #pragma once
 
 #include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <string>
 
-#include "muster/core/outward/manager_calls.hpp"
+#include "muster/core/flows/heartbeats.hpp"
 
 namespace muster {
 inline namespace MUSTER_ABI {
+namespace core {
 
-MUSTER_INLINE void ConnectionManager::shutdown(Function<void()> done) {
-  admission_.close();
-  sessions_.end_graces([](const core::Grace&) { return true; }, false);
-  ending_.close_all(CloseReason::going_away, {},
-                    [weak = weak_from_this(), done = std::move(done)](std::size_t) mutable {
-                      if (const auto manager = weak.lock()) {
-                        manager->let_go(std::move(done));
-                      } else if (done) {
-                        done();
-                      }
-                    });
+MUSTER_INLINE void Heartbeats::begin(ConnectionState& connection) {
+  if (options_.heartbeat <= std::chrono::milliseconds(0)) return;
+  Loop& loop = *connection.loop;
+  const auto part = static_cast<std::int64_t>(loop.random() % static_cast<std::uint64_t>(options_.heartbeat.count()));
+  loop.arm(connection.beat_timer, loop.executor->now() + std::chrono::milliseconds(part + 1));
 }
 
-/// Handlers and hooks go when no executor has anything left that would call them.
-MUSTER_INLINE void ConnectionManager::let_go(Function<void()> done) {
-  const auto all =
-      std::make_shared<core::Latch>([weak = weak_from_this(), done = std::move(done)](std::size_t) mutable {
-        if (const auto manager = weak.lock()) manager->hooks_.clear();
-        if (done) done();
-      });
-  for (const LoopPtr& loop : loops_.all()) (void)post(loop, [all](ConnectionManager&) {});
-}
-
-MUSTER_INLINE void ConnectionManager::beat(ConnectionState& connection) {
+MUSTER_INLINE void Heartbeats::beat(ConnectionState& connection) {
   Loop& loop = *connection.loop;
   const TimePoint now_here = loop.executor->now();
   if (connection.awaiting_pong && connection.last_inbound < connection.ping_sent_at) {
@@ -66,9 +54,7 @@ MUSTER_INLINE void ConnectionManager::beat(ConnectionState& connection) {
   loop.arm(connection.beat_timer, now_here + options_.pong_timeout);
 }
 
-MUSTER_INLINE void ConnectionManager::on_answer_late(ConnectionState& connection) { questions_.expire(connection); }
-
-MUSTER_INLINE void ConnectionManager::on_guard(ConnectionState& connection) {
+MUSTER_INLINE void Heartbeats::check(ConnectionState& connection) {
   const ConnectionPtr keep = connection.shared_from_this();
   if (!connection.live()) {
     ending_.end(connection, CloseReason::auth_required, "Authentication timeout");
@@ -85,5 +71,6 @@ MUSTER_INLINE void ConnectionManager::on_guard(ConnectionState& connection) {
   }
 }
 
+}  // namespace core
 }  // namespace MUSTER_ABI
 }  // namespace muster

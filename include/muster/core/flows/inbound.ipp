@@ -1,46 +1,49 @@
-// What comes in: budgets, then decoding, then one command after another, each of them authorised.
+// From bytes to commands.
 #pragma once
 
 #include <algorithm>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
 
-#include "muster/core/outward/manager_calls.hpp"
+#include "muster/core/flows/inbound.hpp"
 
 namespace muster {
 inline namespace MUSTER_ABI {
+namespace core {
 
-MUSTER_INLINE void ConnectionManager::arrived(Connection& from, std::size_t bytes) {
-  auto& connection = static_cast<ConnectionState&>(from);
+MUSTER_INLINE void Inbound::arrived(ConnectionState& connection, std::size_t bytes) {
   if (connection.ended() || connection.doomed) return;
-  guard(connection, "What came in", [&] {
+  guard(later_, connection, "What came in", [&] {
     const TimePoint now_here = connection.loop->executor->now();
-    core::add_bytes(connection.part_bytes, bytes);
-    if (charge_bytes(connection, bytes, now_here)) keep_pace(connection, now_here);
+    add_bytes(connection.part_bytes, bytes);
+    if (charge_bytes(connection, bytes, now_here)) pacing_.keep_pace(connection, now_here);
   });
 }
 
 /// What came in, whatever it is. False: the connection has ended.
-MUSTER_INLINE bool ConnectionManager::charge_bytes(ConnectionState& connection, std::size_t bytes, TimePoint now_here) {
+MUSTER_INLINE bool Inbound::charge_bytes(ConnectionState& connection, std::size_t bytes, TimePoint now_here) {
   connection.last_inbound = now_here;
   connection.byte_budget.charge(options_.byte_rate, static_cast<double>(bytes), now_here);
   if (connection.live()) return true;
-  core::add_bytes(connection.pre_auth_bytes, bytes);
+  add_bytes(connection.pre_auth_bytes, bytes);
   if (connection.pre_auth_bytes <= options_.pre_auth_bytes) return true;
   ending_.end(connection, CloseReason::policy, "Too much before authentication");
   return false;
 }
 
-MUSTER_INLINE void ConnectionManager::received(Connection& from, FrameKind kind, std::string_view bytes,
-                                               std::size_t wire_bytes) {
-  auto& connection = static_cast<ConnectionState&>(from);
+MUSTER_INLINE void Inbound::received(ConnectionState& connection, FrameKind kind, std::string_view bytes,
+                                     std::size_t wire_bytes) {
   if (connection.ended() || connection.doomed) return;
-  guard(connection, "What came in", [&] { received_frame(connection, kind, bytes, wire_bytes); });
+  guard(later_, connection, "What came in", [&] { take_frame(connection, kind, bytes, wire_bytes); });
 }
 
-MUSTER_INLINE void ConnectionManager::received_frame(ConnectionState& connection, FrameKind kind,
-                                                     std::string_view bytes, std::size_t wire_bytes) {
+MUSTER_INLINE void Inbound::take_frame(ConnectionState& connection, FrameKind kind, std::string_view bytes,
+                                       std::size_t wire_bytes) {
   Loop& loop = *connection.loop;
   const TimePoint now_here = loop.executor->now();
-  if (kind == FrameKind::continuation) core::add_bytes(connection.part_bytes, wire_bytes);
+  if (kind == FrameKind::continuation) add_bytes(connection.part_bytes, wire_bytes);
   const bool whole = kind == FrameKind::text || kind == FrameKind::binary;
   const std::size_t paid = whole ? std::exchange(connection.part_bytes, 0U) : 0;
   const std::size_t cost = std::max(paid + wire_bytes, bytes.size());
@@ -50,12 +53,12 @@ MUSTER_INLINE void ConnectionManager::received_frame(ConnectionState& connection
   if (!charge_bytes(connection, cost - paid, now_here)) return;
   const bool many_frames = connection.frame_budget.until(options_.frame_rate, 1, now_here).count() != 0;
   connection.frame_budget.charge(options_.frame_rate, 1, now_here);
-  if (many_frames && exceeds_for_long(connection, now_here)) {
+  if (many_frames && pacing_.exceeds_for_long(connection, now_here)) {
     ending_.end(connection, CloseReason::rate_limited, "Too many frames");
     return;
   }
   if (whole) {
-    received_message(connection, kind, bytes, many_bytes);
+    take_message(connection, kind, bytes, many_bytes);
   } else if (kind == FrameKind::ping) {
     std::string pong;
     loop.formats[connection.format].wire->append(FrameKind::pong, bytes, pong);
@@ -64,12 +67,12 @@ MUSTER_INLINE void ConnectionManager::received_frame(ConnectionState& connection
   } else if (kind == FrameKind::pong) {
     connection.last_pong = now_here;
   }
-  if (!connection.ended()) keep_pace(connection, now_here);
+  if (!connection.ended()) pacing_.keep_pace(connection, now_here);
 }
 
 /// `many_bytes`: more than its rate allows.
-MUSTER_INLINE void ConnectionManager::received_message(ConnectionState& connection, FrameKind kind,
-                                                       std::string_view bytes, bool many_bytes) {
+MUSTER_INLINE void Inbound::take_message(ConnectionState& connection, FrameKind kind, std::string_view bytes,
+                                         bool many_bytes) {
   Loop& loop = *connection.loop;
   const TimePoint now_here = loop.executor->now();
   ++connection.counted.messages_in;
@@ -91,7 +94,7 @@ MUSTER_INLINE void ConnectionManager::received_message(ConnectionState& connecti
   const auto messages_wait = connection.message_budget.until(options_.message_rate, 1, now_here);
   if (fault) {
     ending_.end(connection, *fault, {});
-  } else if ((many_bytes || messages_wait.count() != 0) && exceeds_for_long(connection, now_here)) {
+  } else if ((many_bytes || messages_wait.count() != 0) && pacing_.exceeds_for_long(connection, now_here)) {
     loop.counters.rate_limited.add();
     const auto wait = std::max(
         messages_wait, connection.byte_budget.until(options_.byte_rate, static_cast<double>(bytes.size()), now_here));
@@ -115,45 +118,34 @@ MUSTER_INLINE void ConnectionManager::received_message(ConnectionState& connecti
   loop.commands.swap(commands);
 }
 
-MUSTER_INLINE void ConnectionManager::pause(ConnectionState& connection, core::Pause why, bool on) {
-  const auto bit = static_cast<std::uint8_t>(why);
-  const std::uint8_t before = connection.pauses;
-  connection.pauses = static_cast<std::uint8_t>(on ? before | bit : before & ~bit);
-  if ((before == 0) == (connection.pauses == 0)) return;
-  if (connection.pauses == 0)
-    connection.last_inbound = connection.loop->executor->now();  // what it said meanwhile comes now
-  connection.transport->pause_reading(connection.pauses != 0);
-}
-
-MUSTER_INLINE void ConnectionManager::handle(ConnectionState& connection, Command command) {
+MUSTER_INLINE void Inbound::handle(ConnectionState& connection, Command command) {
   if (!connection.question && connection.waiting.empty()) {
     run(connection, command);
     return;
   }
   connection.waiting.push_back(std::move(command));
   if (connection.live())
-    pause(connection, core::Pause::commands, true);                 // before that, the pre-authentication bounds hold
+    pacing_.pause(connection, Pause::commands, true);               // before that, the pre-authentication bounds hold
   if (connection.waiting.size() > 2 * options_.waiting_commands) {  // the transport hands over more than it may hold
     ending_.end(connection, CloseReason::policy, "Too many commands at once");
   }
 }
 
-/// What waits goes on, at the connection's pace: an answer may have cost it much.
-MUSTER_INLINE void ConnectionManager::go_on(ConnectionState& connection) {
+MUSTER_INLINE void Inbound::go_on(ConnectionState& connection) {
   if (connection.resuming) return;
   connection.resuming = true;
   while (!connection.ended() && !connection.doomed && !connection.question && !connection.waiting.empty()) {
-    keep_pace(connection, connection.loop->executor->now());
-    if ((connection.pauses & static_cast<std::uint8_t>(core::Pause::rate)) != 0) break;
+    pacing_.keep_pace(connection, connection.loop->executor->now());
+    if ((connection.pauses & static_cast<std::uint8_t>(Pause::rate)) != 0) break;
     Command command = std::move(connection.waiting.front());
     connection.waiting.pop_front();
     run(connection, command);
   }
   connection.resuming = false;
-  if (!connection.ended() && connection.waiting.empty()) pause(connection, core::Pause::commands, false);
+  if (!connection.ended() && connection.waiting.empty()) pacing_.pause(connection, Pause::commands, false);
 }
 
-MUSTER_INLINE void ConnectionManager::run(ConnectionState& connection, Command& command) {
+MUSTER_INLINE void Inbound::run(ConnectionState& connection, Command& command) {
   const bool first_steps = std::holds_alternative<command::Authenticate>(command.body) ||
                            std::holds_alternative<command::Resume>(command.body);
   if (!connection.live() && !first_steps) {
@@ -167,31 +159,14 @@ MUSTER_INLINE void ConnectionManager::run(ConnectionState& connection, Command& 
     const std::string spent = std::exchange(connection.previous_token_hash, {});
     sessions_.forget(spent);
   }
-  std::visit([&](auto& body) { on_command(connection, command.correlation, body); }, command.body);
+  commands_.run(connection, command);
 }
 
-MUSTER_INLINE void ConnectionManager::authorize(ConnectionState& connection, Action action, std::string target,
-                                                Correlation correlation, Function<void(ConnectionState&)> then) {
-  questions_.ask<Permission>(
-      connection,
-      [&](Reply<Permission> reply) {
-        authorizer_->authorize({connection.id_, connection.identity_, action, std::move(target)}, std::move(reply));
-      },
-      [this, correlation = std::move(correlation), then = std::move(then)](ConnectionState& asker,
-                                                                           Permission answer) mutable {
-        if (answer) {
-          then(asker);
-          return;
-        }
-        if (answer.unavailable()) {
-          writer_.tell_error(asker, &correlation, {errc::unavailable, answer.message(), std::chrono::seconds(1)});
-          return;
-        }
-        writer_.tell_error(asker, &correlation, {errc::permission_denied, answer.message(), {}});
-        if (options_.close_on_permission_denied) ending_.end(asker, CloseReason::permission_denied, {});
-      },
-      Permission::late("The authorisation service did not answer in time"));
+MUSTER_INLINE void Inbound::read_on(ConnectionState& connection) {
+  pacing_.keep_pace(connection, connection.loop->executor->now());
+  go_on(connection);
 }
 
+}  // namespace core
 }  // namespace MUSTER_ABI
 }  // namespace muster

@@ -1,17 +1,24 @@
-// Resuming: how another connection takes a session up again.
+// A resume, step by step: take, claim, adopt, permit, finish.
 #pragma once
 
 #include <algorithm>
-#include <atomic>
+#include <chrono>
+#include <iterator>
 #include <set>
+#include <string>
+#include <utility>
+#include <vector>
 
-#include "muster/core/outward/manager_calls.hpp"
+#include "muster/core/flows/resuming.hpp"
+#include "muster/core/outward/one_after_another.hpp"
 
 namespace muster {
 inline namespace MUSTER_ABI {
+namespace core {
 
 /// A resume on its way: the token's session, the rooms asked for, and which of them may be entered.
-struct ConnectionManager::Resuming : Steps {
+struct Resuming::Attempt : Steps {
+  Sessions& sessions;
   Correlation correlation;
   std::string token_hash;
   std::vector<command::ResumeRoom> asked;
@@ -21,118 +28,116 @@ struct ConnectionManager::Resuming : Steps {
   std::vector<bool> permitted;              ///< of `asked`, as far as it was found out
   int handovers = 0;
   /// Its token is spent, and no connection speaks for it yet: should the resume end here, it goes back.
-  std::weak_ptr<ConnectionManager> taken_of;
+  std::weak_ptr<const void> taken;
 
-  Resuming() = default;
-  Resuming(const Resuming&) = delete;
-  Resuming& operator=(const Resuming&) = delete;
-  ~Resuming() {
-    if (const auto manager = taken_of.lock()) manager->sessions_.give_back(token_hash, std::move(session));
+  explicit Attempt(Sessions& of) : sessions(of) {}
+  Attempt(const Attempt&) = delete;
+  Attempt& operator=(const Attempt&) = delete;
+  ~Attempt() {
+    if (const auto alive = taken.lock()) sessions.give_back(token_hash, std::move(session));
   }
 };
 
-MUSTER_INLINE void ConnectionManager::on_command(ConnectionState& connection, Correlation& correlation,
-                                                 command::Resume& resume) {
-  const auto resuming = std::make_shared<Resuming>();
-  resuming->correlation = correlation;
-  resuming->token_hash = core::token_hash(resume.token);
-  resuming->asked = std::move(resume.rooms);
+MUSTER_INLINE void Resuming::begin(ConnectionState& connection, const Correlation& correlation,
+                                   command::Resume resume) {
+  const auto attempt = std::make_shared<Attempt>(sessions_);
+  attempt->correlation = correlation;
+  attempt->token_hash = token_hash(resume.token);
+  attempt->asked = std::move(resume.rooms);
   if (connection.live()) {
-    take_session(connection, resuming);
+    take(connection, attempt);
     return;
   }
   connection.on_trial = true;
-  authenticate_first(connection, correlation, std::move(resume.auth), false,
-                     [this, resuming](ConnectionState& known) { take_session(known, resuming); });
+  authenticating_.first(connection, correlation, std::move(resume.auth), false,
+                        [this, attempt](ConnectionState& known) { take(known, attempt); });
 }
 
-MUSTER_INLINE void ConnectionManager::fail_resume(ConnectionState& connection, const Resuming& resuming, Error error) {
-  ++counters_.resumes_failed;
-  writer_.tell_error(connection, &resuming.correlation, std::move(error));
+MUSTER_INLINE void Resuming::fail(ConnectionState& connection, const Attempt& attempt, Error error) {
+  ++failed_;
+  writer_.tell_error(connection, &attempt.correlation, std::move(error));
   end_trial(connection);
 }
 
 /// Whose resume came with its credentials was let in beyond the user's limit, since its ghost might be the one too many.
-MUSTER_INLINE void ConnectionManager::end_trial(ConnectionState& connection) {
+MUSTER_INLINE void Resuming::end_trial(ConnectionState& connection) {
   if (!std::exchange(connection.on_trial, false)) return;
   const bool may_replace = options_.user_limit_policy == UserLimitPolicy::close_oldest;
   const auto yields = users_.overflow({connection.identity_->tenant, connection.identity_->user},
                                       options_.max_connections_per_user, may_replace, connection.shared_from_this());
   if (!yields) return;
   (void)ending_.remove(yields->id_, may_replace ? CloseReason::replaced : CloseReason::policy,
-                       may_replace ? std::string() : core::too_many_of_user({}).message);
+                       may_replace ? std::string() : too_many_of_user({}).message);
 }
 
 /// Spends the token: of two connections that bring it, one gets the session.
-MUSTER_INLINE void ConnectionManager::take_session(ConnectionState& connection,
-                                                   const std::shared_ptr<Resuming>& resuming) {
+MUSTER_INLINE void Resuming::take(ConnectionState& connection, const std::shared_ptr<Attempt>& attempt) {
   if (connection.session_generation == 0) {
-    fail_resume(connection, *resuming,
-                sessions_.may_have(connection)
-                    ? Error{errc::unavailable, "The session store takes no session now", std::chrono::seconds(1)}
-                    : Error{errc::resume_failed, "Sessions do not resume here; join again", {}});
+    fail(connection, *attempt,
+         sessions_.may_have(connection)
+             ? Error{errc::unavailable, "The session store takes no session now", std::chrono::seconds(1)}
+             : Error{errc::resume_failed, "Sessions do not resume here; join again", {}});
     return;
   }
   if (connection.resumed || !connection.memberships.empty()) {
-    fail_resume(connection, *resuming, {errc::resume_failed, "resume must come once, and before the first join", {}});
+    fail(connection, *attempt, {errc::resume_failed, "resume must come once, and before the first join", {}});
     return;
   }
   questions_.ask<Result<Session>>(
       connection,
       [&](Reply<Result<Session>> reply) {
-        store_->take(resuming->token_hash, {connection.identity_->tenant, connection.identity_->user}, connection.id_,
-                     connection.loop->executor->now(), std::move(reply));
+        store_.take(attempt->token_hash, {connection.identity_->tenant, connection.identity_->user}, connection.id_,
+                    connection.loop->executor->now(), std::move(reply));
       },
-      [this, resuming](ConnectionState& asker, Result<Session> session) {
+      [this, attempt](ConnectionState& asker, Result<Session> session) {
         if (!session) {
-          fail_resume(asker, *resuming, session.error());
+          fail(asker, *attempt, session.error());
           return;
         }
-        resuming->session = std::move(session.value());
-        resuming->taken_of = weak_from_this();
-        resuming->member = parse_connection_id(resuming->session.id);
-        claim_session(asker, resuming);
+        attempt->session = std::move(session.value());
+        attempt->taken = life_.handle();
+        attempt->member = parse_connection_id(attempt->session.id);
+        claim(asker, attempt);
       },
       Error{errc::unavailable, "The session store did not answer in time", std::chrono::seconds(1)},
-      [weak = weak_from_this(), token_hash = resuming->token_hash](Result<Session> session) {
-        const auto manager = weak.lock();
-        if (manager && session) manager->sessions_.give_back(token_hash, std::move(session.value()));
+      [this, life = life_.handle(), token_hash = attempt->token_hash](Result<Session> session) {
+        const auto alive = life.lock();
+        if (alive && session) sessions_.give_back(token_hash, std::move(session.value()));
       });
 }
 
 /// In this process another connection may still speak for the session: its executor parts them, and then this one
 /// takes its places. Its socket is not waited for.
-MUSTER_INLINE void ConnectionManager::claim_session(ConnectionState& connection,
-                                                    const std::shared_ptr<Resuming>& resuming) {
-  const std::uint64_t generation = resuming->session.generation;
-  const auto settle = [this, resuming, generation](ConnectionState& claimant) {
+MUSTER_INLINE void Resuming::claim(ConnectionState& connection, const std::shared_ptr<Attempt>& attempt) {
+  const std::uint64_t generation = attempt->session.generation;
+  const auto settle = [this, attempt, generation](ConnectionState& claimant) {
     ConnectionPtr speaker;
     bool was_held = false;
     const UserKey user{claimant.identity_->tenant, claimant.identity_->user};
-    switch (kept_sessions_.claim(resuming->member, generation, claimant.shared_from_this(), speaker, was_held)) {
-      case core::SessionTable::Claim::taken:
-        resuming->taken_of.reset();
-        claimant.member = resuming->member;
+    switch (kept_sessions_.claim(attempt->member, generation, claimant.shared_from_this(), speaker, was_held)) {
+      case SessionTable::Claim::taken:
+        attempt->taken.reset();
+        claimant.member = attempt->member;
         claimant.session_generation = generation;
         claimant.resumed = true;
         if (was_held) {
           (void)users_.release(user);  // its own connection is there
         }
-        adopt_session(claimant, resuming);
+        adopt(claimant, attempt);
         return;
-      case core::SessionTable::Claim::occupied:
+      case SessionTable::Claim::occupied:
         // A newer connection's turn; or its executor has stopped, and another thread is taking its connections down.
-        if (++resuming->handovers < 8) return claim_session(claimant, resuming);
-        fail_resume(claimant, *resuming,
-                    {errc::unavailable, "The session's old connection is still ending", std::chrono::seconds(1)});
+        if (++attempt->handovers < 8) return claim(claimant, attempt);
+        fail(claimant, *attempt,
+             {errc::unavailable, "The session's old connection is still ending", std::chrono::seconds(1)});
         return;
-      case core::SessionTable::Claim::lost:
-        resuming->taken_of.reset();
-        fail_resume(claimant, *resuming, {errc::resume_failed, "Another connection has resumed the session", {}});
+      case SessionTable::Claim::lost:
+        attempt->taken.reset();
+        fail(claimant, *attempt, {errc::resume_failed, "Another connection has resumed the session", {}});
         return;
     }
   };
-  const ConnectionPtr speaker = directory_.locate(resuming->member);
+  const ConnectionPtr speaker = directory_.locate(attempt->member);
   if (!speaker) {
     settle(connection);
     return;
@@ -140,11 +145,11 @@ MUSTER_INLINE void ConnectionManager::claim_session(ConnectionState& connection,
   questions_.ask<bool>(
       connection,
       [&](Reply<bool> reply) {
-        const ConnectionId member = resuming->member;
-        const bool posted = post(speaker->loop, [speaker, member, generation, reply](ConnectionManager& manager) {
+        const ConnectionId member = attempt->member;
+        const bool posted = speaker->loop->post([this, speaker, member, generation, reply] {
           if (speaker->live() && speaker->member == member && speaker->session_generation < generation) {
             speaker->handing_over = true;
-            manager.ending_.end(*speaker, CloseReason::replaced, {});
+            ending_.end(*speaker, CloseReason::replaced, {});
           }
           reply(true);
         });
@@ -152,85 +157,77 @@ MUSTER_INLINE void ConnectionManager::claim_session(ConnectionState& connection,
         ending_.abandon(speaker->loop);
         reply(true);
       },
-      [this, resuming, settle](ConnectionState& claimant, bool answered) {
+      [this, attempt, settle](ConnectionState& claimant, bool answered) {
         if (answered) {
           settle(claimant);
         } else {
-          fail_resume(
-              claimant, *resuming,
-              {errc::unavailable, "The session's old connection did not answer in time", std::chrono::seconds(1)});
+          fail(claimant, *attempt,
+               {errc::unavailable, "The session's old connection did not answer in time", std::chrono::seconds(1)});
         }
       },
       false);
 }
 
-MUSTER_INLINE void ConnectionManager::adopt_session(ConnectionState& connection,
-                                                    const std::shared_ptr<Resuming>& resuming) {
+MUSTER_INLINE void Resuming::adopt(ConnectionState& connection, const std::shared_ptr<Attempt>& attempt) {
   admission_.forgive_connect(connection.remote_address());
-  connection.previous_token_hash = resuming->token_hash;  // until it is known that `resumed` has arrived
+  connection.previous_token_hash = attempt->token_hash;  // until it is known that `resumed` has arrived
   end_trial(connection);
   directory_.publish(connection);
   sessions_.save(connection, connection.token_hash, {}, TimePoint::max());
   sessions_.save(connection, connection.previous_token_hash, {}, TimePoint::max());
 
-  std::set<std::string> had(resuming->session.rooms.begin(), resuming->session.rooms.end());
+  std::set<std::string> had(attempt->session.rooms.begin(), attempt->session.rooms.end());
   for (const RoomPtr& room : kept_sessions_.rooms_of(connection.member)) had.insert(room->key.name);
   std::set<std::string> seen;
-  auto& asked = resuming->asked;
+  auto& asked = attempt->asked;
   asked.erase(std::remove_if(asked.begin(), asked.end(),
                              [&](const command::ResumeRoom& room) { return !seen.insert(room.room).second; }),
               asked.end());
   // What the session did not have goes last, and is not asked about.
   const auto unknown = std::stable_partition(
       asked.begin(), asked.end(), [&](const command::ResumeRoom& room) { return had.count(room.room) != 0; });
-  resuming->permitted.reserve(asked.size());
+  attempt->permitted.reserve(asked.size());
   std::vector<command::ResumeRoom> denied(std::make_move_iterator(unknown), std::make_move_iterator(asked.end()));
   asked.erase(unknown, asked.end());
-  resuming->denied = std::move(denied);
+  attempt->denied = std::move(denied);
   connection.queue_whole = true;
-  queues_.deliver(connection, [this, resuming](ConnectionState& same) {
-    one_after_another(same, resuming, &ConnectionManager::permit_rooms);
+  queues_.deliver(connection, [this, attempt](ConnectionState& same) {
+    one_after_another(attempt, [&] { permit(same, attempt); });
   });
 }
 
 /// Each room is authorised again, one after another.
-MUSTER_INLINE void ConnectionManager::permit_rooms(ConnectionState& connection,
-                                                   const std::shared_ptr<Resuming>& resuming) {
-  const std::size_t next = resuming->permitted.size();
-  if (next == resuming->asked.size()) {
-    finish_resume(connection, *resuming);
+MUSTER_INLINE void Resuming::permit(ConnectionState& connection, const std::shared_ptr<Attempt>& attempt) {
+  const std::size_t next = attempt->permitted.size();
+  if (next == attempt->asked.size()) {
+    finish(connection, *attempt);
     return;
   }
-  const std::string& name = resuming->asked[next].room;
-  questions_.ask<Permission>(
-      connection,
-      [&](Reply<Permission> reply) {
-        authorizer_->authorize({connection.id_, connection.identity_, Action::join, name}, std::move(reply));
-      },
-      [this, resuming, name](ConnectionState& asker, const Permission& answer) {
-        const auto go_on = [this, resuming](ConnectionState& same, bool permitted) {
-          resuming->permitted.push_back(permitted);
-          one_after_another(same, resuming, &ConnectionManager::permit_rooms);
-        };
-        if (answer && replicating_.is_on()) {
-          const RoomPtr room = rooms_.find_or_make({asker.identity_->tenant, name});
-          const bool asked =
-              replicating_.subscribe_first(asker, room, [this, go_on, room](ConnectionState& same, const Error* error) {
-                if (error != nullptr) (void)rooms_.retire(room);
-                go_on(same, error == nullptr);
-              });
-          if (asked) return;
-        }
-        go_on(asker, static_cast<bool>(answer));
-      },
-      Permission::late());
+  const std::string& name = attempt->asked[next].room;
+  authorizing_.ask(connection, connection.identity_, Action::join, name,
+                   [this, attempt, name](ConnectionState& asker, const Permission& answer) {
+                     const auto go_on = [this, attempt](ConnectionState& same, bool permitted) {
+                       attempt->permitted.push_back(permitted);
+                       one_after_another(attempt, [&] { permit(same, attempt); });
+                     };
+                     if (answer && replicating_.is_on()) {
+                       const RoomPtr room = rooms_.find_or_make({asker.identity_->tenant, name});
+                       const bool asked = replicating_.subscribe_first(
+                           asker, room, [this, go_on, room](ConnectionState& same, const Error* error) {
+                             if (error != nullptr) (void)rooms_.retire(room);
+                             go_on(same, error == nullptr);
+                           });
+                       if (asked) return;
+                     }
+                     go_on(asker, static_cast<bool>(answer));
+                   });
 }
 
 /// Kept places that were not asked for, or are denied, are nobody's any more.
-MUSTER_INLINE void ConnectionManager::give_up_rest(ConnectionState& connection) {
+MUSTER_INLINE void Resuming::give_up_rest(ConnectionState& connection) {
   Loop& loop = *connection.loop;
   const auto kept = kept_sessions_.rooms_of(connection.member);
-  std::vector<core::Clearings> clearings;
+  std::vector<Clearings> clearings;
   clearings.reserve(kept.size());
   for (const RoomPtr& room : kept) clearings.push_back(state_flush_.clearing_for(loop, connection.member, room));
   (void)kept_sessions_.take_rooms(connection.member);
@@ -246,18 +243,18 @@ MUSTER_INLINE void ConnectionManager::give_up_rest(ConnectionState& connection) 
 
 /// Enters all rooms in one step, so that what the client is told is in order: what became of each, then each room,
 /// then what it missed.
-MUSTER_INLINE void ConnectionManager::finish_resume(ConnectionState& connection, Resuming& resuming) {
+MUSTER_INLINE void Resuming::finish(ConnectionState& connection, Attempt& attempt) {
   struct There {
     RoomPtr room;
-    core::Joining::Entered entered;
+    Joining::Entered entered;
   };
   std::vector<There> there;
   std::vector<event::ResumedRoom> rooms;
-  for (std::size_t i = 0; i < resuming.asked.size(); ++i) {
-    const command::ResumeRoom& asked = resuming.asked[i];
+  for (std::size_t i = 0; i < attempt.asked.size(); ++i) {
+    const command::ResumeRoom& asked = attempt.asked[i];
     RoomPtr room;
-    core::Joining::Entered entered;
-    entered.retired = resuming.permitted[i];
+    Joining::Entered entered;
+    entered.retired = attempt.permitted[i];
     while (entered.retired) {
       room = rooms_.find_or_make({connection.identity_->tenant, asked.room});
       entered = joining_.take_place(connection, room, asked.position);
@@ -272,14 +269,14 @@ MUSTER_INLINE void ConnectionManager::finish_resume(ConnectionState& connection,
         {asked.room, entered.recovered ? event::ResumedRoom::State::recovered : event::ResumedRoom::State::gap});
     there.push_back({room, std::move(entered)});
   }
-  for (const auto& unknown : resuming.denied) rooms.push_back({unknown.room, event::ResumedRoom::State::denied});
+  for (const auto& unknown : attempt.denied) rooms.push_back({unknown.room, event::ResumedRoom::State::denied});
   give_up_rest(connection);
-  ++counters_.resumes;
+  ++resumed_;
   directory_.publish(connection);
   event::Resumed resumed;
   resumed.connection = connection.member;
   resumed.rooms = &rooms;
-  writer_.tell(connection, resumed, &resuming.correlation);
+  writer_.tell(connection, resumed, &attempt.correlation);
   for (const There& one : there) {
     joining_.tell_joined(connection, nullptr, one.room, one.entered);
     if (connection.doomed || one.entered.next_seq > one.entered.position.seq) continue;
@@ -293,5 +290,6 @@ MUSTER_INLINE void ConnectionManager::finish_resume(ConnectionState& connection,
   if (!well) ending_.end(connection, CloseReason::internal_error, {});
 }
 
+}  // namespace core
 }  // namespace MUSTER_ABI
 }  // namespace muster

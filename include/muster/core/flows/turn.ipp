@@ -1,14 +1,15 @@
-// The end of a turn: who has something to write is fed and written to, once.
+// Whom a turn has made dirty.
 #pragma once
 
-#include <algorithm>
+#include <vector>
 
-#include "muster/core/outward/manager_calls.hpp"
+#include "muster/core/flows/turn.hpp"
 
 namespace muster {
 inline namespace MUSTER_ABI {
+namespace core {
 
-MUSTER_INLINE void ConnectionManager::end_turn(Loop& loop) {
+MUSTER_INLINE void Turn::end(Loop& loop) {
   loop.write_posted = false;
   std::vector<ConnectionState*> dirty;
   dirty.swap(loop.dirty);
@@ -19,14 +20,14 @@ MUSTER_INLINE void ConnectionManager::end_turn(Loop& loop) {
     if (dirty[i] == nullptr) continue;
     ConnectionState& connection = *dirty[i];
     connection.dirty = false;
-    if (!connection.contain("A write", [&] { flush_connection(connection); }))
+    if (!connection.contain("A write", [&] { flush(connection); }))
       writer_.doom(connection, CloseReason::internal_error);
   }
   dirty.clear();
   if (loop.dirty.empty()) loop.dirty.swap(dirty);  // keep the memory
 }
 
-MUSTER_INLINE void ConnectionManager::flush_connection(ConnectionState& connection) {
+MUSTER_INLINE void Turn::flush(ConnectionState& connection) {
   while (!connection.ended() && !connection.doomed && !connection.outbox.in_flight()) {
     while (connection.behind && !connection.outbox.has_queued() && !connection.doomed) {
       connection.behind = !catch_up_.feed(connection);
@@ -39,21 +40,21 @@ MUSTER_INLINE void ConnectionManager::flush_connection(ConnectionState& connecti
   }
 }
 
-MUSTER_INLINE void ConnectionManager::writable(Connection& from) {
-  auto& connection = static_cast<ConnectionState&>(from);
+MUSTER_INLINE void Turn::writable(ConnectionState& connection) {
   if (!connection.outbox.in_flight()) return;
-  guard(connection, "A write", [&] { write_on(connection); });
+  guard(later_, connection, "A write", [&] { go_on(connection); });
 }
 
-MUSTER_INLINE void ConnectionManager::write_on(ConnectionState& connection) {
+MUSTER_INLINE void Turn::go_on(ConnectionState& connection) {
   const std::size_t written = connection.outbox.batch_done();
   connection.counted.bytes_out += written;
   connection.loop->counters.bytes_out.add(written);
   if (connection.ended()) return;
   if (connection.live()) connection.guard_timer.cancel();
   if (connection.awaiting_pong) connection.ping_sent_at = connection.loop->executor->now();  // it goes out now
-  flush_connection(connection);
+  flush(connection);
 }
 
+}  // namespace core
 }  // namespace MUSTER_ABI
 }  // namespace muster

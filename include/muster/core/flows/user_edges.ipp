@@ -31,7 +31,7 @@ MUSTER_INLINE bool UserEdges::tell(Loop& loop, const UserKey& user, UserTable::E
     for (const RoomPtr& room : former) visit(room);
   };
   if (!loop.contain("A disconnect", [&] { users_.left_rooms(user, each); })) {
-    each([this](const RoomPtr& room) { leave_untold(room); });
+    each(leave_untold);
   }
   // Should it have gone meanwhile, whoever told that may not have seen these.
   if (!users_.contains(user)) users_.take_left_rooms(user).for_each(tell_room);

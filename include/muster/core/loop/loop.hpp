@@ -18,10 +18,9 @@
 #include "muster/awareness_store.hpp"
 #include "muster/core/base/random.hpp"
 #include "muster/core/base/timer_wheel.hpp"
-#include "muster/core/connection/outbox.hpp"
 #include "muster/core/loop/block.hpp"
 #include "muster/core/loop/failures.hpp"
-#include "muster/core/room/room_state.hpp"
+#include "muster/core/loop/outbox.hpp"
 #include "muster/executor.hpp"
 #include "muster/options.hpp"
 #include "muster/protocol.hpp"
@@ -30,9 +29,10 @@
 namespace muster {
 inline namespace MUSTER_ABI {
 
-class ConnectionManager;
-
 namespace core {
+
+class ConnectionState;
+struct RoomState;
 
 /// How soon what has failed is tried again.
 inline constexpr std::chrono::milliseconds retry_delay{1000};
@@ -90,17 +90,34 @@ using Graces = std::multimap<TimePoint, Grace>;
 struct Clearing {
   ConnectionId owner;
   /// Null: in all rooms.
-  RoomPtr room;
+  std::shared_ptr<RoomState> room;
   bool removed = false;
   std::vector<AwarenessRemoval> removals;
   std::size_t told = 0;
 };
 using Clearings = std::list<Clearing>;
 
+/// What a loop's timers call, with the loop.
+struct LoopTimers {
+  Timer::Fire state, grace, drain, sweep, awareness, retry;
+};
+
 struct Loop : std::enable_shared_from_this<Loop> {
-  /// `its_life`: while it can be locked, `owner` and all parts of it are there.
-  Loop(ConnectionManager& owner, std::weak_ptr<const void> its_life, Failures& reports, std::shared_ptr<Executor> on,
-       std::uint64_t seed);
+  /// `its_owner`: for the timers. `its_life`: while it can be locked, the owner and all parts of it are there.
+  Loop(void* its_owner, const LoopTimers& timers, std::weak_ptr<const void> its_life, Failures& reports,
+       std::shared_ptr<Executor> on, std::uint64_t seed)
+      : owner(its_owner),
+        life(std::move(its_life)),
+        failures(reports),
+        executor(std::move(on)),
+        wheel(executor->now()),
+        state_timer(this, timers.state),
+        grace_timer(this, timers.grace),
+        drain_timer(this, timers.drain),
+        sweep_timer(this, timers.sweep),
+        awareness_timer(this, timers.awareness),
+        retry_timer(this, timers.retry),
+        random(seed) {}
 
   /// Runs `task` on the executor, unless the manager is gone by then: after `rounds` more turns of it, and behind what
   /// they post before. False: the executor has stopped. Any thread.
@@ -120,7 +137,7 @@ struct Loop : std::enable_shared_from_this<Loop> {
     if (!retry_timer.armed()) arm(retry_timer, executor->now() + retry_delay);
   }
 
-  ConnectionManager& manager;
+  void* const owner;
   const std::weak_ptr<const void> life;
   Failures& failures;
   const std::shared_ptr<Executor> executor;
@@ -137,7 +154,7 @@ struct Loop : std::enable_shared_from_this<Loop> {
   bool waking = false;
   bool wake_missed = false;  ///< the executor could not be asked
   /// Rooms whose changed state is to be flushed; null: the tenants' presence.
-  std::multimap<TimePoint, RoomPtr> state_flushes;
+  std::multimap<TimePoint, std::shared_ptr<RoomState>> state_flushes;
   Timer state_timer;
   /// What was dropped here and may come back.
   Graces graces;
@@ -178,6 +195,8 @@ struct Loop : std::enable_shared_from_this<Loop> {
   void wake_for_next() noexcept;
   void on_wake(TimePoint when, bool has_listened) noexcept;
 };
+
+using LoopPtr = std::shared_ptr<Loop>;
 
 template <class F>
 bool Loop::contain(const char* where, F code, ConnectionId of, const std::string* secret) noexcept {

@@ -86,32 +86,31 @@ void Questions::ask(ConnectionState& connection, Function<void(Reply<T>)> call,
   const std::uint32_t generation = ++connection.generation;
   connection.question = asked;
 
-  Reply<T> reply(
-      [later = &later_, life = life_.handle(), of = connection.weak_from_this(), asked, generation](T answer) {
-        {
-          Lock lock(asked->mutex);
-          if (!asked->outside) {
-            asked->answer = std::move(answer);
-            return;
-          }
-        }
-        const auto alive = life.lock();
-        const auto asker = of.lock();
-        if (!alive || !asker) return;
-        (void)asker->loop->post([later, asker, asked, generation, answer = std::move(answer)]() mutable {
-          const bool waits = asker->generation == generation && asker->question == asked;
-          if (!waits) {
-            if (asked->unwanted) asked->unwanted(std::move(answer));
-            return;
-          }
-          guard(*later, *asker, "An answer", [&] {
-            asker->question.reset();
-            asker->answer_timer.cancel();
-            asked->then(*asker, std::move(answer));
-            later->go_on(*asker);
-          });
-        });
+  Reply<T> reply([weak = life_.handle(&later_), of = connection.weak_from_this(), asked, generation](T answer) {
+    {
+      Lock lock(asked->mutex);
+      if (!asked->outside) {
+        asked->answer = std::move(answer);
+        return;
+      }
+    }
+    const auto alive = weak.lock();
+    const auto asker = of.lock();
+    if (!alive || !asker) return;
+    (void)asker->loop->post([later = alive.get(), asker, asked, generation, answer = std::move(answer)]() mutable {
+      const bool waits = asker->generation == generation && asker->question == asked;
+      if (!waits) {
+        if (asked->unwanted) asked->unwanted(std::move(answer));
+        return;
+      }
+      guard(*later, *asker, "An answer", [&] {
+        asker->question.reset();
+        asker->answer_timer.cancel();
+        asked->then(*asker, std::move(answer));
+        later->go_on(*asker);
       });
+    });
+  });
   const bool well = connection.contain("A question to a seam", [&] { call(std::move(reply)); });
 
   std::optional<T> answer;

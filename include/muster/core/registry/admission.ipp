@@ -70,13 +70,13 @@ MUSTER_INLINE Reservation Admission::reserve(const RemoteAddress& address) {
 }
 
 MUSTER_INLINE Reservation Admission::place_of(const RemoteAddress& address, const ConnectionPtr& lender) {
-  return Reservation([this, life = life_.handle(), bytes = address.bytes, known = address.is_known(),
+  return Reservation([weak = life_.handle(this), bytes = address.bytes, known = address.is_known(),
                       of = std::weak_ptr<ConnectionState>(lender)] {
     if (const auto ghost = of.lock()) ghost->lends = false;
-    const auto alive = life.lock();
-    if (!alive) return;
-    if (known) addresses_.release(bytes, options_);
-    --taken_;
+    const auto self = weak.lock();
+    if (!self) return;
+    if (known) self->addresses_.release(bytes, self->options_);
+    --self->taken_;
   });
 }
 

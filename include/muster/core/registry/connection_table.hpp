@@ -13,6 +13,7 @@
 
 #include "muster/connection.hpp"
 #include "muster/core/base/mutex.hpp"
+#include "muster/core/connection/connection_state.hpp"
 #include "muster/core/room/left_rooms.hpp"
 #include "muster/types.hpp"
 
@@ -20,8 +21,6 @@ namespace muster {
 inline namespace MUSTER_ABI {
 namespace core {
 
-class ConnectionState;
-using ConnectionPtr = std::shared_ptr<ConnectionState>;
 using InfoPtr = std::shared_ptr<const ConnectionInfo>;
 
 class ConnectionTable {

@@ -26,7 +26,6 @@ namespace core {
 
 class ConnectionState;
 struct Loop;
-using LoopPtr = std::shared_ptr<Loop>;
 
 /// The next `push_back` needs no memory.
 template <class T>

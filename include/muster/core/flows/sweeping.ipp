@@ -1,69 +1,71 @@
-// The sweep: checks the tables against each other, ends what time has ended, and does what could not be done before.
+// A round, a slice a task; and what is tried again.
 #pragma once
 
 #include <algorithm>
+#include <string>
 #include <tuple>
+#include <utility>
+#include <vector>
 
-#include "muster/core/outward/manager_calls.hpp"
+#include "muster/core/flows/sweeping.hpp"
 
 namespace muster {
 inline namespace MUSTER_ABI {
+namespace core {
 
 /// One round over a loop's connections and its share of the rooms, a slice a task.
-struct ConnectionManager::Sweep {
+struct Sweeping::Round {
   std::size_t connections = 0;  ///< [0, connections) are still to be looked at
-  core::RoomTable::Cursor rooms;
-  std::shared_ptr<core::Latch> findings;
+  RoomTable::Cursor rooms;
+  std::shared_ptr<Latch> findings;
 };
 
-MUSTER_INLINE void ConnectionManager::sweep_now(Function<void(std::size_t)> done) {
-  const auto findings = std::make_shared<core::Latch>(std::move(done));
+MUSTER_INLINE void Sweeping::run_now(Function<void(std::size_t)> done) {
+  const auto findings = std::make_shared<Latch>(std::move(done));
   bool rooms_swept = false;
   for (const LoopPtr& loop : loops_.all()) {
     if (loop->buried) continue;
-    const bool posted = post(loop, [loop, findings, with_rooms = !rooms_swept](ConnectionManager& manager) {
-      manager.sweep(*loop, findings, with_rooms ? core::RoomTable::Cursor{} : core::RoomTable::no_rooms());
+    const bool posted = loop->post([this, loop, findings, with_rooms = !rooms_swept] {
+      run(*loop, findings, with_rooms ? RoomTable::Cursor{} : RoomTable::no_rooms());
     });
     if (!posted) ending_.abandon(loop);
     rooms_swept = rooms_swept || posted;
   }
   if (rooms_swept) return;
-  for (core::RoomTable::Cursor all; rooms_.sweep_some(all, core::task_slice);) continue;
+  for (RoomTable::Cursor all; rooms_.sweep_some(all, task_slice);) continue;
 }
 
-/// The timer's: each loop takes its share of the rooms.
-MUSTER_INLINE void ConnectionManager::sweep_again(Loop& loop) {
+MUSTER_INLINE void Sweeping::run_again(Loop& loop) {
   loop.arm(loop.sweep_timer, loop.executor->now() + options_.sweep_interval);
-  core::RoomTable::Cursor share;
+  RoomTable::Cursor share;
   std::tie(share.shard, share.step) = loops_.place_of(loop);
   share.step = std::max<std::size_t>(share.step, 1);
-  sweep(loop, std::make_shared<core::Latch>(nullptr), share);
+  run(loop, std::make_shared<Latch>(nullptr), share);
 }
 
-MUSTER_INLINE void ConnectionManager::sweep(Loop& loop, std::shared_ptr<core::Latch> findings,
-                                            core::RoomTable::Cursor rooms) {
+MUSTER_INLINE void Sweeping::run(Loop& loop, std::shared_ptr<Latch> findings, RoomTable::Cursor rooms) {
   retry(loop);
   ending_.abandon_stopped(loop);
   admission_.prune(loop.executor->now());
   bytes_.prune();
   state_flush_.announce_rest(loop);
-  const auto round = std::make_shared<Sweep>();
+  const auto round = std::make_shared<Round>();
   round->connections = loop.connections.size();
   round->rooms = rooms;
   round->findings = std::move(findings);
-  sweep_on(loop, round);
+  go_on(loop, round);
 }
 
-MUSTER_INLINE void ConnectionManager::sweep_on(Loop& loop, const std::shared_ptr<Sweep>& round) {
+MUSTER_INLINE void Sweeping::go_on(Loop& loop, const std::shared_ptr<Round>& round) {
   // From the last to the first: a removal puts the last, seen already, into an earlier place.
   std::size_t left = std::min(round->connections, loop.connections.size());
   std::size_t looked = 0;
-  for (; left > 0 && looked < core::task_slice; ++looked) check(*loop.connections[--left], *round->findings);
+  for (; left > 0 && looked < task_slice; ++looked) check(*loop.connections[--left], *round->findings);
   round->connections = left;
   bool more = left > 0;
-  if (looked < core::task_slice) {
+  if (looked < task_slice) {
     std::vector<RoomPtr> rooms;
-    more = table_.some(round->rooms, core::task_slice - looked, rooms);
+    more = table_.some(round->rooms, task_slice - looked, rooms);
     for (const RoomPtr& room : rooms) {
       (void)loop.contain("The sweep", [&] {
         rooms_.settle(loop, room);
@@ -73,17 +75,18 @@ MUSTER_INLINE void ConnectionManager::sweep_on(Loop& loop, const std::shared_ptr
   }
   if (!more) return;
   const LoopPtr shared = loop.shared_from_this();
-  (void)post(shared, [shared, round](ConnectionManager& manager) { manager.sweep_on(*shared, round); });
+  (void)shared->post([this, shared, round] { go_on(*shared, round); });
 }
 
-MUSTER_INLINE void ConnectionManager::check(ConnectionState& connection, core::Latch& findings) {
+MUSTER_INLINE void Sweeping::check(ConnectionState& connection, Latch& findings) {
   if (!connection.live()) return;
   const auto found = [&](const std::string& what) {
     findings.count();
-    ++counters_.sweep_findings;
+    ++findings_;
     failures_.log(LogLevel::error, "The sweep found " + what);
   };
-  if (!contains(connection.id_)) found("connection " + to_string(connection.id_) + " missing in the table");
+  if (directory_.info(connection.id_) == nullptr)
+    found("connection " + to_string(connection.id_) + " missing in the table");
   for (const Membership& membership : connection.memberships) {
     if (membership.index >= membership.part->slots.size() || membership.slot().connection != &connection) {
       found("a member of room " + membership.room->key.name + " out of its place");
@@ -92,12 +95,12 @@ MUSTER_INLINE void ConnectionManager::check(ConnectionState& connection, core::L
 }
 
 /// Tells what waits in a room though nobody is about to tell it, for a post or a plan has failed.
-MUSTER_INLINE void ConnectionManager::catch_up_room(Loop& loop, const RoomPtr& room) {
-  std::vector<core::RoomPartPtr> flushes;
+MUSTER_INLINE void Sweeping::catch_up_room(Loop& loop, const RoomPtr& room) {
+  std::vector<RoomPartPtr> flushes;
   std::vector<std::string> gone;
   bool schedule = false;
   {
-    core::Lock lock(room->mutex);
+    Lock lock(room->mutex);
     flushes.reserve(room->parts.size());
     if (std::exchange(room->offline_untold, false)) {
       for (const auto& [user, count] : room->users) {
@@ -118,13 +121,30 @@ MUSTER_INLINE void ConnectionManager::catch_up_room(Loop& loop, const RoomPtr& r
   }
 }
 
-MUSTER_INLINE void ConnectionManager::expire_awareness(Loop& loop) {
-  loop.arm(loop.awareness_timer, loop.executor->now() + core::awareness_check(options_));
-  core::Clearings expired = state_flush_.clearing_for(loop, {}, nullptr);
-  expired.front().removals = awareness_->expire(loop.executor->now() - options_.awareness_ttl);
+MUSTER_INLINE void Sweeping::expire_awareness(Loop& loop) {
+  loop.arm(loop.awareness_timer, loop.executor->now() + awareness_check(options_));
+  Clearings expired = state_flush_.clearing_for(loop, {}, nullptr);
+  expired.front().removals = awareness_.expire(loop.executor->now() - options_.awareness_ttl);
   expired.front().removed = true;
   state_flush_.clear_awareness(loop, expired);
 }
 
+MUSTER_INLINE void Sweeping::retry(Loop& loop) {
+  for (std::size_t i = loop.connections.size(); i > 0; --i) {
+    if (i > loop.connections.size()) continue;
+    const ConnectionPtr connection = loop.connections[i - 1];
+    if (!connection->doomed || connection->ended()) continue;
+    ending_.end(*connection, connection->close_reason.value_or(CloseReason::internal_error), {}, connection->cut);
+  }
+  const bool lost = std::exchange(loop.task_lost, false);
+  if (!loop.dirty.empty() && (lost || !loop.write_posted)) turn_.end(loop);
+  for (std::size_t i = 0; lost && i < loop.connections.size(); ++i) {
+    for (const Membership& membership : loop.connections[i]->memberships)
+      fan_out_.flush_part(membership.room, *membership.part);
+  }
+  state_flush_.clear_awareness(loop);
+}
+
+}  // namespace core
 }  // namespace MUSTER_ABI
 }  // namespace muster

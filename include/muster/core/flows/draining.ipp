@@ -1,39 +1,42 @@
-// Drain: a deploy's end of all connections, spread over time, and with the word when to come back.
+// Paced closes, and the end of all.
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <functional>
 #include <map>
+#include <memory>
+#include <vector>
 
-#include "muster/core/outward/manager_calls.hpp"
+#include "muster/core/flows/draining.hpp"
 
 namespace muster {
 inline namespace MUSTER_ABI {
+namespace core {
 
-MUSTER_INLINE void ConnectionManager::drain(std::chrono::milliseconds deadline,
-                                            std::chrono::milliseconds reconnect_window, Function<void(Drained)> done) {
+MUSTER_INLINE void Draining::drain(std::chrono::milliseconds deadline, std::chrono::milliseconds reconnect_window,
+                                   Function<void(Drained)> done) {
   admission_.close();
   const auto forced = std::make_shared<std::atomic<std::size_t>>(0);
-  const auto latch = std::make_shared<core::Latch>([done = std::move(done), forced](std::size_t closed) mutable {
+  const auto latch = std::make_shared<Latch>([done = std::move(done), forced](std::size_t closed) mutable {
     if (done) done({closed, forced->load()});
   });
   for (const LoopPtr& loop : loops_.all()) {
-    const bool posted = post(loop, [loop, latch, forced, deadline, reconnect_window](ConnectionManager& manager) {
+    const bool posted = loop->post([this, loop, latch, forced, deadline, reconnect_window] {
       const std::vector<ConnectionPtr> connections = loop->connections;
       std::multimap<std::chrono::milliseconds, ConnectionPtr, std::greater<>> told;
       for (const ConnectionPtr& connection : connections) {
         latch->count();
         connection->latches.push_back(latch);
         if (connection->live()) {
-          const auto after = manager.entropy_.within(reconnect_window);
-          manager.writer_.tell(*connection, event::Draining{after});
+          const auto after = entropy_.within(reconnect_window);
+          writer_.tell(*connection, event::Draining{after});
           told.emplace(after, connection);
         } else if (connection->open_done) {
-          manager.ending_.refuse(
-              *connection, CloseReason::going_away,
-              {errc::unavailable, "The server is shutting down", manager.entropy_.within(reconnect_window)});
+          ending_.refuse(*connection, CloseReason::going_away,
+                         {errc::unavailable, "The server is shutting down", entropy_.within(reconnect_window)});
         } else {
-          manager.ending_.end(*connection, CloseReason::going_away, {});
+          ending_.end(*connection, CloseReason::going_away, {});
         }
       }
       // Who is to come back first is closed first: nobody's time has passed before its connection is closed.
@@ -52,7 +55,7 @@ MUSTER_INLINE void ConnectionManager::drain(std::chrono::milliseconds deadline,
   }
 }
 
-MUSTER_INLINE void ConnectionManager::drain_next(Loop& loop) {
+MUSTER_INLINE void Draining::close_next(Loop& loop) {
   const TimePoint now_here = loop.executor->now();
   while (!loop.draining.empty() && (loop.drain_next_at <= now_here || loop.drain_ends <= now_here)) {
     const ConnectionPtr connection = std::move(loop.draining.back());
@@ -71,5 +74,28 @@ MUSTER_INLINE void ConnectionManager::drain_next(Loop& loop) {
   }
 }
 
+MUSTER_INLINE void Draining::shut_down(Function<void()> done) {
+  admission_.close();
+  sessions_.end_graces([](const Grace&) { return true; }, false);
+  ending_.close_all(CloseReason::going_away, {},
+                    [this, life = life_.handle(), done = std::move(done)](std::size_t) mutable {
+                      if (const auto alive = life.lock()) {
+                        let_go(std::move(done));
+                      } else if (done) {
+                        done();
+                      }
+                    });
+}
+
+/// Handlers and hooks go when no executor has anything left that would call them.
+MUSTER_INLINE void Draining::let_go(Function<void()> done) {
+  const auto all = std::make_shared<Latch>([this, life = life_.handle(), done = std::move(done)](std::size_t) mutable {
+    if (const auto alive = life.lock()) hooks_.clear();
+    if (done) done();
+  });
+  for (const LoopPtr& loop : loops_.all()) (void)loop->post([all] {});
+}
+
+}  // namespace core
 }  // namespace MUSTER_ABI
 }  // namespace muster

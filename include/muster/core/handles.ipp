@@ -1,13 +1,62 @@
-// The handle to a room that an embedder holds.
+// What embedders hold: one connection, one room.
 #pragma once
 
 #include <algorithm>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "muster/core/manager.hpp"
+#include "muster/core/outward/call.hpp"
 
 namespace muster {
 inline namespace MUSTER_ABI {
 namespace core {
+
+MUSTER_INLINE IConnectionManager& ConnectionState::manager() noexcept { return owner; }
+
+MUSTER_INLINE std::vector<std::string> ConnectionState::rooms() const {
+  Call::expect(*this, "rooms", "IConnectionManager::find");
+  return room_names();
+}
+
+MUSTER_INLINE std::vector<std::string> ConnectionState::room_names() const {
+  std::vector<std::string> names;
+  names.reserve(memberships.size());
+  for (const Membership& membership : memberships) names.push_back(membership.room->key.name);
+  return names;
+}
+
+MUSTER_INLINE Connection::Counters ConnectionState::counters() const noexcept {
+  Counters now = counted;
+  now.unsent_bytes = outbox.unsent();
+  return now;
+}
+
+MUSTER_INLINE void ConnectionState::send(const Payload& payload) {
+  Call::expect(*this, "send", "IConnectionManager::send");
+  owner.writer_.tell_direct(*this, payload);
+}
+
+MUSTER_INLINE void ConnectionState::publish(std::string_view room, const Payload& payload) {
+  Call::expect(*this, "publish", "IConnectionManager::publish");
+  owner.publishing_.publish({identity_->tenant, std::string(room)}, {payload, {}, member, member, identity_->user},
+                            nullptr);
+}
+
+MUSTER_INLINE void ConnectionState::reply(const Payload& payload) {
+  Call::expect(*this, "reply", "IConnectionManager::send: the command has been answered");
+  if (handling == nullptr) return;
+  event::Ack ack;
+  ack.payload = &payload;
+  owner.writer_.tell_asked(*this, ack, std::exchange(handling, nullptr));
+}
+
+MUSTER_INLINE void ConnectionState::close(CloseReason reason, std::string_view text) {
+  Call::expect(*this, "close", "IConnectionManager::remove");
+  owner.writer_.doom(*this, reason, std::string(text));
+}
 
 /// A room by its key: looks it up each time, so that it is never one that has ended.
 class RoomHandle final : public Room {
@@ -51,7 +100,7 @@ class RoomHandle final : public Room {
     const auto manager = manager_.lock();
     if (!manager) return 0;
     for (const Member& member : members()) {
-      if (chosen(member)) reached += manager->send_in_room(member.connection, key_.name, payload);
+      if (chosen(member)) reached += manager->sending_.in_room(member.connection, key_.name, payload);
     }
     return reached;
   }

@@ -1,0 +1,237 @@
+// The first credentials, and those that take their place.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+#include <vector>
+
+#include "muster/core/delivery/encode.hpp"
+#include "muster/core/flows/authenticating.hpp"
+#include "muster/core/outward/one_after_another.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+namespace core {
+
+MUSTER_INLINE void Authenticating::ask(ConnectionState& connection,
+                                       Function<void(ConnectionState&, Authentication)> then) {
+  questions_.ask<Authentication>(
+      connection,
+      [&](Reply<Authentication> reply) { authenticator_.authenticate(connection.credentials, std::move(reply)); },
+      std::move(then),
+      Error{errc::unavailable, "The authentication service did not answer in time",
+            entropy_.within(options_.reconnect_window)});
+}
+
+/// Puts an authenticated connection into the tables.
+MUSTER_INLINE std::optional<Error> Authenticating::establish(ConnectionState& connection, Identity identity) {
+  const WallTime wall = connection.loop->executor->wall_now();
+  if (identity.user.empty()) {
+    failures_.log(LogLevel::error, "The authenticator accepted a connection without naming a user");
+    return Error{errc::internal, "The identity has no user", {}};
+  }
+  if (identity.expires_at && *identity.expires_at <= wall) {
+    return Error{errc::auth_failed, "The token has expired", {}};
+  }
+  const UserKey key{identity.tenant, identity.user};
+  auto known = std::make_shared<const Identity>(std::move(identity));
+  const ConnectionPtr ghost = directory_.ghost_of(connection, key);
+  if (connection.lent && !ghost) {
+    return Error{errc::unavailable, "The server has no free connection", entropy_.within(options_.reconnect_window)};
+  }
+  ConnectionPtr yields;
+  if (!users_.add(key, connection.shared_from_this(), connection.on_trial ? 0 : options_.max_connections_per_user,
+                  options_.user_limit_policy == UserLimitPolicy::close_oldest, ghost, yields)) {
+    return too_many_of_user(entropy_.within(options_.reconnect_window));
+  }
+  const ConnectionStatus before = connection.status_;
+  connection.identity_ = std::move(known);
+  connection.status_ = ConnectionStatus::connected;
+  connection.connected_at = wall;
+  try {
+    directory_.publish(connection);
+    if (yields && yields != ghost) (void)ending_.remove(yields->id_, CloseReason::replaced, {});
+    if (ghost && (connection.lent || yields == ghost)) (void)ending_.remove(ghost->id_, CloseReason::lost, {});
+  } catch (...) {
+    connection.status_ = before;
+    (void)users_.remove(key, connection.shared_from_this());
+    throw;
+  }
+  connection.guard_timer.cancel();
+  if (connection.outbox.in_flight()) writer_.watch_write(connection);  // of what it was told before it was known
+  connection.credentials.token.clear();
+  ++connections_total_;
+  return std::nullopt;
+}
+
+MUSTER_INLINE void Authenticating::welcome(ConnectionState& connection, Function<void(ConnectionState&)> then) {
+  const Identity& identity = *connection.identity_;
+  event::ConnectionAck ack;
+  ack.connection = connection.id_;
+  ack.user = identity.user;
+  ack.tenant = identity.tenant;
+  ack.heartbeat = options_.heartbeat;
+  const std::string token = sessions_.open(connection);
+  ack.resume_token = token;
+  ack.resume_ttl = options_.resume_window;
+  writer_.tell(connection, ack);
+  watch_expiry(connection);
+  heartbeats_.begin(connection);
+  const UserKey user{identity.tenant, identity.user};
+  connection.greeted = true;
+  bool well = hooks_.connected(connection);
+  well = edges_.tell(*connection.loop, user, users_.first_edge(user)) && well;
+  if (!well) writer_.doom(connection, CloseReason::internal_error);
+  queues_.deliver(connection, std::move(then));
+}
+
+MUSTER_INLINE void Authenticating::first(ConnectionState& connection, const Correlation& correlation, std::string token,
+                                         bool tell_result, Function<void(ConnectionState&)> then) {
+  if (token.empty() && authenticator_.needs_token()) {
+    writer_.tell_error(connection, &correlation, {errc::auth_required, "The first message needs a token", {}});
+    ending_.end(connection, CloseReason::auth_required, {});
+    return;
+  }
+  if (options_.auth_mode == AuthMode::upgrade_only) {
+    writer_.tell_error(connection, &correlation, {errc::auth_required, "The token must come with the upgrade", {}});
+    ending_.end(connection, CloseReason::auth_required, {});
+    return;
+  }
+  connection.credentials.token = std::move(token);
+  connection.credentials.source = TokenSource::message;
+  ask(connection,
+      [this, correlation, tell_result, then = std::move(then)](ConnectionState& asker, Authentication answer) mutable {
+        std::optional<Error> error = answer ? establish(asker, std::move(answer.value())) : answer.error();
+        if (error) {
+          const CloseReason reason = reason_of(*error);
+          admission_.refused(RefusedFor::auth, asker.remote_address(), without(error->message, asker.credentials.token),
+                             asker.loop->executor->now());
+          asker.credentials.token.clear();
+          event::AuthResult result;
+          result.error = error->message;
+          writer_.tell(asker, result, &correlation);
+          ending_.end(asker, reason, {});
+          return;
+        }
+        if (tell_result) {
+          event::AuthResult result;
+          const auto identity = asker.identity_;
+          result.identity = identity.get();
+          writer_.tell(asker, result, &correlation);
+        }
+        welcome(asker, std::move(then));
+      });
+}
+
+/// New credentials of the same user: they take the place of the old ones whole, once every room is authorised with
+/// them, or not at all.
+struct Authenticating::Renewal : Steps {
+  Correlation correlation;
+  std::shared_ptr<const Identity> identity;
+  std::vector<std::string> rooms;
+};
+
+MUSTER_INLINE void Authenticating::again(ConnectionState& connection, const Correlation& correlation,
+                                         std::string token) {
+  connection.credentials.token = std::move(token);
+  connection.credentials.source = TokenSource::message;
+  ask(connection, [this, correlation](ConnectionState& asker, Authentication answer) {
+    asker.credentials.token.clear();
+    const auto refuse = [&](std::string_view why, CloseReason reason = CloseReason::auth_failed) {
+      event::AuthResult result;
+      result.error = why;
+      writer_.tell(asker, result, &correlation);
+      ending_.end(asker, reason, {});
+    };
+    if (!answer) {
+      Error error = answer.error();
+      const CloseReason reason = reason_of(error);
+      if (error.error_code() == condition::try_again_later) {
+        writer_.tell_error(asker, &correlation, std::move(error));  // the old ones hold
+      } else {
+        refuse(error.message, reason);
+      }
+      return;
+    }
+    const Identity& renewed = answer.value();
+    if (renewed.user != asker.identity_->user || renewed.tenant != asker.identity_->tenant) {
+      refuse("The credentials belong to another user; connect again to change users");
+      return;
+    }
+    if (renewed.expires_at && *renewed.expires_at <= asker.loop->executor->wall_now()) {
+      refuse("The token has expired");
+      return;
+    }
+    const auto renewal = std::make_shared<Renewal>();
+    renewal->correlation = correlation;
+    renewal->identity = std::make_shared<const Identity>(std::move(answer.value()));
+    renewal->rooms = asker.room_names();
+    one_after_another(renewal, [&] { renew(asker, renewal); });
+  });
+}
+
+MUSTER_INLINE void Authenticating::renew(ConnectionState& connection, const std::shared_ptr<Renewal>& renewal) {
+  if (renewal->rooms.empty()) {
+    connection.identity_ = renewal->identity;
+    directory_.publish(connection);
+    watch_expiry(connection);
+    event::AuthResult result;
+    result.identity = renewal->identity.get();
+    writer_.tell(connection, result, &renewal->correlation);
+    return;
+  }
+  std::string room = std::move(renewal->rooms.back());
+  renewal->rooms.pop_back();
+  authorizing_.ask(connection, renewal->identity, Action::join, room,
+                   [this, renewal, room](ConnectionState& asker, const Permission& answer) {
+                     if (answer) {
+                       one_after_another(renewal, [&] { renew(asker, renewal); });
+                     } else if (answer.unavailable()) {
+                       writer_.tell_error(asker, &renewal->correlation,
+                                          {errc::unavailable, answer.message(), std::chrono::seconds(1)});
+                     } else {
+                       writer_.tell_error(asker, &renewal->correlation,
+                                          {errc::permission_denied,
+                                           "The new credentials do not allow room " + room +
+                                               ", so the old ones stay: " + answer.message(),
+                                           {}});
+                     }
+                   });
+}
+
+MUSTER_INLINE void Authenticating::watch_expiry(ConnectionState& connection) {
+  connection.reauth_told = false;
+  connection.expiry_timer.cancel();
+  if (connection.identity_->expires_at) {
+    connection.loop->arm(connection.expiry_timer, connection.loop->executor->now());
+  }
+}
+
+/// Looks what is due of the calendar's times, and comes back for the rest: once a day at least, since clocks are set.
+MUSTER_INLINE void Authenticating::on_expiry(ConnectionState& connection) {
+  if (!connection.live() || !connection.identity_->expires_at) return;
+  const ConnectionPtr keep = connection.shared_from_this();
+  Loop& loop = *connection.loop;
+  const WallTime expires_at = *connection.identity_->expires_at;
+  const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(expires_at - loop.executor->wall_now());
+  if (!connection.reauth_told && left <= options_.reauth_lead) {
+    connection.reauth_told = true;
+    std::string frame;
+    encode_event(loop, loop.formats[connection.format], event::ReauthRequired{expires_at, options_.reauth_grace},
+                 nullptr, frame);
+    connection.outbox.append_control(std::move(frame), loop.executor->now());
+    writer_.mark_dirty(connection);
+  }
+  const auto due = connection.reauth_told ? left + options_.reauth_grace : left - options_.reauth_lead;
+  if (due <= std::chrono::milliseconds(0)) {
+    ending_.end(connection, CloseReason::auth_required, "The credentials have expired");
+    return;
+  }
+  const auto wait = std::min<std::chrono::milliseconds>(due, std::chrono::hours(24));
+  loop.arm(connection.expiry_timer, loop.executor->now() + wait);
+}
+
+}  // namespace core
+}  // namespace MUSTER_ABI
+}  // namespace muster
