@@ -55,7 +55,7 @@ struct Called {
     manager->shutdown(nullptr);
     executor->advance(30s);
   }
-  MemoryTransport::Answer ask(const std::string& token) {
+  std::shared_ptr<MemoryTransport> open(const std::string& token) {
     const auto pipe = std::make_shared<MemoryTransport>(executor);
     OpenRequest request;
     request.token = token;
@@ -63,8 +63,9 @@ struct Called {
     pipe->open(manager, std::move(request));
     executor->run_ready();
     REQUIRE(pipe->answer());
-    return *pipe->answer();
+    return pipe;
   }
+  MemoryTransport::Answer ask(const std::string& token) { return *open(token)->answer(); }
   std::shared_ptr<Lines> log = std::make_shared<Lines>();
   std::shared_ptr<ManualExecutor> executor = std::make_shared<ManualExecutor>();
   std::shared_ptr<IConnectionManager> manager;
@@ -142,6 +143,25 @@ TEST_CASE("a callback that throws is an internal error, counted, and logged once
   called.executor->advance(60s);
   (void)called.ask("secret-6");
   CHECK(called.log->with(LogLevel::error, "no such table") == 2);
+}
+
+TEST_CASE("a refusal that names the token is logged without it, whichever way the token came", "[auth_errors]") {
+  for (const bool by_message : {false, true}) {
+    INFO("by message: " << by_message);
+    Called called([](const Credentials& credentials, const Reply<Authentication>& reply) {
+      reply(Error{errc::auth_failed, "Nobody knows " + credentials.token, {}});
+    });
+    if (by_message) {
+      const auto pipe = called.open("");
+      REQUIRE(pipe->answer()->accepted);
+      pipe->receive(R"({"type":"authenticate","token":"secret-1"})");
+      called.executor->run_ready();
+    } else {
+      CHECK_FALSE(called.ask("secret-1").accepted);
+    }
+    CHECK(called.log->with(LogLevel::info, "refused 10.0.0.1 (auth): Nobody knows [token]") == 1);
+    CHECK(called.log->with(LogLevel::info, "secret-1") == 0);
+  }
 }
 
 TEST_CASE("a callback that has answered and then throws has answered, and that it threw is logged", "[auth_errors]") {
