@@ -7,95 +7,25 @@
 #include <string>
 #include <vector>
 
-#include "simulation/server_acts.hpp"
+#include "simulation/arrival_acts.hpp"
 
 namespace muster::test {
 
-class Acts : protected ServerActs {
+class Acts : protected ArrivalActs {
  protected:
-  using ServerActs::ServerActs;
-  using ServerActs::some_room;
+  using ArrivalActs::ArrivalActs;
+  using ArrivalActs::some_room;
 
   void act() {
     if (oracle_.peers.size() < 3) return connect();
     const std::size_t chance = random_.below(100);
     if (chance < 10) return connect();
     if (chance < 82) return command(somebody());
-    if (chance < 94) return on_server();
-    if (chance < 98) return rush();
+    if (chance < 92) return on_server();
+    if (chance < 95) return rush();
+    if (chance < 98) return arrive();
     if (most_nodes_ > 1 && random_.one_in(2)) return change_nodes();
     stop_an_executor();
-  }
-
-  void connect() {
-    if (oracle_.peers.size() >= 30) return;
-    const std::string user = random_.pick(users);
-    Dial dial;
-    if (random_.one_in(5)) dial.tenant = "t2";
-    dial.executor = random_.below(sim_.schedule.executors.size());
-    dial.node = some_node();
-    dial.address = RemoteAddress::v4(10, 0, 0, static_cast<std::uint8_t>(1 + random_.below(2)));
-    const bool silent = random_.one_in(6);
-    if (silent) dial.silent();
-    if (!silent && random_.one_in(10)) dial.with("bad");
-    const std::string name = user + "#" + std::to_string(oracle_.peers.size());
-    const std::string token = dial.tenant.empty() ? user : user + "@" + dial.tenant;
-    if (!silent && !dial.token) dial.with(token);
-    if (!oracle_.peers.empty() && random_.one_in(20))
-      dial.back_for(random_.pick(oracle_.peers).client.id());  // it is nobody's, or another's
-    if (!oracle_.peers.empty() && random_.one_in(2) && resume()) return;
-    const Client client = dial_in(name, dial);
-    oracle_.peers.push_back({client, dial.tenant, token, sim_.schedule.executors[dial.executor] == stopped_, {}});
-    oracle_.peers.back().acknowledged_before = oracle_.acknowledged(Oracle::user_of(oracle_.peers.back()));
-    if (silent || sim_.options().auth_mode == AuthMode::message_only) {
-      if (random_.one_in(4)) return;
-      client.authenticate(random_.one_in(6) ? "bad" : token);
-    }
-    if (!random_.one_in(4)) client.join(some_room());
-  }
-
-  /// Over a line that tells what is unsent: else there is no progress that anybody could see.
-  Client dial_in(const std::string& name, const Dial& dial) {
-    const Client client = sim_.dial(name, dial);
-    client.pipe().system_holds(0);
-    return client;
-  }
-
-  /// Somebody comes back, who may have noticed the loss before the server has. False: there is nobody.
-  bool resume() {
-    const std::size_t index = random_.below(oracle_.peers.size());
-    const Oracle::Peer before = oracle_.peers[index];
-    if (before.client.token().empty()) return false;
-    if (random_.one_in(2)) before.client.hang_up(CloseReason::lost);
-    if (random_.one_in(2)) sim_.run();
-    Dial dial;
-    dial.tenant = before.tenant;
-    dial.executor = random_.below(sim_.schedule.executors.size());
-    dial.node = before.client.node();
-    if (!sim_.is_up(dial.node) || random_.one_in(3)) dial.node = some_node();
-    dial.with(before.token);
-    const bool silent = random_.one_in(4) || sim_.options().auth_mode == AuthMode::message_only;
-    if (silent) dial.silent();
-    if (random_.one_in(2)) dial.back_for(parse_connection_id(oracle_.member_of(before)));
-    Texts asked;
-    for (const auto& [room, view] : before.client.rooms()) {
-      if (!view.stays.empty() && !random_.one_in(8)) asked.push_back(room);
-    }
-    bool spent = false;
-    for (const auto& peer : oracle_.peers) {
-      spent = spent || (!store_fails_ && peer.resumes == index && oracle_.has_spent(peer));
-    }
-    const Client client = dial_in(before.token + "#" + std::to_string(oracle_.peers.size()), dial);
-    oracle_.peers.push_back(
-        {client, dial.tenant, before.token, sim_.schedule.executors[dial.executor] == stopped_, {}});
-    Oracle::Peer& peer = oracle_.peers.back();
-    peer.resumes = index;
-    peer.token_was_spent = spent;
-    peer.asks_for = {asked.begin(), asked.end()};
-    peer.acknowledged_before = oracle_.acknowledged(Oracle::user_of(peer));
-    client.resume_session(before.client, asked, silent ? before.token : "");
-    if (random_.one_in(4)) client.join(some_room());
-    return true;
   }
 
   /// Most of the time one it is in.

@@ -17,7 +17,9 @@ namespace muster::test {
 ///
 ///   an epoch anew under live members    no history has one: its broker keeps its epochs
 ///   a leave that tells the broker late  no history has one: a subscription here waits for the end of the one before it
-///   a session that moves to a node      `moved`: whether it is listed, counted, and told as left or null
+///   a session that moves to a node      `moved`: whether it is listed, counted, and told as left or null; and whether
+///                                       its first token is good again when its newer connection has ended for good
+///                                       before the older one's node has noticed
 ///   a drop not noticed yet              `check_speakers` asks each node for itself: a moved session may have two connections
 ///   lost messages in a quiet room       no history has one: its broker loses nothing
 ///   capacity across nodes               `counted_members`: each node counts its own

@@ -25,6 +25,8 @@ class History : Acts {
     }
     settle();
     oracle_.check_views();
+    oracle_.check_edges(stopped_ == nullptr);
+    oracle_.check_openings();
     oracle_.check_sessions();
     oracle_.check_places();
     oracle_.check_nodes(keys_);
@@ -88,6 +90,7 @@ class History : Acts {
       if (!random_.one_in(8)) beat();
       sim_.advance(std::chrono::milliseconds(200 + random_.below(3000)));
     }
+    oracle_.check_user_limits();
   }
 
   void beat() {

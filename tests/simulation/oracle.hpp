@@ -12,8 +12,8 @@
 #include <utility>
 #include <vector>
 
+#include "simulation/arrival_oracle.hpp"
 #include "simulation/random_setup.hpp"
-#include "simulation/session_oracle.hpp"
 
 namespace muster::test {
 
@@ -30,9 +30,9 @@ struct Publish {
   std::optional<Position> position;
 };
 
-class Oracle : public SessionOracle {
+class Oracle : public ArrivalOracle {
  public:
-  using SessionOracle::SessionOracle;
+  using ArrivalOracle::ArrivalOracle;
 
   /// Records a publish and returns its number.
   std::uint64_t publishing(Publish publish) {
@@ -48,11 +48,8 @@ class Oracle : public SessionOracle {
 
   void hook(std::size_t node, const std::string& line, Connection* connection) {
     const std::string what = line.substr(0, line.find(' '));
-    if (!sim_.is_up(node)) fail("a hook of a node that has died: " + line);
-    if (connection == nullptr) {
-      online_[{node, line.substr(line.find(' ') + 1)}] += what == "online" ? 1 : -1;
-      return;
-    }
+    if (!sim_.is_up(node)) return fail("a hook of a node that has died: " + line);
+    if (connection == nullptr) return edge(node, line.substr(line.find(' ') + 1), what == "online");
     Life& life = lives_[connection->id()];
     const Peer* peer = peer_of(connection->id());
     if (peer != nullptr && !peer->orphaned && !peer->client.executor()->loop().is_running()) {
@@ -78,6 +75,7 @@ class Oracle : public SessionOracle {
       if (info && info->id == connection->id()) fail("on_disconnected before the tables changed: " + line);
       life.disconnected = true;
       life.reason = line.substr(line.rfind(' ') + 1);
+      ended(connection->id(), life.reason);
       if (peer != nullptr) check_cut(peer->client.pipe(), peer->client.name(), life.reason);
     }
   }
@@ -165,11 +163,6 @@ class Oracle : public SessionOracle {
         }
       }
     }
-    for (const auto& [at, count] : online_) {
-      const auto& [node, user] = at;
-      const bool is = sim_.manager(node).is_online({"", user}) || sim_.manager(node).is_online({"t2", user});
-      if (count != 0 && !is) fail(user + " went online and never offline");
-    }
   }
 
   /// After everyone was closed: nobody is left anywhere, and every end was one end.
@@ -180,19 +173,15 @@ class Oracle : public SessionOracle {
       for (const auto& [id, life] : lives_) {
         if (life.connected && !life.disconnected) fail("no on_disconnected of " + to_string(id));
       }
-      for (const auto& [at, count] : online_) {
-        if (count != 0) fail(at.second + ": user_online and user_offline do not match");
-      }
     }
   }
 
   /// With all that its hooks would have said.
   void died(std::size_t node) override {
-    SessionOracle::died(node);
+    ArrivalOracle::died(node);
     for (auto at = lives_.begin(); at != lives_.end();) {
       at = at->second.node == node ? lives_.erase(at) : std::next(at);
     }
-    online_.erase(online_.lower_bound({node, ""}), online_.lower_bound({node + 1, ""}));
   }
 
  private:
@@ -241,7 +230,7 @@ class Oracle : public SessionOracle {
     if (is_excluded(publish, index)) return true;
     if (!publish.exclude) return false;
     const Peer* excluded = peer_of(publish.exclude);
-    return excluded != nullptr && member_of(*excluded) == member_of(peers[index]);
+    return excluded != nullptr && spoke_for(*excluded) == member_of(peers[index]);
   }
 
   void place(const std::string& tenant, const std::string& room, Position position, std::uint64_t number) {
@@ -385,8 +374,6 @@ class Oracle : public SessionOracle {
   std::map<Place, std::uint64_t> placed_;
   std::set<std::uint64_t> seen_;
   std::map<ConnectionId, Life> lives_;
-  /// By node and user.
-  std::map<std::pair<std::size_t, std::string>, int> online_;
 };
 
 }  // namespace muster::test

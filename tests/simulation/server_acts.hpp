@@ -58,7 +58,11 @@ class ServerActs {
       oracle_.accepted(credentials.connection, who.value().expires_at);
       return who;
     };
-    sim_.authenticator->script = [this](const Credentials&) { return random_answer(); };
+    sim_.authenticator->script = [this](const Credentials& credentials) {
+      if (!is_slow_) return random_answer();
+      openings_.push_back(credentials.connection);
+      return Answer::later(std::chrono::milliseconds(random_.below(2) * random_.below(300)));
+    };
     sim_.authorizer->script = [this](const Access&) { return random_answer(); };
   }
 
@@ -151,11 +155,15 @@ class ServerActs {
         sim_.sessions->withheld.release();
         return;
       case 14:
-        if (random_.one_in(4 * deadly_)) (void)manager.revoke(UserKey{"", random_.pick(users)});
+        if (random_.one_in(4 * deadly_)) {
+          const UserKey user{"", random_.pick(users)};
+          oracle_.doubt(user);
+          (void)manager.revoke(user);
+        }
         return;
       case 15:
         if (!store_fails_) return;
-        sim_.sessions->answer = random_answer();
+        store_answers(random_answer());
         if (sim_.sessions->answer.kind == Answer::Kind::later) sim_.sessions->answer.after %= 100;
         return;
     }
@@ -173,6 +181,11 @@ class ServerActs {
                       if (core_holds_a_lock()) oracle_.fail("a publish was answered under a lock");
                       if (done) oracle_.published(number, done.value().position);
                     });
+  }
+
+  void store_answers(Answer answer) {
+    oracle_.store_changes();
+    sim_.sessions->answer = answer;
   }
 
   /// What an embedder may do inside a hook: anything.
@@ -249,6 +262,9 @@ class ServerActs {
   bool reentrant_ = false;
   bool store_fails_ = false;
   bool calm_ = false;
+  /// Whether those who come are let in later; who came meanwhile.
+  bool is_slow_ = false;
+  std::vector<ConnectionId> openings_;
 };
 
 }  // namespace muster::test

@@ -143,6 +143,9 @@ class Client {
   [[nodiscard]] std::size_t node() const { return state_->node; }
   [[nodiscard]] ConnectionId id() const { return state_->id; }
   void set_id(ConnectionId id) const { state_->id = id; }
+  /// How often its opening was answered.
+  [[nodiscard]] std::size_t answers() const { return state_->answers; }
+  void count_answer() const { ++state_->answers; }
   [[nodiscard]] const std::string& last_id() const {
     state_->last_id = std::to_string(state_->last_command);
     return state_->last_id;
@@ -261,6 +264,7 @@ class Client {
     std::size_t node;
     std::shared_ptr<MemoryTransport> pipe;
     ConnectionId id;
+    std::size_t answers = 0;
     std::uint64_t last_command = 0;
     std::string last_id;
     FrameReader reader;

@@ -157,6 +157,7 @@ class Sim {
     request.resumes = how.resumes;
     request.subprotocols = std::move(how.subprotocols);
     client.pipe().open(managers_[how.node], std::move(request), [client](const Decision& decision) {
+      client.count_answer();
       if (decision.connection) client.set_id(decision.connection->id());
     });
     clients.push_back(client);
@@ -189,7 +190,7 @@ class Sim {
   [[nodiscard]] TimePoint now() const { return schedule.now(); }
 
   /// What the hooks said, in order: "connected ann", "online ann", "joined ann r", "left ann r", "left ann r kicked",
-  /// "disconnected ann kicked", "offline ann".
+  /// "disconnected ann kicked", "offline ann"; of a user of a tenant, "online ann@t" and "offline ann@t".
   [[nodiscard]] const Texts& story() const { return story_; }
   void forget_story() { story_.clear(); }
   [[nodiscard]] std::size_t told(std::string_view line) const {
@@ -238,8 +239,11 @@ class Sim {
     manager.on_disconnected([this, node](Connection& c, CloseReason reason) {
       tell(node, "disconnected " + c.identity().user + " " + std::string(to_string(reason)), &c);
     });
-    manager.on_user_online([this, node](const UserKey& user) { tell(node, "online " + user.user, nullptr); });
-    manager.on_user_offline([this, node](const UserKey& user) { tell(node, "offline " + user.user, nullptr); });
+    const auto named = [](const UserKey& user) {
+      return user.tenant.empty() ? user.user : user.user + "@" + user.tenant;
+    };
+    manager.on_user_online([=](const UserKey& user) { tell(node, "online " + named(user), nullptr); });
+    manager.on_user_offline([=](const UserKey& user) { tell(node, "offline " + named(user), nullptr); });
   }
   void tell(std::size_t node, std::string line, Connection* connection) {
     story_.push_back(line);
