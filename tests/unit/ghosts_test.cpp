@@ -131,6 +131,39 @@ TEST_CASE("a resume that fails was a connection too many", "[limits][ghosts]") {
   if (newest_goes) CHECK(again.close_code() == 1008);
 }
 
+TEST_CASE("who is on trial yields to nobody, and nobody gets its place", "[limits][ghosts]") {
+  Options options;
+  options.max_connections_per_user = 1;
+  options.user_limit_policy = UserLimitPolicy::close_oldest;
+  CheckedSim sim(options);
+  const auto ann = sim.member("ann", "r");
+  sim.sessions->answer = Answer::never();
+  const auto trial = sim.connect("ann", Dial().silent());
+  trial.resume_session(ann, {"r"}, "ann");
+  sim.run();
+  sim.sessions->answer = Answer::now();
+  const auto second = sim.connect("ann");
+  const auto third = sim.connect("ann");
+  CHECK_FALSE(ann.is_open());
+  CHECK_FALSE(second.is_open());
+  CHECK(third.is_open());
+  REQUIRE(trial.is_open());
+  SECTION("it goes") {
+    trial.hang_up();
+    sim.run();
+    CHECK(third.is_open());
+  }
+  SECTION("its resume fails") {
+    sim.advance(2 * options.answer_timeout + 1s);
+    CHECK(trial.is_open());
+    CHECK_FALSE(third.is_open());
+  }
+  CHECK(sim.manager().connection_count({"", "ann"}) == 1);
+  const auto next = sim.connect("ann");
+  CHECK(next.is_open());
+  CHECK(sim.manager().connection_count({"", "ann"}) == 1);
+}
+
 TEST_CASE("a full room has a place for who comes back to it", "[limits][ghosts]") {
   Options options;
   options.room.room_capacity = 1;

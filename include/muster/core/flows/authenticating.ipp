@@ -41,8 +41,8 @@ MUSTER_INLINE std::optional<Error> Authenticating::establish(ConnectionState& co
     return Error{errc::unavailable, "The server has no free connection", entropy_.within(options_.reconnect_window)};
   }
   ConnectionPtr yields;
-  if (!users_.add(key, connection.shared_from_this(), connection.on_trial ? 0 : options_.max_connections_per_user,
-                  options_.user_limit_policy == UserLimitPolicy::close_oldest, ghost, yields)) {
+  if (!users_.add(key, connection.shared_from_this(), options_.max_connections_per_user,
+                  options_.user_limit_policy == UserLimitPolicy::close_oldest, ghost, yields, connection.on_trial)) {
     return too_many_of_user(entropy_.within(options_.reconnect_window));
   }
   const ConnectionStatus before = connection.status_;

@@ -63,8 +63,8 @@ MUSTER_INLINE void Resuming::fail(ConnectionState& connection, const Attempt& at
 MUSTER_INLINE void Resuming::end_trial(ConnectionState& connection) {
   if (!std::exchange(connection.on_trial, false)) return;
   const bool may_replace = options_.user_limit_policy == UserLimitPolicy::close_oldest;
-  const auto yields = users_.overflow({connection.identity_->tenant, connection.identity_->user},
-                                      options_.max_connections_per_user, may_replace, connection.shared_from_this());
+  const auto yields = users_.end_trial({connection.identity_->tenant, connection.identity_->user},
+                                       options_.max_connections_per_user, may_replace, connection.shared_from_this());
   if (!yields) return;
   (void)ending_.remove(yields->id_, may_replace ? CloseReason::replaced : CloseReason::policy,
                        may_replace ? std::string() : too_many_of_user({}).message);

@@ -119,8 +119,9 @@ class UserTable {
 
   /// Adds one, unless `limit` (0 = none) are there already. Then it takes the place of `ghost`, if that is among them, or
   /// of the oldest, if it `may_replace`: `yields` counts no longer, and is to be closed. False: it was not added.
+  /// One `on_trial` is beside the limit, and yields to nobody, until `end_trial`.
   [[nodiscard]] bool add(const UserKey& key, const ConnectionPtr& connection, std::size_t limit, bool may_replace,
-                         const ConnectionPtr& ghost, ConnectionPtr& yields) {
+                         const ConnectionPtr& ghost, ConnectionPtr& yields, bool on_trial = false) {
     Shard& shard = shard_of(key);
     Lock lock(shard.mutex);
     User& user = entry_of(shard, key);
@@ -131,23 +132,27 @@ class UserTable {
       drop_if_unused(shard, key);
       throw;
     }
-    if (limit != 0 && user.connections.size() - user.leaving >= limit) {
+    if (!on_trial && limit != 0 && counted(user) >= limit) {
       const bool has_ghost = ghost && stays(user, ghost);
       if (!has_ghost && !may_replace) return false;
       yields = has_ghost ? ghost : user.connections[user.leaving];
       give_way(user, yields);
     }
     if (!user.online()) ++shard.users;
-    user.connections.push_back(connection);
+    user.connections.insert(user.connections.end() - (on_trial ? 0 : user.trials), connection);
+    if (on_trial) ++user.trials;
     return true;
   }
-  /// Who yields of a user that is beyond the limit with `newest`: it, or the oldest.
-  [[nodiscard]] ConnectionPtr overflow(const UserKey& key, std::size_t limit, bool may_replace,
-                                       const ConnectionPtr& newest) {
+  /// `newest` counts from now on. Who yields of a user that is beyond the limit with it: it, or the oldest.
+  [[nodiscard]] ConnectionPtr end_trial(const UserKey& key, std::size_t limit, bool may_replace,
+                                        const ConnectionPtr& newest) {
     Shard& shard = shard_of(key);
     Lock lock(shard.mutex);
     User& user = shard.tenants[key.tenant][key.user];
-    if (limit == 0 || user.connections.size() - user.leaving <= limit || !stays(user, newest)) return nullptr;
+    const auto at = std::find(user.connections.end() - user.trials, user.connections.end(), newest);
+    if (at == user.connections.end()) return nullptr;
+    std::rotate(user.connections.end() - user.trials--, at, at + 1);
+    if (limit == 0 || counted(user) <= limit) return nullptr;
     ConnectionPtr yields = may_replace ? user.connections[user.leaving] : newest;
     give_way(user, yields);
     return yields;
@@ -157,6 +162,7 @@ class UserTable {
       const auto at = std::find(user.connections.begin(), user.connections.end(), connection);
       if (at == user.connections.end()) return;
       if (at - user.connections.begin() < static_cast<std::ptrdiff_t>(user.leaving)) --user.leaving;
+      if (user.connections.end() - at <= static_cast<std::ptrdiff_t>(user.trials)) --user.trials;
       user.connections.erase(at);
     });
   }
@@ -248,17 +254,21 @@ class UserTable {
 
  private:
   struct User {
-    std::vector<ConnectionPtr> connections;  ///< the oldest first
+    std::vector<ConnectionPtr> connections;  ///< the oldest first, but for those on trial
     std::uint32_t held = 0;
     std::uint16_t leaving = 0;  ///< the first of `connections`: they gave way to newer ones, and are being closed
+    std::uint16_t trials = 0;   ///< the last of `connections`: they do not count yet
     bool told = false;          ///< the last edge that was told is that it came online
     bool telling = false;
     [[nodiscard]] bool online() const { return !connections.empty() || held != 0; }
   };
-  /// Whether it counts against the limit.
+  /// How many count against the limit, and whether one does.
+  [[nodiscard]] static std::size_t counted(const User& user) {
+    return user.connections.size() - user.leaving - user.trials;
+  }
   [[nodiscard]] static bool stays(const User& user, const ConnectionPtr& connection) {
-    return std::find(user.connections.begin() + user.leaving, user.connections.end(), connection) !=
-           user.connections.end();
+    const auto end = user.connections.end() - user.trials;
+    return std::find(user.connections.begin() + user.leaving, end, connection) != end;
   }
   static void give_way(User& user, const ConnectionPtr& connection) {
     const auto stay = user.connections.begin() + user.leaving++;
