@@ -42,12 +42,13 @@ class Lines final : public Observer {
 /// A manager whose authenticator is a callback.
 template <class Callback>
 struct Called {
-  explicit Called(Callback callback) {
+  explicit Called(Callback callback, AuthMode mode = AuthMode::upgrade_or_message) {
     Components components;
     components.protocols = {std::make_shared<JsonProtocol>()};
     components.observer = log;
     Options options;
     options.connect_rate_per_ip = 0;
+    options.auth_mode = mode;
     manager = make_connection_manager(options, callback_authenticator(std::move(callback)),
                                       std::make_shared<AllowAll>(), std::move(components));
   }
@@ -148,13 +149,14 @@ TEST_CASE("a callback that throws is an internal error, counted, and logged once
 TEST_CASE("a refusal that names the token is logged without it, whichever way the token came", "[auth_errors]") {
   for (const bool by_message : {false, true}) {
     INFO("by message: " << by_message);
-    Called called([](const Credentials& credentials, const Reply<Authentication>& reply) {
+    const auto refuse = [](const Credentials& credentials, const Reply<Authentication>& reply) {
       reply(Error{errc::auth_failed, "Nobody knows " + credentials.token, {}});
-    });
+    };
+    Called called(refuse, by_message ? AuthMode::message_only : AuthMode::upgrade_or_message);
     if (by_message) {
       const auto pipe = called.open("");
       REQUIRE(pipe->answer()->accepted);
-      pipe->receive(R"({"type":"authenticate","token":"secret-1"})");
+      pipe->receive(R"({"type":"authenticate","payload":{"token":"secret-1"}})");
       called.executor->run_ready();
     } else {
       CHECK_FALSE(called.ask("secret-1").accepted);

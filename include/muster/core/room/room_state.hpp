@@ -14,6 +14,7 @@
 #include "muster/core/base/byte_budget.hpp"
 #include "muster/core/base/mutex.hpp"
 #include "muster/core/loop/block.hpp"
+#include "muster/core/loop/loop.hpp"
 #include "muster/core/room/history.hpp"
 #include "muster/core/room/idempotency.hpp"
 #include "muster/core/room/presence.hpp"
@@ -25,7 +26,6 @@ inline namespace MUSTER_ABI {
 namespace core {
 
 class ConnectionState;
-struct Loop;
 
 /// The next `push_back` needs no memory.
 template <class T>
