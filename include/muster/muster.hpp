@@ -39,5 +39,6 @@
 #include "muster/session_store.hpp"
 #include "muster/span.hpp"
 #include "muster/transport.hpp"
+#include "muster/transport_sink.hpp"
 #include "muster/types.hpp"
 #include "muster/wire_format.hpp"

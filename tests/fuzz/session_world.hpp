@@ -92,9 +92,9 @@ class World {
       connection.publish("r1", payload);
     });
     io_ = std::make_unique<asio::io_context>(1);
-    loop_ = websocketpp::detail::Loop::of(*io_);
-    site_ = std::make_shared<websocketpp::detail::Site>(manager_, options_.listener);
-    site_->loopback = options_.loopback;
+    loop_ = websocketpp::detail::SocketLoop::of(*io_);
+    listener_ = std::make_shared<websocketpp::detail::ListenerState>(manager_, options_.listener);
+    listener_->loopback = options_.loopback;
     for (Client& client : clients_) client.out.reserve(4096);
     at_start_ = held_bytes() - own_bytes();
   }
@@ -104,7 +104,7 @@ class World {
   [[nodiscard]] Client& client(unsigned which) { return clients_[which % clients_.size()]; }
   [[nodiscard]] IConnectionManager& manager() { return *manager_; }
   [[nodiscard]] Seams& seams() { return *seams_; }
-  [[nodiscard]] websocketpp::detail::Loop& loop() { return *loop_; }
+  [[nodiscard]] websocketpp::detail::SocketLoop& loop() { return *loop_; }
 
   /// A new socket in place of this client's, as the acceptor would take it.
   void connect(Client& client) {
@@ -113,9 +113,9 @@ class World {
     client.out.reserve(4096);
     const RemoteAddress peer = RemoteAddress::v4(127, 0, 0, 1);
     Reservation place =
-        manager_->reserve(site_->trusted_proxies.contain(peer) ? RemoteAddress() : peer, loop_->executor->now());
+        manager_->reserve(listener_->trusted_proxies.contain(peer) ? RemoteAddress() : peer, loop_->executor->now());
     const bool extra = !place;
-    if (extra && !site_->take_extra()) return;
+    if (extra && !listener_->take_extra()) return;
     int pair[2];
     must(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) == 0, "there are sockets");
     const int small = 4096;
@@ -131,8 +131,8 @@ class World {
     socket.assign(asio::ip::tcp::v4(), pair[1]);
     loop_->sockets.fetch_add(1);
     using websocketpp::detail::Stream;
-    std::make_shared<websocketpp::detail::Session>(loop_, site_, Stream(std::move(socket), nullptr), peer,
-                                                   std::move(place), extra)
+    std::make_shared<websocketpp::detail::Socket>(loop_, listener_, Stream(std::move(socket), nullptr), peer,
+                                                  std::move(place), extra)
         ->start();
   }
 
@@ -186,7 +186,7 @@ class World {
     settle();
     must(manager_->connection_count() == 0 && manager_->pending_count() == 0, "no connection outlives its socket");
     must(loop_->sockets.load() == 0, "the loop has no sockets");
-    must(site_->extra_sockets.load() + site_->refused_sockets.load() + site_->http_sockets.load() == 0,
+    must(listener_->extra_sockets.load() + listener_->refused_sockets.load() + listener_->http_sockets.load() == 0,
          "no socket holds an extra place");
     Metrics left = manager_->metrics();
     must(left.reserved == 0, "every place was given back");
@@ -221,7 +221,7 @@ class World {
     seams_->asked.clear();
     loop_.reset();
     io_.reset();
-    site_.reset();
+    listener_.reset();
     manager_.reset();
     for (Client& client : clients_) client.cut();
     must(open_descriptors() == descriptors_, "no descriptor is left open");
@@ -323,8 +323,8 @@ class World {
   const std::shared_ptr<Seams> seams_ = std::make_shared<Seams>();
   std::shared_ptr<IConnectionManager> manager_;
   std::unique_ptr<asio::io_context> io_;
-  std::shared_ptr<websocketpp::detail::Loop> loop_;
-  std::shared_ptr<websocketpp::detail::Site> site_;
+  std::shared_ptr<websocketpp::detail::SocketLoop> loop_;
+  std::shared_ptr<websocketpp::detail::ListenerState> listener_;
   std::array<Client, 4> clients_;
   std::size_t at_start_ = 0;
   std::size_t program_bytes_ = 0;

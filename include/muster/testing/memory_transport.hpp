@@ -19,17 +19,17 @@
 #include "muster/close_reason.hpp"
 #include "muster/config.hpp"
 #include "muster/connection.hpp"
-#include "muster/connection_manager.hpp"
 #include "muster/executor.hpp"
 #include "muster/function.hpp"
 #include "muster/span.hpp"
 #include "muster/transport.hpp"
+#include "muster/transport_sink.hpp"
 #include "muster/wire_format.hpp"
 
 namespace muster {
 inline namespace MUSTER_ABI {
 
-/// Transport and adapter in one: `open` connects it to a manager, `receive` is what the peer sends, `written` is what
+/// Transport and adapter in one: `open` connects it to a sink, most often a manager, `receive` is what the peer sends, `written` is what
 /// the peer got, `hang_up` and `vanish` are how the peer goes away.
 ///
 /// Ownership: shared (make_shared only); it keeps the connection until the pipe is gone, and the manager never.
@@ -44,10 +44,10 @@ class MemoryTransport final : public Transport, public std::enable_shared_from_t
   // The peer.
 
   /// Asks to connect; `decided`, if given, hears the answer on the executor. False: the executor has stopped.
-  bool open(const std::shared_ptr<IConnectionManager>& manager, OpenRequest request,
+  bool open(const std::shared_ptr<TransportSink>& sink, OpenRequest request,
             Function<void(const Decision&)> decided = nullptr) {
     // A move-only request in a task: Function takes it as it is.
-    return executor_->post([self = shared_from_this(), weak = std::weak_ptr(manager), request = std::move(request),
+    return executor_->post([self = shared_from_this(), weak = std::weak_ptr(sink), request = std::move(request),
                             decided = std::move(decided)]() mutable {
       if (const auto alive = weak.lock()) self->open_now(alive, std::move(request), std::move(decided));
     });
@@ -281,19 +281,19 @@ class MemoryTransport final : public Transport, public std::enable_shared_from_t
     thrown_ = true;
     throw std::runtime_error("this transport was told to throw");
   }
-  void open_now(const std::shared_ptr<IConnectionManager>& manager, OpenRequest request,
+  void open_now(const std::shared_ptr<TransportSink>& sink, OpenRequest request,
                 Function<void(const Decision&)> decided) {
     {
       const Lock lock(mutex_);
       if (gone_) return;
-      manager_ = manager;
+      sink_ = sink;
     }
     const std::uint64_t opening =
-        manager->open(std::move(request), shared_from_this(), executor_,
-                      [weak = weak_from_this(), decided = std::move(decided)](Decision decision) mutable {
-                        if (const auto self = weak.lock()) self->decide(decision);
-                        if (decided) decided(decision);
-                      });
+        sink->open(std::move(request), shared_from_this(), executor_,
+                   [weak = weak_from_this(), decided = std::move(decided)](Decision decision) mutable {
+                     if (const auto self = weak.lock()) self->decide(decision);
+                     if (decided) decided(decision);
+                   });
     const Lock lock(mutex_);
     if (!answer_) opening_ = opening;
   }
@@ -326,19 +326,19 @@ class MemoryTransport final : public Transport, public std::enable_shared_from_t
     for (;;) {
       Inbound next;
       std::shared_ptr<Connection> connection;
-      std::shared_ptr<IConnectionManager> manager;
+      std::shared_ptr<TransportSink> sink;
       {
         const Lock lock(mutex_);
-        manager = manager_.lock();
-        if (gone_ || paused_ || inbound_.empty() || !connection_ || !manager) return;
+        sink = sink_.lock();
+        if (gone_ || paused_ || inbound_.empty() || !connection_ || !sink) return;
         next = std::move(inbound_.front());
         inbound_.pop_front();
         connection = connection_;
       }
       if (next.part != 0) {
-        manager->arrived(*connection, next.part);
+        sink->arrived(*connection, next.part);
       } else {
-        manager->received(*connection, next.kind, next.bytes);
+        sink->received(*connection, next.kind, next.bytes);
       }
     }
   }
@@ -374,14 +374,14 @@ class MemoryTransport final : public Transport, public std::enable_shared_from_t
     }
     if (!connection) return post_pump();
     if (closes) return finish(CloseReason::normal);
-    if (const auto manager = manager_.lock()) manager->writable(*connection);
+    if (const auto sink = sink_.lock()) sink->writable(*connection);
   }
 
   // The pipe ends now; the manager hears of it from a later task.
   void end(CloseReason cause) {
     if (auto told = connection()) {  // first: what cannot be told has not happened
-      (void)executor_->post([manager = manager_, told = std::move(told), cause] {
-        if (const auto alive = manager.lock()) alive->closed(*told, cause);
+      (void)executor_->post([sink = sink_, told = std::move(told), cause] {
+        if (const auto alive = sink.lock()) alive->closed(*told, cause);
       });
     }
     (void)release();
@@ -394,10 +394,10 @@ class MemoryTransport final : public Transport, public std::enable_shared_from_t
       opening = std::exchange(opening_, 0);
     }
     const auto connection = release();
-    const auto manager = manager_.lock();
-    if (!manager) return;
-    if (connection) manager->closed(*connection, cause);
-    if (opening != 0) manager->cancel_open(executor_, opening);
+    const auto sink = sink_.lock();
+    if (!sink) return;
+    if (connection) sink->closed(*connection, cause);
+    if (opening != 0) sink->cancel_open(executor_, opening);
   }
   std::shared_ptr<Connection> release() {
     const Lock lock(mutex_);
@@ -410,7 +410,7 @@ class MemoryTransport final : public Transport, public std::enable_shared_from_t
   const std::shared_ptr<Executor> executor_;
   const std::chrono::milliseconds close_timeout_;
   mutable std::mutex mutex_;
-  std::weak_ptr<IConnectionManager> manager_;
+  std::weak_ptr<TransportSink> sink_;
   std::shared_ptr<Connection> connection_;
   std::uint64_t opening_ = 0;
   std::deque<Inbound> inbound_;

@@ -180,7 +180,7 @@ class Listener {
  public:
   /// Binds and listens. Throws std::system_error that names address and port, std::runtime_error that names the file
   /// for a certificate or key that cannot be used, and std::invalid_argument for options that contradict each other.
-  Listener(asio::io_context& context, std::shared_ptr<IConnectionManager> manager, ListenerOptions options = {});
+  Listener(asio::io_context& context, std::shared_ptr<TransportSink> sink, ListenerOptions options = {});
   Listener(Listener&& other) noexcept;
   Listener& operator=(Listener&& other) noexcept;
   /// Stops.

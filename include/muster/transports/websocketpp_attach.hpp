@@ -85,11 +85,10 @@ class Attached {
 void set_unsent_low_water(int descriptor, std::size_t bytes) noexcept;
 std::size_t unsent_in_system(int descriptor) noexcept;
 
-class AttachSite;
-[[nodiscard]] std::shared_ptr<AttachSite> make_attach_site(asio::io_context& io,
-                                                           std::shared_ptr<IConnectionManager> manager,
-                                                           const AttachOptions& options);
-[[nodiscard]] std::shared_ptr<Attached> make_attached(std::shared_ptr<AttachSite> site,
+class AttachState;
+[[nodiscard]] std::shared_ptr<AttachState> make_attach_state(asio::io_context& io, std::shared_ptr<TransportSink> sink,
+                                                             const AttachOptions& options);
+[[nodiscard]] std::shared_ptr<Attached> make_attached(std::shared_ptr<AttachState> attach,
                                                       std::unique_ptr<StockPipe> pipe);
 
 template <class Connection>
@@ -212,7 +211,7 @@ template <class Connection>
 
 }  // namespace detail
 
-/// Lets `manager` serve the upgrades to one path of a stock `websocketpp::server<config>`, whose transport is Asio's
+/// Lets `sink`, a manager, serve the upgrades to one path of a stock `websocketpp::server<config>`, whose transport is Asio's
 /// (plain or TLS). The endpoint's validate handler becomes ours; connections to our path get all their handlers from us,
 /// and every other keeps the program's, as do plain HTTP requests.
 ///
@@ -237,12 +236,12 @@ template <class Connection>
 ///
 /// So servers that are open to strangers use muster's Listener, or its Server.
 ///
-/// Throws std::invalid_argument without a manager, and for `handed_over_bytes` of 0.
+/// Throws std::invalid_argument without a sink, and for `handed_over_bytes` of 0.
 template <class Server>
-void attach(Server& endpoint, std::shared_ptr<IConnectionManager> manager, AttachOptions options = {}) {
+void attach(Server& endpoint, std::shared_ptr<TransportSink> sink, AttachOptions options = {}) {
   asio::io_context& io = endpoint.get_io_service();
-  const auto site = detail::make_attach_site(io, manager, options);
-  endpoint.set_validate_handler([&endpoint, &io, site, timeout = manager->options().close_timeout, path = options.path,
+  const auto shared = detail::make_attach_state(io, sink, options);
+  endpoint.set_validate_handler([&endpoint, &io, shared, timeout = sink->options().close_timeout, path = options.path,
                                  low_water = options.unsent_low_water_bytes,
                                  other_paths = options.other_paths](::websocketpp::connection_hdl handle) {
     using Connection = typename Server::connection_type;
@@ -251,7 +250,7 @@ void attach(Server& endpoint, std::shared_ptr<IConnectionManager> manager, Attac
     if (!path.empty() && request.path != path) return !other_paths || other_paths(handle);
 
     const auto attached =
-        detail::make_attached(site, std::make_unique<detail::StockPipeOf<Connection>>(io, connection));
+        detail::make_attached(shared, std::make_unique<detail::StockPipeOf<Connection>>(io, connection));
     const auto ended = [attached, weak = std::weak_ptr<Connection>(connection)](const ::websocketpp::connection_hdl&) {
       const auto gone = weak.lock();
       attached->ended(gone ? detail::stock_cause(*gone) : CloseReason::lost);

@@ -21,16 +21,16 @@
 #include <utility>
 #include <vector>
 
-#include "muster/transports/websocketpp/session_frames.ipp"
-#include "muster/transports/websocketpp/session_handshake.ipp"
-#include "muster/transports/websocketpp/session_write.ipp"
+#include "muster/transports/websocketpp/socket_frames.ipp"
+#include "muster/transports/websocketpp/socket_handshake.ipp"
+#include "muster/transports/websocketpp/socket_write.ipp"
 
 namespace muster {
 inline namespace MUSTER_ABI {
 namespace websocketpp {
 namespace detail {
 
-/// An accepted descriptor until a session has it.
+/// An accepted descriptor until a socket has it.
 class Descriptor {
  public:
   explicit Descriptor(int value) : value_(value) {}
@@ -50,16 +50,15 @@ class Descriptor {
 class Acceptor : public std::enable_shared_from_this<Acceptor> {
  public:
   /// Sockets go to the loop with the fewest. The acceptor itself runs on the first.
-  Acceptor(std::vector<std::shared_ptr<Loop>> loops, std::shared_ptr<IConnectionManager> manager,
-           ListenerOptions options)
+  Acceptor(std::vector<std::shared_ptr<SocketLoop>> loops, std::shared_ptr<TransportSink> sink, ListenerOptions options)
       : loops_(std::move(loops)), acceptor_(loops_.front()->context), retry_(loops_.front()->context) {
-    if (!manager) throw std::invalid_argument("websocketpp listener: a manager is needed");
-    site_ = std::make_shared<Site>(std::move(manager), std::move(options));
-    const ListenerOptions& settings = site_->options;
-    const std::string wrong = problems(settings, site_->manager->options());
+    if (!sink) throw std::invalid_argument("websocketpp listener: a manager is needed");
+    listener_ = std::make_shared<ListenerState>(std::move(sink), std::move(options));
+    const ListenerOptions& settings = listener_->options;
+    const std::string wrong = problems(settings, listener_->sink->options());
     if (!wrong.empty()) throw std::invalid_argument("websocketpp listener:" + wrong);
     if (!settings.tls_certificate_file.empty()) {
-      site_->tls = std::make_unique<TlsContext>(settings.tls_certificate_file, settings.tls_key_file);
+      listener_->tls = std::make_unique<TlsContext>(settings.tls_certificate_file, settings.tls_key_file);
     }
     // websocketpp finds out the byte order on first use, in a static that two loops would race for.
     (void)::websocketpp::lib::net::_htonll(0);
@@ -70,9 +69,9 @@ class Acceptor : public std::enable_shared_from_this<Acceptor> {
 
   /// Any thread.
   [[nodiscard]] std::optional<Error> reload_certificate() {
-    if (!site_->tls) return Error{errc::not_supported, "TLS is off: there is no certificate", {}};
+    if (!listener_->tls) return Error{errc::not_supported, "TLS is off: there is no certificate", {}};
     try {
-      site_->tls->load(site_->options.tls_certificate_file, site_->options.tls_key_file);
+      listener_->tls->load(listener_->options.tls_certificate_file, listener_->options.tls_key_file);
     } catch (const std::exception& error) {
       return Error{errc::invalid_message, error.what(), {}};
     }
@@ -112,13 +111,13 @@ class Acceptor : public std::enable_shared_from_this<Acceptor> {
             "proxy_protocol needs trusted_proxies, whose headers are read");
     const int bits = settings.deflate_client_window_bits;
     require(bits == 0 || (bits >= 9 && bits <= 15), "deflate_client_window_bits must be 9 to 15, or 0");
-    require(options.handshake_bytes <= Loop::read_size,
-            "handshake_bytes must be at most " + std::to_string(Loop::read_size) + ", in which a head is read");
+    require(options.handshake_bytes <= SocketLoop::read_size,
+            "handshake_bytes must be at most " + std::to_string(SocketLoop::read_size) + ", in which a head is read");
     return found;
   }
 
   void listen() {
-    const ListenerOptions& options = site_->options;
+    const ListenerOptions& options = listener_->options;
     const std::string where = options.address + ":" + std::to_string(options.port);
     asio::error_code error;
     using asio::ip::tcp;
@@ -140,7 +139,7 @@ class Acceptor : public std::enable_shared_from_this<Acceptor> {
     if (!error) acceptor_.non_blocking(true, error);
     if (!error) port_ = acceptor_.local_endpoint(error).port();
     if (error) throw std::system_error(error, "cannot listen on " + where);
-    site_->loopback = endpoint.address().is_loopback();
+    listener_->loopback = endpoint.address().is_loopback();
   }
 
   void accept_all() {
@@ -156,7 +155,7 @@ class Acceptor : public std::enable_shared_from_this<Acceptor> {
         std::memcpy(peer.data(), &address, std::min<std::size_t>(size, peer.capacity()));
         admit(std::move(accepted), peer);
         // What those that are waiting for their requests are to be told, they are told before there are more of them.
-        if (site_->extra_sockets.load() >= site_->options.extra_sockets) return start();
+        if (listener_->extra_sockets.load() >= listener_->options.extra_sockets) return start();
         continue;
       }
       if (errno == EAGAIN || errno == EWOULDBLOCK) {
@@ -183,13 +182,14 @@ class Acceptor : public std::enable_shared_from_this<Acceptor> {
   void admit(Descriptor accepted, const asio::ip::tcp::endpoint& endpoint) {
     RemoteAddress peer = remote_address(endpoint.address());
     // No per-address limit for a proxy: whom it speaks for is known with the request.
-    Reservation place = site_->options.plain_http_only
-                            ? Reservation()
-                            : site_->manager->reserve(site_->trusted_proxies.contain(peer) ? RemoteAddress() : peer,
-                                                      loops_.front()->executor->now());
+    Reservation place =
+        listener_->options.plain_http_only
+            ? Reservation()
+            : listener_->sink->reserve(listener_->trusted_proxies.contain(peer) ? RemoteAddress() : peer,
+                                       loops_.front()->executor->now());
     const bool extra = !place;
-    if (extra && !site_->take_extra()) {
-      return site_->manager->refused(
+    if (extra && !listener_->take_extra()) {
+      return listener_->sink->refused(
           place.refused_for(), peer,
           place.error().message + "; closed unanswered, for as many as extra_sockets wait already",
           loops_.front()->executor->now());
@@ -198,9 +198,10 @@ class Acceptor : public std::enable_shared_from_this<Acceptor> {
     const auto fewest = std::min_element(loops_.begin(), loops_.end(), [](const auto& a, const auto& b) {
       return a->sockets.load(std::memory_order_relaxed) < b->sockets.load(std::memory_order_relaxed);
     });
-    const std::shared_ptr<Loop>& loop = *fewest;
+    const std::shared_ptr<SocketLoop>& loop = *fewest;
     loop->sockets.fetch_add(1);
-    Arrival arrival{loop, site_, std::move(accepted), std::move(peer), std::move(place), extra, endpoint.protocol()};
+    Arrival arrival{loop,  listener_,          std::move(accepted), std::move(peer), std::move(place),
+                    extra, endpoint.protocol()};
     if (loop == loops_.front()) {
       arrival();
     } else {
@@ -210,8 +211,8 @@ class Acceptor : public std::enable_shared_from_this<Acceptor> {
 
   /// A socket on its way to its loop.
   struct Arrival {
-    std::shared_ptr<Loop> loop;
-    std::shared_ptr<Site> site;
+    std::shared_ptr<SocketLoop> loop;
+    std::shared_ptr<ListenerState> listener;
     Descriptor descriptor;
     RemoteAddress peer;
     Reservation place;
@@ -219,24 +220,24 @@ class Acceptor : public std::enable_shared_from_this<Acceptor> {
     asio::ip::tcp protocol;
 
     void operator()() {
-      TlsContext::Tls tls = site->tls ? site->tls->wrap(descriptor.get()) : nullptr;
+      TlsContext::Tls tls = listener->tls ? listener->tls->wrap(descriptor.get()) : nullptr;
       asio::ip::tcp::socket socket(loop->context);
       asio::error_code error;
-      if (!site->tls || tls) socket.assign(protocol, descriptor.get(), error);
-      if (error || (site->tls && !tls)) {
+      if (!listener->tls || tls) socket.assign(protocol, descriptor.get(), error);
+      if (error || (listener->tls && !tls)) {
         loop->sockets.fetch_sub(1);
-        if (extra) site->extra_sockets.fetch_sub(1);
+        if (extra) listener->extra_sockets.fetch_sub(1);
         return;
       }
       descriptor.release();
-      std::make_shared<Session>(loop, site, Stream(std::move(socket), std::move(tls)), std::move(peer),
-                                std::move(place), extra)
+      std::make_shared<Socket>(loop, listener, Stream(std::move(socket), std::move(tls)), std::move(peer),
+                               std::move(place), extra)
           ->start();
     }
   };
 
-  std::vector<std::shared_ptr<Loop>> loops_;
-  std::shared_ptr<Site> site_;
+  std::vector<std::shared_ptr<SocketLoop>> loops_;
+  std::shared_ptr<ListenerState> listener_;
   asio::ip::tcp::acceptor acceptor_;
   asio::steady_timer retry_;
   std::uint16_t port_ = 0;

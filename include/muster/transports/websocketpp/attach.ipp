@@ -30,18 +30,18 @@ namespace detail {
 }
 
 /// What the connections of one `attach` share.
-class AttachSite {
+class AttachState {
  public:
-  AttachSite(asio::io_context& io, std::shared_ptr<IConnectionManager> owner, const AttachOptions& settings)
-      : manager(std::move(owner)),
-        loop(Loop::of(io)),
+  AttachState(asio::io_context& io, std::shared_ptr<TransportSink> of, const AttachOptions& settings)
+      : sink(std::move(of)),
+        loop(SocketLoop::of(io)),
         executor(loop->executor),
-        trusted_proxies(manager->options().trusted_proxies),
+        trusted_proxies(sink->options().trusted_proxies),
         handed_over_bytes(settings.handed_over_bytes),
         early_subprotocol(settings.early_subprotocol) {}
 
-  const std::shared_ptr<IConnectionManager> manager;
-  const std::shared_ptr<Loop> loop;
+  const std::shared_ptr<TransportSink> sink;
+  const std::shared_ptr<SocketLoop> loop;
   const std::shared_ptr<AsioExecutor> executor;
   const TrustedProxies trusted_proxies;
   const std::size_t handed_over_bytes;
@@ -51,20 +51,20 @@ class AttachSite {
 /// Threads: the loop's. Ownership: the stock connection's, through its handlers, and the core's, as a Transport.
 class AttachedTransport final : public Attached,
                                 public Transport,
-                                public LoopMember,
+                                public SocketLoopMember,
                                 public std::enable_shared_from_this<AttachedTransport> {
  public:
-  AttachedTransport(std::shared_ptr<AttachSite> site, std::unique_ptr<StockPipe> pipe)
-      : site_(std::move(site)), pipe_(std::move(pipe)) {
-    site_->loop->add(*this);
+  AttachedTransport(std::shared_ptr<AttachState> attach, std::unique_ptr<StockPipe> pipe)
+      : attach_(std::move(attach)), pipe_(std::move(pipe)) {
+    attach_->loop->add(*this);
   }
   AttachedTransport(const AttachedTransport&) = delete;
   AttachedTransport& operator=(const AttachedTransport&) = delete;
   ~AttachedTransport() override {
-    if (site_ && !gone_) site_->loop->remove(*this);
+    if (attach_ && !gone_) attach_->loop->remove(*this);
   }
 
-  // LoopMember.
+  // SocketLoopMember.
 
   void on_deadline() override {}
   void on_stop() override {}
@@ -73,18 +73,18 @@ class AttachedTransport final : public Attached,
     connection_.reset();
     place_.release();
     pipe_.reset();
-    site_.reset();
+    attach_.reset();
   }
 
   // Attached.
 
   [[nodiscard]] Answer ask(HttpRequest request, bool http_1_1, const asio::ip::tcp::endpoint& peer,
                            bool loopback) override {
-    const Options& options = site_->manager->options();
+    const Options& options = attach_->sink->options();
     OpenRequest open;
     open.remote_address = remote_address(peer.address());
-    if (site_->trusted_proxies.contain(open.remote_address)) {
-      open.remote_address = site_->trusted_proxies.resolve(std::move(open.remote_address), request);
+    if (attach_->trusted_proxies.contain(open.remote_address)) {
+      open.remote_address = attach_->trusted_proxies.resolve(std::move(open.remote_address), request);
     }
     if (const auto refusal = check_host(request, http_1_1, options, loopback))
       return refused(*refusal, open.remote_address);
@@ -95,14 +95,14 @@ class AttachedTransport final : public Attached,
 
     in_call_ = true;
     const std::uint64_t id =
-        site_->manager->open(std::move(open), shared_from_this(), site_->executor,
-                             [self = shared_from_this()](Decision decision) { self->decided(std::move(decision)); });
+        attach_->sink->open(std::move(open), shared_from_this(), attach_->executor,
+                            [self = shared_from_this()](Decision decision) { self->decided(std::move(decision)); });
     in_call_ = false;
     Answer answer;
     answer.response.status = 101;
     if (!answered_) {
       opening_ = id;
-      answer.subprotocol = site_->early_subprotocol;
+      answer.subprotocol = attach_->early_subprotocol;
     } else if (!connection_ && refusal_.code == errc::not_found) {
       return told({404, refusal_.message, refusal_.code});
     } else if (!connection_ && options.refuse_with != RefuseWith::close_code) {
@@ -131,20 +131,20 @@ class AttachedTransport final : public Attached,
     if (kind == FrameKind::text && ends_inside_character(payload)) {
       // Unless it is the core's connection already, there is nobody to tell.
       if (connection_)
-        return site_->manager->fail(*connection_, CloseReason::invalid_utf8, describe(CloseReason::invalid_utf8).text);
+        return attach_->sink->fail(*connection_, CloseReason::invalid_utf8, describe(CloseReason::invalid_utf8).text);
       return close(describe(CloseReason::invalid_utf8).code, describe(CloseReason::invalid_utf8).text);
     }
-    if (connection_ && !paused_ && kept_.empty()) return site_->manager->received(*connection_, kind, payload);
+    if (connection_ && !paused_ && kept_.empty()) return attach_->sink->received(*connection_, kind, payload);
     kept_bytes_ += payload.size() + sizeof(Kept);
     kept_.push_back({kind, payload});
     // Before the core has decided, reading goes on for a while, so that a peer that goes is noticed.
-    if ((paused_ || kept_bytes_ > site_->handed_over_bytes) && !std::exchange(stopped_, true)) pipe_->stop_reading();
+    if ((paused_ || kept_bytes_ > attach_->handed_over_bytes) && !std::exchange(stopped_, true)) pipe_->stop_reading();
   }
 
   void ended(CloseReason cause) override {
-    if (!site_) return;  // told already
+    if (!attach_) return;  // told already
     // A task of its own: this may be below a call of the core's.
-    (void)site_->executor->post([self = shared_from_this(), cause] { self->bury(cause); });
+    (void)attach_->executor->post([self = shared_from_this(), cause] { self->bury(cause); });
   }
 
   // Transport.
@@ -158,7 +158,7 @@ class AttachedTransport final : public Attached,
     } else {
       early_ += frames;
     }
-    pending_ = handed_over_ + early_.size() > site_->handed_over_bytes;
+    pending_ = handed_over_ + early_.size() > attach_->handed_over_bytes;
     return pending_ ? WriteResult::pending : WriteResult::done;
   }
 
@@ -193,18 +193,18 @@ class AttachedTransport final : public Attached,
 
   [[nodiscard]] static Answer told(const Refusal& refusal) { return {describe_refusal(refusal), {}}; }
   [[nodiscard]] Answer refused(const Refusal& refusal, const RemoteAddress& address) {
-    site_->manager->refused(refusal.reason, address, refusal.message, site_->executor->now());
+    attach_->sink->refused(refusal.reason, address, refusal.message, attach_->executor->now());
     return told(refusal);
   }
 
   void decided(Decision decision) {
-    if (!site_) return;
+    if (!attach_) return;
     answered_ = true;
     connection_ = std::move(decision.connection);
     if (connection_) {
       subprotocol_ = std::move(decision.subprotocol);
       if (gone_) {  // just now: it must still hear so
-        (void)site_->executor->post([self = shared_from_this()] { self->bury(CloseReason::lost); });
+        (void)attach_->executor->post([self = shared_from_this()] { self->bury(CloseReason::lost); });
       }
       return post_resume();
     }
@@ -213,14 +213,14 @@ class AttachedTransport final : public Attached,
     place_ = std::move(decision.reservation);
     if (gone_) place_.release();
     // The status of the upgrade says it, or else a close code right behind it.
-    if (!in_call_ || site_->manager->options().refuse_with == RefuseWith::close_code)
+    if (!in_call_ || attach_->sink->options().refuse_with == RefuseWith::close_code)
       close(describe(reason_).code, refusal_.message);
   }
 
   void hand_over(std::string frames) {
     const std::size_t size = frames.size();
     handed_over_ += size;
-    pipe_->send(std::move(frames), [weak = weak_from_this(), executor = site_->executor, size] {
+    pipe_->send(std::move(frames), [weak = weak_from_this(), executor = attach_->executor, size] {
       (void)executor->post([weak, size] {
         if (const auto self = weak.lock()) self->through(size);
       });
@@ -231,14 +231,14 @@ class AttachedTransport final : public Attached,
     handed_over_ -= size;
     // Once it ends, the core writes no more and waits for `closed` alone.
     if (handed_over_ != 0 || ending_ || !connection_ || !pipe_->is_open() || !std::exchange(pending_, false)) return;
-    site_->manager->writable(*connection_);
+    attach_->sink->writable(*connection_);
   }
 
   void close_now() {
     pipe_->close(close_code_, close_text_);
     // Over TLS, websocketpp's own timeout only begins another wait, of five seconds.
-    const auto when = site_->executor->now() + site_->manager->options().close_timeout;
-    (void)site_->executor->schedule(when, [weak = weak_from_this()] {
+    const auto when = attach_->executor->now() + attach_->sink->options().close_timeout;
+    (void)attach_->executor->schedule(when, [weak = weak_from_this()] {
       const auto self = weak.lock();
       if (self) self->abort();
     });
@@ -248,7 +248,7 @@ class AttachedTransport final : public Attached,
 
   void post_resume() {
     if (!std::exchange(resume_posted_, true)) {
-      (void)site_->executor->post([self = shared_from_this()] { self->resume(); });
+      (void)attach_->executor->post([self = shared_from_this()] { self->resume(); });
     }
   }
 
@@ -258,7 +258,7 @@ class AttachedTransport final : public Attached,
     std::size_t given = 0;
     while (given < kept_.size() && connection_ && !paused_ && !ending_) {
       const Kept next = std::move(kept_[given++]);
-      site_->manager->received(*connection_, next.kind, next.payload);
+      attach_->sink->received(*connection_, next.kind, next.payload);
     }
     if (ending_) given = kept_.size();
     kept_.erase(kept_.begin(), kept_.begin() + static_cast<std::ptrdiff_t>(given));
@@ -268,23 +268,23 @@ class AttachedTransport final : public Attached,
   }
 
   void bury(CloseReason cause) {
-    if (!site_) return;
-    if (!std::exchange(gone_, true)) site_->loop->remove(*this);
+    if (!attach_) return;
+    if (!std::exchange(gone_, true)) attach_->loop->remove(*this);
     pipe_->close_descriptor();
     kept_.clear();
     early_.clear();
     place_.release();
-    if (!answered_ && opening_ != 0) site_->manager->cancel_open(site_->executor, std::exchange(opening_, 0));
-    if (const auto connection = std::exchange(connection_, nullptr)) site_->manager->closed(*connection, cause);
+    if (!answered_ && opening_ != 0) attach_->sink->cancel_open(attach_->executor, std::exchange(opening_, 0));
+    if (const auto connection = std::exchange(connection_, nullptr)) attach_->sink->closed(*connection, cause);
     if (!answered_) return;  // the answer is still to come
-    // Whoever holds this still must not hold the manager through it.
+    // Whoever holds this still must not hold the sink through it.
     ending_ = true;
     pipe_.reset();
-    site_.reset();
+    attach_.reset();
   }
 
   // Until the io_context ends, and with it everything that stands on it.
-  std::shared_ptr<AttachSite> site_;
+  std::shared_ptr<AttachState> attach_;
   std::unique_ptr<StockPipe> pipe_;
   std::shared_ptr<Connection> connection_;
   std::uint64_t opening_ = 0;
@@ -309,18 +309,17 @@ class AttachedTransport final : public Attached,
   bool resume_posted_ = false;
 };
 
-MUSTER_INLINE std::shared_ptr<AttachSite> make_attach_site(asio::io_context& io,
-                                                           std::shared_ptr<IConnectionManager> manager,
-                                                           const AttachOptions& options) {
-  if (!manager) throw std::invalid_argument("websocketpp attach: a manager is needed");
+MUSTER_INLINE std::shared_ptr<AttachState> make_attach_state(asio::io_context& io, std::shared_ptr<TransportSink> sink,
+                                                             const AttachOptions& options) {
+  if (!sink) throw std::invalid_argument("websocketpp attach: a manager is needed");
   if (options.handed_over_bytes == 0)
     throw std::invalid_argument("websocketpp attach: handed_over_bytes must be above 0");
-  return std::make_shared<AttachSite>(io, std::move(manager), options);
+  return std::make_shared<AttachState>(io, std::move(sink), options);
 }
 
-MUSTER_INLINE std::shared_ptr<Attached> make_attached(std::shared_ptr<AttachSite> site,
+MUSTER_INLINE std::shared_ptr<Attached> make_attached(std::shared_ptr<AttachState> attach,
                                                       std::unique_ptr<StockPipe> pipe) {
-  return std::make_shared<AttachedTransport>(std::move(site), std::move(pipe));
+  return std::make_shared<AttachedTransport>(std::move(attach), std::move(pipe));
 }
 
 }  // namespace detail

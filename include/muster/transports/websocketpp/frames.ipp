@@ -1,4 +1,4 @@
-// Frames: websocketpp's reader of RFC 6455 frames, without its connection. What a session does with a frame is its own.
+// Frames: websocketpp's reader of RFC 6455 frames, without its connection. What a socket does with a frame is its own.
 #pragma once
 
 #include <algorithm>
@@ -27,7 +27,7 @@ namespace frame = ::websocketpp::frame;
 
 /// permessage-deflate as websocketpp sees it: a first frame may have RSV1, and the bytes of a compressed message are kept
 /// as they came, with the tail behind them. They are inflated once the message is whole, because one inflater serves
-/// every connection of a loop. The session has negotiated it before.
+/// every connection of a loop. The socket has negotiated it before.
 class DeflateExtension {
  public:
   using Answer = std::pair<std::error_code, std::string>;

@@ -11,8 +11,8 @@
 #include <string_view>
 #include <vector>
 
-#include "muster/connection_manager.hpp"
 #include "muster/options.hpp"
+#include "muster/transport_sink.hpp"
 #include "muster/transports/websocketpp/request.ipp"
 
 namespace muster {

@@ -1,4 +1,4 @@
-// What the sessions of one io_context share: executor, buffers, compression, deadlines, and the list of themselves.
+// What the sockets of one io_context share: executor, buffers, compression, deadlines, and the list of themselves.
 #pragma once
 
 #include <asio/execution_context.hpp>
@@ -22,8 +22,8 @@ inline namespace MUSTER_ABI {
 namespace websocketpp {
 namespace detail {
 
-/// What a loop knows of a session.
-class LoopMember {
+/// What a loop knows of a socket.
+class SocketLoopMember {
  public:
   virtual void on_deadline() = 0;
   /// The server stops: what the core does not know of is closed.
@@ -32,22 +32,22 @@ class LoopMember {
   virtual void on_loop_end() = 0;
 
  protected:
-  ~LoopMember() = default;
+  ~SocketLoopMember() = default;
 
  private:
-  friend class Loop;
-  LoopMember* previous_ = nullptr;
-  LoopMember* next_ = nullptr;
+  friend class SocketLoop;
+  SocketLoopMember* previous_ = nullptr;
+  SocketLoopMember* next_ = nullptr;
 };
 
 /// One per io_context. The loop's thread only, but for `executor` and `sockets`.
-class Loop : public std::enable_shared_from_this<Loop> {
+class SocketLoop : public std::enable_shared_from_this<SocketLoop> {
  public:
   /// A whole burst of a peer is read at once and answered by one fan-out. Nothing is kept in it between two reads, so
   /// that an idle connection holds no buffer.
   static constexpr std::size_t read_size = 64 * 1024;
 
-  explicit Loop(asio::io_context& io)
+  explicit SocketLoop(asio::io_context& io)
       : context(io),
         executor(std::make_shared<AsioExecutor>(io)),
         read_buffer(new char[read_size]),
@@ -57,7 +57,7 @@ class Loop : public std::enable_shared_from_this<Loop> {
   }
 
   /// The loop of this io_context.
-  [[nodiscard]] static const std::shared_ptr<Loop>& of(asio::io_context& io);
+  [[nodiscard]] static const std::shared_ptr<SocketLoop>& of(asio::io_context& io);
 
   asio::io_context& context;
   const std::shared_ptr<AsioExecutor> executor;
@@ -84,22 +84,22 @@ class Loop : public std::enable_shared_from_this<Loop> {
     return formats_.emplace(made->key(), made).first->second;
   }
 
-  void add(LoopMember& member) {
+  void add(SocketLoopMember& member) {
     member.next_ = first_;
     if (first_ != nullptr) first_->previous_ = &member;
     first_ = &member;
   }
 
-  void remove(LoopMember& member) {
+  void remove(SocketLoopMember& member) {
     (member.previous_ != nullptr ? member.previous_->next_ : first_) = member.next_;
     if (member.next_ != nullptr) member.next_->previous_ = member.previous_;
     member.previous_ = member.next_ = nullptr;
   }
 
-  using Deadlines = std::multimap<TimePoint, LoopMember*>;
+  using Deadlines = std::multimap<TimePoint, SocketLoopMember*>;
   using Deadline = Deadlines::iterator;
 
-  [[nodiscard]] Deadline add_deadline(std::chrono::milliseconds from_now, LoopMember& member) {
+  [[nodiscard]] Deadline add_deadline(std::chrono::milliseconds from_now, SocketLoopMember& member) {
     const auto deadline = deadlines_.emplace(executor->now() + from_now, &member);
     if (deadline->first < armed_for_) arm();
     return deadline;
@@ -108,8 +108,8 @@ class Loop : public std::enable_shared_from_this<Loop> {
 
   /// Closes what the core does not know of.
   void stop() {
-    for (LoopMember* member = first_; member != nullptr;) {
-      LoopMember* const next = member->next_;
+    for (SocketLoopMember* member = first_; member != nullptr;) {
+      SocketLoopMember* const next = member->next_;
       member->on_stop();
       member = next;
     }
@@ -119,7 +119,7 @@ class Loop : public std::enable_shared_from_this<Loop> {
   void end() {
     if (std::exchange(ended_, true)) return;
     while (first_ != nullptr) {
-      LoopMember& member = *first_;
+      SocketLoopMember& member = *first_;
       remove(member);
       member.on_loop_end();
     }
@@ -146,7 +146,7 @@ class Loop : public std::enable_shared_from_this<Loop> {
   void expire() {
     const TimePoint now = executor->now();
     while (!deadlines_.empty() && deadlines_.begin()->first <= now) {
-      LoopMember* const member = deadlines_.begin()->second;
+      SocketLoopMember* const member = deadlines_.begin()->second;
       member->on_deadline();  // which removes it
     }
     arm();
@@ -155,7 +155,7 @@ class Loop : public std::enable_shared_from_this<Loop> {
   std::optional<asio::steady_timer> timer_;
   Deadlines deadlines_;
   TimePoint armed_for_ = TimePoint::max();
-  LoopMember* first_ = nullptr;
+  SocketLoopMember* first_ = nullptr;
   std::unique_ptr<char[]> scratch_;
   std::unique_ptr<Inflater> inflater_;
   std::map<std::uint32_t, std::shared_ptr<const WireFormat>> formats_;
@@ -169,20 +169,22 @@ class LoopService final : public asio::execution_context::service {
   static inline asio::execution_context::id id;  // how Asio tells services apart
 
   explicit LoopService(asio::execution_context& context)
-      : service(context), loop(std::make_shared<Loop>(static_cast<asio::io_context&>(context))) {}
+      : service(context), loop(std::make_shared<SocketLoop>(static_cast<asio::io_context&>(context))) {}
 
-  const std::shared_ptr<Loop> loop;
+  const std::shared_ptr<SocketLoop> loop;
 
  private:
   void shutdown() override { loop->end(); }
 };
 
-inline const std::shared_ptr<Loop>& Loop::of(asio::io_context& io) { return asio::use_service<LoopService>(io).loop; }
+inline const std::shared_ptr<SocketLoop>& SocketLoop::of(asio::io_context& io) {
+  return asio::use_service<LoopService>(io).loop;
+}
 
 }  // namespace detail
 
 MUSTER_INLINE std::shared_ptr<AsioExecutor> AsioExecutor::of(asio::io_context& context) {
-  return detail::Loop::of(context)->executor;
+  return detail::SocketLoop::of(context)->executor;
 }
 
 }  // namespace websocketpp

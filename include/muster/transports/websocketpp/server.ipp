@@ -26,11 +26,12 @@ struct Listener::State {
   std::shared_ptr<detail::Acceptor> acceptor;
 };
 
-MUSTER_INLINE Listener::Listener(asio::io_context& context, std::shared_ptr<IConnectionManager> manager,
+MUSTER_INLINE Listener::Listener(asio::io_context& context, std::shared_ptr<TransportSink> sink,
                                  ListenerOptions options)
     : state_(std::make_shared<State>()) {
   state_->acceptor = std::make_shared<detail::Acceptor>(
-      std::vector<std::shared_ptr<detail::Loop>>{detail::Loop::of(context)}, std::move(manager), std::move(options));
+      std::vector<std::shared_ptr<detail::SocketLoop>>{detail::SocketLoop::of(context)}, std::move(sink),
+      std::move(options));
   state_->acceptor->start();
 }
 
@@ -59,14 +60,14 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
   struct Thread {
     asio::io_context context{1};
     asio::executor_work_guard<asio::io_context::executor_type> work{context.get_executor()};
-    std::shared_ptr<detail::Loop> loop = detail::Loop::of(context);
+    std::shared_ptr<detail::SocketLoop> loop = detail::SocketLoop::of(context);
     std::thread thread;
     std::thread::id id;
   };
 
   State(std::shared_ptr<IConnectionManager> owner, ServerOptions options) : manager(std::move(owner)) {
     if (options.threads == 0) throw std::invalid_argument("websocketpp server: threads must be at least 1");
-    std::vector<std::shared_ptr<detail::Loop>> loops;
+    std::vector<std::shared_ptr<detail::SocketLoop>> loops;
     for (std::size_t i = 0; i < options.threads; ++i) {
       threads.push_back(std::make_unique<Thread>());
       loops.push_back(threads.back()->loop);

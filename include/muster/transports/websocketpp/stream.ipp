@@ -196,7 +196,7 @@ class TlsContext {
   std::unique_ptr<SSL_CTX, Free> context_;  // sockets share it
 };
 
-/// The socket of one session. Waiting for readiness is the session's; here nothing waits.
+/// The descriptor of one socket, plain or TLS. Waiting for readiness is the socket's; here nothing waits.
 class Stream {
  public:
   Stream(asio::ip::tcp::socket socket, TlsContext::Tls tls) : socket_(std::move(socket)), tls_(std::move(tls)) {}

@@ -1,4 +1,4 @@
-// A session until it is open: TLS, the request, the core's decision, and the answers that are not an upgrade.
+// A socket until it is open: TLS, the request, the core's decision, and the answers that are not an upgrade.
 #pragma once
 
 #include <algorithm>
@@ -9,26 +9,26 @@
 #include <websocketpp/processors/base.hpp>
 #include <websocketpp/sha1/sha1.hpp>
 
-#include "muster/transports/websocketpp/session.ipp"
+#include "muster/transports/websocketpp/socket.ipp"
 
 namespace muster {
 inline namespace MUSTER_ABI {
 namespace websocketpp {
 namespace detail {
 
-MUSTER_INLINE void Session::read_proxy_header() {
+MUSTER_INLINE void Socket::read_proxy_header() {
   Opening& opening = *opening_;
   ProxyHeader& header = opening.proxy_header;
   std::size_t got = 0;
-  const IoStatus status = stream_->peek(loop_->read_buffer.get(), Loop::read_size, got);
+  const IoStatus status = stream_->peek(loop_->read_buffer.get(), SocketLoop::read_size, got);
   if (status == IoStatus::read_again) return wait_readable();
   if (status != IoStatus::done) return close_descriptor(CloseReason::lost);
   // What is behind the header is TLS's, or the request's, and stays in the socket.
   stream_->take(loop_->read_buffer.get(), header.read({loop_->read_buffer.get(), got}));
   if (header.state() == ProxyHeader::State::bad) {
-    manager().refused(RefusedFor::request, opening.remote,
-                      "proxy_protocol is on, and this one of trusted_proxies begins with no PROXY header",
-                      loop_->executor->now());
+    sink().refused(RefusedFor::request, opening.remote,
+                   "proxy_protocol is on, and this one of trusted_proxies begins with no PROXY header",
+                   loop_->executor->now());
     return close_descriptor(CloseReason::lost);
   }
   if (header.state() == ProxyHeader::State::reading) return wait_readable();
@@ -37,7 +37,7 @@ MUSTER_INLINE void Session::read_proxy_header() {
   on_readable();
 }
 
-MUSTER_INLINE void Session::secure() {
+MUSTER_INLINE void Socket::secure() {
   switch (stream_->handshake()) {
     case IoStatus::done:
       phase_ = Phase::reading;
@@ -53,9 +53,9 @@ MUSTER_INLINE void Session::secure() {
   }
 }
 
-MUSTER_INLINE void Session::read_head() {
+MUSTER_INLINE void Socket::read_head() {
   // Nothing beyond the bound is taken from the socket: frames behind the request stay where they are until it is open.
-  const std::size_t limit = std::min(site_->handshake_bytes(), Loop::read_size);
+  const std::size_t limit = std::min(listener_->handshake_bytes(), SocketLoop::read_size);
   if (input_.size() >= limit) return;
   std::size_t got = 0;
   switch (stream_->read(loop_->read_buffer.get(), limit - input_.size(), got)) {
@@ -86,23 +86,24 @@ MUSTER_INLINE void Session::read_head() {
     }
     if (input_.size() >= limit) return refuse({431, "The request's head is too long", errc::too_large});
   }
-  more ? post(&Session::on_readable) : wait_readable();
+  more ? post(&Socket::on_readable) : wait_readable();
 }
 
-MUSTER_INLINE void Session::process_request() {
+MUSTER_INLINE void Socket::process_request() {
   Opening& opening = *opening_;
   HttpRequest& request = opening.request;
   const Options& options = core_options();
-  opening.remote = site_->trusted_proxies.resolve(std::move(opening.remote), request);
+  opening.remote = listener_->trusted_proxies.resolve(std::move(opening.remote), request);
   request.remote_address = opening.remote;
 
   const bool upgrades = asks_for_upgrade(request);
-  const auto& probes = site_->options.probe_paths;
+  const auto& probes = listener_->options.probe_paths;
   if (upgrades || std::find(probes.begin(), probes.end(), request.path) == probes.end()) {
-    if (const auto refusal = check_host(request, opening.http_1_1, options, site_->loopback)) return refuse(*refusal);
+    if (const auto refusal = check_host(request, opening.http_1_1, options, listener_->loopback))
+      return refuse(*refusal);
   }
   if (!upgrades) return serve_http();
-  if (site_->options.plain_http_only)
+  if (listener_->options.plain_http_only)
     return refuse({404, "There is no WebSocket on this port", errc::not_found, {}, RefusedFor::path});
   if (const auto refusal = check_upgrade(request, opening.http_1_1)) return refuse(*refusal);
   if (const auto refusal = check_origin(request, options)) return refuse(*refusal);
@@ -111,28 +112,28 @@ MUSTER_INLINE void Session::process_request() {
   if (opening.is_proxy && opening.reservation) {
     // The place was the proxy's so far, to which no per-address limit applies. Given back first, so that it is never two.
     opening.reservation.release();
-    opening.reservation = manager().reserve(opening.remote, loop_->executor->now());
+    opening.reservation = sink().reserve(opening.remote, loop_->executor->now());
   }
   if (!opening.reservation && !open.resumes) {
     // No protocol was chosen. Browsers give up on an upgrade that names none of theirs, and would not see a close code.
     if (!open.subprotocols.empty()) opening.subprotocol = open.subprotocols.front();
     const Error error = opening.reservation.error();
-    manager().refused(opening.reservation.refused_for(), opening.remote, error.message, loop_->executor->now());
+    sink().refused(opening.reservation.refused_for(), opening.remote, error.message, loop_->executor->now());
     return tell_refusal(opening.reservation.refusal(), error, 0);
   }
   ask(std::move(open));
 }
 
-MUSTER_INLINE void Session::serve_http() {
+MUSTER_INLINE void Socket::serve_http() {
   HttpRequest& request = opening_->request;
   if (has_lost_upgrade(request)) return refuse({426, "There is no Upgrade header; a proxy may have removed it"});
-  if (!site_->options.http) return refuse({426, "This is a WebSocket server, and there is no Upgrade header"});
-  if (sit(&site_->http_sockets, site_->options.http_sockets)) opening_->reservation.release();
+  if (!listener_->options.http) return refuse({426, "This is a WebSocket server, and there is no Upgrade header"});
+  if (sit(&listener_->http_sockets, listener_->options.http_sockets)) opening_->reservation.release();
   const bool without_body = request.method == "HEAD";
   if (without_body) request.method = "GET";
   HttpResponse response;
   try {
-    response = site_->options.http(request);
+    response = listener_->options.http(request);
     if (response.status < 200 || response.status > 599) throw std::out_of_range("HTTP status");
   } catch (...) {
     response = describe_refusal({500, "The request could not be served", errc::internal});
@@ -140,35 +141,35 @@ MUSTER_INLINE void Session::serve_http() {
   answer(response, without_body);
 }
 
-MUSTER_INLINE void Session::ask(OpenRequest open) {
+MUSTER_INLINE void Socket::ask(OpenRequest open) {
   phase_ = Phase::asking;
   // From here on the core's own deadline bounds the answer.
   clear_deadline();
   opening_->asked = true;
   opening_->only_bearer = open.subprotocols == std::vector<std::string>{"bearer"};
-  if (site_->options.deflate) {
-    if (auto deflate = negotiate_deflate(opening_->request, site_->options.deflate_client_window_bits)) {
+  if (listener_->options.deflate) {
+    if (auto deflate = negotiate_deflate(opening_->request, listener_->options.deflate_client_window_bits)) {
       opening_->extensions = std::move(deflate->answer);
       if (deflate->client_window_bits != 0) client_window_ = std::make_unique<Window>(deflate->client_window_bits);
-      open.wire_format = loop_->deflate_format(deflate->window_bits, site_->options.deflate_min_bytes);
+      open.wire_format = loop_->deflate_format(deflate->window_bits, listener_->options.deflate_min_bytes);
     }
   }
   open.reservation = std::move(opening_->reservation);
   open.remote_address = opening_->remote;
   const std::uint64_t id =
-      manager().open(std::move(open), shared_from_this(), loop_->executor,
-                     [self = shared_from_this()](Decision decision) { self->decided(std::move(decision)); });
+      sink().open(std::move(open), shared_from_this(), loop_->executor,
+                  [self = shared_from_this()](Decision decision) { self->decided(std::move(decision)); });
   if (opening_) opening_->id = id;
   if (phase_ == Phase::asking) wait_readable();  // a peer that goes away meanwhile
 }
 
-MUSTER_INLINE void Session::decided(Decision decision) {
+MUSTER_INLINE void Socket::decided(Decision decision) {
   if (opening_) opening_->answered = true;
   if (phase_ != Phase::asking) {
     // The peer went away just now: a connection must still hear that its socket is gone.
-    if (decision.accepted && site_) {
+    if (decision.accepted && listener_) {
       asio::post(loop_->context, [self = shared_from_this(), connection = std::move(decision.connection)] {
-        self->manager().closed(*connection, CloseReason::lost);
+        self->sink().closed(*connection, CloseReason::lost);
       });
     }
     return;
@@ -183,7 +184,7 @@ MUSTER_INLINE void Session::decided(Decision decision) {
   upgrade();
 }
 
-MUSTER_INLINE void Session::name_subprotocol(std::string chosen) {
+MUSTER_INLINE void Socket::name_subprotocol(std::string chosen) {
   // Clients fail on a name they did not offer (RFC 6455, 4.1), and browsers when none of theirs is chosen: where the
   // token's carrier is the only one, it is named.
   if (chosen.empty() && opening_->only_bearer) chosen = "bearer";
@@ -192,15 +193,15 @@ MUSTER_INLINE void Session::name_subprotocol(std::string chosen) {
   if (offered) opening_->subprotocol = std::move(chosen);
 }
 
-MUSTER_INLINE void Session::refuse(const Refusal& refusal) {
-  manager().refused(refusal.reason, opening_->remote, refusal.message, loop_->executor->now());
-  if (!opening_->reservation) (void)sit(&site_->refused_sockets, site_->options.refused_sockets);
+MUSTER_INLINE void Socket::refuse(const Refusal& refusal) {
+  sink().refused(refusal.reason, opening_->remote, refusal.message, loop_->executor->now());
+  if (!opening_->reservation) (void)sit(&listener_->refused_sockets, listener_->options.refused_sockets);
   answer(describe_refusal(refusal), opening_->request.method == "HEAD");
 }
 
-MUSTER_INLINE void Session::tell_refusal(CloseReason reason, const Error& error, std::uint16_t close_code) {
+MUSTER_INLINE void Socket::tell_refusal(CloseReason reason, const Error& error, std::uint16_t close_code) {
   const bool is_nowhere = error.code == errc::not_found;
-  const bool bounded = opening_->reservation || sit(&site_->refused_sockets, site_->options.refused_sockets);
+  const bool bounded = opening_->reservation || sit(&listener_->refused_sockets, listener_->options.refused_sockets);
   if (!is_nowhere && bounded && core_options().refuse_with == RefuseWith::close_code) {
     opening_->close_code = close_code != 0 ? close_code : describe(reason).code;
     opening_->close_text = error.message;
@@ -211,20 +212,20 @@ MUSTER_INLINE void Session::tell_refusal(CloseReason reason, const Error& error,
 }
 
 /// Takes a seat of this kind, if there is one, for the one it had. Whether there was.
-MUSTER_INLINE bool Session::sit(Site::Seats* seats, std::size_t limit) {
-  const bool taken = seats != nullptr && Site::take(*seats, limit);
+MUSTER_INLINE bool Socket::sit(ListenerState::Seats* seats, std::size_t limit) {
+  const bool taken = seats != nullptr && ListenerState::take(*seats, limit);
   if (seat_ != nullptr) seat_->fetch_sub(1);
   seat_ = taken ? seats : nullptr;
   return taken;
 }
 
-MUSTER_INLINE void Session::answer(const HttpResponse& response, bool without_body) {
+MUSTER_INLINE void Socket::answer(const HttpResponse& response, bool without_body) {
   const bool bounded = opening_->reservation || seat_ != nullptr;
   if (!bounded && response.source)
     return answer(describe_refusal({503, "Too many downloads", errc::unavailable}), without_body);
   phase_ = Phase::answering;
   input_ = {};
-  set_deadline(site_->options.http_timeout);
+  set_deadline(listener_->options.http_timeout);
   const bool more = !without_body && response.source && response.source_bytes != 0;
   if (more) {
     opening_->source = response.source;
@@ -233,11 +234,11 @@ MUSTER_INLINE void Session::answer(const HttpResponse& response, bool without_bo
   send(more ? Outgoing::Kind::piece : Outgoing::Kind::last, format_response(response, without_body));
   if (bounded || phase_ == Phase::gone) return;
   std::size_t ignored = 0;  // what is left unread would destroy our last bytes
-  (void)stream_->read(loop_->read_buffer.get(), Loop::read_size, ignored);
+  (void)stream_->read(loop_->read_buffer.get(), SocketLoop::read_size, ignored);
   close_descriptor(CloseReason::lost);
 }
 
-MUSTER_INLINE void Session::send_body() {
+MUSTER_INLINE void Socket::send_body() {
   constexpr std::size_t most = 32 * 1024;
   // So many at a time, for the loop's other work.
   for (int pieces = 0; pieces < 4; ++pieces) {
@@ -254,9 +255,9 @@ MUSTER_INLINE void Session::send_body() {
     const auto kind = opening_->source_left == 0 ? Outgoing::Kind::last : Outgoing::Kind::piece;
     if (send_own(kind, std::move(piece)) != WriteResult::done) return;
     if (kind == Outgoing::Kind::last) return written(kind);
-    set_deadline(site_->options.http_timeout);
+    set_deadline(listener_->options.http_timeout);
   }
-  post(&Session::send_body);
+  post(&Socket::send_body);
 }
 
 /// Sec-WebSocket-Accept (RFC 6455, 4.2.2).
@@ -268,9 +269,9 @@ MUSTER_INLINE void Session::send_body() {
   return ::websocketpp::base64_encode(digest, sizeof digest);
 }
 
-MUSTER_INLINE void Session::upgrade() {
+MUSTER_INLINE void Socket::upgrade() {
   phase_ = Phase::upgrading;
-  set_deadline(site_->handshake_timeout());
+  set_deadline(listener_->handshake_timeout());
   std::string response =
       "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ";
   response += accept_key(opening_->request.header("Sec-WebSocket-Key"));

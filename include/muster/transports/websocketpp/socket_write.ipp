@@ -1,25 +1,25 @@
-// A session's write path: one writer for the core's batches and our own frames, so that nothing interleaves.
+// A socket's write path: one writer for the core's batches and our own frames, so that nothing interleaves.
 #pragma once
 
 #include <string>
 #include <string_view>
 #include <utility>
 
-#include "muster/transports/websocketpp/session.ipp"
+#include "muster/transports/websocketpp/socket.ipp"
 
 namespace muster {
 inline namespace MUSTER_ABI {
 namespace websocketpp {
 namespace detail {
 
-MUSTER_INLINE WriteResult Session::write(const Span* spans, std::size_t count) {
+MUSTER_INLINE WriteResult Socket::write(const Span* spans, std::size_t count) {
   // Once a fault or the peer's close is known, what the core has answered before still goes out in front of our close.
   if (ending_ == Ending::by_core || ending_ == Ending::by_peer || broken_) return WriteResult::closed;
   if (phase_ == Phase::open) return send(Outgoing::Kind::batch, spans, count);
   return phase_ == Phase::upgrading ? write_first(spans, count) : WriteResult::closed;
 }
 
-MUSTER_INLINE std::optional<std::size_t> Session::unsent() const {
+MUSTER_INLINE std::optional<std::size_t> Socket::unsent() const {
   if (!outgoing_ || phase_ == Phase::gone) return 0;
   std::size_t bytes = unsent_in_system(stream_->descriptor());
   for (const Outgoing& waiting : *outgoing_) bytes += waiting.cursor.left();
@@ -27,7 +27,7 @@ MUSTER_INLINE std::optional<std::size_t> Session::unsent() const {
 }
 
 /// The 101 goes with the core's first batch, in one call and one packet.
-MUSTER_INLINE WriteResult Session::write_first(const Span* spans, std::size_t count) {
+MUSTER_INLINE WriteResult Socket::write_first(const Span* spans, std::size_t count) {
   if (opening_->answer.empty()) return send(Outgoing::Kind::batch, spans, count);  // it is on its way
   std::string answer = std::move(opening_->answer);
   std::vector<Span> both{{answer.data(), answer.size()}};
@@ -40,7 +40,7 @@ MUSTER_INLINE WriteResult Session::write_first(const Span* spans, std::size_t co
 }
 
 /// Writes at once what the socket takes, and keeps the rest. The bytes stay where they are until it is written.
-MUSTER_INLINE WriteResult Session::send(Outgoing::Kind kind, const Span* spans, std::size_t count) {
+MUSTER_INLINE WriteResult Socket::send(Outgoing::Kind kind, const Span* spans, std::size_t count) {
   Cursor cursor{spans, count, 0};
   if (!outgoing_) {
     const IoStatus status = write_now(cursor);
@@ -60,7 +60,7 @@ MUSTER_INLINE WriteResult Session::send(Outgoing::Kind kind, const Span* spans, 
 }
 
 /// As above, for bytes of our own. When they wait, `written` follows.
-MUSTER_INLINE WriteResult Session::send_own(Outgoing::Kind kind, std::string own) {
+MUSTER_INLINE WriteResult Socket::send_own(Outgoing::Kind kind, std::string own) {
   if (phase_ == Phase::gone || broken_) return WriteResult::closed;
   Span span{own.data(), own.size()};
   const WriteResult result = send(kind, &span, 1);
@@ -72,27 +72,28 @@ MUSTER_INLINE WriteResult Session::send_own(Outgoing::Kind kind, std::string own
 }
 
 /// `written` follows in any case.
-MUSTER_INLINE void Session::send(Outgoing::Kind kind, std::string own) {
+MUSTER_INLINE void Socket::send(Outgoing::Kind kind, std::string own) {
   if (send_own(kind, std::move(own)) == WriteResult::done) written(kind);
 }
 
 /// The 101 goes out after some rounds of the executor, unless a batch took it along before.
-MUSTER_INLINE void Session::send_answer(int rounds) {
+MUSTER_INLINE void Socket::send_answer(int rounds) {
   if (phase_ != Phase::upgrading || opening_->answer.empty()) return;
   if (rounds == 0) return send(Outgoing::Kind::upgrade, std::move(opening_->answer));
   (void)loop_->executor->post([self = shared_from_this(), rounds] { self->send_answer(rounds - 1); });
 }
 
-MUSTER_INLINE void Session::break_off() {
-  if (!std::exchange(broken_, true)) post(&Session::end_broken);
+MUSTER_INLINE void Socket::break_off() {
+  if (!std::exchange(broken_, true)) post(&Socket::end_broken);
 }
 
-MUSTER_INLINE void Session::on_writable() {
+MUSTER_INLINE void Socket::on_writable() {
   while (outgoing_) {
     Outgoing& next = outgoing_->front();
     const std::size_t before = phase_ == Phase::answering && opening_ ? next.cursor.left() : 0;  // of HTTP
     const IoStatus status = write_now(next.cursor);
-    if (before != 0 && next.cursor.left() != before) set_deadline(site_->options.http_timeout);  // it takes what it can
+    if (before != 0 && next.cursor.left() != before)
+      set_deadline(listener_->options.http_timeout);  // it takes what it can
     if (status == IoStatus::write_again) return wait_writable();
     if (status != IoStatus::done) {
       broken_ = true;
@@ -105,25 +106,25 @@ MUSTER_INLINE void Session::on_writable() {
   }
 }
 
-MUSTER_INLINE void Session::written(Outgoing::Kind kind) {
+MUSTER_INLINE void Socket::written(Outgoing::Kind kind) {
   switch (kind) {
     case Outgoing::Kind::batch:
       // Once it closes, the core writes no more and waits for `closed` alone.
-      if (phase_ == Phase::open && ending_ == Ending::none) manager().writable(*connection_);
+      if (phase_ == Phase::open && ending_ == Ending::none) sink().writable(*connection_);
       return;
     case Outgoing::Kind::upgrade:
       return opened();
     case Outgoing::Kind::close_frame:
       return ending_ == Ending::by_peer ? finish() : void();
     case Outgoing::Kind::piece:
-      return post(&Session::send_body);
+      return post(&Socket::send_body);
     case Outgoing::Kind::last:
       return linger();
   }
 }
 
 /// The closing handshake is through.
-MUSTER_INLINE void Session::finish() {
+MUSTER_INLINE void Socket::finish() {
   if (phase_ != Phase::open) return;
   stream_->shutdown_write();
   close_descriptor(cause_);

@@ -1,4 +1,4 @@
-// A session while it is open: frames in, messages to the core, and who ends it how.
+// A socket while it is open: frames in, messages to the core, and who ends it how.
 #pragma once
 
 #include <algorithm>
@@ -8,7 +8,7 @@
 #include <utility>
 #include <websocketpp/utf8_validator.hpp>
 
-#include "muster/transports/websocketpp/session.ipp"
+#include "muster/transports/websocketpp/socket.ipp"
 
 namespace muster {
 inline namespace MUSTER_ABI {
@@ -37,7 +37,7 @@ namespace detail {
   return validator.decode(text.begin(), text.end()) && validator.complete();
 }
 
-MUSTER_INLINE void Session::opened() {
+MUSTER_INLINE void Socket::opened() {
   phase_ = Phase::open;
   clear_deadline();
   const std::uint16_t close_code = opening_->close_code;
@@ -49,20 +49,20 @@ MUSTER_INLINE void Session::opened() {
   if (input_.empty() && !stream_->unfinished()) {
     wait_readable();
   } else if (!std::exchange(resume_posted_, true)) {
-    post(&Session::resume);
+    post(&Socket::resume);
   }
 }
 
-MUSTER_INLINE bool Session::may_read() const {
+MUSTER_INLINE bool Socket::may_read() const {
   return phase_ == Phase::open && !paused_ && (ending_ == Ending::none || ending_ == Ending::by_core);
 }
 
-MUSTER_INLINE void Session::pause_reading(bool pause) {
+MUSTER_INLINE void Socket::pause_reading(bool pause) {
   paused_ = pause && ending_ == Ending::none;
-  if (!pause && phase_ == Phase::open && !std::exchange(resume_posted_, true)) post(&Session::resume);
+  if (!pause && phase_ == Phase::open && !std::exchange(resume_posted_, true)) post(&Socket::resume);
 }
 
-MUSTER_INLINE void Session::resume() {
+MUSTER_INLINE void Socket::resume() {
   resume_posted_ = false;
   if (!may_read()) return;
   if (!input_.empty()) {
@@ -72,14 +72,14 @@ MUSTER_INLINE void Session::resume() {
   if (may_read()) read_frames();
 }
 
-MUSTER_INLINE void Session::read_frames() {
+MUSTER_INLINE void Socket::read_frames() {
   if (!may_read()) return;
   std::size_t got = 0;
-  switch (stream_->read(loop_->read_buffer.get(), Loop::read_size, got)) {
+  switch (stream_->read(loop_->read_buffer.get(), SocketLoop::read_size, got)) {
     case IoStatus::done: {
       const bool more = stream_->unfinished();
       feed(loop_->read_buffer.get(), got);
-      if (may_read()) more ? post(&Session::on_readable) : wait_readable();
+      if (may_read()) more ? post(&Socket::on_readable) : wait_readable();
       return;
     }
     case IoStatus::read_again:
@@ -94,7 +94,7 @@ MUSTER_INLINE void Session::read_frames() {
 }
 
 /// Bytes of frames, all in this turn. Once the core has closed they are searched for the peer's close frame, and dropped.
-MUSTER_INLINE void Session::feed(char* data, std::size_t size) {
+MUSTER_INLINE void Socket::feed(char* data, std::size_t size) {
   std::size_t wire = 0;  // of what the core has not been told yet
   try {
     while (size != 0 && may_read() && ending_ == Ending::none) {
@@ -117,11 +117,11 @@ MUSTER_INLINE void Session::feed(char* data, std::size_t size) {
       constexpr std::size_t header = 6;
       const std::size_t control = step.message->get_payload().size() + header;
       if (::websocketpp::frame::opcode::is_control(step.message->sent_as()) && wire > control) {
-        manager().arrived(*connection_, std::exchange(wire, control) - control);
+        sink().arrived(*connection_, std::exchange(wire, control) - control);
       }
       on_frame(*step.message, std::exchange(wire, 0));
     }
-    if (wire != 0 && phase_ == Phase::open && ending_ == Ending::none) manager().arrived(*connection_, wire);
+    if (wire != 0 && phase_ == Phase::open && ending_ == Ending::none) sink().arrived(*connection_, wire);
   } catch (...) {
     fail(CloseReason::internal_error, describe(CloseReason::internal_error).text);
   }
@@ -133,7 +133,7 @@ MUSTER_INLINE void Session::feed(char* data, std::size_t size) {
   }
 }
 
-MUSTER_INLINE void Session::on_frame(const InboundMessage& message, std::size_t wire) {
+MUSTER_INLINE void Socket::on_frame(const InboundMessage& message, std::size_t wire) {
   namespace opcode = ::websocketpp::frame::opcode;
   const std::string& payload = message.get_payload();
   switch (message.sent_as()) {
@@ -151,7 +151,7 @@ MUSTER_INLINE void Session::on_frame(const InboundMessage& message, std::size_t 
 }
 
 /// The peer's close frame before any of ours: it is answered with its own code (RFC 6455, 5.5.1).
-MUSTER_INLINE void Session::peer_closed(const std::string& payload) {
+MUSTER_INLINE void Socket::peer_closed(const std::string& payload) {
   namespace status = ::websocketpp::close::status;
   if (ending_ != Ending::none) return;
   ending_ = Ending::heard;
@@ -173,7 +173,7 @@ MUSTER_INLINE void Session::peer_closed(const std::string& payload) {
   answer_close(3, close_frame(code, reason));  // the core's answers are two rounds away
 }
 
-MUSTER_INLINE void Session::answer_close(int rounds, std::string frame) {
+MUSTER_INLINE void Socket::answer_close(int rounds, std::string frame) {
   if (phase_ != Phase::open) return;
   if (rounds == 0) {
     ending_ = Ending::by_peer;
@@ -184,19 +184,19 @@ MUSTER_INLINE void Session::answer_close(int rounds, std::string frame) {
   });
 }
 
-MUSTER_INLINE void Session::fail(CloseReason reason, std::string_view text) {
+MUSTER_INLINE void Socket::fail(CloseReason reason, std::string_view text) {
   if (phase_ != Phase::open || ending_ != Ending::none) return;
   ending_ = Ending::by_fault;
   cause_ = reason;
   set_deadline(core_options().close_timeout);
-  if (connection_) manager().fail(*connection_, reason, text);
+  if (connection_) sink().fail(*connection_, reason, text);
 }
 
-MUSTER_INLINE void Session::on_message(FrameKind kind, std::string_view payload, std::size_t wire) {
-  if (phase_ == Phase::open && ending_ == Ending::none) manager().received(*connection_, kind, payload, wire);
+MUSTER_INLINE void Socket::on_message(FrameKind kind, std::string_view payload, std::size_t wire) {
+  if (phase_ == Phase::open && ending_ == Ending::none) sink().received(*connection_, kind, payload, wire);
 }
 
-MUSTER_INLINE void Session::on_compressed(FrameKind kind, std::string_view deflated, std::size_t wire) {
+MUSTER_INLINE void Socket::on_compressed(FrameKind kind, std::string_view deflated, std::size_t wire) {
   if (phase_ != Phase::open || ending_ != Ending::none) return;
   const std::string_view window = client_window_ ? client_window_->view() : std::string_view();
   const auto [result, payload] = loop_->inflater().inflate(deflated, message_limit(), window);
@@ -220,7 +220,7 @@ MUSTER_INLINE void Session::on_compressed(FrameKind kind, std::string_view defla
   }
 }
 
-MUSTER_INLINE void Session::close(std::uint16_t code, std::string_view text) {
+MUSTER_INLINE void Socket::close(std::uint16_t code, std::string_view text) {
   if (phase_ == Phase::gone) return;
   if (phase_ == Phase::upgrading) {  // its 101 comes first
     opening_->close_code = code;
@@ -248,7 +248,7 @@ MUSTER_INLINE void Session::close(std::uint16_t code, std::string_view text) {
   }
 }
 
-MUSTER_INLINE void Session::abort() { close_descriptor(cause_, true); }
+MUSTER_INLINE void Socket::abort() { close_descriptor(cause_, true); }
 
 }  // namespace detail
 }  // namespace websocketpp

@@ -27,12 +27,12 @@ inline namespace MUSTER_ABI {
 namespace websocketpp {
 namespace detail {
 
-/// What all sessions of one listener share.
-struct Site {
-  Site(std::shared_ptr<IConnectionManager> owner, ListenerOptions settings)
-      : manager(std::move(owner)), options(std::move(settings)), trusted_proxies(manager->options().trusted_proxies) {}
+/// What all sockets of one listener share.
+struct ListenerState {
+  ListenerState(std::shared_ptr<TransportSink> of, ListenerOptions settings)
+      : sink(std::move(of)), options(std::move(settings)), trusted_proxies(sink->options().trusted_proxies) {}
 
-  const std::shared_ptr<IConnectionManager> manager;
+  const std::shared_ptr<TransportSink> sink;
   const ListenerOptions options;
   const TrustedProxies trusted_proxies;
   std::unique_ptr<TlsContext> tls;
@@ -50,23 +50,23 @@ struct Site {
   }
   [[nodiscard]] bool take_extra() { return take(extra_sockets, options.extra_sockets); }
   [[nodiscard]] std::chrono::milliseconds handshake_timeout() const {
-    const auto timeout = manager->options().handshake_timeout;
+    const auto timeout = sink->options().handshake_timeout;
     return timeout.count() > 0 ? timeout : Options().handshake_timeout;
   }
   [[nodiscard]] std::size_t handshake_bytes() const {
-    const std::size_t bytes = manager->options().handshake_bytes;
+    const std::size_t bytes = sink->options().handshake_bytes;
     return bytes != 0 ? bytes : Options().handshake_bytes;
   }
 };
 
 /// Threads: the loop's. Ownership: its own, from `start` until its descriptor is closed; the core's, as a Transport.
-class Session final : public Transport, public LoopMember, public std::enable_shared_from_this<Session> {
+class Socket final : public Transport, public SocketLoopMember, public std::enable_shared_from_this<Socket> {
  public:
-  Session(std::shared_ptr<Loop> loop, std::shared_ptr<Site> site, Stream stream, RemoteAddress peer,
-          Reservation reservation, bool extra);
-  Session(const Session&) = delete;
-  Session& operator=(const Session&) = delete;
-  ~Session() override = default;
+  Socket(std::shared_ptr<SocketLoop> loop, std::shared_ptr<ListenerState> listener, Stream stream, RemoteAddress peer,
+         Reservation reservation, bool extra);
+  Socket(const Socket&) = delete;
+  Socket& operator=(const Socket&) = delete;
+  ~Socket() override = default;
 
   void start();
 
@@ -77,7 +77,7 @@ class Session final : public Transport, public LoopMember, public std::enable_sh
   void abort() override;
   void pause_reading(bool pause) override;
 
-  // LoopMember.
+  // SocketLoopMember.
   void on_deadline() override;
   void on_stop() override;
   void on_loop_end() override;
@@ -129,8 +129,8 @@ class Session final : public Transport, public LoopMember, public std::enable_sh
     Cursor cursor;
   };
 
-  [[nodiscard]] IConnectionManager& manager() { return *site_->manager; }
-  [[nodiscard]] const Options& core_options() { return site_->manager->options(); }
+  [[nodiscard]] TransportSink& sink() { return *listener_->sink; }
+  [[nodiscard]] const Options& core_options() { return listener_->sink->options(); }
 
   // Waiting and ending.
   void wait_readable();
@@ -165,7 +165,7 @@ class Session final : public Transport, public LoopMember, public std::enable_sh
   void tell_refusal(CloseReason reason, const Error& error, std::uint16_t close_code);
   void name_subprotocol(std::string chosen);
   void answer(const HttpResponse& response, bool without_body);
-  [[nodiscard]] bool sit(Site::Seats* seats, std::size_t limit);
+  [[nodiscard]] bool sit(ListenerState::Seats* seats, std::size_t limit);
   void send_body();
   void upgrade();
 
@@ -201,7 +201,7 @@ class Session final : public Transport, public LoopMember, public std::enable_sh
   void written(Outgoing::Kind kind);
   void finish();
 
-  // First what every write touches: a fan-out finds nothing of a session in the caches.
+  // First what every write touches: a fan-out finds nothing of a socket in the caches.
   std::unique_ptr<std::deque<Outgoing>> outgoing_;
   Phase phase_ = Phase::reading;
   Ending ending_ = Ending::none;
@@ -213,39 +213,39 @@ class Session final : public Transport, public LoopMember, public std::enable_sh
   bool read_waits_for_writable_ = false;
   std::optional<Stream> stream_;
 
-  std::shared_ptr<Session> self_;
-  std::shared_ptr<Loop> loop_;
-  std::shared_ptr<Site> site_;
+  std::shared_ptr<Socket> self_;
+  std::shared_ptr<SocketLoop> loop_;
+  std::shared_ptr<ListenerState> listener_;
   std::unique_ptr<Frames> frames_;         // once open
   std::unique_ptr<Window> client_window_;  // of a client that keeps its context
   std::shared_ptr<Connection> connection_;
   std::unique_ptr<Opening> opening_;
   /// What was read and not used yet: the request's head, frames behind it, or what came before a pause.
   std::string input_;
-  std::optional<Loop::Deadline> deadline_;
+  std::optional<SocketLoop::Deadline> deadline_;
   CloseReason cause_ = CloseReason::lost;
-  Site::Seats* seat_;  // where it counts while it holds no place
+  ListenerState::Seats* seat_;  // where it counts while it holds no place
 };
 
-MUSTER_INLINE Session::Session(std::shared_ptr<Loop> loop, std::shared_ptr<Site> site, Stream stream,
-                               RemoteAddress peer, Reservation reservation, bool extra)
-    : stream_(std::move(stream)), loop_(std::move(loop)), site_(std::move(site)), opening_(new Opening) {
-  seat_ = extra ? &site_->extra_sockets : nullptr;
-  opening_->is_proxy = site_->trusted_proxies.contain(peer);
+MUSTER_INLINE Socket::Socket(std::shared_ptr<SocketLoop> loop, std::shared_ptr<ListenerState> listener, Stream stream,
+                             RemoteAddress peer, Reservation reservation, bool extra)
+    : stream_(std::move(stream)), loop_(std::move(loop)), listener_(std::move(listener)), opening_(new Opening) {
+  seat_ = extra ? &listener_->extra_sockets : nullptr;
+  opening_->is_proxy = listener_->trusted_proxies.contain(peer);
   opening_->remote = std::move(peer);
   opening_->reservation = std::move(reservation);
 }
 
-MUSTER_INLINE void Session::start() {
+MUSTER_INLINE void Socket::start() {
   self_ = shared_from_this();
   loop_->add(*this);
-  set_deadline(site_->handshake_timeout());
-  const bool presents = site_->options.proxy_protocol && opening_->is_proxy;
+  set_deadline(listener_->handshake_timeout());
+  const bool presents = listener_->options.proxy_protocol && opening_->is_proxy;
   phase_ = presents ? Phase::presenting : stream_->is_tls() ? Phase::securing : Phase::reading;
-  post(&Session::on_readable);  // most often the peer's first words are there
+  post(&Socket::on_readable);  // most often the peer's first words are there
 }
 
-MUSTER_INLINE void Session::wait_readable() {
+MUSTER_INLINE void Socket::wait_readable() {
   if (phase_ == Phase::gone || std::exchange(waiting_readable_, true)) return;
   stream_->socket().async_wait(asio::ip::tcp::socket::wait_read, [self = shared_from_this()](const asio::error_code&) {
     const AsioExecutor::Turn turn(*self->loop_->executor);
@@ -254,7 +254,7 @@ MUSTER_INLINE void Session::wait_readable() {
   });
 }
 
-MUSTER_INLINE void Session::wait_writable() {
+MUSTER_INLINE void Socket::wait_writable() {
   if (phase_ == Phase::gone || std::exchange(waiting_writable_, true)) return;
   stream_->socket().async_wait(asio::ip::tcp::socket::wait_write, [self = shared_from_this()](const asio::error_code&) {
     const AsioExecutor::Turn turn(*self->loop_->executor);
@@ -265,7 +265,7 @@ MUSTER_INLINE void Session::wait_writable() {
   });
 }
 
-MUSTER_INLINE void Session::on_readable() {
+MUSTER_INLINE void Socket::on_readable() {
   switch (phase_) {
     case Phase::presenting:
       return read_proxy_header();
@@ -285,25 +285,25 @@ MUSTER_INLINE void Session::on_readable() {
   }
 }
 
-MUSTER_INLINE void Session::set_deadline(std::chrono::milliseconds from_now) {
+MUSTER_INLINE void Socket::set_deadline(std::chrono::milliseconds from_now) {
   clear_deadline();
   deadline_ = loop_->add_deadline(from_now, *this);
 }
 
-MUSTER_INLINE void Session::clear_deadline() {
+MUSTER_INLINE void Socket::clear_deadline() {
   if (deadline_) loop_->remove_deadline(*deadline_);
   deadline_.reset();
 }
 
-MUSTER_INLINE void Session::on_deadline() {
+MUSTER_INLINE void Socket::on_deadline() {
   close_descriptor(cause_, outgoing_ != nullptr);  // what it does not take would stay in the kernel
 }
 
-MUSTER_INLINE void Session::on_stop() {
+MUSTER_INLINE void Socket::on_stop() {
   if (!connection_ && phase_ != Phase::asking) close_descriptor(CloseReason::going_away);
 }
 
-MUSTER_INLINE void Session::linger() {
+MUSTER_INLINE void Socket::linger() {
   if (phase_ == Phase::gone || phase_ == Phase::lingering) return;
   phase_ = Phase::lingering;
   input_ = {};
@@ -312,12 +312,12 @@ MUSTER_INLINE void Session::linger() {
   wait_readable();
 }
 
-MUSTER_INLINE void Session::discard_input() {
+MUSTER_INLINE void Socket::discard_input() {
   std::size_t got = 0;
-  switch (stream_->read(loop_->read_buffer.get(), Loop::read_size, got)) {
+  switch (stream_->read(loop_->read_buffer.get(), SocketLoop::read_size, got)) {
     case IoStatus::done:
     case IoStatus::read_again:
-      return stream_->unfinished() ? post(&Session::on_readable) : wait_readable();
+      return stream_->unfinished() ? post(&Socket::on_readable) : wait_readable();
     case IoStatus::write_again:
     case IoStatus::end:
     case IoStatus::failed:
@@ -325,7 +325,7 @@ MUSTER_INLINE void Session::discard_input() {
   }
 }
 
-MUSTER_INLINE void Session::close_descriptor(CloseReason cause, bool reset) {
+MUSTER_INLINE void Socket::close_descriptor(CloseReason cause, bool reset) {
   if (phase_ == Phase::gone) return;
   phase_ = Phase::gone;
   clear_deadline();
@@ -340,7 +340,7 @@ MUSTER_INLINE void Session::close_descriptor(CloseReason cause, bool reset) {
 }
 
 /// A write failed. What the peer said before it went may still be there, its close frame above all.
-MUSTER_INLINE void Session::end_broken() {
+MUSTER_INLINE void Socket::end_broken() {
   if (phase_ == Phase::open) {
     paused_ = false;
     resume();
@@ -348,18 +348,18 @@ MUSTER_INLINE void Session::end_broken() {
   close_descriptor(cause_);
 }
 
-MUSTER_INLINE void Session::bury(CloseReason cause) {
+MUSTER_INLINE void Socket::bury(CloseReason cause) {
   const auto connection = std::exchange(connection_, nullptr);
   const auto opening = std::exchange(opening_, nullptr);
   frames_.reset();
   client_window_.reset();
   stream_.reset();
   input_ = {};
-  if (opening && opening->asked && !opening->answered) manager().cancel_open(loop_->executor, opening->id);
-  if (connection) manager().closed(*connection, cause);
+  if (opening && opening->asked && !opening->answered) sink().cancel_open(loop_->executor, opening->id);
+  if (connection) sink().closed(*connection, cause);
 }
 
-MUSTER_INLINE void Session::on_loop_end() {
+MUSTER_INLINE void Socket::on_loop_end() {
   const auto self = std::move(self_);
   phase_ = Phase::gone;
   deadline_.reset();
@@ -371,7 +371,7 @@ MUSTER_INLINE void Session::on_loop_end() {
   stream_.reset();
   opening_.reset();
   connection_.reset();
-  site_.reset();
+  listener_.reset();
 }
 
 }  // namespace detail
