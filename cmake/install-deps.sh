@@ -54,6 +54,7 @@ if [ "$tests" = yes ]; then
   need_command chromium chromium
   need_command clang++ clang
   need_command clang-format clang-format
+  need_command clang-tidy clang-tidy
   # libFuzzer of the clang that is there, or that comes.
   compgen -G "$(clang++ -print-runtime-dir 2>/dev/null || true)/libclang_rt.fuzzer*.a" >/dev/null || need_package libclang-rt-dev
   need_command openssl openssl

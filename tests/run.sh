@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Sets up, builds and runs the tests, from a fresh clone. The last line is the count.
 # usage: tests/run.sh [preset] [ctest arguments]      preset: dev (default), asan, tsan, header-only, release, clang, cxx20
+# MUSTER_TEST_SUITES="unit;contract" in the environment: these folders of tests/ alone, and no examples.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=cmake/quietly.sh
@@ -26,7 +27,9 @@ export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
 cmake/install-deps.sh --tests
 mkdir -p "$build"
 
-quietly "configuring $preset" "$build/configure.log" cmake --preset "$preset"
+suites=("-DMUSTER_TEST_SUITES=${MUSTER_TEST_SUITES:-}")
+[ -z "${MUSTER_TEST_SUITES:-}" ] || suites+=(-DMUSTER_BUILD_EXAMPLES=OFF)
+quietly "configuring $preset" "$build/configure.log" cmake --preset "$preset" "${suites[@]}"
 grep -E '^-- muster: ' "$build/configure.log" | sed 's/^-- //' || true
 quietly "building $preset" "$build/build.log" "${as_is[@]}" cmake --build --preset "$preset" --parallel "$jobs"
 

@@ -104,7 +104,7 @@ MUSTER_INLINE LoopPtr ConnectionManager::loop_for(const std::shared_ptr<Executor
       fire_for_loop<&ConnectionManager::sweeping_, &core::Sweeping::retry>,
   };
   // Only this executor's own thread opens connections on it, so nobody else makes this loop meanwhile.
-  const auto loop = std::make_shared<Loop>(this, timers, life_.handle(), failures_, executor, entropy_.seed());
+  auto loop = std::make_shared<Loop>(this, timers, life_.handle(), failures_, executor, entropy_.seed());
   const bool is_only = loops_.add(loop);
   loop->arm(loop->sweep_timer, executor->now() + options_.sweep_interval);
   if (options_.awareness_ttl.count() > 0) {

@@ -70,7 +70,7 @@ MUSTER_INLINE RoomPtr Joining::room_for(ConnectionState& connection, const Corre
   }
   const auto fresh =
       std::make_shared<RoomState>(key, options_.room_options(key.name), entropy_.epoch(), bytes_.account(key.tenant));
-  const RoomPtr room = table_.find_or_add(fresh);
+  RoomPtr room = table_.find_or_add(fresh);
   if (room != fresh) connection.rooms_created.give_back();  // another connection was faster
   return room;
 }

@@ -162,6 +162,7 @@ class TlsContext {
     }
     BIO* bio = tls ? BIO_new(method_.get()) : nullptr;
     if (bio == nullptr) return nullptr;
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): what it is given is the descriptor itself
     BIO_set_data(bio, reinterpret_cast<void*>(static_cast<std::intptr_t>(descriptor)));
     BIO_set_init(bio, 1);
     SSL_set_bio(tls.get(), bio, bio);
