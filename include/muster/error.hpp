@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -142,6 +143,21 @@ class [[nodiscard]] Result {
 
  private:
   std::variant<T, Error> held_;
+};
+
+/// Done, or the error that stands in its place: of what has no value to answer.
+template <>
+class [[nodiscard]] Result<void> {
+ public:
+  /// Done.
+  Result() noexcept = default;
+  Result(Error error) : error_(std::move(error)) {}
+  [[nodiscard]] explicit operator bool() const noexcept { return !error_; }
+  /// Only when it holds an error.
+  [[nodiscard]] const Error& error() const { return error_.value(); }
+
+ private:
+  std::optional<Error> error_;
 };
 
 }  // namespace MUSTER_ABI

@@ -157,6 +157,21 @@ TEST_CASE("A Result holds a value or the error in its place", "[error]") {
   CHECK(*std::move(owner.value()) == 3);
 }
 
+TEST_CASE("A Result of nothing is done, or the error in its place", "[error]") {
+  CHECK(Result<void>());
+  Result<void> result = {};
+  CHECK(result);
+  result = Error{errc::unavailable, "The store does not answer", {}};
+  REQUIRE_FALSE(result);
+  CHECK(result.error().code == errc::unavailable);
+  const Result<void> same = result;
+  CHECK(same.error().message == "The store does not answer");
+  result = {};
+  CHECK(result);
+  Reply<Result<void>>([&result](Result<void> answer) { result = std::move(answer); })(same.error());
+  CHECK_FALSE(result);
+}
+
 TEST_CASE("Every close reason describes itself, in words a close frame takes", "[close_reason]") {
   std::set<std::string> names;
   for (std::size_t i = 0; i < close_reason_count; ++i) {
