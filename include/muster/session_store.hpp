@@ -19,10 +19,12 @@ inline namespace MUSTER_ABI {
 
 /// What a resume token stands for. The token itself is never stored, only its hash.
 struct Session {
-  std::string id;
+  /// That of its first connection: others know each later one by it, too. Not 0.
+  ConnectionId id;
   UserKey user;
   /// Grows with every connection that takes the session: a writer with an older one lost it.
   std::uint64_t generation = 0;
+  /// The newest that spoke for it.
   ConnectionId connection;
   std::vector<std::string> rooms;
 };
@@ -43,10 +45,10 @@ struct QueueLimits {
   std::chrono::milliseconds age = std::chrono::hours(24);
 };
 
-/// Who reads a user's queue: one of its sessions, by id. Empty: a connection that has no session.
+/// Who reads a user's queue: one of its sessions, by id. 0: a connection that has no session.
 struct QueueReader {
   UserKey user;
-  std::string session;
+  ConnectionId session = {};
 };
 
 struct Queued {
@@ -58,7 +60,7 @@ struct Queued {
 struct Revocation {
   std::string tenant;
   std::optional<std::string> user = std::nullopt;
-  std::optional<std::string> session = std::nullopt;
+  std::optional<ConnectionId> session = std::nullopt;
 };
 
 /// Sessions and offline queues. Asynchronous, because it may live in another process.
@@ -71,15 +73,16 @@ class SessionStore {
   virtual ~SessionStore() = default;
 
   /// Stores a session under the hash of its token until `expires` (TimePoint::max(): it is connected, and will be saved
-  /// again when it drops), replacing what it had.
+  /// again when it drops), replacing what it had. `resume_failed`, and nothing is changed, when the session is at a newer
+  /// generation already, or another user's: whoever saves it has lost it.
   virtual void save(std::string token_hash, Session session, TimePoint now, TimePoint expires,
-                    Reply<Result<bool>> done) = 0;
+                    Reply<Result<void>> done) = 0;
   /// Takes a session for `connection`, once: of two takers of a token one succeeds, at generation + 1, and the other
   /// gets `resume_failed`, as does an unknown or expired token and one of another user.
   virtual void take(std::string token_hash, UserKey user, ConnectionId connection, TimePoint now,
                     Reply<Result<Session>> done) = 0;
-  /// Forgets a session and its token.
-  virtual void forget(std::string token_hash, Reply<Result<bool>> done) = 0;
+  /// Forgets a token, and with its last one the session. It is no error when there is none.
+  virtual void forget(std::string token_hash, Reply<Result<void>> done) = 0;
 
   /// Forgets sessions with all their tokens, wherever their connections are; answers how many tokens that were.
   virtual void revoke(Revocation which, Reply<Result<std::size_t>> done) = 0;
@@ -94,7 +97,7 @@ class SessionStore {
                        Reply<Result<std::vector<QueuedMessage>>> done) = 0;
   /// This reader has everything up to `queue_id`. A message is removed when every session of its user that is connected
   /// or can be taken up has acknowledged it; if there is none, at once.
-  virtual void acknowledge(QueueReader reader, std::uint64_t queue_id, Reply<Result<bool>> done) = 0;
+  virtual void acknowledge(QueueReader reader, std::uint64_t queue_id, Reply<Result<void>> done) = 0;
 
  protected:
   SessionStore() = default;

@@ -1,5 +1,6 @@
 // MemorySessionStore keeps the promises of a SessionStore, however late its answers come; and its own bounds.
 #include "contract/session_store_contract.hpp"
+#include "muster/core/base/sha256.hpp"
 #include "muster/memory/memory_session_store.hpp"
 #include "support/delayed.hpp"
 
@@ -45,9 +46,10 @@ T now(const std::function<void(Reply<T>)>& question) {
   REQUIRE(asked.answers() == 1);
   return asked.answer();
 }
-Result<bool> save(MemorySessionStore& store, const std::string& id, TimePoint at, TimePoint expires) {
-  return now<Result<bool>>([&](auto done) {
-    store.save("hash of " + id, Session{id, {"acme", "ann"}, 1, {}, {}}, at, expires, done);
+Result<void> save(MemorySessionStore& store, const std::string& hash, ConnectionId id, TimePoint at,
+                  TimePoint expires) {
+  return now<Result<void>>([&](auto done) {
+    store.save(hash, Session{id, {"acme", "ann"}, 1, {}, {}}, at, expires, done);
   });
 }
 Result<Queued> enqueue(MemorySessionStore& store, const UserKey& user, std::size_t size, TimePoint at) {
@@ -73,13 +75,13 @@ TEST_CASE("MemorySessionStore refuses sessions beyond its bound, after dropping 
   MemorySessionLimits limits;
   limits.sessions = 2;
   MemorySessionStore store(limits);
-  REQUIRE(save(store, "a", start, start + std::chrono::minutes(1)));
-  REQUIRE(save(store, "b", start, start + std::chrono::minutes(5)));
-  const auto refused = save(store, "c", start, start + std::chrono::minutes(5));
+  REQUIRE(save(store, "h1", ConnectionId(1), start, start + std::chrono::minutes(1)));
+  REQUIRE(save(store, "h2", ConnectionId(2), start, start + std::chrono::minutes(5)));
+  const auto refused = save(store, "h3", ConnectionId(3), start, start + std::chrono::minutes(5));
   REQUIRE_FALSE(refused);
   CHECK(refused.error().code == errc::unavailable);
-  CHECK(save(store, "b", start, start + std::chrono::minutes(5)));
-  CHECK(save(store, "c", start + std::chrono::minutes(1), start + std::chrono::minutes(5)));
+  CHECK(save(store, "h2", ConnectionId(2), start, start + std::chrono::minutes(5)));
+  CHECK(save(store, "h3", ConnectionId(3), start + std::chrono::minutes(1), start + std::chrono::minutes(5)));
   CHECK(store.session_count() == 2);
 }
 
@@ -87,12 +89,35 @@ TEST_CASE("MemorySessionStore counts sessions that were taken until they expire"
   MemorySessionLimits limits;
   limits.sessions = 1;
   MemorySessionStore store(limits);
-  REQUIRE(save(store, "a", start, start + std::chrono::minutes(1)));
-  REQUIRE(now<Result<Session>>([&](auto done) {
-    store.take("hash of a", {"acme", "ann"}, ConnectionId(1), start, done);
-  }));
-  CHECK_FALSE(save(store, "b", start, start + std::chrono::minutes(1)));
-  CHECK(save(store, "b", start + std::chrono::minutes(1), start + std::chrono::minutes(2)));
+  REQUIRE(save(store, "h1", ConnectionId(1), start, start + std::chrono::minutes(1)));
+  REQUIRE(now<Result<Session>>([&](auto done) { store.take("h1", {"acme", "ann"}, ConnectionId(1), start, done); }));
+  CHECK_FALSE(save(store, "h2", ConnectionId(2), start, start + std::chrono::minutes(1)));
+  CHECK(save(store, "h2", ConnectionId(2), start + std::chrono::minutes(1), start + std::chrono::minutes(2)));
+}
+
+TEST_CASE("MemorySessionStore tells any two token hashes apart", "[session]") {
+  const std::string digits = core::to_hex(core::sha256("a token"));
+  std::vector<std::string> hashes{digits, digits.substr(1), digits + "0", "", "a token", "A token"};
+  hashes.push_back(core::to_hex(core::sha256("")));
+  for (std::size_t i = 0; i < digits.size(); i += 7) {
+    std::string other = digits;
+    other[i] = other[i] == '0' ? '1' : '0';
+    hashes.push_back(other);
+    other[i] = "ABFGag/:`"[i / 7 % 9];
+    if (other != digits) hashes.push_back(other);
+  }
+  MemorySessionStore store;
+  for (std::size_t i = 0; i < hashes.size(); ++i) {
+    REQUIRE(save(store, hashes[i], ConnectionId(i + 1), start, start + std::chrono::minutes(1)));
+  }
+  CHECK(store.session_count() == hashes.size());
+  for (std::size_t i = 0; i < hashes.size(); ++i) {
+    const auto taken = now<Result<Session>>([&](auto done) {
+      store.take(hashes[i], {"acme", "ann"}, ConnectionId(99), start, done);
+    });
+    REQUIRE(taken);
+    CHECK(taken.value().id == ConnectionId(i + 1));
+  }
 }
 
 TEST_CASE("MemorySessionStore bounds the bytes of all queues, and of each tenant's", "[session][limits]") {
@@ -109,19 +134,21 @@ TEST_CASE("MemorySessionStore bounds the bytes of all queues, and of each tenant
   CHECK_FALSE(enqueue(store, {"globex", "zoe"}, 1000, start + std::chrono::hours(1)));
   CHECK(store.queued_count() == 3);
   SECTION("what was acknowledged gives its place back") {
-    REQUIRE(now<Result<bool>>([&](auto done) { store.acknowledge({{"acme", "bob"}, ""}, 1000, done); }).value());
+    REQUIRE(now<Result<void>>([&](auto done) { store.acknowledge({{"acme", "bob"}}, 1000, done); }));
+    CHECK(store.queued_count() == 2);
     CHECK(enqueue(store, {"globex", "zoe"}, 1000, start + std::chrono::hours(1)));
   }
   SECTION("what is acknowledged ends with the last session that lacks it") {
-    REQUIRE(save(store, "phone", start, start + std::chrono::minutes(1)));
-    const auto acknowledge = [&](const std::string& session) {
-      return now<Result<bool>>([&](auto done) { store.acknowledge({{"acme", "ann"}, session}, 1000, done); }).value();
+    constexpr ConnectionId phone(7);
+    REQUIRE(save(store, "hash of phone", phone, start, start + std::chrono::minutes(1)));
+    const auto acknowledge = [&](ConnectionId session) {
+      return now<Result<void>>([&](auto done) { store.acknowledge({{"acme", "ann"}, session}, 1000, done); });
     };
-    CHECK_FALSE(acknowledge(""));
+    REQUIRE(acknowledge({}));
     CHECK(store.queued_count() == 3);
     const auto way = GENERATE(0, 1, 2, 3);
-    if (way == 0) CHECK(acknowledge("phone"));
-    if (way == 1) REQUIRE(now<Result<bool>>([&](auto done) { store.forget("hash of phone", done); }));
+    if (way == 0) REQUIRE(acknowledge(phone));
+    if (way == 1) REQUIRE(now<Result<void>>([&](auto done) { store.forget("hash of phone", done); }));
     if (way == 2) REQUIRE(now<Result<std::size_t>>([&](auto done) { store.revoke({"acme", "ann", {}}, done); }));
     if (way == 3) CHECK(enqueue(store, {"globex", "eve"}, 0, start + std::chrono::minutes(1)));  // it has expired
     CHECK(store.queued_count() == (way == 3 ? 3 : 2));

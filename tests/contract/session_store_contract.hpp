@@ -35,25 +35,26 @@ inline void session_store_contract(const MakeSessionStoreFixture& make) {
   const TimePoint now = TimePoint{} + std::chrono::hours(1000);
   const UserKey ann{"acme", "ann"};
   const UserKey bob{"acme", "bob"};
+  constexpr ConnectionId laptop(101), watch(102), phone(103), desk(104), tablet(105), bobs(106);  // sessions
 
   const auto save = [&](const std::string& hash, Session session, TimePoint at, TimePoint expires) {
-    return ask<Result<bool>>(*fixture, [&](auto done) { store.save(hash, std::move(session), at, expires, done); });
+    return ask<Result<void>>(*fixture, [&](auto done) { store.save(hash, std::move(session), at, expires, done); });
   };
   const auto take = [&](const std::string& hash, const UserKey& user, std::uint64_t connection, TimePoint at) {
     return ask<Result<Session>>(*fixture,
                                 [&](auto done) { store.take(hash, user, ConnectionId(connection), at, done); });
   };
   const auto fails_with = [](const auto& result, errc code) { return !result && result.error().code == code; };
-  const auto session = [](const std::string& id, const UserKey& user, std::uint64_t generation) {
+  const auto session = [](ConnectionId id, const UserKey& user, std::uint64_t generation) {
     return Session{id, user, generation, ConnectionId(7), {"canvas:1", "chat:2"}};
   };
   const auto enqueue = [&](const UserKey& user, const std::string& bytes, QueueLimits limits, TimePoint at) {
     return ask<Result<Queued>>(*fixture, [&](auto done) { store.enqueue(user, {0, json(bytes)}, limits, at, done); });
   };
   const auto acknowledge_by = [&](const QueueReader& reader, std::uint64_t id) {
-    return ask<Result<bool>>(*fixture, [&](auto done) { store.acknowledge(reader, id, done); });
+    return ask<Result<void>>(*fixture, [&](auto done) { store.acknowledge(reader, id, done); });
   };
-  const auto acknowledge = [&](const UserKey& user, std::uint64_t id) { return acknowledge_by({user, ""}, id); };
+  const auto acknowledge = [&](const UserKey& user, std::uint64_t id) { return acknowledge_by({user}, id); };
   const auto pending_for = [&](const QueueReader& reader, std::uint64_t after, TimePoint at) {
     const auto answer =
         ask<Result<std::vector<QueuedMessage>>>(*fixture, [&](auto done) { store.pending(reader, after, at, done); });
@@ -68,15 +69,15 @@ inline void session_store_contract(const MakeSessionStoreFixture& make) {
     return payloads;
   };
   const auto pending = [&](const UserKey& user, std::uint64_t after, TimePoint at) {
-    return pending_for({user, ""}, after, at);
+    return pending_for({user}, after, at);
   };
   using Strings = std::vector<std::string>;
 
   SECTION("a session is taken as it was saved, at the next generation, by the connection that takes it") {
-    REQUIRE(save("h1", session("s", ann, 4), now, now + minutes(5)));
+    REQUIRE(save("h1", session(laptop, ann, 4), now, now + minutes(5)));
     const auto taken = take("h1", ann, 9, now + minutes(1));
     REQUIRE(taken);
-    CHECK(taken.value().id == "s");
+    CHECK(taken.value().id == laptop);
     CHECK(taken.value().user == ann);
     CHECK(taken.value().generation == 5);
     CHECK(taken.value().connection == ConnectionId(9));
@@ -84,7 +85,7 @@ inline void session_store_contract(const MakeSessionStoreFixture& make) {
   }
 
   SECTION("a token is good once") {
-    REQUIRE(save("h1", session("s", ann, 1), now, now + minutes(5)));
+    REQUIRE(save("h1", session(laptop, ann, 1), now, now + minutes(5)));
     REQUIRE(take("h1", ann, 9, now));
     CHECK(fails_with(take("h1", ann, 10, now), errc::resume_failed));
   }
@@ -92,22 +93,22 @@ inline void session_store_contract(const MakeSessionStoreFixture& make) {
   SECTION("an unknown token is refused") { CHECK(fails_with(take("nobody's", ann, 9, now), errc::resume_failed)); }
 
   SECTION("another user's token is refused, and stays good for its owner") {
-    REQUIRE(save("h1", session("s", ann, 1), now, now + minutes(5)));
+    REQUIRE(save("h1", session(laptop, ann, 1), now, now + minutes(5)));
     CHECK(fails_with(take("h1", bob, 9, now), errc::resume_failed));
     CHECK(fails_with(take("h1", UserKey{"globex", "ann"}, 9, now), errc::resume_failed));
     CHECK(take("h1", ann, 9, now));
   }
 
   SECTION("a session is good until it expires, by the time that comes with the call") {
-    REQUIRE(save("h1", session("s1", ann, 1), now, now + minutes(5)));
-    REQUIRE(save("h2", session("s2", ann, 1), now, now + minutes(5)));
+    REQUIRE(save("h1", session(laptop, ann, 1), now, now + minutes(5)));
+    REQUIRE(save("h2", session(watch, ann, 1), now, now + minutes(5)));
     CHECK(take("h1", ann, 9, now + minutes(5) - seconds(1)));
     CHECK(fails_with(take("h2", ann, 9, now + minutes(5)), errc::resume_failed));
   }
 
   SECTION("saving again replaces what was there") {
-    REQUIRE(save("h1", session("s", ann, 1), now, now + minutes(1)));
-    Session later = session("s", ann, 1);
+    REQUIRE(save("h1", session(laptop, ann, 1), now, now + minutes(1)));
+    Session later = session(laptop, ann, 1);
     later.rooms = {"only:this"};
     REQUIRE(save("h1", later, now, now + minutes(5)));
     const auto taken = take("h1", ann, 9, now + minutes(4));
@@ -116,7 +117,7 @@ inline void session_store_contract(const MakeSessionStoreFixture& make) {
   }
 
   SECTION("a session that was taken can be saved under a new token, and the generation goes on") {
-    REQUIRE(save("h1", session("s", ann, 1), now, now + minutes(5)));
+    REQUIRE(save("h1", session(laptop, ann, 1), now, now + minutes(5)));
     const auto first = take("h1", ann, 9, now);
     REQUIRE(first);
     REQUIRE(save("h2", first.value(), now, now + minutes(5)));
@@ -126,16 +127,25 @@ inline void session_store_contract(const MakeSessionStoreFixture& make) {
   }
 
   SECTION("a writer of an older generation has lost the session and changes nothing") {
-    REQUIRE(save("h1", session("s", ann, 1), now, now + minutes(5)));
+    REQUIRE(save("h1", session(laptop, ann, 1), now, now + minutes(5)));
     REQUIRE(take("h1", ann, 9, now));
-    const auto late = save("h1", session("s", ann, 1), now, now + minutes(5));
-    CHECK((!late || !late.value()));
+    CHECK(fails_with(save("h1", session(laptop, ann, 1), now, now + minutes(5)), errc::resume_failed));
+    CHECK(fails_with(save("h2", session(laptop, ann, 1), now, now + minutes(5)), errc::resume_failed));
     CHECK(fails_with(take("h1", ann, 10, now), errc::resume_failed));
+    CHECK(fails_with(take("h2", ann, 10, now), errc::resume_failed));
+    CHECK(save("h1", session(laptop, ann, 2), now, now + minutes(5)));
+  }
+
+  SECTION("a writer that calls it another user's has lost it too") {
+    REQUIRE(save("h1", session(laptop, ann, 1), now, now + minutes(5)));
+    CHECK(fails_with(save("h2", session(laptop, bob, 2), now, now + minutes(5)), errc::resume_failed));
+    CHECK(fails_with(take("h2", bob, 10, now), errc::resume_failed));
+    CHECK(take("h1", ann, 9, now));
   }
 
   SECTION("a session may have two tokens: each lasts its own time, and who takes one spends both") {
-    REQUIRE(save("h1", session("s", ann, 1), now, now + minutes(5)));
-    REQUIRE(save("h2", session("s", ann, 1), now, now + minutes(1)));
+    REQUIRE(save("h1", session(laptop, ann, 1), now, now + minutes(5)));
+    REQUIRE(save("h2", session(laptop, ann, 1), now, now + minutes(1)));
     SECTION("the shorter one first") {
       REQUIRE(take("h2", ann, 9, now));
       CHECK(fails_with(take("h1", ann, 10, now), errc::resume_failed));
@@ -147,10 +157,10 @@ inline void session_store_contract(const MakeSessionStoreFixture& make) {
   }
 
   SECTION("a forgotten session cannot be taken") {
-    REQUIRE(save("h1", session("s", ann, 1), now, now + minutes(5)));
-    REQUIRE(save("h2", session("t", ann, 1), now, now + minutes(5)));
-    CHECK(ask<Result<bool>>(*fixture, [&](auto done) { store.forget("h1", done); }));
-    CHECK(ask<Result<bool>>(*fixture, [&](auto done) { store.forget("nobody's", done); }));
+    REQUIRE(save("h1", session(laptop, ann, 1), now, now + minutes(5)));
+    REQUIRE(save("h2", session(watch, ann, 1), now, now + minutes(5)));
+    CHECK(ask<Result<void>>(*fixture, [&](auto done) { store.forget("h1", done); }));
+    CHECK(ask<Result<void>>(*fixture, [&](auto done) { store.forget("nobody's", done); }));
     CHECK(fails_with(take("h1", ann, 9, now), errc::resume_failed));
     CHECK(take("h2", ann, 9, now));
   }
@@ -158,7 +168,8 @@ inline void session_store_contract(const MakeSessionStoreFixture& make) {
   SECTION("of several takers at once one succeeds") {
     for (int round = 0; round < 50; ++round) {
       const std::string hash = "h" + std::to_string(round);
-      REQUIRE(save(hash, session("s" + std::to_string(round), ann, 1), now, now + minutes(5)));
+      REQUIRE(
+          save(hash, session(ConnectionId(1000 + static_cast<std::uint64_t>(round)), ann, 1), now, now + minutes(5)));
       std::vector<Question<Result<Session>>> takers(3);
       std::vector<std::thread> threads;
       for (std::size_t i = 0; i < takers.size(); ++i) {
@@ -215,42 +226,42 @@ inline void session_store_contract(const MakeSessionStoreFixture& make) {
   }
 
   SECTION("a message waits for every session of its user") {
-    const QueueReader phone{ann, "phone"};
-    const QueueReader desk{ann, "desk"};
-    REQUIRE(save("h1", session("phone", ann, 1), now, TimePoint::max()));
-    REQUIRE(save("h2", session("desk", ann, 1), now, now + minutes(5)));
-    REQUIRE(save("h3", session("other", bob, 1), now, now + minutes(5)));
+    const QueueReader by_phone{ann, phone};
+    const QueueReader at_desk{ann, desk};
+    REQUIRE(save("h1", session(phone, ann, 1), now, TimePoint::max()));
+    REQUIRE(save("h2", session(desk, ann, 1), now, now + minutes(5)));
+    REQUIRE(save("h3", session(bobs, bob, 1), now, now + minutes(5)));
     std::vector<std::uint64_t> ids;
     for (const char* bytes : {"1", "2", "3"}) ids.push_back(enqueue(ann, bytes, {}, now).value().queue_id);
-    REQUIRE(acknowledge_by(phone, ids[1]));
-    CHECK(pending_for(phone, 0, now) == Strings{"3"});
-    CHECK(pending_for(desk, 0, now) == Strings{"1", "2", "3"});
-    CHECK(pending_for(desk, ids[0], now) == Strings{"2", "3"});
+    REQUIRE(acknowledge_by(by_phone, ids[1]));
+    CHECK(pending_for(by_phone, 0, now) == Strings{"3"});
+    CHECK(pending_for(at_desk, 0, now) == Strings{"1", "2", "3"});
+    CHECK(pending_for(at_desk, ids[0], now) == Strings{"2", "3"});
     SECTION("who comes new, or has no session, begins where its user is") {
-      REQUIRE(save("h4", session("tablet", ann, 1), now, now + minutes(5)));
-      CHECK(pending_for({ann, "tablet"}, 0, now) == Strings{"3"});
+      REQUIRE(save("h4", session(tablet, ann, 1), now, now + minutes(5)));
+      CHECK(pending_for({ann, tablet}, 0, now) == Strings{"3"});
       CHECK(pending(ann, 0, now) == Strings{"3"});
-      CHECK(pending_for({ann, "other"}, 0, now) == Strings{"3"});  // bob's
-      CHECK(pending_for({bob, "phone"}, 0, now).empty());
+      CHECK(pending_for({ann, bobs}, 0, now) == Strings{"3"});
+      CHECK(pending_for({bob, phone}, 0, now).empty());
     }
     SECTION("the cursor outlives connections: taken, saved anew") {
       const auto taken = take("h2", ann, 9, now);
       REQUIRE(taken);
-      CHECK(pending_for(desk, 0, now) == Strings{"1", "2", "3"});
+      CHECK(pending_for(at_desk, 0, now) == Strings{"1", "2", "3"});
       REQUIRE(save("h4", taken.value(), now, now + minutes(5)));
-      REQUIRE(acknowledge_by(desk, ids[0]));
-      CHECK(pending_for(desk, 0, now) == Strings{"2", "3"});
-      REQUIRE(acknowledge_by(desk, ids[2]));
-      CHECK(pending_for(phone, 0, now) == Strings{"3"});
+      REQUIRE(acknowledge_by(at_desk, ids[0]));
+      CHECK(pending_for(at_desk, 0, now) == Strings{"2", "3"});
+      REQUIRE(acknowledge_by(at_desk, ids[2]));
+      CHECK(pending_for(by_phone, 0, now) == Strings{"3"});
     }
     SECTION("an old acknowledgement takes nothing back") {
-      REQUIRE(acknowledge_by(phone, ids[0]));
-      CHECK(pending_for(phone, 0, now) == Strings{"3"});
+      REQUIRE(acknowledge_by(by_phone, ids[0]));
+      CHECK(pending_for(by_phone, 0, now) == Strings{"3"});
     }
     SECTION("what is acknowledged ahead of its time is not lost") {
-      REQUIRE(acknowledge_by(phone, ids[2] + 1000));
+      REQUIRE(acknowledge_by(by_phone, ids[2] + 1000));
       REQUIRE(enqueue(ann, "4", {}, now));
-      CHECK(pending_for(phone, 0, now) == Strings{"4"});
+      CHECK(pending_for(by_phone, 0, now) == Strings{"4"});
     }
   }
 
@@ -315,13 +326,13 @@ inline void session_store_contract(const MakeSessionStoreFixture& make) {
   }
 
   SECTION("a back end that cannot be reached is unavailable, and nothing is half done") {
-    REQUIRE(save("h1", session("s", ann, 1), now, now + minutes(5)));
+    REQUIRE(save("h1", session(laptop, ann, 1), now, now + minutes(5)));
     REQUIRE(enqueue(ann, "1", {}, now));
     if (fixture->fail(true)) {
       CHECK(fails_with(take("h1", ann, 9, now), errc::unavailable));
-      CHECK(fails_with(save("h2", session("t", ann, 1), now, now + minutes(5)), errc::unavailable));
+      CHECK(fails_with(save("h2", session(watch, ann, 1), now, now + minutes(5)), errc::unavailable));
       CHECK(fails_with(enqueue(ann, "2", {}, now), errc::unavailable));
-      CHECK(fails_with(ask<Result<bool>>(*fixture, [&](auto done) { store.forget("h1", done); }), errc::unavailable));
+      CHECK(fails_with(ask<Result<void>>(*fixture, [&](auto done) { store.forget("h1", done); }), errc::unavailable));
       REQUIRE(fixture->fail(false));
       CHECK(fails_with(take("h2", ann, 9, now), errc::resume_failed));
     }
@@ -332,7 +343,7 @@ inline void session_store_contract(const MakeSessionStoreFixture& make) {
   SECTION("a store that goes before it has answered holds nobody") {
     const auto held = std::make_shared<int>(0);
     store.take("h1", ann, ConnectionId(9), now, Reply<Result<Session>>([held](const auto&) {}));
-    store.pending({ann, ""}, 0, now, Reply<Result<std::vector<QueuedMessage>>>([held](const auto&) {}));
+    store.pending({ann}, 0, now, Reply<Result<std::vector<QueuedMessage>>>([held](const auto&) {}));
     fixture.reset();
     CHECK(held.use_count() == 1);
   }

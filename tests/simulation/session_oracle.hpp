@@ -102,7 +102,7 @@ class SessionOracle {
   /// At rest: `fresh` has just connected, and must have its user's whole queue.
   void check_queue(const Client& fresh, const UserKey& user, SessionStore& store) {
     std::vector<std::uint64_t> kept;
-    store.pending({user, ""}, 0, sim_.now(), Reply<Result<std::vector<QueuedMessage>>>([&](const auto& pending) {
+    store.pending({user}, 0, sim_.now(), Reply<Result<std::vector<QueuedMessage>>>([&](const auto& pending) {
                     for (const auto& message : pending.value()) kept.push_back(message.queue_id);
                   }));
     std::vector<std::uint64_t> told;
@@ -136,7 +136,7 @@ class SessionOracle {
     for (const Told& direct : peer.client.all("direct")) {
       if (direct.has("queue_id")) told.insert(direct.number("queue_id"));
     }
-    store.pending({user_of(peer), member_of(peer)}, 0, sim_.now(),
+    store.pending({user_of(peer), parse_connection_id(member_of(peer))}, 0, sim_.now(),
                   Reply<Result<std::vector<QueuedMessage>>>([&](const auto& pending) {
                     for (const auto& message : pending.value()) {
                       if (told.count(message.queue_id) == 0) {

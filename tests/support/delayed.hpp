@@ -131,7 +131,7 @@ class DelayedSessionStore final : public SessionStore {
   DelayedSessionStore(std::shared_ptr<SessionStore> behind, std::shared_ptr<Gate> gate)
       : behind_(std::move(behind)), gate_(std::move(gate)) {}
   void save(std::string token_hash, Session session, TimePoint now, TimePoint expires,
-            Reply<Result<bool>> done) override {
+            Reply<Result<void>> done) override {
     if (gate_->is_failing()) return done(not_reachable());
     behind_->save(std::move(token_hash), std::move(session), now, expires, Gate::through(gate_, std::move(done)));
   }
@@ -140,7 +140,7 @@ class DelayedSessionStore final : public SessionStore {
     if (gate_->is_failing()) return done(not_reachable());
     behind_->take(std::move(token_hash), std::move(user), connection, now, Gate::through(gate_, std::move(done)));
   }
-  void forget(std::string token_hash, Reply<Result<bool>> done) override {
+  void forget(std::string token_hash, Reply<Result<void>> done) override {
     if (gate_->is_failing()) return done(not_reachable());
     behind_->forget(std::move(token_hash), Gate::through(gate_, std::move(done)));
   }
@@ -158,7 +158,7 @@ class DelayedSessionStore final : public SessionStore {
     if (gate_->is_failing()) return done(not_reachable());
     behind_->pending(std::move(reader), after, now, Gate::through(gate_, std::move(done)));
   }
-  void acknowledge(QueueReader reader, std::uint64_t queue_id, Reply<Result<bool>> done) override {
+  void acknowledge(QueueReader reader, std::uint64_t queue_id, Reply<Result<void>> done) override {
     if (gate_->is_failing()) return done(not_reachable());
     behind_->acknowledge(std::move(reader), queue_id, Gate::through(gate_, std::move(done)));
   }

@@ -234,7 +234,7 @@ class ScriptedSessionStore final : public SessionStore {
   explicit ScriptedSessionStore(Schedule& schedule) : schedule_(schedule) {}
 
   void save(std::string token_hash, Session session, TimePoint now, TimePoint expires,
-            Reply<Result<bool>> done) override {
+            Reply<Result<void>> done) override {
     pass(std::move(done), [this, token_hash, session, now, expires](auto answered) mutable {
       behind.save(token_hash, session, now, expires, answered);
     });
@@ -245,7 +245,7 @@ class ScriptedSessionStore final : public SessionStore {
       behind.take(token_hash, user, connection, now, answered);
     });
   }
-  void forget(std::string token_hash, Reply<Result<bool>> done) override {
+  void forget(std::string token_hash, Reply<Result<void>> done) override {
     pass(std::move(done), [this, token_hash](auto answered) mutable { behind.forget(token_hash, answered); });
   }
   void revoke(Revocation which, Reply<Result<std::size_t>> done) override {
@@ -262,7 +262,7 @@ class ScriptedSessionStore final : public SessionStore {
     pass(std::move(done),
          [this, reader, after, now](auto answered) mutable { behind.pending(reader, after, now, answered); });
   }
-  void acknowledge(QueueReader reader, std::uint64_t queue_id, Reply<Result<bool>> done) override {
+  void acknowledge(QueueReader reader, std::uint64_t queue_id, Reply<Result<void>> done) override {
     pass(std::move(done),
          [this, reader, queue_id](auto answered) mutable { behind.acknowledge(reader, queue_id, answered); });
   }

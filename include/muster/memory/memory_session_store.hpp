@@ -6,15 +6,18 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <set>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include "muster/config.hpp"
 #include "muster/core/base/mutex.hpp"
+#include "muster/core/base/sha256.hpp"
 #include "muster/error.hpp"
 #include "muster/message.hpp"
 #include "muster/reply.hpp"
@@ -26,7 +29,7 @@ inline namespace MUSTER_ABI {
 
 /// What a MemorySessionStore may hold (0 = no limit). At a bound it drops what has expired, then answers `unavailable`.
 struct MemorySessionLimits {
-  /// Each costs what its id, user and room names cost, and about 300 bytes.
+  /// Each costs about 270 bytes, 70 more while it waits to be taken up, and what its room names and a long user name cost.
   std::size_t sessions = 100'000;
   /// Payloads of all queues, and of one tenant's; each message is charged 128 bytes more, for what surrounds it.
   std::size_t queued_bytes = std::size_t{512} * 1024 * 1024;
@@ -38,20 +41,23 @@ struct MemorySessionLimits {
 /// Queue ids come from one counter: a user's ids still grow after the queue was empty and its memory given back.
 class MemorySessionStore final : public SessionStore {
  public:
-  explicit MemorySessionStore(MemorySessionLimits limits = {}) : limits_(limits) {}
+  explicit MemorySessionStore(MemorySessionLimits limits = {}) : limits_(limits) {
+    // Half as many buckets, for a look at one more entry.
+    tokens_.max_load_factor(2);
+    sessions_.max_load_factor(2);
+    users_.max_load_factor(2);
+  }
 
-  /// Answers false, and stores nothing, when the session is at a newer generation already.
   void save(std::string token_hash, Session session, TimePoint now, TimePoint expires,
-            Reply<Result<bool>> done) override {
-    done(save_now(std::move(token_hash), std::move(session), now, expires));
+            Reply<Result<void>> done) override {
+    done(save_now(token_hash, std::move(session), now, expires));
   }
   /// An attempt that fails leaves the session as it was.
   void take(std::string token_hash, UserKey user, ConnectionId connection, TimePoint now,
             Reply<Result<Session>> done) override {
     done(take_now(token_hash, user, connection, now));
   }
-  /// Answers whether there was one.
-  void forget(std::string token_hash, Reply<Result<bool>> done) override { done(forget_now(token_hash)); }
+  void forget(std::string token_hash, Reply<Result<void>> done) override { done(forget_now(token_hash)); }
 
   void revoke(Revocation which, Reply<Result<std::size_t>> done) override { done(revoke_now(which)); }
 
@@ -64,8 +70,7 @@ class MemorySessionStore final : public SessionStore {
                Reply<Result<std::vector<QueuedMessage>>> done) override {
     done(pending_now(reader, after, now));
   }
-  /// Answers whether anything was removed.
-  void acknowledge(QueueReader reader, std::uint64_t queue_id, Reply<Result<bool>> done) override {
+  void acknowledge(QueueReader reader, std::uint64_t queue_id, Reply<Result<void>> done) override {
     done(acknowledge_now(reader, queue_id));
   }
 
@@ -90,12 +95,8 @@ class MemorySessionStore final : public SessionStore {
     std::uint64_t acknowledged = 0;  ///< by whichever reader is farthest
   };
   struct Known;
-  /// A user, while it has a queue or a session.
-  struct User {
-    std::unique_ptr<Queue> queue;
-    Known* sessions = nullptr;  ///< the first of a list
-  };
-  using Users = std::unordered_map<UserKey, User>;
+  /// Who has a queue or a session, and the first of its sessions.
+  using Users = std::unordered_map<UserKey, Known*>;
   /// A session that has a token, or whose last one was taken a short while ago.
   struct Known {
     Users::value_type* user = nullptr;
@@ -106,17 +107,33 @@ class MemorySessionStore final : public SessionStore {
     Known* next = nullptr;
     Known* previous = nullptr;
   };
-  using Sessions = std::unordered_map<std::string, Known>;
+  using Sessions = std::unordered_map<ConnectionId, Known>;
+  using Rooms = std::vector<std::string>;
   struct Token {
     Sessions::value_type* session = nullptr;
     std::uint64_t generation = 0;
-    std::vector<std::string> rooms;
+    std::unique_ptr<const Rooms> rooms;  ///< none: while it is connected, there are none
     TimePoint expires{};
+  };
+  struct HashOfKey {
+    std::size_t operator()(const core::Digest& key) const noexcept {
+      return std::hash<std::string_view>{}({reinterpret_cast<const char*>(key.data()), key.size()});
+    }
+  };
+  using Tokens = std::unordered_map<core::Digest, Token, HashOfKey>;
+  /// An entry of a table, and when it ends.
+  template <class Entry>
+  struct Ending {
+    TimePoint when;
+    Entry* entry;
+    friend bool operator<(const Ending& a, const Ending& b) {
+      return a.when != b.when ? a.when < b.when : std::less<Entry*>()(a.entry, b.entry);
+    }
   };
   struct Expiry {
     TimePoint when;
     std::uint64_t queue_id;
-    UserKey user;
+    Users::value_type* user;
     friend bool operator<(const Expiry& a, const Expiry& b) {
       return a.when != b.when ? a.when < b.when : a.queue_id < b.queue_id;
     }
@@ -134,53 +151,64 @@ class MemorySessionStore final : public SessionStore {
                                                                                                : TimePoint::max();
   }
   static Error full(const char* what) { return {errc::unavailable, what, {}}; }
+  /// The bytes that a hash of 64 digits stands for; of another string, a digest that no token has.
+  static core::Digest key_of(const std::string& token_hash) {
+    const auto digest = core::parse_digest(token_hash);
+    return digest ? *digest : core::sha256("not a digest: " + token_hash);
+  }
 
-  [[nodiscard]] Result<bool> save_now(std::string token_hash, Session session, TimePoint now, TimePoint expires) {
+  [[nodiscard]] Result<void> save_now(const std::string& token_hash, Session session, TimePoint now,
+                                      TimePoint expires) {
+    const core::Digest key = key_of(token_hash);
+    auto rooms = session.rooms.empty() ? nullptr : std::make_unique<const Rooms>(std::move(session.rooms));
     const core::Lock lock(mutex_);
     drop_expired_sessions(now);
+    auto at = tokens_.find(key);
+    const bool is_new = at == tokens_.end();
     auto known = sessions_.find(session.id);
     if (known != sessions_.end() &&
         (known->second.generation > session.generation || known->second.user->first != session.user)) {
-      return false;
+      return Error{errc::resume_failed, "The session is another connection's now", {}};
     }
-    if ((tokens_.count(token_hash) == 0 && beyond(tokens_.size(), 1, limits_.sessions)) ||
+    if ((is_new && beyond(tokens_.size(), 1, limits_.sessions)) ||
         (known == sessions_.end() && beyond(sessions_.size(), 1, limits_.sessions))) {
       return full("No room for more sessions");
     }
     if (known == sessions_.end()) known = add_session(session);
-    bool expiry_added = false;
     try {
-      if (expires != TimePoint::max()) expiry_added = tokens_by_expiry_.insert({expires, token_hash}).second;
-      tokens_.try_emplace(token_hash);
+      if (is_new) at = tokens_.try_emplace(key).first;
+      if (expires != TimePoint::max()) tokens_by_expiry_.insert({expires, &*at});
     } catch (...) {  // nothing was changed then
-      if (expiry_added) tokens_by_expiry_.erase({expires, token_hash});
+      if (is_new && at != tokens_.end()) tokens_.erase(at);
       if (known->second.tokens == 0 && known->second.forgotten_at == TimePoint{}) drop_session(known);
       throw;
     }
-    Token& token = tokens_.find(token_hash)->second;
+    Token& token = at->second;
     Sessions::value_type* const before = token.session;
-    if (before != nullptr && token.expires != expires) tokens_by_expiry_.erase({token.expires, token_hash});
-    token = Token{&*known, session.generation, std::move(session.rooms), expires};
+    if (before != nullptr && token.expires != expires) tokens_by_expiry_.erase({token.expires, &*at});
+    token = Token{&*known, session.generation, std::move(rooms), expires};
     known->second.generation = session.generation;
-    if (known->second.tokens++ == 0) taken_.erase({known->second.forgotten_at, known->first});
+    if (known->second.tokens++ == 0) taken_.erase({known->second.forgotten_at, &*known});
     if (before != nullptr) release(*before);  // after the new one was counted: the last takes the session with it
-    return true;
+    return {};
   }
 
   [[nodiscard]] Result<Session> take_now(const std::string& token_hash, const UserKey& user, ConnectionId connection,
                                          TimePoint now) {
+    const core::Digest key = key_of(token_hash);
     const core::Lock lock(mutex_);
     drop_expired_sessions(now);
-    const auto at = tokens_.find(token_hash);
+    const auto at = tokens_.find(key);
     if (at == tokens_.end() || at->second.session->second.user->first != user) return not_resumable();
     Sessions::value_type& session = *at->second.session;
     Known& known = session.second;
     // Another token of the same session was taken since.
     if (known.generation != at->second.generation) return not_resumable();
-    Session taken{session.first, user, known.generation + 1, connection, at->second.rooms};
+    Session taken{session.first, user, known.generation + 1, connection, {}};
+    if (at->second.rooms) taken.rooms = *at->second.rooms;
     if (known.tokens == 1) {  // outlives its last token: the taker is about to save another
       known.forgotten_at = std::min(at->second.expires, later(now, taken_for));
-      taken_.insert({known.forgotten_at, session.first});
+      taken_.insert({known.forgotten_at, &session});
     }
     ++known.generation;
     ++known.tokens;
@@ -192,12 +220,12 @@ class MemorySessionStore final : public SessionStore {
     return {errc::resume_failed, "The session is unknown, was taken already or has expired", {}};
   }
 
-  [[nodiscard]] Result<bool> forget_now(const std::string& token_hash) {
+  [[nodiscard]] Result<void> forget_now(const std::string& token_hash) {
+    const core::Digest key = key_of(token_hash);
     const core::Lock lock(mutex_);
-    const auto at = tokens_.find(token_hash);
-    if (at == tokens_.end()) return false;
-    drop_token(at);
-    return true;
+    const auto at = tokens_.find(key);
+    if (at != tokens_.end()) drop_token(at);
+    return {};
   }
 
   /// Looks at every token: rare, and a few milliseconds for a hundred thousand.
@@ -232,26 +260,25 @@ class MemorySessionStore final : public SessionStore {
     }
     const auto to = users_.try_emplace(user).first;
     try {
-      if (!to->second.queue) to->second.queue = std::make_unique<Queue>();
-      return append(*to->second.queue, user, std::move(message), limits, now);
+      return append(queues_[&*to], *to, std::move(message), limits, now);
     } catch (...) {
-      (void)trim(*to);
+      trim(*to);
       throw;
     }
   }
-  [[nodiscard]] Queued append(Queue& queue, const UserKey& user, QueuedMessage message, const QueueLimits& limits,
+  [[nodiscard]] Queued append(Queue& queue, Users::value_type& user, QueuedMessage message, const QueueLimits& limits,
                               TimePoint now) {
     const std::size_t size = message.payload.view().size();
     const TimePoint expires = later(now, limits.age);
     Queued queued;
     while (!queue.waiting.empty() && (queue.waiting.front().expires <= now || queue.waiting.size() >= limits.messages ||
                                       queue.bytes > limits.bytes - size)) {
-      drop_front(user, queue);
+      drop_front(user.first, queue);
       ++queued.dropped;
     }
     message.queue_id = queued.queue_id = ++last_queue_id_;
-    std::size_t& of_tenant = tenant_bytes_[user.tenant];
-    const auto expiry = queued_by_expiry_.insert({expires, queued.queue_id, user}).first;
+    std::size_t& of_tenant = tenant_bytes_[user.first.tenant];
+    const auto expiry = queued_by_expiry_.insert({expires, queued.queue_id, &user}).first;
     try {
       queue.waiting.push_back({std::move(message), expires});
     } catch (...) {
@@ -269,34 +296,38 @@ class MemorySessionStore final : public SessionStore {
     std::vector<QueuedMessage> messages;
     const core::Lock lock(mutex_);
     const auto user = users_.find(reader.user);
-    if (user == users_.end() || !user->second.queue) return messages;
+    if (user == users_.end()) return messages;
+    const auto queue = queues_.find(&*user);
+    if (queue == queues_.end()) return messages;
     const auto session = sessions_.find(reader.session);
     const bool known = session != sessions_.end() && session->second.user == &*user;
-    after = std::max(after, known ? session->second.cursor : user->second.queue->acknowledged);
-    for (const Waiting& waiting : user->second.queue->waiting) {
+    after = std::max(after, known ? session->second.cursor : queue->second.acknowledged);
+    for (const Waiting& waiting : queue->second.waiting) {
       if (waiting.message.queue_id > after && waiting.expires > now) messages.push_back(waiting.message);
     }
     return messages;
   }
 
-  [[nodiscard]] Result<bool> acknowledge_now(const QueueReader& reader, std::uint64_t queue_id) {
+  [[nodiscard]] Result<void> acknowledge_now(const QueueReader& reader, std::uint64_t queue_id) {
     const core::Lock lock(mutex_);
     const auto user = users_.find(reader.user);
-    if (user == users_.end() || !user->second.queue) return false;
+    if (user == users_.end()) return {};
+    const auto queue = queues_.find(&*user);
+    if (queue == queues_.end()) return {};
     queue_id = std::min(queue_id, last_queue_id_);
     const auto session = sessions_.find(reader.session);
     if (session != sessions_.end() && session->second.user == &*user) {
       session->second.cursor = std::max(session->second.cursor, queue_id);
     }
-    user->second.queue->acknowledged = std::max(user->second.queue->acknowledged, queue_id);
-    return trim(*user);
+    queue->second.acknowledged = std::max(queue->second.acknowledged, queue_id);
+    trim(*user);
+    return {};
   }
 
   // All below: locked.
 
-  using Tokens = std::unordered_map<std::string, Token>;
-  [[nodiscard]] Sessions::iterator add_session(Session& session) {
-    const auto added = sessions_.try_emplace(std::move(session.id)).first;
+  [[nodiscard]] Sessions::iterator add_session(const Session& session) {
+    const auto added = sessions_.try_emplace(session.id).first;
     Users::iterator user;
     try {
       user = users_.try_emplace(session.user).first;
@@ -306,21 +337,22 @@ class MemorySessionStore final : public SessionStore {
     }
     Known& known = added->second;
     known.user = &*user;
-    if (user->second.queue) known.cursor = user->second.queue->acknowledged;
-    known.next = std::exchange(user->second.sessions, &known);
+    const auto queue = queues_.find(&*user);
+    if (queue != queues_.end()) known.cursor = queue->second.acknowledged;
+    known.next = std::exchange(user->second, &known);
     if (known.next != nullptr) known.next->previous = &known;
     return added;
   }
   /// Nobody can come back to it, and no message waits for it any longer.
   void drop_session(Sessions::iterator at) {
     const Known known = at->second;
-    (known.previous == nullptr ? known.user->second.sessions : known.previous->next) = known.next;
+    (known.previous == nullptr ? known.user->second : known.previous->next) = known.next;
     if (known.next != nullptr) known.next->previous = known.previous;
     sessions_.erase(at);
-    (void)trim(*known.user);
+    trim(*known.user);
   }
   void drop_token(Tokens::iterator at) {
-    if (at->second.expires != TimePoint::max()) tokens_by_expiry_.erase({at->second.expires, at->first});
+    if (at->second.expires != TimePoint::max()) tokens_by_expiry_.erase({at->second.expires, &*at});
     Sessions::value_type& session = *at->second.session;
     tokens_.erase(at);
     release(session);
@@ -329,30 +361,27 @@ class MemorySessionStore final : public SessionStore {
     if (--session.second.tokens == 0) drop_session(sessions_.find(session.first));
   }
   void drop_expired_sessions(TimePoint now) {
-    while (!tokens_by_expiry_.empty() && tokens_by_expiry_.begin()->first <= now) {
-      drop_token(tokens_.find(tokens_by_expiry_.begin()->second));
+    while (!tokens_by_expiry_.empty() && tokens_by_expiry_.begin()->when <= now) {
+      drop_token(tokens_.find(tokens_by_expiry_.begin()->entry->first));
     }
-    while (!taken_.empty() && taken_.begin()->first <= now) {
-      drop_session(sessions_.find(taken_.begin()->second));
+    while (!taken_.empty() && taken_.begin()->when <= now) {
+      drop_session(sessions_.find(taken_.begin()->entry->first));
       taken_.erase(taken_.begin());
     }
   }
 
-  /// Removes what every session has; and the user with its last message and session. Answers whether anything went.
-  bool trim(Users::value_type& user) {
-    auto& [key, state] = user;
-    bool removed = false;
-    if (state.queue) {
-      std::uint64_t all_have = state.queue->acknowledged;
-      for (const Known* one = state.sessions; one != nullptr; one = one->next)
-        all_have = std::min(all_have, one->cursor);
-      auto& waiting = state.queue->waiting;
-      for (; !waiting.empty() && waiting.front().message.queue_id <= all_have; removed = true)
-        drop_front(key, *state.queue);
-      if (waiting.empty()) state.queue.reset();
+  /// Removes what every session has; and the user with its last message and session.
+  void trim(Users::value_type& user) {
+    const auto queue = queues_.find(&user);
+    if (queue != queues_.end()) {
+      std::uint64_t all_have = queue->second.acknowledged;
+      for (const Known* one = user.second; one != nullptr; one = one->next) all_have = std::min(all_have, one->cursor);
+      auto& waiting = queue->second.waiting;
+      while (!waiting.empty() && waiting.front().message.queue_id <= all_have) drop_front(user.first, queue->second);
+      if (!waiting.empty()) return;
+      queues_.erase(queue);
     }
-    if (!state.queue && state.sessions == nullptr) users_.erase(users_.find(key));
-    return removed;
+    if (user.second == nullptr) users_.erase(users_.find(user.first));
   }
   [[nodiscard]] bool has_room(const UserKey& user, std::size_t size) const {
     const auto tenant = tenant_bytes_.find(user.tenant);
@@ -375,23 +404,23 @@ class MemorySessionStore final : public SessionStore {
   }
   void drop_expired_message() {
     const Expiry expiry = *queued_by_expiry_.begin();
-    const auto at = users_.find(expiry.user);
-    Queue& queue = *at->second.queue;
+    Queue& queue = queues_.find(expiry.user)->second;
     const auto expired = std::find_if(queue.waiting.begin(), queue.waiting.end(),
                                       [&](const Waiting& one) { return one.message.queue_id == expiry.queue_id; });
     queued_by_expiry_.erase(queued_by_expiry_.begin());
-    uncharge(expiry.user.tenant, queue, *expired);
+    uncharge(expiry.user->first.tenant, queue, *expired);
     queue.waiting.erase(expired);
-    (void)trim(*at);
+    trim(*expiry.user);
   }
 
   const MemorySessionLimits limits_;
   mutable core::Mutex mutex_;
   Tokens tokens_;
-  std::set<std::pair<TimePoint, std::string>> tokens_by_expiry_;
+  std::set<Ending<Tokens::value_type>> tokens_by_expiry_;
   Sessions sessions_;
-  std::set<std::pair<TimePoint, std::string>> taken_;
+  std::set<Ending<Sessions::value_type>> taken_;
   Users users_;
+  std::unordered_map<const Users::value_type*, Queue> queues_;
   std::set<Expiry> queued_by_expiry_;
   std::unordered_map<std::string, std::size_t> tenant_bytes_;
   std::size_t bytes_ = 0;

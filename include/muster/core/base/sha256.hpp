@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -75,6 +76,19 @@ using Digest = std::array<std::uint8_t, 32>;
     text.push_back(digits[digest[i] & 15U]);
   }
   return text;
+}
+
+/// The digest that `to_hex` wrote; nothing for anything else.
+[[nodiscard]] inline std::optional<Digest> parse_digest(std::string_view text) noexcept {
+  Digest digest{};
+  if (text.size() != 2 * digest.size()) return std::nullopt;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    const bool digit = c >= '0' && c <= '9';
+    if (!digit && (c < 'a' || c > 'f')) return std::nullopt;
+    digest[i / 2] = static_cast<std::uint8_t>((digest[i / 2] << 4U) | (digit ? c - '0' : c - 'a' + 10));
+  }
+  return digest;
 }
 
 }  // namespace core

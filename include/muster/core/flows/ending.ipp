@@ -305,7 +305,7 @@ MUSTER_INLINE std::size_t Ending::revoke_tenant(std::string_view tenant) {
 MUSTER_INLINE std::size_t Ending::revoke(ConnectionId id) {
   const std::size_t revoked = remove(id, CloseReason::revoked, {}) ? 1 : 0;
   sessions_.end_graces([id](const Grace& grace) { return grace.member == id; }, true);
-  sessions_.revoke_stored({{}, {}, to_string(id)});
+  sessions_.revoke_stored({{}, {}, id});
   return revoked;
 }
 

@@ -21,7 +21,7 @@ namespace core {
   return {connection.identity_->tenant, connection.identity_->user};
 }
 [[nodiscard]] inline QueueReader reader_of(const ConnectionState& connection) {
-  return {user_of(connection), connection.session_generation == 0 ? std::string() : to_string(connection.member)};
+  return {user_of(connection), connection.session_generation == 0 ? ConnectionId() : connection.member};
 }
 
 /// On the connection's executor, but for `enqueue`: any thread.

@@ -175,12 +175,12 @@ MUSTER_INLINE void Queues::acknowledge(ConnectionState& connection, const Correl
                                        std::uint64_t queue_id) {
   // What was not sent to it yet cannot be acknowledged by it.
   const std::uint64_t up_to = std::min(queue_id, connection.queue_cursor);
-  questions_.ask<Result<bool>>(
+  questions_.ask<Result<void>>(
       connection,
-      [&](Reply<Result<bool>> reply) { store_.acknowledge(reader_of(connection), up_to, std::move(reply)); },
-      [this, correlation](ConnectionState& asker, const Result<bool>& removed) {
-        if (!removed) {
-          writer_.tell_error(asker, &correlation, removed.error());
+      [&](Reply<Result<void>> reply) { store_.acknowledge(reader_of(connection), up_to, std::move(reply)); },
+      [this, correlation](ConnectionState& asker, const Result<void>& done) {
+        if (!done) {
+          writer_.tell_error(asker, &correlation, done.error());
         } else if (correlation.reply) {
           writer_.tell(asker, event::Ack{}, &correlation);
         }

@@ -23,7 +23,6 @@ struct Resuming::Attempt : Steps {
   std::string token_hash;
   std::vector<command::ResumeRoom> asked;
   Session session;
-  ConnectionId member;
   std::vector<command::ResumeRoom> denied;  ///< asked for, but not the session's
   std::vector<bool> permitted;              ///< of `asked`, as far as it was found out
   int handovers = 0;
@@ -96,7 +95,6 @@ MUSTER_INLINE void Resuming::take(ConnectionState& connection, const std::shared
         }
         attempt->session = std::move(session.value());
         attempt->taken = life_.handle();
-        attempt->member = parse_connection_id(attempt->session.id);
         claim(asker, attempt);
       },
       Error{errc::unavailable, "The session store did not answer in time", std::chrono::seconds(1)},
@@ -114,10 +112,10 @@ MUSTER_INLINE void Resuming::claim(ConnectionState& connection, const std::share
     ConnectionPtr speaker;
     bool was_held = false;
     const UserKey user{claimant.identity_->tenant, claimant.identity_->user};
-    switch (kept_sessions_.claim(attempt->member, generation, claimant.shared_from_this(), speaker, was_held)) {
+    switch (kept_sessions_.claim(attempt->session.id, generation, claimant.shared_from_this(), speaker, was_held)) {
       case SessionTable::Claim::taken:
         attempt->taken.reset();
-        claimant.member = attempt->member;
+        claimant.member = attempt->session.id;
         claimant.session_generation = generation;
         claimant.resumed = true;
         if (was_held) {
@@ -137,7 +135,7 @@ MUSTER_INLINE void Resuming::claim(ConnectionState& connection, const std::share
         return;
     }
   };
-  const ConnectionPtr speaker = directory_.locate(attempt->member);
+  const ConnectionPtr speaker = directory_.locate(attempt->session.id);
   if (!speaker) {
     settle(connection);
     return;
@@ -145,7 +143,7 @@ MUSTER_INLINE void Resuming::claim(ConnectionState& connection, const std::share
   questions_.ask<bool>(
       connection,
       [&](Reply<bool> reply) {
-        const ConnectionId member = attempt->member;
+        const ConnectionId member = attempt->session.id;
         const bool posted = speaker->loop->post([this, speaker, member, generation, reply] {
           if (speaker->live() && speaker->member == member && speaker->session_generation < generation) {
             speaker->handing_over = true;

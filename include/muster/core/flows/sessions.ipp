@@ -40,17 +40,18 @@ MUSTER_INLINE std::string Sessions::open(ConnectionState& connection) {
 MUSTER_INLINE void Sessions::save(ConnectionState& connection, const std::string& token_hash,
                                   std::vector<std::string> rooms, TimePoint expires,
                                   std::shared_ptr<std::atomic<bool>> refused) {
-  Session session{to_string(connection.member),
+  Session session{connection.member,
                   {connection.identity_->tenant, connection.identity_->user},
                   connection.session_generation,
                   connection.id_,
                   std::move(rooms)};
   const bool well = connection.contain("The session store", [&] {
     store_.save(token_hash, std::move(session), connection.loop->executor->now(), expires,
-                Reply<Result<bool>>([this, life = life_.handle(), refused](Result<bool> saved) {
-                  const auto alive = life.lock();
-                  if (alive && !saved) ++failed_;
-                  if (refused && !saved) *refused = true;
+                Reply<Result<void>>([this, life = life_.handle(), refused](const Result<void>& saved) {
+                  // That another connection has taken the session since is no failure of the store's.
+                  if (saved || saved.error().code == errc::resume_failed) return;
+                  if (const auto alive = life.lock()) ++failed_;
+                  if (refused) *refused = true;
                 }));
   });
   if (well) return;
@@ -61,7 +62,7 @@ MUSTER_INLINE void Sessions::save(ConnectionState& connection, const std::string
 MUSTER_INLINE void Sessions::forget(const std::string& token_hash) {
   if (token_hash.empty()) return;
   try {
-    store_.forget(token_hash, Reply<Result<bool>>([](const Result<bool>&) {}));
+    store_.forget(token_hash, Reply<Result<void>>([](const Result<void>&) {}));
   } catch (...) {
     ++failed_;
   }
@@ -71,7 +72,7 @@ MUSTER_INLINE void Sessions::give_back(const std::string& token_hash, Session se
   const TimePoint at = loops_.now();
   try {
     store_.save(token_hash, std::move(session), at, at + options_.resume_window,
-                Reply<Result<bool>>([](const Result<bool>&) {}));
+                Reply<Result<void>>([](const Result<void>&) {}));
   } catch (...) {
     ++failed_;
   }
