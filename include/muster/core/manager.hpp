@@ -106,7 +106,7 @@ class ConnectionManager final : public IConnectionManager,
   void on_room_opened(RoomHook hook) override { hooks_.on_room_opened(std::move(hook)); }
   void on_room_emptied(RoomHook hook) override { hooks_.on_room_emptied(std::move(hook)); }
   [[nodiscard]] std::optional<ConnectionInfo> find(ConnectionId id) const override { return directory_.find(id); }
-  [[nodiscard]] bool contains(ConnectionId id) const override { return directory_.info(id) != nullptr; }
+  [[nodiscard]] bool contains(ConnectionId id) const override { return directory_.known(id) != nullptr; }
   [[nodiscard]] std::vector<ConnectionInfo> connections(ConnectionId after, std::size_t limit) const override {
     return directory_.page(after, limit);
   }

@@ -227,7 +227,7 @@ MUSTER_INLINE void ConnectionManager::explain(ConnectionId id, Function<void(std
 MUSTER_INLINE void ConnectionManager::publish(const RoomKey& key, const Payload& payload, Delivery delivery,
                                               ConnectionId exclude, PublishDone done) {
   if (exclude) {
-    if (const auto info = connections_.info(exclude)) exclude = info->member;
+    if (const ConnectionId member = connections_.member(exclude)) exclude = member;
   }
   publishing_.publish(key, {payload, std::move(delivery), exclude, {}, {}}, std::move(done));
 }

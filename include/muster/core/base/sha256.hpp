@@ -69,11 +69,12 @@ using Digest = std::array<std::uint8_t, 32>;
 /// The first `bytes` of a digest in lower-case hexadecimal digits.
 [[nodiscard]] inline std::string to_hex(const Digest& digest, std::size_t bytes = 32) {
   constexpr char digits[] = "0123456789abcdef";
-  std::string text;
-  text.reserve(2 * bytes);
+  std::string text(2 * bytes, '0');
+  char* at = text.data();
   for (std::size_t i = 0; i < bytes; ++i) {
-    text.push_back(digits[digest[i] >> 4U]);
-    text.push_back(digits[digest[i] & 15U]);
+    const unsigned byte = digest[i];
+    *at++ = digits[byte >> 4U];
+    *at++ = digits[byte & 15U];
   }
   return text;
 }

@@ -22,7 +22,7 @@ class TimerWheel;
 class Timer {
  public:
   using Fire = void (*)(void* owner);
-  Timer(void* owner, Fire fire) noexcept : owner_(owner), fire_(fire) {}
+  Timer(void* owner, Fire fire) noexcept : owner_(owner), fire_(fire), tick_(0), level_(0), slot_(0) {}
   ~Timer() { cancel(); }
   Timer(const Timer&) = delete;
   Timer& operator=(const Timer&) = delete;
@@ -37,9 +37,10 @@ class Timer {
   TimerWheel* wheel_ = nullptr;
   Timer* previous_ = nullptr;
   Timer* next_ = nullptr;
-  std::uint64_t tick_ = 0;
-  std::uint8_t level_ = 0;
-  std::uint8_t slot_ = 0;
+  // In one word, as each connection has four: 48 bits of milliseconds are 8,900 years, and a TimePoint reaches 292.
+  std::uint64_t tick_ : 48;
+  std::uint64_t level_ : 8;
+  std::uint64_t slot_ : 8;
 };
 
 class TimerWheel {
@@ -59,8 +60,8 @@ class TimerWheel {
   void arm(Timer& timer, TimePoint deadline) {
     timer.cancel();
     const auto after = std::chrono::ceil<std::chrono::milliseconds>(deadline - start_).count();
-    timer.tick_ = after > 0 ? static_cast<std::uint64_t>(after) : 0;
-    if (timer.tick_ <= now_) timer.tick_ = now_ + 1;
+    const std::uint64_t tick = after > 0 ? static_cast<std::uint64_t>(after) : 0;
+    timer.tick_ = (tick > now_ ? tick : now_ + 1) & tick_mask;
     insert(timer);
   }
 
@@ -105,6 +106,7 @@ class TimerWheel {
   static constexpr unsigned bits = 6;
   static constexpr unsigned levels = 6;
   static constexpr std::uint64_t mask = 63;
+  static constexpr std::uint64_t tick_mask = (std::uint64_t{1} << 48U) - 1;
 
   void insert(Timer& timer) {
     std::uint64_t tick = timer.tick_;
@@ -112,15 +114,16 @@ class TimerWheel {
     if (tick - now_ > reach) tick = now_ + reach;  // put as far as it goes; cascading brings it here again
     unsigned level = 0;
     while (level + 1 < levels && ((tick ^ now_) >> (bits * (level + 1))) != 0) ++level;
+    const std::uint64_t slot = (tick >> (bits * level)) & mask;
     timer.level_ = static_cast<std::uint8_t>(level);
-    timer.slot_ = static_cast<std::uint8_t>((tick >> (bits * level)) & mask);
-    Timer*& head = slots_[level][timer.slot_];
+    timer.slot_ = static_cast<std::uint8_t>(slot);
+    Timer*& head = slots_[level][slot];
     timer.wheel_ = this;
     timer.previous_ = nullptr;
     timer.next_ = head;
     if (head != nullptr) head->previous_ = &timer;
     head = &timer;
-    occupied_[level] |= std::uint64_t{1} << timer.slot_;
+    occupied_[level] |= std::uint64_t{1} << slot;
   }
 
   void remove(Timer& timer) noexcept {

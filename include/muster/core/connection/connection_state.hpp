@@ -17,7 +17,9 @@
 #include "muster/connection.hpp"
 #include "muster/connection_manager.hpp"
 #include "muster/core/base/latch.hpp"
+#include "muster/core/base/packed_strings.hpp"
 #include "muster/core/base/rates.hpp"
+#include "muster/core/base/sha256.hpp"
 #include "muster/core/loop/loop.hpp"
 #include "muster/core/loop/outbox.hpp"
 #include "muster/core/room/left_rooms.hpp"
@@ -76,6 +78,29 @@ struct ConnectionTimers {
   Timer::Fire beat, answer, guard, expiry;
 };
 
+/// What a connection needs until it is established, and again while its new credentials are asked about.
+struct Arrival {
+  Credentials credentials;     ///< as they were shown to the authenticator last
+  OpenDone open_done;          ///< until the adapter has its answer
+  ConnectionId resumes;        ///< the session it says it comes back for
+  std::uint32_t messages = 0;  ///< that came in before it was known
+  std::uint32_t bytes = 0;
+  bool subprotocol_named = false;
+};
+
+/// What few connections ever need.
+struct Rare {
+  RateWindow rooms_created;
+  std::string previous_token_hash;  ///< good until a command shows that `resumed` has arrived
+  std::vector<std::shared_ptr<Latch>> latches;
+};
+
+/// Of who is not known yet. Nobody counts who refers to it.
+[[nodiscard]] inline std::shared_ptr<const Identity> nobody() {
+  static const Identity empty;
+  return {std::shared_ptr<const Identity>(), &empty};
+}
+
 class ConnectionState final : public Connection, public std::enable_shared_from_this<ConnectionState> {
  public:
   ConnectionState(ConnectionManager& its_owner, const ConnectionTimers& timers, std::shared_ptr<Loop> on,
@@ -85,11 +110,12 @@ class ConnectionState final : public Connection, public std::enable_shared_from_
         owner(its_owner),
         id_(connection_id),
         member(connection_id),
-        identity_(std::make_shared<const Identity>()),
+        identity_(nobody()),
         beat_timer(this, timers.beat),
         answer_timer(this, timers.answer),
         guard_timer(this, timers.guard),
-        expiry_timer(this, timers.expiry) {}
+        expiry_timer(this, timers.expiry),
+        arrival(std::make_unique<Arrival>()) {}
 
   // What embedders speak through: core/handles.ipp.
 
@@ -97,7 +123,7 @@ class ConnectionState final : public Connection, public std::enable_shared_from_
   [[nodiscard]] ConnectionId id() const noexcept override { return id_; }
   [[nodiscard]] ConnectionStatus status() const noexcept override { return status_; }
   [[nodiscard]] const Identity& identity() const noexcept override { return *identity_; }
-  [[nodiscard]] const RemoteAddress& remote_address() const noexcept override { return credentials.remote_address; }
+  [[nodiscard]] const RemoteAddress& remote_address() const noexcept override { return address; }
   [[nodiscard]] std::vector<std::string> rooms() const override;
   [[nodiscard]] Counters counters() const noexcept override;
   void send(const Payload& payload) override;
@@ -109,7 +135,8 @@ class ConnectionState final : public Connection, public std::enable_shared_from_
   /// As Loop::contain: its token is kept out of the log.
   template <class F>
   bool contain(const char* where, F code) noexcept {
-    return loop->contain(where, std::move(code), id_, &credentials.token);
+    return loop->contain(where, std::move(code), id_,
+                         [this]() noexcept { return arrival ? &arrival->credentials.token : nullptr; });
   }
 
   /// From here on it is as good as gone, and is taken down as soon as that can be done.
@@ -124,6 +151,8 @@ class ConnectionState final : public Connection, public std::enable_shared_from_
   [[nodiscard]] bool live() const noexcept {
     return status_ == ConnectionStatus::connected || status_ == ConnectionStatus::in_room;
   }
+  /// The adapter waits for its answer.
+  [[nodiscard]] bool opening() const noexcept { return arrival && arrival->open_done; }
   [[nodiscard]] bool ended() const noexcept { return status_ >= ConnectionStatus::disconnecting; }
   [[nodiscard]] Membership* membership(std::string_view room) {
     for (Membership& membership : memberships) {
@@ -131,6 +160,13 @@ class ConnectionState final : public Connection, public std::enable_shared_from_
     }
     return nullptr;
   }
+
+  /// Makes it where there is none yet.
+  [[nodiscard]] Rare& seldom() {
+    if (!rare) rare = std::make_unique<Rare>();
+    return *rare;
+  }
+  [[nodiscard]] std::string previous_token_hash() const { return rare ? rare->previous_token_hash : std::string(); }
 
   /// Asks for what a delivery touches, early: in a large room every member has to come from memory.
   void prefetch() const noexcept {
@@ -169,31 +205,28 @@ class ConnectionState final : public Connection, public std::enable_shared_from_
   std::size_t index = 0;  ///< in loop->connections
 
   // Inbound.
-  OpenDone open_done;  ///< until the adapter has its answer
-  bool subprotocol_named = false;
   std::list<Command> waiting;
   std::shared_ptr<Question> question;
   std::uint32_t generation = 0;
   std::uint8_t pauses = 0;  ///< why nothing is read: a set of Pause
   bool resuming = false;
+  bool awaiting_pong = false;
+  bool reauth_told = false;
   const Correlation* handling = nullptr;  ///< the command a handler serves now, until it replied
-  std::uint32_t pre_auth_messages = 0;
   std::uint32_t invalid_in_row = 0;
   std::uint32_t refused_in_row = 0;
-  std::uint32_t pre_auth_bytes = 0;
   std::uint32_t part_bytes = 0;  ///< of the message that is not whole yet, as it came in
-  std::unique_ptr<Pace> pace;    ///< while it is beyond a rate, and until it has been well below
+  std::uint32_t queue_reading = 0;
+  std::unique_ptr<Pace> pace;  ///< while it is beyond a rate, and until it has been well below
   TokenBucket message_budget;
   TokenBucket byte_budget;
   TokenBucket frame_budget;
-  RateWindow rooms_created;
 
   LeftRooms left_rooms;  ///< by itself: its user is online still
 
   // Its session; generation 0: it has none.
   std::uint64_t session_generation = 0;
-  std::string token_hash;
-  std::string previous_token_hash;  ///< good until a command shows that `resumed` has arrived
+  Digest token_hash{};
   bool handing_over = false;
   bool lent = false;               ///< its place is, by the connection of the session it comes back for
   std::atomic<bool> lends{false};  ///< to one that comes back for its session
@@ -203,18 +236,15 @@ class ConnectionState final : public Connection, public std::enable_shared_from_
   bool greeted = false;            ///< on_connected was told: so on_disconnected will be
   std::uint64_t queue_cursor = 0;  ///< the newest message of the offline queue it was sent
   std::uint64_t queue_first = 0;   ///< the oldest; 0: none yet
-  std::uint32_t queue_reading = 0;
+  TimePoint queue_asked_at{};
   bool queue_whole = false;  ///< to be read from its session's beginning once more
   bool queue_loading = false;
   bool queue_again = false;
   bool queue_unread = false;   ///< the last reading failed, or has not been answered
   bool queue_watched = false;  ///< it is looked at whether that is so still
-  // Of its liveness and its end: here they take no room.
-  bool awaiting_pong = false;
-  bool reauth_told = false;
+  // Of its end: here they take no room.
   bool socket_gone = false;
   std::optional<CloseReason> close_reason;
-  TimePoint queue_asked_at{};
 
   // Liveness.
   TimePoint last_inbound{};
@@ -225,15 +255,25 @@ class ConnectionState final : public Connection, public std::enable_shared_from_
   Timer guard_timer;   ///< authentication, then the age of the oldest unsent byte
   Timer expiry_timer;  ///< of the credentials
 
-  // Ending.
-  Reservation reservation;
-  std::vector<std::shared_ptr<Latch>> latches;
-
   // Cold.
-  ConnectionId resumes;  ///< the session it says it comes back for
-  Credentials credentials;
+  Reservation reservation;
+  // Any thread may read these two of who has been published.
+  RemoteAddress address;
   WallTime connected_at{};
+  PackedStrings query_and_origin;  ///< of its upgrade; none, if both are empty
+  std::unique_ptr<Arrival> arrival;
+  std::unique_ptr<Rare> rare;
 };
+
+// A delivery touches three cache lines, and they are the first.
+#if defined(__GNUC__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Winvalid-offsetof"  // both compilers know the offsets of this class
+static_assert(offsetof(ConnectionState, outbox) < cache_line &&
+              offsetof(ConnectionState, counted) + sizeof(Connection::Counters) == offsetof(ConnectionState, owner) &&
+              offsetof(ConnectionState, owner) <= 3 * cache_line);
+#pragma GCC diagnostic pop
+#endif
 
 using ConnectionPtr = std::shared_ptr<ConnectionState>;
 

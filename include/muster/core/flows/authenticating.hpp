@@ -68,7 +68,8 @@ class Authenticating {
         authorizing_(authorizing) {}
 
   /// Whose token is what it says, as the authenticator answers.
-  void ask(ConnectionState& connection, Function<void(ConnectionState&, Authentication)> then);
+  void ask(ConnectionState& connection, std::string token, TokenSource source,
+           Function<void(ConnectionState&, Authentication)> then);
   /// By its first message. `tell_result`: whether it is told on success, too.
   void first(ConnectionState& connection, const Correlation& correlation, std::string token, bool tell_result,
              Function<void(ConnectionState&)> then);

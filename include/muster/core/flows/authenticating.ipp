@@ -14,11 +14,22 @@ namespace muster {
 inline namespace MUSTER_ABI {
 namespace core {
 
-MUSTER_INLINE void Authenticating::ask(ConnectionState& connection,
+MUSTER_INLINE void Authenticating::ask(ConnectionState& connection, std::string token, TokenSource source,
                                        Function<void(ConnectionState&, Authentication)> then) {
+  if (!connection.arrival) connection.arrival = std::make_unique<Arrival>();
+  Credentials& credentials = connection.arrival->credentials;
+  credentials.token = std::move(token);
+  credentials.source = source;
+  credentials.connection = connection.id_;
+  credentials.remote_address = connection.address;
+  credentials.path = connection.loop->formats[connection.format].protocol->path();
+  if (!connection.query_and_origin.empty()) {
+    std::vector<std::string> query_and_origin = connection.query_and_origin.unpack();
+    credentials.query = std::move(query_and_origin.front());
+    credentials.origin = std::move(query_and_origin.back());
+  }
   questions_.ask<Authentication>(
-      connection,
-      [&](Reply<Authentication> reply) { authenticator_.authenticate(connection.credentials, std::move(reply)); },
+      connection, [&](Reply<Authentication> reply) { authenticator_.authenticate(credentials, std::move(reply)); },
       std::move(then),
       Error{errc::unavailable, "The authentication service did not answer in time",
             entropy_.within(options_.reconnect_window)});
@@ -60,7 +71,7 @@ MUSTER_INLINE std::optional<Error> Authenticating::establish(ConnectionState& co
   }
   connection.guard_timer.cancel();
   if (connection.outbox.in_flight()) writer_.watch_write(connection);  // of what it was told before it was known
-  connection.credentials.token.clear();
+  connection.arrival->credentials.token.clear();
   ++connections_total_;
   return std::nullopt;
 }
@@ -98,22 +109,21 @@ MUSTER_INLINE void Authenticating::first(ConnectionState& connection, const Corr
     ending_.end(connection, CloseReason::auth_required, {});
     return;
   }
-  connection.credentials.token = std::move(token);
-  connection.credentials.source = TokenSource::message;
-  ask(connection,
+  ask(connection, std::move(token), TokenSource::message,
       [this, correlation, tell_result, then = std::move(then)](ConnectionState& asker, Authentication answer) mutable {
         std::optional<Error> error = answer ? establish(asker, std::move(answer.value())) : answer.error();
         if (error) {
           const CloseReason reason = reason_of(*error);
-          admission_.refused(RefusedFor::auth, asker.remote_address(), without(error->message, asker.credentials.token),
-                             asker.loop->executor->now());
-          asker.credentials.token.clear();
+          admission_.refused(RefusedFor::auth, asker.remote_address(),
+                             without(error->message, asker.arrival->credentials.token), asker.loop->executor->now());
+          asker.arrival->credentials.token.clear();
           event::AuthResult result;
           result.error = error->message;
           writer_.tell(asker, result, &correlation);
           ending_.end(asker, reason, {});
           return;
         }
+        asker.arrival.reset();
         if (tell_result) {
           event::AuthResult result;
           const auto identity = asker.identity_;
@@ -134,41 +144,40 @@ struct Authenticating::Renewal : Steps {
 
 MUSTER_INLINE void Authenticating::again(ConnectionState& connection, const Correlation& correlation,
                                          std::string token) {
-  connection.credentials.token = std::move(token);
-  connection.credentials.source = TokenSource::message;
-  ask(connection, [this, correlation](ConnectionState& asker, Authentication answer) {
-    asker.credentials.token.clear();
-    const auto refuse = [&](std::string_view why, CloseReason reason = CloseReason::auth_failed) {
-      event::AuthResult result;
-      result.error = why;
-      writer_.tell(asker, result, &correlation);
-      ending_.end(asker, reason, {});
-    };
-    if (!answer) {
-      Error error = answer.error();
-      const CloseReason reason = reason_of(error);
-      if (error.error_code() == condition::try_again_later) {
-        writer_.tell_error(asker, &correlation, std::move(error));  // the old ones hold
-      } else {
-        refuse(error.message, reason);
-      }
-      return;
-    }
-    const Identity& renewed = answer.value();
-    if (renewed.user != asker.identity_->user || renewed.tenant != asker.identity_->tenant) {
-      refuse("The credentials belong to another user; connect again to change users");
-      return;
-    }
-    if (renewed.expires_at && *renewed.expires_at <= asker.loop->executor->wall_now()) {
-      refuse("The token has expired");
-      return;
-    }
-    const auto renewal = std::make_shared<Renewal>();
-    renewal->correlation = correlation;
-    renewal->identity = std::make_shared<const Identity>(std::move(answer.value()));
-    renewal->rooms = asker.room_names();
-    one_after_another(renewal, [&] { renew(asker, renewal); });
-  });
+  ask(connection, std::move(token), TokenSource::message,
+      [this, correlation](ConnectionState& asker, Authentication answer) {
+        asker.arrival.reset();
+        const auto refuse = [&](std::string_view why, CloseReason reason = CloseReason::auth_failed) {
+          event::AuthResult result;
+          result.error = why;
+          writer_.tell(asker, result, &correlation);
+          ending_.end(asker, reason, {});
+        };
+        if (!answer) {
+          Error error = answer.error();
+          const CloseReason reason = reason_of(error);
+          if (error.error_code() == condition::try_again_later) {
+            writer_.tell_error(asker, &correlation, std::move(error));  // the old ones hold
+          } else {
+            refuse(error.message, reason);
+          }
+          return;
+        }
+        const Identity& renewed = answer.value();
+        if (renewed.user != asker.identity_->user || renewed.tenant != asker.identity_->tenant) {
+          refuse("The credentials belong to another user; connect again to change users");
+          return;
+        }
+        if (renewed.expires_at && *renewed.expires_at <= asker.loop->executor->wall_now()) {
+          refuse("The token has expired");
+          return;
+        }
+        const auto renewal = std::make_shared<Renewal>();
+        renewal->correlation = correlation;
+        renewal->identity = std::make_shared<const Identity>(std::move(answer.value()));
+        renewal->rooms = asker.room_names();
+        one_after_another(renewal, [&] { renew(asker, renewal); });
+      });
 }
 
 MUSTER_INLINE void Authenticating::renew(ConnectionState& connection, const std::shared_ptr<Renewal>& renewal) {

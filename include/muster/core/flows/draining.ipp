@@ -27,12 +27,12 @@ MUSTER_INLINE void Draining::drain(std::chrono::milliseconds deadline, std::chro
       std::multimap<std::chrono::milliseconds, ConnectionPtr, std::greater<>> told;
       for (const ConnectionPtr& connection : connections) {
         latch->count();
-        connection->latches.push_back(latch);
+        connection->seldom().latches.push_back(latch);
         if (connection->live()) {
           const auto after = entropy_.within(reconnect_window);
           writer_.tell(*connection, event::Draining{after});
           told.emplace(after, connection);
-        } else if (connection->open_done) {
+        } else if (connection->opening()) {
           ending_.refuse(*connection, CloseReason::going_away,
                          {errc::unavailable, "The server is shutting down", entropy_.within(reconnect_window)});
         } else {

@@ -50,7 +50,7 @@ MUSTER_INLINE void Ending::end(ConnectionState& connection, CloseReason reason, 
     if (socket_gone) gone(connection);
     return;
   }
-  if (connection.open_done) {
+  if (connection.opening()) {
     Error error{errc::unavailable, {}, {}};
     (void)connection.contain("A refusal", [&] { error.message = text; });
     return refuse(connection, reason, std::move(error));
@@ -141,18 +141,18 @@ MUSTER_INLINE void Ending::dispose(ConnectionState& connection, CloseReason reas
 MUSTER_INLINE void Ending::refuse(ConnectionState& connection, CloseReason reason, Error error) noexcept {
   (void)connection.contain("A refusal", [&] {
     admission_.refused(reason == CloseReason::going_away ? RefusedFor::going_away : RefusedFor::auth,
-                       connection.remote_address(), without(error.message, connection.credentials.token),
+                       connection.remote_address(), without(error.message, connection.arrival->credentials.token),
                        connection.loop->executor->now());
   });
   const ConnectionPtr keep = connection.shared_from_this();
-  OpenDone done = std::move(connection.open_done);
-  connection.open_done = nullptr;
+  OpenDone done = std::exchange(connection.arrival->open_done, nullptr);
   connection.status_ = ConnectionStatus::rejected;
   const auto& protocol = connection.loop->formats[connection.format].protocol;
   Decision decision;
   decision.reason = reason;
-  (void)connection.contain(
-      "A refusal", [&] { decision = refusal(protocol.get(), connection.subprotocol_named, reason, std::move(error)); });
+  (void)connection.contain("A refusal", [&] {
+    decision = refusal(protocol.get(), connection.arrival->subprotocol_named, reason, std::move(error));
+  });
   decision.reservation = std::move(connection.reservation);
   forget(connection);
   gone(connection);
@@ -185,7 +185,7 @@ MUSTER_INLINE void Ending::gone(ConnectionState& connection) noexcept {
   loop.connections.pop_back();
   connection.transport.reset();
   connection.reservation.release();
-  connection.latches.clear();
+  if (connection.rare) connection.rare->latches.clear();
 }
 
 MUSTER_INLINE void Ending::socket_closed(ConnectionState& connection, CloseReason cause) {
@@ -218,7 +218,7 @@ MUSTER_INLINE void Ending::close_all(CloseReason reason, std::string text, Funct
     const bool posted = loop->post([this, loop, latch, reason, text] {
       const std::vector<ConnectionPtr> connections = loop->connections;
       for (const ConnectionPtr& connection : connections) {
-        connection->latches.push_back(latch);
+        connection->seldom().latches.push_back(latch);
         if (connection->ended()) continue;
         latch->count();
         end(*connection, reason, text);

@@ -27,8 +27,8 @@ MUSTER_INLINE bool Inbound::charge_bytes(ConnectionState& connection, std::size_
   connection.last_inbound = now_here;
   connection.byte_budget.charge(options_.byte_rate, static_cast<double>(bytes), now_here);
   if (connection.live()) return true;
-  add_bytes(connection.pre_auth_bytes, bytes);
-  if (connection.pre_auth_bytes <= options_.pre_auth_bytes) return true;
+  add_bytes(connection.arrival->bytes, bytes);
+  if (connection.arrival->bytes <= options_.pre_auth_bytes) return true;
   ending_.end(connection, CloseReason::policy, "Too much before authentication");
   return false;
 }
@@ -83,7 +83,7 @@ MUSTER_INLINE void Inbound::take_message(ConnectionState& connection, FrameKind 
     ending_.end(connection, CloseReason::message_too_big, {});
     return;
   }
-  if (!connection.live() && ++connection.pre_auth_messages > options_.pre_auth_messages) {
+  if (!connection.live() && ++connection.arrival->messages > options_.pre_auth_messages) {
     ending_.end(connection, CloseReason::policy, "Too much before authentication");
     return;
   }
@@ -155,8 +155,8 @@ MUSTER_INLINE void Inbound::run(ConnectionState& connection, Command& command) {
     return;
   }
   if (!std::holds_alternative<command::Invalid>(command.body)) connection.invalid_in_row = 0;
-  if (!connection.previous_token_hash.empty()) {  // the answer to `resume` has arrived
-    const std::string spent = std::exchange(connection.previous_token_hash, {});
+  if (connection.rare && !connection.rare->previous_token_hash.empty()) {  // the answer to `resume` has arrived
+    const std::string spent = std::exchange(connection.rare->previous_token_hash, {});
     sessions_.forget(spent);
   }
   commands_.run(connection, command);

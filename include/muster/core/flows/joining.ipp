@@ -57,13 +57,15 @@ MUSTER_INLINE void Joining::enter(ConnectionState& connection, const Correlation
 MUSTER_INLINE RoomPtr Joining::room_for(ConnectionState& connection, const Correlation& correlation,
                                         const RoomKey& key) {
   if (RoomPtr room = table_.find(key)) return room;
-  const auto wait = connection.rooms_created.take(options_.rooms_created_per_minute, std::chrono::minutes(1),
-                                                  connection.loop->executor->now());
+  const std::size_t limit = options_.rooms_created_per_minute;
+  const auto wait = limit == 0 ? std::chrono::milliseconds(0)
+                               : connection.seldom().rooms_created.take(limit, std::chrono::minutes(1),
+                                                                        connection.loop->executor->now());
   if (wait.count() != 0) {
     connection.loop->counters.rate_limited.add();
     writer_.tell_error(connection, &correlation,
                        {errc::rate_limited,
-                        "A connection may create " + std::to_string(options_.rooms_created_per_minute) +
+                        "A connection may create " + std::to_string(limit) +
                             " rooms a minute; wait as long as retry_after_ms says, or join a room that exists",
                         wait});
     return nullptr;
@@ -71,7 +73,7 @@ MUSTER_INLINE RoomPtr Joining::room_for(ConnectionState& connection, const Corre
   const auto fresh =
       std::make_shared<RoomState>(key, options_.room_options(key.name), entropy_.epoch(), bytes_.account(key.tenant));
   RoomPtr room = table_.find_or_add(fresh);
-  if (room != fresh) connection.rooms_created.give_back();  // another connection was faster
+  if (room != fresh && limit != 0) connection.rare->rooms_created.give_back();  // another connection was faster
   return room;
 }
 

@@ -65,7 +65,7 @@ MUSTER_INLINE std::uint64_t Opening::open(OpenRequest request, std::shared_ptr<T
   if (!request.reservation) {
     request.reservation = admission_.reserve(request.remote_address);
     if (!request.reservation) {
-      const ConnectionPtr ghost = directory_.info(request.resumes) ? directory_.locate(request.resumes) : nullptr;
+      const ConnectionPtr ghost = directory_.known(request.resumes);
       Reservation place = admission_.lend(ghost, request.remote_address);
       lent = static_cast<bool>(place);
       if (lent) request.reservation = std::move(place);
@@ -104,45 +104,41 @@ MUSTER_INLINE std::uint64_t Opening::open(OpenRequest request, std::shared_ptr<T
   connection->format = format;
   connection->chosen_id = static_cast<bool>(request.id);
   connection->lent = lent;
-  connection->resumes = request.resumes;
+  connection->arrival->resumes = request.resumes;
   connection->reservation = std::move(request.reservation);
-  connection->credentials.remote_address = std::move(request.remote_address);
-  connection->open_done = std::move(done);
-  connection->subprotocol_named = named;
+  connection->address = std::move(request.remote_address);
+  connection->arrival->open_done = std::move(done);
+  connection->arrival->subprotocol_named = named;
   connection->last_inbound = executor->now();
   guard(later_, *connection, "An opening", [&] { begin(*connection, std::move(request), offered_token, ask_now); });
-  return connection->open_done ? connection->id_.value() : 0;
+  return connection->opening() ? connection->id_.value() : 0;
 }
 
 MUSTER_INLINE void Opening::begin(ConnectionState& connection, OpenRequest request, bool offered_token, bool ask_now) {
-  Credentials& credentials = connection.credentials;
-  if (offered_token) {
-    credentials.token = std::move(request.token);
-    credentials.source = request.token_source;
+  if (!request.query.empty() || !request.origin.empty()) {
+    connection.query_and_origin =
+        PackedStrings(2, [&](std::size_t i) { return std::string_view(i == 0 ? request.query : request.origin); });
   }
-  credentials.connection = connection.id_;
-  credentials.path = std::move(request.path);
-  credentials.query = std::move(request.query);
-  credentials.origin = std::move(request.origin);
   if (!ask_now) {
     accept(connection);
     return;
   }
-  authenticating_.ask(connection,
+  authenticating_.ask(connection, offered_token ? std::move(request.token) : std::string(),
+                      offered_token ? request.token_source : TokenSource::none,
                       [this](ConnectionState& asker, Authentication who) { answer(asker, std::move(who)); });
 }
 
 MUSTER_INLINE void Opening::cancel(const std::shared_ptr<Executor>& executor, std::uint64_t opening) {
   const ConnectionPtr connection = connections_.find(ConnectionId(opening));
-  if (!connection || connection->loop->executor != executor || !connection->open_done) return;
-  connection->open_done = nullptr;
+  if (!connection || connection->loop->executor != executor || !connection->opening()) return;
+  connection->arrival->open_done = nullptr;
   connection->status_ = ConnectionStatus::rejected;
   ending_.forget(*connection);
   ending_.gone(*connection);
 }
 
 MUSTER_INLINE void Opening::answer(ConnectionState& connection, Authentication who) {
-  if (!connection.open_done) return;
+  if (!connection.opening()) return;
   std::optional<Error> error = who ? authenticating_.establish(connection, std::move(who.value())) : who.error();
   if (error) {
     const CloseReason reason = reason_of(*error);
@@ -154,16 +150,17 @@ MUSTER_INLINE void Opening::answer(ConnectionState& connection, Authentication w
 }
 
 MUSTER_INLINE void Opening::accept(ConnectionState& connection) {
-  OpenDone done = std::move(connection.open_done);
-  connection.open_done = nullptr;
+  OpenDone done = std::exchange(connection.arrival->open_done, nullptr);
   Decision decision;
   decision.accepted = true;
   decision.connection = connection.shared_from_this();
   const auto& protocol = connection.loop->formats[connection.format].protocol;
-  if (connection.subprotocol_named) decision.subprotocol = std::string(protocol->name());
+  if (connection.arrival->subprotocol_named) decision.subprotocol = std::string(protocol->name());
   if (connection.status_ == ConnectionStatus::connecting) {
     connection.status_ = ConnectionStatus::authenticating;
     connection.loop->arm(connection.guard_timer, connection.loop->executor->now() + options_.auth_timeout);
+  } else {
+    connection.arrival.reset();
   }
   done(std::move(decision));
 }

@@ -168,11 +168,11 @@ MUSTER_INLINE void Resuming::claim(ConnectionState& connection, const std::share
 
 MUSTER_INLINE void Resuming::adopt(ConnectionState& connection, const std::shared_ptr<Attempt>& attempt) {
   admission_.forgive_connect(connection.remote_address());
-  connection.previous_token_hash = attempt->token_hash;  // until it is known that `resumed` has arrived
+  connection.seldom().previous_token_hash = attempt->token_hash;  // until it is known that `resumed` has arrived
   end_trial(connection);
   directory_.publish(connection);
-  sessions_.save(connection, connection.token_hash, {}, TimePoint::max());
-  sessions_.save(connection, connection.previous_token_hash, {}, TimePoint::max());
+  sessions_.save(connection, to_hex(connection.token_hash), {}, TimePoint::max());
+  sessions_.save(connection, attempt->token_hash, {}, TimePoint::max());
 
   std::set<std::string> had(attempt->session.rooms.begin(), attempt->session.rooms.end());
   for (const RoomPtr& room : kept_sessions_.rooms_of(connection.member)) had.insert(room->key.name);

@@ -12,8 +12,7 @@ inline namespace MUSTER_ABI {
 namespace core {
 
 MUSTER_INLINE std::size_t Sending::to(ConnectionId id, const Payload& payload) {
-  const auto info = directory_.info(id);
-  const ConnectionPtr connection = info ? connections_.find(info->id) : nullptr;
+  const ConnectionPtr connection = directory_.known(id);
   if (!connection) return 0;
   return connection->loop->post([this, connection, payload] {
     if (connection->live()) writer_.tell_direct(*connection, payload);

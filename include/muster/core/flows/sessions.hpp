@@ -45,10 +45,10 @@ class Sessions {
   [[nodiscard]] bool may_have(const ConnectionState& connection) const;
   /// Gives a new connection a session; the token, or nothing where sessions do not resume.
   [[nodiscard]] std::string open(ConnectionState& connection);
-  void save(ConnectionState& connection, const std::string& token_hash, std::vector<std::string> rooms,
-            TimePoint expires, std::shared_ptr<std::atomic<bool>> refused = nullptr);
+  void save(ConnectionState& connection, std::string token_hash, std::vector<std::string> rooms, TimePoint expires,
+            std::shared_ptr<std::atomic<bool>> refused = nullptr);
   /// Any thread, as the next two.
-  void forget(const std::string& token_hash);
+  void forget(std::string token_hash);
   /// Puts a session back whose token was spent in vain: the client may try again with it.
   void give_back(const std::string& token_hash, Session session);
   /// Sessions without a connection, which may be taken up for as long as `resume_window`.

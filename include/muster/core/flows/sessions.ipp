@@ -26,27 +26,25 @@ MUSTER_INLINE bool Sessions::may_have(const ConnectionState& connection) const {
 MUSTER_INLINE std::string Sessions::open(ConnectionState& connection) {
   if (!may_have(connection)) return {};
   std::string token = entropy_.token();
-  connection.token_hash = token_hash(token);
+  connection.token_hash = sha256(token);
   connection.session_generation = 1;
   // A store that refuses inside the call is believed; one that answers later may still fail, and a resume with it.
   const auto refused = std::make_shared<std::atomic<bool>>(false);
-  save(connection, connection.token_hash, {}, TimePoint::max(), refused);
+  save(connection, to_hex(connection.token_hash), {}, TimePoint::max(), refused);
   if (!*refused) return token;
   connection.session_generation = 0;
-  connection.token_hash.clear();
   return {};
 }
 
-MUSTER_INLINE void Sessions::save(ConnectionState& connection, const std::string& token_hash,
-                                  std::vector<std::string> rooms, TimePoint expires,
-                                  std::shared_ptr<std::atomic<bool>> refused) {
+MUSTER_INLINE void Sessions::save(ConnectionState& connection, std::string token_hash, std::vector<std::string> rooms,
+                                  TimePoint expires, std::shared_ptr<std::atomic<bool>> refused) {
   Session session{connection.member,
                   {connection.identity_->tenant, connection.identity_->user},
                   connection.session_generation,
                   connection.id_,
                   std::move(rooms)};
   const bool well = connection.contain("The session store", [&] {
-    store_.save(token_hash, std::move(session), connection.loop->executor->now(), expires,
+    store_.save(std::move(token_hash), std::move(session), connection.loop->executor->now(), expires,
                 Reply<Result<void>>([this, life = life_.handle(), refused](const Result<void>& saved) {
                   // That another connection has taken the session since is no failure of the store's.
                   if (saved || saved.error().code == errc::resume_failed) return;
@@ -59,10 +57,10 @@ MUSTER_INLINE void Sessions::save(ConnectionState& connection, const std::string
   if (refused) *refused = true;
 }
 
-MUSTER_INLINE void Sessions::forget(const std::string& token_hash) {
+MUSTER_INLINE void Sessions::forget(std::string token_hash) {
   if (token_hash.empty()) return;
   try {
-    store_.forget(token_hash, Reply<Result<void>>([](const Result<void>&) {}));
+    store_.forget(std::move(token_hash), Reply<Result<void>>([](const Result<void>&) {}));
   } catch (...) {
     ++failed_;
   }
@@ -113,9 +111,9 @@ MUSTER_INLINE bool Sessions::keep(ConnectionState& connection, CloseReason reaso
   auto planned = loop.graces.end();
   const bool kept = connection.contain("A session", [&] {
     const UserKey user{connection.identity_->tenant, connection.identity_->user};
-    planned =
-        loop.graces.emplace(loop.executor->now() + grace, Grace{connection.member, connection.session_generation, user,
-                                                                connection.token_hash, connection.previous_token_hash});
+    planned = loop.graces.emplace(loop.executor->now() + grace,
+                                  Grace{connection.member, connection.session_generation, user, connection.token_hash,
+                                        connection.previous_token_hash()});
     std::vector<RoomPtr> rooms;
     rooms.reserve(connection.memberships.size());
     for (const Membership& membership : connection.memberships) rooms.push_back(membership.room);
@@ -135,13 +133,14 @@ MUSTER_INLINE void Sessions::part_from(ConnectionState& connection, CloseReason 
                                        std::vector<std::string> names) noexcept {
   if (connection.session_generation == 0) return;
   const TimePoint expires = connection.loop->executor->now() + options_.resume_window;
-  for (const std::string* token : {&connection.token_hash, &connection.previous_token_hash}) {
-    if (token->empty()) continue;
+  for (const bool previous : {false, true}) {
     (void)connection.contain("The session store", [&] {
+      std::string token = previous ? connection.previous_token_hash() : to_hex(connection.token_hash);
+      if (token.empty()) return;
       if (may_resume(reason) && !connection.handing_over) {
-        save(connection, *token, names, expires);
+        save(connection, std::move(token), names, expires);
       } else {
-        forget(*token);
+        forget(std::move(token));
       }
     });
   }
@@ -185,7 +184,7 @@ MUSTER_INLINE void Sessions::end_graces(std::function<bool(const Grace&)> chosen
           continue;
         }
         if (for_good) {
-          forget(at->second.token_hash);
+          forget(to_hex(at->second.token_hash));
           forget(at->second.previous_token_hash);
         }
         at = end_grace(*loop, at);

@@ -85,7 +85,7 @@ MUSTER_INLINE void Sweeping::check(ConnectionState& connection, Latch& findings)
     ++findings_;
     failures_.log(LogLevel::error, "The sweep found " + what);
   };
-  if (directory_.info(connection.id_) == nullptr)
+  if (directory_.known(connection.id_) == nullptr)
     found("connection " + to_string(connection.id_) + " missing in the table");
   for (const Membership& membership : connection.memberships) {
     if (membership.index >= membership.part->slots.size() || membership.slot().connection != &connection) {

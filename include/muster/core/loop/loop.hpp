@@ -17,6 +17,7 @@
 
 #include "muster/awareness_store.hpp"
 #include "muster/core/base/random.hpp"
+#include "muster/core/base/sha256.hpp"
 #include "muster/core/base/timer_wheel.hpp"
 #include "muster/core/loop/block.hpp"
 #include "muster/core/loop/failures.hpp"
@@ -79,7 +80,7 @@ struct Grace {
   ConnectionId member;
   std::uint64_t generation = 0;
   UserKey user;
-  std::string token_hash;
+  Digest token_hash{};
   std::string previous_token_hash;
 };
 
@@ -100,6 +101,11 @@ using Clearings = std::list<Clearing>;
 /// What a loop's timers call, with the loop.
 struct LoopTimers {
   Timer::Fire state, grace, drain, sweep, awareness, retry;
+};
+
+/// What has no token.
+struct NoSecret {
+  const std::string* operator()() const noexcept { return nullptr; }
 };
 
 struct Loop : std::enable_shared_from_this<Loop> {
@@ -124,9 +130,9 @@ struct Loop : std::enable_shared_from_this<Loop> {
   template <class F>
   bool post(F task, int rounds = 0);
   /// Runs what may throw, the embedder's code or ours; what it throws is counted, logged and goes no further. False: it
-  /// threw.
-  template <class F>
-  bool contain(const char* where, F code, ConnectionId of = {}, const std::string* secret = nullptr) noexcept;
+  /// threw. `secret`, asked only then, is kept out of the log.
+  template <class F, class Secret = NoSecret>
+  bool contain(const char* where, F code, ConnectionId of = {}, Secret secret = {}) noexcept;
 
   void arm(Timer& timer, TimePoint deadline) noexcept {
     wheel.arm(timer, deadline);
@@ -198,17 +204,17 @@ struct Loop : std::enable_shared_from_this<Loop> {
 
 using LoopPtr = std::shared_ptr<Loop>;
 
-template <class F>
-bool Loop::contain(const char* where, F code, ConnectionId of, const std::string* secret) noexcept {
+template <class F, class Secret>
+bool Loop::contain(const char* where, F code, ConnectionId of, Secret secret) noexcept {
   try {
     code();
     return true;
   } catch (const std::exception& failure) {
     counters.callback_failures.add();
-    failures.report(executor->now(), of, where, failure.what(), secret);
+    failures.report(executor->now(), of, where, failure.what(), secret());
   } catch (...) {
     counters.callback_failures.add();
-    failures.report(executor->now(), of, where, "not a std::exception", secret);
+    failures.report(executor->now(), of, where, "not a std::exception", secret());
   }
   return false;
 }

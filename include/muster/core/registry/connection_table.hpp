@@ -13,6 +13,7 @@
 
 #include "muster/connection.hpp"
 #include "muster/core/base/mutex.hpp"
+#include "muster/core/base/packed_strings.hpp"
 #include "muster/core/connection/connection_state.hpp"
 #include "muster/core/room/left_rooms.hpp"
 #include "muster/types.hpp"
@@ -21,7 +22,13 @@ namespace muster {
 inline namespace MUSTER_ABI {
 namespace core {
 
-using InfoPtr = std::shared_ptr<const ConnectionInfo>;
+/// A connection as it was published last.
+struct Snapshot {
+  ConnectionPtr connection;
+  std::shared_ptr<const Identity> identity;  ///< null: it is not authenticated yet
+  ConnectionId member;
+  PackedStrings rooms;
+};
 
 class ConnectionTable {
  public:
@@ -29,23 +36,30 @@ class ConnectionTable {
   [[nodiscard]] bool insert(ConnectionId id, ConnectionPtr connection) {
     Shard& shard = shard_of(id);
     Lock lock(shard.mutex);
-    return shard.entries.try_emplace(id, Entry{std::move(connection), nullptr}).second;
+    return shard.entries.try_emplace(id, Snapshot{std::move(connection), nullptr, {}, {}}).second;
   }
-  /// Publishes a connection's newest snapshot; the first makes it visible to lookups.
-  void publish(ConnectionId id, InfoPtr info) {
-    Shard& shard = shard_of(id);
+  /// What a connection is now, and in which rooms; the first makes it visible to lookups. On its executor.
+  void publish(const ConnectionState& connection, PackedStrings rooms) {
+    std::shared_ptr<const Identity> before;  // ends after the section, as do the rooms of before
+    Shard& shard = shard_of(connection.id_);
     Lock lock(shard.mutex);
-    const auto found = shard.entries.find(id);
+    const auto found = shard.entries.find(connection.id_);
     if (found == shard.entries.end()) return;
-    if (!found->second.info) ++shard.authenticated;
-    found->second.info = std::move(info);
+    Snapshot& entry = found->second;
+    if (!entry.identity) ++shard.authenticated;
+    if (entry.identity != connection.identity_) {
+      before = connection.identity_;
+      before.swap(entry.identity);
+    }
+    entry.member = connection.member;
+    entry.rooms.swap(rooms);
   }
   void erase(ConnectionId id) {
     Shard& shard = shard_of(id);
     Lock lock(shard.mutex);
     const auto found = shard.entries.find(id);
     if (found == shard.entries.end()) return;
-    if (found->second.info) --shard.authenticated;
+    if (found->second.identity) --shard.authenticated;
     shard.entries.erase(found);
   }
   /// Pending ones included.
@@ -55,25 +69,32 @@ class ConnectionTable {
     const auto found = shard.entries.find(id);
     return found == shard.entries.end() ? nullptr : found->second.connection;
   }
-  [[nodiscard]] InfoPtr info(ConnectionId id) const {
-    const Shard& shard = shard_of(id);
-    Lock lock(shard.mutex);
-    const auto found = shard.entries.find(id);
-    return found == shard.entries.end() ? nullptr : found->second.info;
+  /// Null while it is not authenticated, as with those below.
+  [[nodiscard]] ConnectionPtr known(ConnectionId id) const {
+    return read(id, [](const Snapshot& entry) { return entry.connection; });
+  }
+  [[nodiscard]] std::shared_ptr<const Identity> identity(ConnectionId id) const {
+    return read(id, [](const Snapshot& entry) { return entry.identity; });
+  }
+  /// What others know it as.
+  [[nodiscard]] ConnectionId member(ConnectionId id) const {
+    return read(id, [](const Snapshot& entry) { return entry.member; });
+  }
+  [[nodiscard]] Snapshot snapshot(ConnectionId id) const {
+    return read(id, [](const Snapshot& entry) { return entry; });
   }
   /// Authenticated ones after `after`, in the order of ids, at most `limit`.
-  [[nodiscard]] std::vector<InfoPtr> page(ConnectionId after, std::size_t limit) const {
-    std::vector<InfoPtr> found;
+  [[nodiscard]] std::vector<ConnectionId> page(ConnectionId after, std::size_t limit) const {
+    std::vector<ConnectionId> found;
     for (std::size_t i = shard_index(after); i < shards_.size() && found.size() < limit; ++i) {
       const std::size_t begin = found.size();
       {
         Lock lock(shards_[i].mutex);
         for (const auto& [id, entry] : shards_[i].entries) {
-          if (entry.info && after < id) found.push_back(entry.info);
+          if (entry.identity && after < id) found.push_back(id);
         }
       }
-      std::sort(found.begin() + static_cast<std::ptrdiff_t>(begin), found.end(),
-                [](const InfoPtr& a, const InfoPtr& b) { return a->id < b->id; });
+      std::sort(found.begin() + static_cast<std::ptrdiff_t>(begin), found.end());
     }
     if (found.size() > limit) found.resize(limit);
     return found;
@@ -90,15 +111,20 @@ class ConnectionTable {
   }
 
  private:
-  struct Entry {
-    ConnectionPtr connection;
-    InfoPtr info;
-  };
   struct Shard {
     mutable Mutex mutex;
-    std::unordered_map<ConnectionId, Entry> entries;
+    std::unordered_map<ConnectionId, Snapshot> entries;
     std::size_t authenticated = 0;
   };
+  /// Of one that is authenticated.
+  template <class Read>
+  [[nodiscard]] auto read(ConnectionId id, Read get) const -> decltype(get(std::declval<const Snapshot&>())) {
+    const Shard& shard = shard_of(id);
+    Lock lock(shard.mutex);
+    const auto found = shard.entries.find(id);
+    if (found == shard.entries.end() || !found->second.identity) return {};
+    return get(found->second);
+  }
   // Ids are random, so their upper bits spread them, and shard after shard is the order of ids.
   static std::size_t shard_index(ConnectionId id) { return static_cast<std::size_t>(id.value() >> 58U); }
   [[nodiscard]] Shard& shard_of(ConnectionId id) { return shards_[shard_index(id)]; }

@@ -22,7 +22,7 @@ class Directory {
   /// By its own id, or by the one that others know it as.
   [[nodiscard]] ConnectionPtr locate(ConnectionId id) const;
   /// Likewise. Null also while it is not authenticated.
-  [[nodiscard]] InfoPtr info(ConnectionId id) const;
+  [[nodiscard]] ConnectionPtr known(ConnectionId id) const;
   /// The connection of the session that this one of user `key` comes back for.
   [[nodiscard]] ConnectionPtr ghost_of(const ConnectionState& connection, const UserKey& key) const;
 
@@ -35,7 +35,7 @@ class Directory {
   /// In the order of ids.
   [[nodiscard]] std::vector<ConnectionInfo> in(const RoomState& room) const;
 
-  /// Its newest snapshot; the first makes it visible to lookups. On its executor.
+  /// What it is now; the first makes it visible to lookups. On its executor.
   void publish(const ConnectionState& connection);
 
  private:

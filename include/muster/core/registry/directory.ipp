@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <utility>
 
 #include "muster/core/registry/directory.hpp"
 
@@ -14,28 +15,56 @@ MUSTER_INLINE ConnectionPtr Directory::locate(ConnectionId id) const {
   return connection ? connection : sessions_.speaker(id);
 }
 
-MUSTER_INLINE InfoPtr Directory::info(ConnectionId id) const {
-  if (auto info = connections_.info(id)) return info;
+MUSTER_INLINE ConnectionPtr Directory::known(ConnectionId id) const {
+  if (auto connection = connections_.known(id)) return connection;
   const ConnectionPtr speaker = sessions_.speaker(id);
-  return speaker ? connections_.info(speaker->id_) : nullptr;
+  return speaker ? connections_.known(speaker->id_) : nullptr;
+}
+
+/// For who asks.
+[[nodiscard]] inline ConnectionInfo info_of(const Snapshot& one) {
+  ConnectionInfo info;
+  info.id = one.connection->id_;
+  info.member = one.member;
+  info.user = one.identity->user;
+  info.tenant = one.identity->tenant;
+  info.roles = one.identity->roles;
+  info.rooms = one.rooms.unpack();
+  info.remote_address = one.connection->address.text;
+  info.status = one.rooms.empty() ? ConnectionStatus::connected : ConnectionStatus::in_room;
+  info.connected_at = one.connection->connected_at;
+  return info;
 }
 
 MUSTER_INLINE ConnectionPtr Directory::ghost_of(const ConnectionState& connection, const UserKey& key) const {
-  if (!connection.resumes) return nullptr;
-  ConnectionPtr ghost = locate(connection.resumes);
-  const auto info = ghost ? connections_.info(ghost->id_) : nullptr;
-  return info && info->tenant == key.tenant && info->user == key.user ? ghost : nullptr;
+  const ConnectionId resumes = connection.arrival->resumes;
+  if (!resumes) return nullptr;
+  ConnectionPtr ghost = locate(resumes);
+  const auto identity = ghost ? connections_.identity(ghost->id_) : nullptr;
+  return identity && identity->tenant == key.tenant && identity->user == key.user ? ghost : nullptr;
 }
 
 MUSTER_INLINE std::optional<ConnectionInfo> Directory::find(ConnectionId id) const {
-  const auto found = info(id);
-  if (!found) return std::nullopt;
-  return *found;
+  Snapshot found = connections_.snapshot(id);
+  if (!found.identity) {
+    const ConnectionPtr speaker = sessions_.speaker(id);
+    if (speaker) found = connections_.snapshot(speaker->id_);
+  }
+  if (!found.identity) return std::nullopt;
+  return info_of(found);
 }
 
 MUSTER_INLINE std::vector<ConnectionInfo> Directory::page(ConnectionId after, std::size_t limit) const {
   std::vector<ConnectionInfo> found;
-  for (const auto& one : connections_.page(after, limit)) found.push_back(*one);
+  while (found.size() < limit) {
+    const std::vector<ConnectionId> ids = connections_.page(after, limit - found.size());
+    if (ids.empty()) break;
+    after = ids.back();
+    for (const ConnectionId id : ids) {
+      const Snapshot one = connections_.snapshot(id);
+      if (one.identity) found.push_back(info_of(one));  // or it has gone since
+    }
+  }
   return found;
 }
 
@@ -50,7 +79,7 @@ MUSTER_INLINE std::vector<ConnectionInfo> Directory::in(const RoomState& room) c
   std::sort(ids.begin(), ids.end());
   std::vector<ConnectionInfo> found;
   for (const ConnectionId id : ids) {
-    if (const auto one = info(id)) found.push_back(*one);
+    if (auto one = find(id)) found.push_back(std::move(*one));
   }
   return found;
 }
@@ -58,23 +87,17 @@ MUSTER_INLINE std::vector<ConnectionInfo> Directory::in(const RoomState& room) c
 MUSTER_INLINE std::vector<ConnectionInfo> Directory::infos(const std::vector<ConnectionPtr>& connections) const {
   std::vector<ConnectionInfo> found;
   for (const ConnectionPtr& connection : connections) {
-    if (const auto one = connections_.info(connection->id_)) found.push_back(*one);
+    const Snapshot one = connections_.snapshot(connection->id_);
+    if (one.identity) found.push_back(info_of(one));
   }
   return found;
 }
 
 MUSTER_INLINE void Directory::publish(const ConnectionState& connection) {
-  auto info = std::make_shared<ConnectionInfo>();
-  info->id = connection.id_;
-  info->member = connection.member;
-  info->user = connection.identity_->user;
-  info->tenant = connection.identity_->tenant;
-  info->roles = connection.identity_->roles;
-  info->rooms = connection.room_names();
-  info->remote_address = connection.remote_address().text;
-  info->status = connection.status_;
-  info->connected_at = connection.connected_at;
-  connections_.publish(connection.id_, std::move(info));
+  const auto& memberships = connection.memberships;
+  connections_.publish(connection, PackedStrings(memberships.size(), [&](std::size_t i) {
+                         return std::string_view(memberships[i].room->key.name);
+                       }));
 }
 
 }  // namespace core
