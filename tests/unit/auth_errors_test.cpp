@@ -56,9 +56,8 @@ struct Called {
     manager->shutdown(nullptr);
     executor->advance(30s);
   }
-  std::shared_ptr<MemoryTransport> open(const std::string& token) {
+  std::shared_ptr<MemoryTransport> open(const std::string& token, OpenRequest request = {}) {
     const auto pipe = std::make_shared<MemoryTransport>(executor);
-    OpenRequest request;
     request.token = token;
     request.remote_address = RemoteAddress::v4(10, 0, 0, 1);
     pipe->open(manager, std::move(request));
@@ -144,6 +143,44 @@ TEST_CASE("a callback that throws is an internal error, counted, and logged once
   called.executor->advance(60s);
   (void)called.ask("secret-6");
   CHECK(called.log->with(LogLevel::error, "no such table") == 2);
+}
+
+TEST_CASE("who renews its credentials is shown with the upgrade it came by, and its token stays out of the log",
+          "[auth_errors]") {
+  for (const char* const first : {"", "secret-1"}) {
+    INFO("the first token: " << first);
+    std::vector<Credentials> shown;
+    Called called([&shown](const Credentials& credentials, const Reply<Authentication>& reply) {
+      shown.push_back(credentials);
+      if (credentials.token == "secret-3") throw std::runtime_error("no such table; it was for " + credentials.token);
+      reply(accept("ann"));
+    });
+    OpenRequest request;
+    request.query = "room=1";
+    request.origin = "https://example.org";
+    request.token_source = TokenSource::query;
+    const auto pipe = called.open(first, std::move(request));
+    const auto renew = [&](const std::string& token) {
+      pipe->receive(R"({"type":"authenticate","payload":{"token":")" + token + "\"}}");
+      called.executor->run_ready();
+    };
+    if (*first == '\0') renew("secret-1");
+    renew("secret-2");
+    renew("secret-3");
+    REQUIRE(shown.size() == 3);
+    for (std::size_t i = 0; i < shown.size(); ++i) {
+      CHECK(shown[i].token == "secret-" + std::to_string(i + 1));
+      CHECK(shown[i].source == (i == 0 && *first != '\0' ? TokenSource::query : TokenSource::message));
+      CHECK(shown[i].connection == pipe->connection()->id());
+      CHECK(shown[i].remote_address.text == "10.0.0.1");
+      CHECK(shown[i].remote_address.bytes == RemoteAddress::v4(10, 0, 0, 1).bytes);
+      CHECK(shown[i].path == "/ws");
+      CHECK(shown[i].query == "room=1");
+      CHECK(shown[i].origin == "https://example.org");
+    }
+    CHECK(pipe->connection()->status() == ConnectionStatus::connected);
+    CHECK(called.log->with(LogLevel::error, "no such table; it was for [token]") == 1);
+  }
 }
 
 TEST_CASE("a refusal that names the token is logged without it, whichever way the token came", "[auth_errors]") {
