@@ -44,6 +44,7 @@ using Authentication = Result<Identity>;
 /// Says who a connection is. An accepted identity must have a user.
 ///
 /// Threads: called on the connection's executor, possibly on several executors at once; never under a lock.
+/// `credentials` stand for the length of the call: copy what is used later.
 /// May answer inside the call or later, from any thread; `Options::answer_timeout` answers in its stead. Answers for
 /// connections that are gone are ignored. Must not throw: a throw before the answer is a refusal with `internal`; it is
 /// counted (Metrics::callback_failures) and logged, once a minute for each cause and without the token.

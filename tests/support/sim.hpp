@@ -242,8 +242,9 @@ class Sim {
     const auto named = [](const UserKey& user) {
       return user.tenant.empty() ? user.user : user.user + "@" + user.tenant;
     };
-    manager.on_user_online([=](const UserKey& user) { tell(node, "online " + named(user), nullptr); });
-    manager.on_user_offline([=](const UserKey& user) { tell(node, "offline " + named(user), nullptr); });
+    manager.on_user_online([this, node, named](const UserKey& user) { tell(node, "online " + named(user), nullptr); });
+    manager.on_user_offline(
+        [this, node, named](const UserKey& user) { tell(node, "offline " + named(user), nullptr); });
   }
   void tell(std::size_t node, std::string line, Connection* connection) {
     story_.push_back(line);

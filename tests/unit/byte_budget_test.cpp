@@ -151,7 +151,7 @@ TEST_CASE("blocks that wait for slow peers count in all: history goes first", "[
 TEST_CASE("what waits for an executor that stands still is counted, and bounded", "[limits]") {
   Options options = roomy();
   options.total_bytes = 100'000;
-  options.room.history_messages = GENERATE(0, 20, 1000);
+  options.room.history_messages = GENERATE(std::size_t{0}, std::size_t{20}, std::size_t{1000});
   CheckedSim sim(options, 2);
   const auto ann = sim.connect("ann");
   const auto bob = sim.connect("bob", Dial().on(1));

@@ -81,14 +81,22 @@ using Digest = std::array<std::uint8_t, 32>;
 
 /// The digest that `to_hex` wrote; nothing for anything else.
 [[nodiscard]] inline std::optional<Digest> parse_digest(std::string_view text) noexcept {
+  static constexpr auto values = [] {
+    std::array<std::uint8_t, 256> of{};
+    for (auto& value : of) value = 0xff;
+    for (std::uint8_t i = 0; i < 16; ++i) of[static_cast<unsigned char>("0123456789abcdef"[i])] = i;
+    return of;
+  }();
   Digest digest{};
   if (text.size() != 2 * digest.size()) return std::nullopt;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    const bool digit = c >= '0' && c <= '9';
-    if (!digit && (c < 'a' || c > 'f')) return std::nullopt;
-    digest[i / 2] = static_cast<std::uint8_t>((digest[i / 2] << 4U) | (digit ? c - '0' : c - 'a' + 10));
+  unsigned all = 0;
+  for (std::size_t i = 0; i < digest.size(); ++i) {
+    const unsigned high = values[static_cast<unsigned char>(text[2 * i])];
+    const unsigned low = values[static_cast<unsigned char>(text[2 * i + 1])];
+    digest[i] = static_cast<std::uint8_t>(high << 4U | low);
+    all |= high | low;
   }
+  if (all > 0xf) return std::nullopt;
   return digest;
 }
 
