@@ -4,6 +4,7 @@
 #include <future>
 #include <thread>
 
+#include "muster/connection_manager.hpp"
 #include "muster/protocols/json_protocol.hpp"
 #include "muster/testing/memory_transport.hpp"
 #include "support/catch.hpp"
