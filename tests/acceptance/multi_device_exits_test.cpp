@@ -197,7 +197,7 @@ TEST_CASE("whatever closes everyone, nothing is left", "[acceptance]") {
     if (how == "all vanish") client.vanish();
   }
   sim.advance(2min);
-  for (std::size_t user = 0; user < 3; ++user) CHECK(sim.told("offline u" + std::to_string(user)) == 1);
+  for (std::size_t user = 0; user < 3; ++user) CHECK(sim.told("offline u" + std::to_string(user) + "@acme") == 1);
   CHECK(told_of(sim, "disconnected") == 9);
   CHECK(told_of(sim, "left") == 9);
   CHECK(sim.is_empty());
