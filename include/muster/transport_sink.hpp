@@ -121,7 +121,10 @@ struct Decision {
 using OpenDone = Function<void(Decision)>;
 
 /// Peers that come, what they say, and that they are gone: the adapter's side of the core. Every IConnectionManager is
-/// one; a double of this is all that the test of an adapter needs.
+/// one.
+///
+/// Ownership: an adapter shares it. The core shares the Transport up to `closed`, and the adapter the Connection up to its
+/// call of that. Errors are answered, by a Reservation or a Decision that refuses.
 ///
 /// Threads: where "executor" is said, on the executor that the connection was opened with, and never inside a call of its
 /// Transport; the others from any thread.

@@ -47,16 +47,6 @@ namespace core {
 class RoomHandle;
 }
 
-using core::ConnectionPtr;
-using core::ConnectionState;
-using core::EntryPtr;
-using core::Loop;
-using core::LoopPtr;
-using core::Membership;
-using core::RoomPart;
-using core::RoomPtr;
-using core::RoomState;
-
 class ConnectionManager final : public IConnectionManager,
                                 public std::enable_shared_from_this<ConnectionManager>,
                                 private core::Later,
@@ -68,7 +58,7 @@ class ConnectionManager final : public IConnectionManager,
   /// The part of construction that needs a shared pointer to this.
   void begin();
 
-  // IConnectionManager. core/manager.ipp unless said otherwise.
+  // IConnectionManager: one line for each method; core/manager.ipp has those that are longer.
   [[nodiscard]] const Options& options() const noexcept override { return options_; }
   [[nodiscard]] Reservation reserve(const RemoteAddress& address, TimePoint) override {
     return admission_.reserve(address);
@@ -84,17 +74,17 @@ class ConnectionManager final : public IConnectionManager,
     opening_.cancel(executor, opening);
   }
   void arrived(Connection& connection, std::size_t bytes) override {
-    inbound_.arrived(static_cast<ConnectionState&>(connection), bytes);
+    inbound_.arrived(static_cast<core::ConnectionState&>(connection), bytes);
   }
   void received(Connection& connection, FrameKind kind, std::string_view bytes, std::size_t wire_bytes) override {
-    inbound_.received(static_cast<ConnectionState&>(connection), kind, bytes, wire_bytes);
+    inbound_.received(static_cast<core::ConnectionState&>(connection), kind, bytes, wire_bytes);
   }
-  void writable(Connection& connection) override { turn_.writable(static_cast<ConnectionState&>(connection)); }
+  void writable(Connection& connection) override { turn_.writable(static_cast<core::ConnectionState&>(connection)); }
   void closed(Connection& connection, CloseReason cause) override {
-    ending_.socket_closed(static_cast<ConnectionState&>(connection), cause);
+    ending_.socket_closed(static_cast<core::ConnectionState&>(connection), cause);
   }
   void fail(Connection& connection, CloseReason reason, std::string_view text) override {
-    ending_.end(static_cast<ConnectionState&>(connection), reason, text);
+    ending_.end(static_cast<core::ConnectionState&>(connection), reason, text);
   }
   void on(std::string type, MessageHandler handler) override;
   void on_connected(ConnectionHook hook) override { hooks_.on_connected(std::move(hook)); }
@@ -173,14 +163,14 @@ class ConnectionManager final : public IConnectionManager,
   friend class core::RoomHandle;
 
   // What the parts below have done by the whole.
-  void end_turn(Loop& loop) override { turn_.end(loop); }
-  void end(ConnectionState& connection, CloseReason reason, const std::string& text) noexcept override {
+  void end_turn(core::Loop& loop) override { turn_.end(loop); }
+  void end(core::ConnectionState& connection, CloseReason reason, const std::string& text) noexcept override {
     ending_.end(connection, reason, text);
   }
-  void go_on(ConnectionState& connection) override { inbound_.go_on(connection); }
-  [[nodiscard]] LoopPtr loop_for(const std::shared_ptr<Executor>& executor) override;
-  [[nodiscard]] ConnectionPtr make_connection(const LoopPtr& loop, ConnectionId id,
-                                              std::shared_ptr<Transport> transport) override;
+  void go_on(core::ConnectionState& connection) override { inbound_.go_on(connection); }
+  [[nodiscard]] core::LoopPtr loop_for(const std::shared_ptr<Executor>& executor) override;
+  [[nodiscard]] core::ConnectionPtr make_connection(const core::LoopPtr& loop, ConnectionId id,
+                                                    std::shared_ptr<Transport> transport) override;
   /// A timer of a loop or of a connection is a method of a part.
   template <auto Part, auto Method>
   static void fire_for_loop(void* loop);

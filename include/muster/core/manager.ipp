@@ -72,8 +72,8 @@ MUSTER_INLINE ConnectionManager::~ConnectionManager() {
   // Rooms, their parts, sessions and the loops know each other: take the knot apart.
   kept_sessions_.clear();
   table_.clear();
-  for (const LoopPtr& loop : loops_.all()) {
-    for (const ConnectionPtr& connection : loop->connections) connection->memberships.clear();
+  for (const core::LoopPtr& loop : loops_.all()) {
+    for (const core::ConnectionPtr& connection : loop->connections) connection->memberships.clear();
     loop->state_flushes.clear();
     loop->draining.clear();
     loop->connections.clear();
@@ -82,19 +82,19 @@ MUSTER_INLINE ConnectionManager::~ConnectionManager() {
 
 template <auto Part, auto Method>
 void ConnectionManager::fire_for_loop(void* self) {
-  auto& loop = *static_cast<Loop*>(self);
+  auto& loop = *static_cast<core::Loop*>(self);
   auto& part = static_cast<ConnectionManager*>(loop.owner)->*Part;
   (void)loop.contain("A timer", [&] { (part.*Method)(loop); });
 }
 template <auto Part, auto Method>
 void ConnectionManager::fire_for_connection(void* self) {
-  auto& connection = *static_cast<ConnectionState*>(self);
+  auto& connection = *static_cast<core::ConnectionState*>(self);
   auto& part = connection.owner.*Part;
   core::guard(connection.owner, connection, "A timer", [&] { (part.*Method)(connection); });
 }
 
-MUSTER_INLINE LoopPtr ConnectionManager::loop_for(const std::shared_ptr<Executor>& executor) {
-  if (LoopPtr known = loops_.of(executor.get())) return known;
+MUSTER_INLINE core::LoopPtr ConnectionManager::loop_for(const std::shared_ptr<Executor>& executor) {
+  if (core::LoopPtr known = loops_.of(executor.get())) return known;
   constexpr core::LoopTimers timers{
       fire_for_loop<&ConnectionManager::state_flush_, &core::StateFlush::run_due>,
       fire_for_loop<&ConnectionManager::sessions_, &core::Sessions::run_due_graces>,
@@ -104,7 +104,7 @@ MUSTER_INLINE LoopPtr ConnectionManager::loop_for(const std::shared_ptr<Executor
       fire_for_loop<&ConnectionManager::sweeping_, &core::Sweeping::retry>,
   };
   // Only this executor's own thread opens connections on it, so nobody else makes this loop meanwhile.
-  auto loop = std::make_shared<Loop>(this, timers, life_.handle(), failures_, executor, entropy_.seed());
+  auto loop = std::make_shared<core::Loop>(this, timers, life_.handle(), failures_, executor, entropy_.seed());
   const bool is_only = loops_.add(loop);
   loop->arm(loop->sweep_timer, executor->now() + options_.sweep_interval);
   if (options_.awareness_ttl.count() > 0) {
@@ -115,15 +115,15 @@ MUSTER_INLINE LoopPtr ConnectionManager::loop_for(const std::shared_ptr<Executor
   return loop;
 }
 
-MUSTER_INLINE ConnectionPtr ConnectionManager::make_connection(const LoopPtr& loop, ConnectionId id,
-                                                               std::shared_ptr<Transport> transport) {
+MUSTER_INLINE core::ConnectionPtr ConnectionManager::make_connection(const core::LoopPtr& loop, ConnectionId id,
+                                                                     std::shared_ptr<Transport> transport) {
   constexpr core::ConnectionTimers timers{
       fire_for_connection<&ConnectionManager::heartbeats_, &core::Heartbeats::beat>,
       fire_for_connection<&ConnectionManager::questions_, &core::Questions::expire>,
       fire_for_connection<&ConnectionManager::heartbeats_, &core::Heartbeats::check>,
       fire_for_connection<&ConnectionManager::authenticating_, &core::Authenticating::on_expiry>,
   };
-  return std::make_shared<ConnectionState>(*this, timers, loop, id, std::move(transport));
+  return std::make_shared<core::ConnectionState>(*this, timers, loop, id, std::move(transport));
 }
 
 MUSTER_INLINE void ConnectionManager::on(std::string type, MessageHandler handler) {
@@ -137,7 +137,7 @@ MUSTER_INLINE void ConnectionManager::on(std::string type, MessageHandler handle
 }
 
 MUSTER_INLINE std::vector<ConnectionInfo> ConnectionManager::connections_in(const RoomKey& key) const {
-  const RoomPtr room = table_.find(key);
+  const core::RoomPtr room = table_.find(key);
   return room ? directory_.in(*room) : std::vector<ConnectionInfo>();
 }
 MUSTER_INLINE Metrics ConnectionManager::metrics() const {
@@ -187,7 +187,7 @@ MUSTER_INLINE Metrics ConnectionManager::metrics() const {
 }
 
 MUSTER_INLINE void ConnectionManager::explain(ConnectionId id, Function<void(std::optional<Explanation>)> done) {
-  const ConnectionPtr connection = directory_.locate(id);
+  const core::ConnectionPtr connection = directory_.locate(id);
   if (!connection) {
     done(std::nullopt);
     return;
@@ -211,7 +211,7 @@ MUSTER_INLINE void ConnectionManager::explain(ConnectionId id, Function<void(std
       return std::chrono::duration_cast<std::chrono::milliseconds>(at - then);
     };
     if (connection->outbox.unsent() != 0) story.unsent_age = since(connection->outbox.waiting_since());
-    for (const Membership& membership : connection->memberships) {
+    for (const core::Membership& membership : connection->memberships) {
       if (membership.missed) story.conflated += membership.missed->size();
     }
     story.since_last_inbound = since(connection->last_inbound);

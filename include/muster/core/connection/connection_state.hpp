@@ -277,6 +277,11 @@ static_assert(offsetof(ConnectionState, outbox) < cache_line &&
 
 using ConnectionPtr = std::shared_ptr<ConnectionState>;
 
+/// Of one that is authenticated.
+[[nodiscard]] inline UserKey user_of(const ConnectionState& connection) {
+  return {connection.identity_->tenant, connection.identity_->user};
+}
+
 }  // namespace core
 }  // namespace MUSTER_ABI
 }  // namespace muster

@@ -89,7 +89,7 @@ MUSTER_INLINE void Authenticating::welcome(ConnectionState& connection, Function
   writer_.tell(connection, ack);
   watch_expiry(connection);
   heartbeats_.begin(connection);
-  const UserKey user{identity.tenant, identity.user};
+  const UserKey user = user_of(connection);
   connection.greeted = true;
   bool well = hooks_.connected(connection);
   well = edges_.tell(*connection.loop, user, users_.first_edge(user)) && well;

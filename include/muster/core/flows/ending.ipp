@@ -32,8 +32,7 @@ struct Ending::Parting {
 };
 
 MUSTER_INLINE void Ending::prepare_parting(ConnectionState& connection, Parting& parting) {
-  parting.user.tenant = connection.identity_->tenant;
-  parting.user.user = connection.identity_->user;
+  parting.user = user_of(connection);
   std::vector<RoomPtr> kept;
   if (connection.resumed) kept = kept_.rooms_of(connection.member);
   parting.former.reserve(connection.memberships.size() + kept.size());

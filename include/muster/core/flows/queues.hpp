@@ -17,9 +17,6 @@ namespace muster {
 inline namespace MUSTER_ABI {
 namespace core {
 
-[[nodiscard]] inline UserKey user_of(const ConnectionState& connection) {
-  return {connection.identity_->tenant, connection.identity_->user};
-}
 [[nodiscard]] inline QueueReader reader_of(const ConnectionState& connection) {
   return {user_of(connection), connection.session_generation == 0 ? ConnectionId() : connection.member};
 }

@@ -62,8 +62,8 @@ MUSTER_INLINE void Resuming::fail(ConnectionState& connection, const Attempt& at
 MUSTER_INLINE void Resuming::end_trial(ConnectionState& connection) {
   if (!std::exchange(connection.on_trial, false)) return;
   const bool may_replace = options_.user_limit_policy == UserLimitPolicy::close_oldest;
-  const auto yields = users_.end_trial({connection.identity_->tenant, connection.identity_->user},
-                                       options_.max_connections_per_user, may_replace, connection.shared_from_this());
+  const auto yields = users_.end_trial(user_of(connection), options_.max_connections_per_user, may_replace,
+                                       connection.shared_from_this());
   if (!yields) return;
   (void)ending_.remove(yields->id_, may_replace ? CloseReason::replaced : CloseReason::policy,
                        may_replace ? std::string() : too_many_of_user({}).message);
@@ -85,8 +85,8 @@ MUSTER_INLINE void Resuming::take(ConnectionState& connection, const std::shared
   questions_.ask<Result<Session>>(
       connection,
       [&](Reply<Result<Session>> reply) {
-        store_.take(attempt->token_hash, {connection.identity_->tenant, connection.identity_->user}, connection.id_,
-                    connection.loop->executor->now(), std::move(reply));
+        store_.take(attempt->token_hash, user_of(connection), connection.id_, connection.loop->executor->now(),
+                    std::move(reply));
       },
       [this, attempt](ConnectionState& asker, Result<Session> session) {
         if (!session) {
@@ -111,7 +111,6 @@ MUSTER_INLINE void Resuming::claim(ConnectionState& connection, const std::share
   const auto settle = [this, attempt, generation](ConnectionState& claimant) {
     ConnectionPtr speaker;
     bool was_held = false;
-    const UserKey user{claimant.identity_->tenant, claimant.identity_->user};
     switch (kept_sessions_.claim(attempt->session.id, generation, claimant.shared_from_this(), speaker, was_held)) {
       case SessionTable::Claim::taken:
         attempt->taken.reset();
@@ -119,7 +118,7 @@ MUSTER_INLINE void Resuming::claim(ConnectionState& connection, const std::share
         claimant.session_generation = generation;
         claimant.resumed = true;
         if (was_held) {
-          (void)users_.release(user);  // its own connection is there
+          (void)users_.release(user_of(claimant));  // its own connection is there
         }
         adopt(claimant, attempt);
         return;

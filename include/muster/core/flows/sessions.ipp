@@ -38,10 +38,7 @@ MUSTER_INLINE std::string Sessions::open(ConnectionState& connection) {
 
 MUSTER_INLINE void Sessions::save(ConnectionState& connection, std::string token_hash, std::vector<std::string> rooms,
                                   TimePoint expires, std::shared_ptr<std::atomic<bool>> refused) {
-  Session session{connection.member,
-                  {connection.identity_->tenant, connection.identity_->user},
-                  connection.session_generation,
-                  connection.id_,
+  Session session{connection.member, user_of(connection), connection.session_generation, connection.id_,
                   std::move(rooms)};
   const bool well = connection.contain("The session store", [&] {
     store_.save(std::move(token_hash), std::move(session), connection.loop->executor->now(), expires,
@@ -110,7 +107,7 @@ MUSTER_INLINE bool Sessions::keep(ConnectionState& connection, CloseReason reaso
       connection.handing_over ? options_.answer_timeout : std::min(options_.presence_grace, options_.resume_window);
   auto planned = loop.graces.end();
   const bool kept = connection.contain("A session", [&] {
-    const UserKey user{connection.identity_->tenant, connection.identity_->user};
+    const UserKey user = user_of(connection);
     planned = loop.graces.emplace(loop.executor->now() + grace,
                                   Grace{connection.member, connection.session_generation, user, connection.token_hash,
                                         connection.previous_token_hash()});
