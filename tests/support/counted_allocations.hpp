@@ -27,7 +27,8 @@ void* operator new(std::size_t size) {
   if (at == nullptr) throw std::bad_alloc();
   return at;
 }
-void operator delete(void* at) noexcept {
+// Not inlined: gcc would see free() called for what operator new returned.
+[[gnu::noinline]] void operator delete(void* at) noexcept {
   if (at == nullptr) return;
   muster::test::counted_allocations.bytes_in_use -= static_cast<std::ptrdiff_t>(malloc_usable_size(at));
   std::free(at);

@@ -46,5 +46,6 @@ void* operator new(std::size_t size) {
   if (at == nullptr) throw std::bad_alloc();
   return at;
 }
-void operator delete(void* at) noexcept { std::free(at); }
-void operator delete(void* at, std::size_t) noexcept { std::free(at); }
+// Not inlined: gcc would see free() called for what operator new returned.
+[[gnu::noinline]] void operator delete(void* at) noexcept { std::free(at); }
+void operator delete(void* at, std::size_t) noexcept { operator delete(at); }

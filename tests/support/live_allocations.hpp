@@ -20,7 +20,8 @@ void* operator new(std::size_t size) {
   if (at == nullptr) throw std::bad_alloc();
   return at;
 }
-void operator delete(void* at) noexcept {
+// Not inlined: gcc would see free() called for what operator new returned.
+[[gnu::noinline]] void operator delete(void* at) noexcept {
   if (at == nullptr) return;
   --muster::test::live_allocations;
   std::free(at);

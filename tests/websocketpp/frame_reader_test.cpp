@@ -24,8 +24,9 @@ void* operator new(std::size_t size) {
   if (void* const at = operator new(size, std::nothrow)) return at;
   throw std::bad_alloc();
 }
-void operator delete(void* at) noexcept { std::free(at); }
-void operator delete(void* at, std::size_t) noexcept { std::free(at); }
+// Not inlined: gcc would see free() called for what operator new returned.
+[[gnu::noinline]] void operator delete(void* at) noexcept { std::free(at); }
+void operator delete(void* at, std::size_t) noexcept { operator delete(at); }
 
 using muster::test::masked_frame;
 using muster::websocketpp::detail::Frames;
