@@ -8,6 +8,7 @@
 #include "contract/page_player.hpp"
 #include "contract/protocol_page.hpp"
 #include "contract/protocol_samples.hpp"
+#include "muster/protocols/json_protocol/names.ipp"
 #include "support/catch.hpp"
 
 using namespace muster;

@@ -5,7 +5,7 @@
 
 #include "fuzz/fuzz.hpp"
 #include "muster/core/registry/address_table.hpp"
-#include "muster/transports/websocketpp.hpp"
+#include "muster/transports/websocketpp/handshake.ipp"
 
 namespace muster::fuzz {
 namespace {

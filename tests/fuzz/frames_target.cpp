@@ -3,7 +3,8 @@
 #include "fuzz/frame_script.hpp"
 #include "fuzz/fuzz.hpp"
 #include "fuzz/plain_frames.hpp"
-#include "muster/transports/websocketpp.hpp"
+#include "muster/transports/websocketpp/deflate.ipp"
+#include "muster/transports/websocketpp/frames.ipp"
 
 namespace muster::fuzz {
 namespace {

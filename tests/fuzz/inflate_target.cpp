@@ -3,7 +3,7 @@
 #include <zlib.h>
 
 #include "fuzz/fuzz.hpp"
-#include "muster/transports/websocketpp.hpp"
+#include "muster/transports/websocketpp/deflate.ipp"
 #include "websocketpp/deflating.hpp"
 
 namespace muster::fuzz {

@@ -4,7 +4,7 @@
 #include <asio/ip/address.hpp>
 
 #include "fuzz/fuzz.hpp"
-#include "muster/transports/websocketpp.hpp"
+#include "muster/transports/websocketpp/proxy_header.ipp"
 
 namespace muster::fuzz {
 namespace {

@@ -1,7 +1,8 @@
 // The head of a request, from its bytes to what the core would be asked, under every option that changes how it is read.
 
 #include "fuzz/fuzz.hpp"
-#include "muster/transports/websocketpp.hpp"
+#include "muster/transports/websocketpp/extensions.ipp"
+#include "muster/transports/websocketpp/handshake.ipp"
 #include "support/json_check.hpp"
 
 namespace muster::fuzz {

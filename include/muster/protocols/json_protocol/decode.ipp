@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
@@ -15,47 +14,13 @@
 #include <vector>
 
 #include "muster/protocols/json_protocol.hpp"
+#include "muster/protocols/json_protocol/names.ipp"
 #include "muster/protocols/json_protocol/reader.ipp"
 
 namespace muster {
 inline namespace MUSTER_ABI {
 namespace detail {
 namespace json_protocol {
-
-/// The built-in message types; `custom` is every other.
-enum class Type : std::uint8_t {
-  authenticate,
-  resume,
-  join,
-  subscribe,
-  leave,
-  unsubscribe,
-  list_subscriptions,
-  publish,
-  send,
-  awareness_update,
-  awareness_query,
-  presence_query,
-  ack,
-  session_info,
-  ping,
-  custom
-};
-inline constexpr std::array<std::string_view, static_cast<std::size_t>(Type::custom)> type_names{"authenticate",
-                                                                                                 "resume",
-                                                                                                 "join",
-                                                                                                 "subscribe",
-                                                                                                 "leave",
-                                                                                                 "unsubscribe",
-                                                                                                 "list_subscriptions",
-                                                                                                 "publish",
-                                                                                                 "send",
-                                                                                                 "awareness_update",
-                                                                                                 "awareness_query",
-                                                                                                 "presence_query",
-                                                                                                 "ack",
-                                                                                                 "session_info",
-                                                                                                 "ping"};
 
 [[nodiscard]] inline Type type_of(std::string_view name) noexcept {
   for (std::size_t i = 0; i < type_names.size(); ++i) {

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "muster/protocols/json_protocol/input.ipp"
+#include "muster/protocols/json_protocol/names.ipp"
 
 namespace muster {
 inline namespace MUSTER_ABI {
@@ -33,31 +34,6 @@ struct Field {
   bool truth = false;
   bool repeated = false;
 };
-
-/// The members of payloads that commands read.
-enum class Member : std::uint8_t {
-  auth,
-  client,
-  clock,
-  data,
-  delivery,
-  echo,
-  idempotency_key,
-  queue_id,
-  queued,
-  room,
-  rooms,
-  state,
-  token,
-  topic,
-  user,
-  users,
-  none
-};
-inline constexpr std::size_t member_count = static_cast<std::size_t>(Member::none);
-inline constexpr std::array<std::string_view, member_count> member_names{
-    "auth",  "client", "clock", "data",  "delivery", "echo", "idempotency_key", "queue_id", "queued", "room",
-    "rooms", "state",  "token", "topic", "user",     "users"};
 
 /// Equality of two names; most differ in size or in the first byte, which costs no call.
 [[nodiscard]] inline bool same(std::string_view name, std::string_view other) noexcept {
