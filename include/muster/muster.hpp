@@ -4,7 +4,7 @@
 //                                                              │
 //   adapters     transports/  protocols/  auth/  cluster/      │   each includes the seams and one library
 //   core         connections, rooms, fan-out, awareness        │   no sockets, no threads, no clock of its own
-//   seams        Transport WireFormat Executor Protocol Authenticator Authorizer Broker SessionStore Observer
+//   seams        Transport WireFormat Executor Protocol Authenticator Authorizer Broker SessionStore RoomLog Observer
 //   vocabulary   types error close_reason options message
 //
 //   auto manager = muster::make_connection_manager(
@@ -36,6 +36,7 @@
 #include "muster/protocol.hpp"
 #include "muster/reply.hpp"
 #include "muster/room.hpp"
+#include "muster/room_log.hpp"
 #include "muster/session_store.hpp"
 #include "muster/span.hpp"
 #include "muster/transport.hpp"
