@@ -1,6 +1,9 @@
 // The seam to one event loop.
 #pragma once
 
+#include <cstddef>
+#include <utility>
+
 #include "muster/function.hpp"
 #include "muster/types.hpp"
 
@@ -22,6 +25,15 @@ class Executor {
   /// unrun, and no task of this executor is running or ever will. A task accepted and never run (the executor
   /// stopped meanwhile) is destroyed. Tasks must not throw.
   [[nodiscard]] virtual bool post(Task task) = 0;
+
+  /// Runs `task` when the turn ends: after what has been posted, and what that posts, and before the executor looks for
+  /// what else there is to do (sockets, times that have come). `turns`: when a later turn ends, that many from now. Tasks
+  /// of one turn's end keep their order. Who serves sockets ends a turn after some rounds, even if tasks go on posting. By
+  /// default as `post`: an executor that knows no turns serves as well, and writes more often. False as for `post`.
+  [[nodiscard]] virtual bool post_at_turn_end(Task task, std::size_t turns = 0) {
+    (void)turns;
+    return post(std::move(task));
+  }
 
   /// Runs `task` once, not before `when`; a time in the past means soon. There is no cancelling: the caller ignores
   /// what comes too late. False as for `post`.

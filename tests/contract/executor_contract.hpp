@@ -33,6 +33,8 @@ class ExecutorFixture {
   /// `done` is safe to call from any thread.
   [[nodiscard]] virtual bool run_until(const std::function<bool()>& done,
                                        std::chrono::milliseconds deadline = std::chrono::seconds(10)) = 0;
+  /// Whether it knows when a turn ends: it has a `post_at_turn_end` of its own.
+  [[nodiscard]] virtual bool knows_turns() const { return false; }
   /// Stops the executor with whatever is queued, and returns when it has stopped.
   virtual void stop() = 0;
 };
@@ -89,6 +91,49 @@ inline void executor_contract(const MakeExecutorFixture& make) {
     go = true;
     REQUIRE(fixture->run_until(is_finished));
     CHECK(order == std::vector<int>{1, 2, 3});
+  }
+
+  SECTION("what is for the end of a turn runs once, after what was posted before, in order") {
+    std::vector<int> order;
+    REQUIRE(executor->post([&] {
+      (void)executor->post([&order] { order.push_back(1); });
+      (void)executor->post_at_turn_end([&order] { order.push_back(2); });
+      (void)executor->post_at_turn_end([&] {
+        order.push_back(3);
+        finished = true;
+      });
+    }));
+    REQUIRE(fixture->run_until(is_finished));
+    finished = false;
+    REQUIRE(executor->post([&finished] { finished = true; }));
+    REQUIRE(fixture->run_until(is_finished));
+    CHECK(order == std::vector<int>{1, 2, 3});
+  }
+
+  if (fixture->knows_turns()) {
+    SECTION("a turn ends after what its tasks still post, and later turns in their order") {
+      std::vector<int> order;
+      const auto log = [&order](int what) { return [&order, what] { order.push_back(what); }; };
+      REQUIRE(executor->post([&] {
+        (void)executor->post_at_turn_end(
+            [&] {
+              order.push_back(6);
+              finished = true;
+            },
+            3);
+        (void)executor->post_at_turn_end(log(5), 1);
+        (void)executor->post_at_turn_end([&] {
+          order.push_back(3);
+          (void)executor->post(log(4));  // before any later turn ends
+        });
+        (void)executor->post([&] {
+          order.push_back(1);
+          (void)executor->post(log(2));
+        });
+      }));
+      REQUIRE(fixture->run_until(is_finished));
+      CHECK(order == std::vector<int>{1, 2, 3, 4, 5, 6});
+    }
   }
 
   SECTION("tasks of several threads run one at a time, and each thread's in order") {
@@ -192,6 +237,8 @@ inline void executor_contract(const MakeExecutorFixture& make) {
     std::atomic<bool> ran{false};
     const auto held = std::make_shared<int>(0);
     CHECK_FALSE(executor->post([&ran, held] { ran = true; }));
+    CHECK_FALSE(executor->post_at_turn_end([&ran, held] { ran = true; }));
+    CHECK_FALSE(executor->post_at_turn_end([&ran, held] { ran = true; }, 1));
     CHECK_FALSE(executor->schedule(executor->now(), [&ran, held] { ran = true; }));
     CHECK(held.use_count() == 1);
     CHECK_FALSE(ran);
@@ -208,6 +255,7 @@ inline void executor_contract(const MakeExecutorFixture& make) {
     std::atomic<bool> ran{false};
     REQUIRE(executor->schedule(executor->now() + std::chrono::hours(24), [held, &ran] { ran = true; }));
     for (int i = 0; i < 10; ++i) REQUIRE(executor->post([held] { (void)held; }));
+    for (std::size_t i = 0; i < 3; ++i) REQUIRE(executor->post_at_turn_end([held] { (void)held; }, i));
     fixture->stop();
     CHECK_FALSE(ran);
     CHECK(held.use_count() == 1);

@@ -25,6 +25,7 @@ class ManualFixture final : public test::ExecutorFixture {
     }
     return true;
   }
+  bool knows_turns() const override { return true; }
   void stop() override { executor_->stop(); }
 
  private:

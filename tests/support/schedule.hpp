@@ -62,6 +62,9 @@ class SimExecutor final : public Executor {
   SimExecutor(Schedule& schedule, std::shared_ptr<ManualClock> clock) : schedule_(schedule), loop_(std::move(clock)) {}
 
   [[nodiscard]] bool post(Task task) override { return before_post() && loop_.post(std::move(task)); }
+  [[nodiscard]] bool post_at_turn_end(Task task, std::size_t turns = 0) override {
+    return before_post() && loop_.post_at_turn_end(std::move(task), turns);
+  }
   [[nodiscard]] bool schedule(TimePoint when, Task task) override {
     return before_post() && loop_.schedule(when, std::move(task));
   }

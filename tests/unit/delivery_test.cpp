@@ -133,8 +133,12 @@ TEST_CASE("what is published while a large room's batch is written comes in one 
   const auto publish = [&](const char* data) { sim.manager().publish({"", "r"}, json(data)); };
   publish("1");
   while (last.pipe().writes() == before) REQUIRE(sim.schedule.step());
+  std::size_t turns = 0;
+  for (std::size_t turn = 1; turn <= 2; ++turn) {
+    REQUIRE(last.executor()->post_at_turn_end([&turns] { ++turns; }, turn));
+  }
   publish("2");
-  for (int turn = 0; turn < 2; ++turn) REQUIRE(sim.schedule.step());
+  while (turns < 2) REQUIRE(sim.schedule.step());
   publish("3");
   sim.run();
   CHECK(last.messages("r") == Texts{"1", "2", "3"});

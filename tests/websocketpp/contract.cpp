@@ -37,6 +37,7 @@ class AsioFixture final : public test::ExecutorFixture {
     }
     return true;
   }
+  bool knows_turns() const override { return true; }
   void stop() override {
     // Both ways it can happen: told, and by the end of the io_context.
     if (io_ && ended_by_context_) io_.reset();
@@ -66,7 +67,7 @@ TEST_CASE("AsioExecutor is an executor", "[contract][executor][websocketpp]") {
   test::executor_contract([] { return std::make_unique<AsioFixture>(false); });
 }
 
-TEST_CASE("what a task posts follows in the same handler, but not for ever", "[executor][websocketpp]") {
+TEST_CASE("what a task posts follows in the same turn, but not for ever", "[executor][websocketpp]") {
   asio::io_context io(1);
   const auto executor = muster::websocketpp::AsioExecutor::of(io);
   std::string order;
@@ -84,11 +85,15 @@ TEST_CASE("what a task posts follows in the same handler, but not for ever", "[e
     ++rounds;
     if (!other && rounds < 1000) (void)executor->post([&] { again(); });
   };
+  int ended_after = 0;
   REQUIRE(executor->post([&] { again(); }));
+  REQUIRE(executor->post_at_turn_end([&] { ended_after = rounds; }));
   asio::post(io, [&] { other = true; });
   io.restart();
   io.run();
   CHECK(rounds < 10);
+  CHECK(ended_after != 0);
+  CHECK(ended_after < rounds);
 }
 
 TEST_CASE("AsioExecutor is an executor until its io_context ends", "[contract][executor][websocketpp]") {

@@ -7,9 +7,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -45,7 +47,7 @@ class ManualClock {
 
 /// Runs nothing by itself: `run_one`, `run_ready` and `advance` run tasks in the calling thread, one at a time. Tasks
 /// run in the order of posting; a scheduled one counts as posted when its time is seen to have come, and those seen
-/// together are in the order of their times.
+/// together are in the order of their times. A turn ends when nothing that is posted is left.
 ///
 /// Threads: any; running from two threads at once, or from inside a task, runs nothing and says so.
 class ManualExecutor final : public Executor {
@@ -60,6 +62,17 @@ class ManualExecutor final : public Executor {
     const std::lock_guard<std::mutex> lock(mutex_);
     if (state_ == State::stopped) return false;
     ready_.push_back(std::move(task));
+    return true;
+  }
+
+  [[nodiscard]] bool post_at_turn_end(Task task, std::size_t turns = 0) override {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (state_ == State::stopped) return false;
+    if (turns == 0) {
+      ending_turn_.push_back(std::move(task));
+    } else {
+      ending_later_.emplace(turn_ + turns, std::move(task));
+    }
     return true;
   }
 
@@ -82,9 +95,17 @@ class ManualExecutor final : public Executor {
       const std::lock_guard<std::mutex> lock(mutex_);
       if (running_ || state_ != State::open) return false;
       make_due_ready();
-      if (ready_.empty()) return false;
-      task = std::move(ready_.front());
-      ready_.pop_front();
+      std::deque<Task>& next = ready_.empty() ? ending_turn_ : ready_;
+      if (!next.empty()) {
+        task = std::move(next.front());
+        next.pop_front();
+      } else if (!ending_later_.empty()) {
+        turn_ = ending_later_.begin()->first;
+        task = std::move(ending_later_.begin()->second);
+        ending_later_.erase(ending_later_.begin());
+      } else {
+        return false;
+      }
       running_ = true;
     }
     // A task that throws has run, too: the exception is its caller's, who may go on with the next.
@@ -136,7 +157,8 @@ class ManualExecutor final : public Executor {
   [[nodiscard]] bool is_ready() const {
     const std::lock_guard<std::mutex> lock(mutex_);
     return !running_ && state_ == State::open &&
-           (!ready_.empty() || (!waiting_.empty() && waiting_.front().when <= clock_->now()));
+           (!ready_.empty() || !ending_turn_.empty() || !ending_later_.empty() ||
+            (!waiting_.empty() && waiting_.front().when <= clock_->now()));
   }
   /// Whether one of its tasks is on the stack.
   [[nodiscard]] bool is_running() const {
@@ -165,7 +187,8 @@ class ManualExecutor final : public Executor {
     std::uint64_t order;
     Task task;
   };
-  using Queues = std::pair<std::deque<Task>, std::vector<Waiting>>;
+  using Later = std::multimap<std::uint64_t, Task>;
+  using Queues = std::tuple<std::deque<Task>, std::deque<Task>, Later, std::vector<Waiting>>;
   /// None while nothing stops: an empty deque would cost an allocation a task.
   using Unrun = std::unique_ptr<Queues>;
   static bool later(const Waiting& a, const Waiting& b) {
@@ -189,12 +212,16 @@ class ManualExecutor final : public Executor {
   // The tasks are handed out, to be destroyed without the lock: what they own may post.
   [[nodiscard]] Unrun finish_stop() {
     state_ = State::stopped;
-    return std::make_unique<Queues>(std::exchange(ready_, {}), std::exchange(waiting_, {}));
+    return std::make_unique<Queues>(std::exchange(ready_, {}), std::exchange(ending_turn_, {}),
+                                    std::exchange(ending_later_, {}), std::exchange(waiting_, {}));
   }
 
   const std::shared_ptr<ManualClock> clock_;
   mutable std::mutex mutex_;
   std::deque<Task> ready_;
+  std::deque<Task> ending_turn_;
+  Later ending_later_;  ///< by the number of their turn
+  std::uint64_t turn_ = 0;
   std::vector<Waiting> waiting_;
   std::uint64_t order_ = 0;
   State state_ = State::open;

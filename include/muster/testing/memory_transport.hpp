@@ -206,6 +206,7 @@ class MemoryTransport final : public Transport, public std::enable_shared_from_t
         }
         result = WriteResult::pending;
       } else if (!vanished_) {
+        written_.reserve(std::max(written_.size() + size, written_.capacity()));  // all of it is taken, or nothing
         for (std::size_t i = 0; i < count; ++i) written_.append(spans[i].data, spans[i].size);
       }
     }

@@ -128,8 +128,8 @@ struct ServerOptions : ListenerOptions {
 /// handler of muster's gets std::logic_error out of its `run`. A program whose io_context several threads run gives muster
 /// one of its own, with its own thread, and posts between the two (examples/pool.cpp); or it takes a Server.
 ///
-/// Tasks posted in one turn run together in one of the next, after the handlers that were ready before them; what they
-/// post in turn may run in the same handler, behind them, for a few rounds.
+/// Tasks posted while handlers run are run together by a handler behind those that were ready before it, with what they
+/// post in turn, for a few rounds: such a handler is a turn.
 class AsioExecutor final : public Executor {
  public:
   /// The executor of this io_context: made by the first call, the same object in every later one. It stops when
@@ -141,6 +141,7 @@ class AsioExecutor final : public Executor {
   ~AsioExecutor() override;
 
   [[nodiscard]] bool post(Task task) override;
+  [[nodiscard]] bool post_at_turn_end(Task task, std::size_t turns = 0) override;
   [[nodiscard]] bool schedule(TimePoint when, Task task) override;
   [[nodiscard]] TimePoint now() const override;
   [[nodiscard]] WallTime wall_now() const override;

@@ -68,6 +68,9 @@ MUSTER_INLINE void FanOut::flush_part(const RoomPtr& room, RoomPart& part) {
   run_slice(room, part);
 }
 
+/// How many turns what is published is gathered for after a batch for many.
+inline constexpr std::size_t gathering_turns = 4;
+
 /// How many members before its turn a member's state is asked for: their work is about as long as memory takes.
 inline constexpr std::size_t prefetch_ahead = 4;
 
@@ -77,8 +80,9 @@ MUSTER_INLINE void FanOut::run_slice(const RoomPtr& room, RoomPart& part) {
   Batch& batch = part.batch;
   const TimePoint now_here = part.loop->executor->now();
   while (serve_slice(*room, part, now_here)) {
-    const bool posted = part.loop->contain(
-        "The executor", [&] { (void)part.loop->post([this, room = room, at = &part] { run_slice(room, *at); }); });
+    const bool posted = part.loop->contain("The executor", [&] {
+      (void)part.loop->post_at_turn_end([this, room = room, at = &part] { run_slice(room, *at); });
+    });
     if (posted) return;
   }
   batch.entries.clear();
@@ -94,7 +98,8 @@ MUSTER_INLINE void FanOut::run_slice(const RoomPtr& room, RoomPart& part) {
     if (!part.flush_posted) return;
   }
   const bool posted = part.loop->contain("The executor", [&] {
-    (void)part.loop->post([this, room = room, at = &part] { flush_part(room, *at); }, gathers ? 12 : 0);
+    (void)part.loop->post_at_turn_end([this, room = room, at = &part] { flush_part(room, *at); },
+                                      gathers ? gathering_turns : 0);
   });
   if (posted) return;
   Lock lock(room->mutex);

@@ -112,9 +112,8 @@ MUSTER_INLINE void Writer::mark_dirty(ConnectionState& connection) {
   loop.dirty.push_back(&connection);
   connection.dirty = true;
   if (loop.write_posted) return;
-  // Twice round: the first time comes before the flushes that the handler at hand still posts, the second after them.
   loop.write_posted = loop.contain(
-      "The executor", [&] { (void)loop.post([later = &later_, at = &loop] { later->end_turn(*at); }, 1); });
+      "The executor", [&] { (void)loop.post_at_turn_end([later = &later_, at = &loop] { later->end_turn(*at); }); });
   if (!loop.write_posted) loop.retry_soon();
 }
 

@@ -125,10 +125,12 @@ struct Loop : std::enable_shared_from_this<Loop> {
         retry_timer(this, timers.retry),
         random(seed) {}
 
-  /// Runs `task` on the executor, unless the manager is gone by then: after `rounds` more turns of it, and behind what
-  /// they post before. False: the executor has stopped. Any thread.
+  /// Runs `task` on the executor, unless the manager is gone by then. False: the executor has stopped. Any thread.
   template <class F>
-  bool post(F task, int rounds = 0);
+  bool post(F task);
+  /// As `post`, when a turn of the executor ends: see there.
+  template <class F>
+  bool post_at_turn_end(F task, std::size_t turns = 0);
   /// Runs what may throw, the embedder's code or ours; what it throws is counted, logged and goes no further. False: it
   /// threw. `secret`, asked only then, is kept out of the log.
   template <class F, class Secret = NoSecret>
@@ -199,6 +201,8 @@ struct Loop : std::enable_shared_from_this<Loop> {
  private:
   void wake(TimePoint when) noexcept;
   void wake_for_next() noexcept;
+  template <class F>
+  auto posted(F task);
   void on_wake(TimePoint when, bool has_listened) noexcept;
 };
 
@@ -220,32 +224,27 @@ bool Loop::contain(const char* where, F code, ConnectionId of, Secret secret) no
 }
 
 template <class F>
-bool Loop::post(F task, int rounds) {
-  struct Posted {
-    std::shared_ptr<Loop> loop;
-    int rounds;
-    F task;
-    void operator()() {
-      if (rounds-- > 0) return again();
-      const auto alive = loop->life.lock();
-      if (!alive) return;
-      (void)loop->contain("A task", [&] { task(); });
-      if (loop->wake_missed) loop->wake_for_next();
-    }
-    void again() noexcept {
-      const std::shared_ptr<Loop> on = loop;
-      try {
-        if (!on->executor->post(std::move(*this))) on->stopped = true;
-      } catch (...) {
-        on->task_lost = true;
-        on->wakes.clear();  // one of them may wait for that task
-        if (const auto alive = on->life.lock()) on->retry_soon();
-      }
-    }
+auto Loop::posted(F task) {
+  return [loop = shared_from_this(), task = std::move(task)]() mutable {
+    const auto alive = loop->life.lock();
+    if (!alive) return;
+    (void)loop->contain("A task", [&] { task(); });
+    if (loop->wake_missed) loop->wake_for_next();
   };
-  const bool posted = executor->post(Posted{shared_from_this(), rounds, std::move(task)});
-  if (!posted) stopped = true;
-  return posted;
+}
+
+template <class F>
+bool Loop::post(F task) {
+  if (executor->post(posted(std::move(task)))) return true;
+  stopped = true;
+  return false;
+}
+
+template <class F>
+bool Loop::post_at_turn_end(F task, std::size_t turns) {
+  if (executor->post_at_turn_end(posted(std::move(task)), turns)) return true;
+  stopped = true;
+  return false;
 }
 
 }  // namespace core

@@ -41,8 +41,9 @@ MUSTER_INLINE void Loop::on_wake(TimePoint when, bool has_listened) noexcept {
   if (asked == wakes.end()) return;
   constexpr std::chrono::milliseconds held_up{200};
   if (!has_listened && executor->now() - when >= held_up) {
-    const int rounds = 2 + static_cast<int>(connections.size() / 64);  // an executor hears some sockets a round
-    const bool listens = contain("The executor", [&] { (void)post([this, when] { on_wake(when, true); }, rounds); });
+    const std::size_t turns = 2 + connections.size() / 64;  // an executor hears some sockets a turn
+    const bool listens =
+        contain("The executor", [&] { (void)post_at_turn_end([this, when] { on_wake(when, true); }, turns); });
     if (listens) return;
   }
   wakes.erase(asked);

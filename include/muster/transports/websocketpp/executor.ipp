@@ -5,6 +5,8 @@
 #include <asio/post.hpp>
 #include <asio/steady_timer.hpp>
 #include <atomic>
+#include <cstddef>
+#include <cstdint>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -31,8 +33,11 @@ struct AsioExecutor::State : AsioExecutor::Turn::Seat, std::enable_shared_from_t
   // What the mutex guards. `context` is null once stopped; posting to it happens under the mutex, because the owner may
   // destroy it as soon as `stop` has returned.
   asio::io_context* context;
-  bool run_posted = false;
+  bool turn_posted = false;
   std::vector<Task> posted;
+  std::vector<Task> ending_turn;
+  std::map<std::uint64_t, std::vector<Task>> ending_later;  // by the number of their turn
+  std::uint64_t turns = 0;                                  // that have ended
   std::multimap<TimePoint, Task> scheduled;
   TimePoint armed_for = TimePoint::max();
 
@@ -40,23 +45,40 @@ struct AsioExecutor::State : AsioExecutor::Turn::Seat, std::enable_shared_from_t
   std::vector<Task> running;
   std::optional<asio::steady_timer> timer;
 
-  /// What the tasks post runs in the same handler for some rounds, so that what ends a turn need not wait for a look at
-  /// the sockets.
+  /// A turn. It ends after some rounds even if more is posted in each.
   void run() noexcept {
-    constexpr int rounds = 3;
-    for (int round = 0;; ++round) {
-      {
-        const std::lock_guard<std::mutex> lock(mutex);
-        run_posted = !posted.empty() && context != nullptr;
-        if (!run_posted) return;
-        if (round == rounds) return asio::post(*context, [state = shared_from_this()] { state->run_in_turn(); });
-        running.swap(posted);
-      }
+    constexpr int rounds = 4;
+    for (int round = 1; round <= rounds && take(round == rounds); ++round) {
       for (Task& task : running) {
         task();
         task = nullptr;
       }
       running.clear();
+    }
+    const std::lock_guard<std::mutex> lock(mutex);
+    ++turns;
+    turn_posted = context != nullptr && !(posted.empty() && ending_turn.empty() && ending_later.empty());
+    if (turn_posted) asio::post(*context, [state = shared_from_this()] { state->run_in_turn(); });
+  }
+
+  /// What runs next: what is posted; where nothing is, or the turn `ends`, what ends it.
+  bool take(bool ends) {
+    const std::lock_guard<std::mutex> lock(mutex);
+    if (!posted.empty() && !ends) {
+      running.swap(posted);
+    } else if (!ending_turn.empty()) {
+      running.swap(ending_turn);
+    } else if (!ending_later.empty() && ending_later.begin()->first <= turns) {
+      running.swap(ending_later.begin()->second);
+      ending_later.erase(ending_later.begin());
+    }
+    return !running.empty();
+  }
+
+  /// With the mutex held.
+  void post_turn() {
+    if (!std::exchange(turn_posted, true)) {
+      asio::post(*context, [state = shared_from_this()] { state->run_in_turn(); });
     }
   }
 
@@ -118,9 +140,19 @@ MUSTER_INLINE bool AsioExecutor::post(Task task) {
   const std::lock_guard<std::mutex> lock(state_->mutex);
   if (state_->context == nullptr) return false;
   state_->posted.push_back(std::move(task));
-  if (!std::exchange(state_->run_posted, true)) {
-    asio::post(*state_->context, [state = state_] { state->run_in_turn(); });
+  state_->post_turn();
+  return true;
+}
+
+MUSTER_INLINE bool AsioExecutor::post_at_turn_end(Task task, std::size_t turns) {
+  const std::lock_guard<std::mutex> lock(state_->mutex);
+  if (state_->context == nullptr) return false;
+  if (turns == 0) {
+    state_->ending_turn.push_back(std::move(task));
+  } else {
+    state_->ending_later[state_->turns + turns].push_back(std::move(task));
   }
+  state_->post_turn();
   return true;
 }
 
@@ -144,12 +176,16 @@ MUSTER_INLINE WallTime AsioExecutor::wall_now() const { return std::chrono::syst
 
 MUSTER_INLINE void AsioExecutor::stop() {
   std::vector<Task> posted;
+  std::vector<Task> ending_turn;
+  std::map<std::uint64_t, std::vector<Task>> ending_later;
   std::multimap<TimePoint, Task> scheduled;
   {
     const std::lock_guard<std::mutex> lock(state_->mutex);
     if (state_->context == nullptr) return;
     state_->context = nullptr;
     posted.swap(state_->posted);
+    ending_turn.swap(state_->ending_turn);
+    ending_later.swap(state_->ending_later);
     scheduled.swap(state_->scheduled);
     state_->timer.reset();
   }

@@ -151,6 +151,14 @@ class Socket final : public Transport, public SocketLoopMember, public std::enab
       ((*self).*member)();
     });
   }
+  /// Behind what the core says to what it has been told: written at the end of this turn, or, where a task said it, of
+  /// what then still comes.
+  template <class F>
+  void behind_the_core(F task) {
+    (void)loop_->executor->post_at_turn_end([executor = loop_->executor, task = std::move(task)]() mutable {
+      (void)executor->post_at_turn_end(std::move(task));
+    });
+  }
 
   // Handshake.
   void read_proxy_header();
@@ -177,7 +185,6 @@ class Socket final : public Transport, public SocketLoopMember, public std::enab
   /// `wire`: bytes of it that came in since the core was last told of any.
   void on_frame(const InboundMessage& message, std::size_t wire);
   void peer_closed(const std::string& payload);
-  void answer_close(int rounds, std::string frame);
   void fail(CloseReason reason, std::string_view text);
   void on_message(FrameKind kind, std::string_view payload, std::size_t wire);
   void on_compressed(FrameKind kind, std::string_view deflated, std::size_t wire);
@@ -197,7 +204,7 @@ class Socket final : public Transport, public SocketLoopMember, public std::enab
     return stream_->write(cursor, stream_->is_tls() ? loop_->scratch() : nullptr);
   }
   void break_off();
-  void send_answer(int rounds);
+  void send_answer();
   void written(Outgoing::Kind kind);
   void finish();
 

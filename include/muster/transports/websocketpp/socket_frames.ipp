@@ -170,17 +170,10 @@ MUSTER_INLINE void Socket::peer_closed(const std::string& payload) {
     reason = describe(cause_).text;
   }
   set_deadline(core_options().close_timeout);
-  answer_close(3, close_frame(code, reason));  // the core's answers are two rounds away
-}
-
-MUSTER_INLINE void Socket::answer_close(int rounds, std::string frame) {
-  if (phase_ != Phase::open) return;
-  if (rounds == 0) {
-    ending_ = Ending::by_peer;
-    return send(Outgoing::Kind::close_frame, std::move(frame));
-  }
-  (void)loop_->executor->post([self = shared_from_this(), rounds, frame = std::move(frame)]() mutable {
-    self->answer_close(rounds - 1, std::move(frame));
+  behind_the_core([self = shared_from_this(), frame = close_frame(code, reason)]() mutable {
+    if (self->phase_ != Phase::open) return;
+    self->ending_ = Ending::by_peer;
+    self->send(Outgoing::Kind::close_frame, std::move(frame));
   });
 }
 

@@ -283,7 +283,8 @@ MUSTER_INLINE void Socket::upgrade() {
   response += "\r\n\r\n";
   frames_ = std::make_unique<Frames>(loop_->frames, message_limit(), !opening_->extensions.empty());
   opening_->answer = std::move(response);
-  send_answer(connection_ ? 3 : 0);  // the core's welcome is two rounds away
+  if (!connection_) return send_answer();
+  behind_the_core([self = shared_from_this()] { self->send_answer(); });
 }
 
 }  // namespace detail

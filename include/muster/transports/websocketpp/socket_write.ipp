@@ -76,11 +76,11 @@ MUSTER_INLINE void Socket::send(Outgoing::Kind kind, std::string own) {
   if (send_own(kind, std::move(own)) == WriteResult::done) written(kind);
 }
 
-/// The 101 goes out after some rounds of the executor, unless a batch took it along before.
-MUSTER_INLINE void Socket::send_answer(int rounds) {
-  if (phase_ != Phase::upgrading || opening_->answer.empty()) return;
-  if (rounds == 0) return send(Outgoing::Kind::upgrade, std::move(opening_->answer));
-  (void)loop_->executor->post([self = shared_from_this(), rounds] { self->send_answer(rounds - 1); });
+/// The 101 goes out, unless a batch took it along before.
+MUSTER_INLINE void Socket::send_answer() {
+  if (phase_ == Phase::upgrading && !opening_->answer.empty()) {
+    send(Outgoing::Kind::upgrade, std::move(opening_->answer));
+  }
 }
 
 MUSTER_INLINE void Socket::break_off() {
