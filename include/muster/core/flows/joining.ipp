@@ -172,7 +172,7 @@ MUSTER_INLINE Joining::Entered Joining::admit(ConnectionState& connection, RoomS
     }
     throw;
   }
-  ++part.members;
+  ++room.shared_of(part).members;
   entered.part = &part;
   entered.position = {room.epoch, room.last_seq};
   entered.serial = room.last_serial;

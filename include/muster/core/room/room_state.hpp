@@ -75,18 +75,23 @@ struct Batch {
   std::uint64_t bytes_out = 0;
 };
 
-/// The members of a room on one executor. Slots and batch belong to the executor; the rest to the room's lock.
+/// The members of a room on one executor. Slots and batch belong to the executor; the rest to the room's lock, under
+/// which RoomState::shared_of hands it out.
 struct RoomPart {
+  struct Shared {
+    std::vector<EntryPtr> pending;
+    std::size_t bytes = 0;  ///< of `pending`, and of the batch on its way
+    std::size_t members = 0;
+    bool flush_posted = false;
+  };
   explicit RoomPart(LoopPtr on) : loop(std::move(on)) {}
   const LoopPtr loop;
-  // The executor's.
   std::vector<MemberSlot> slots;
   Batch batch;
-  // Under the room's lock.
-  std::vector<EntryPtr> pending;
-  std::size_t bytes = 0;  ///< of `pending`, and of the batch on its way
-  std::size_t members = 0;
-  bool flush_posted = false;
+
+ private:
+  friend struct RoomState;
+  Shared shared_;
 };
 
 /// Shared with whoever is about to post its flush: its executor may stop meanwhile, and be forgotten.
@@ -144,6 +149,8 @@ struct RoomState : ByteHolder {
   /// Out of the table: whoever still holds it looks again.
   bool retired MUSTER_GUARDED_BY(mutex) = false;
 
+  /// What several threads use of a part of this room.
+  [[nodiscard]] RoomPart::Shared& shared_of(RoomPart& part) const MUSTER_REQUIRES(mutex) { return part.shared_; }
   /// The part of an executor, made when there is none.
   [[nodiscard]] RoomPart& part_on(const LoopPtr& loop) MUSTER_REQUIRES(mutex) {
     for (const auto& part : parts) {
@@ -197,7 +204,7 @@ struct RoomState : ByteHolder {
   /// Parts share their entries, and history has the last of them. Called after one of them changed.
   void count_waiting() MUSTER_REQUIRES(mutex) {
     std::size_t most = 0;
-    for (const auto& part : parts) most = std::max(most, part->bytes);
+    for (const auto& part : parts) most = std::max(most, shared_of(*part).bytes);
     const std::size_t beyond = most > history.bytes() ? most - history.bytes() : 0;
     if (beyond == waiting) return;
     account->change_waiting(waiting, beyond);
@@ -245,7 +252,7 @@ struct RoomState : ByteHolder {
   /// Members of this process whom a publish that excludes `exclude` goes to: those with a connection.
   [[nodiscard]] std::size_t reach(ConnectionId exclude) const MUSTER_REQUIRES(mutex) {
     std::size_t count = 0;
-    for (const auto& part : parts) count += part->members;
+    for (const auto& part : parts) count += shared_of(*part).members;
     if (!exclude) return count;
     const auto excluded = members.find(exclude);
     return excluded == members.end() || excluded->second.part == nullptr ? count : count - 1;
@@ -258,9 +265,10 @@ inline void prepare_pending(RoomState& room, std::size_t entries, std::vector<Ro
     MUSTER_REQUIRES(room.mutex) {
   flushes.reserve(room.parts.size());
   for (const auto& part : room.parts) {
-    const std::size_t needed = part->pending.size() + entries;
-    if (part->members != 0 && needed > part->pending.capacity()) {
-      part->pending.reserve(std::max(needed, 2 * part->pending.capacity()));
+    RoomPart::Shared& shared = room.shared_of(*part);
+    const std::size_t needed = shared.pending.size() + entries;
+    if (shared.members != 0 && needed > shared.pending.capacity()) {
+      shared.pending.reserve(std::max(needed, 2 * shared.pending.capacity()));
     }
   }
 }
@@ -271,24 +279,25 @@ inline void append_pending(RoomState& room, const EntryPtr& entry, std::vector<R
                            std::uint64_t& conflated) noexcept MUSTER_REQUIRES(room.mutex) {
   const std::size_t bytes = entry->bytes();
   for (const auto& part : room.parts) {
-    if (part->members == 0) continue;
+    RoomPart::Shared& shared = room.shared_of(*part);
+    if (shared.members == 0) continue;
     if (entry->latest) {  // of two unsent states with one key only the newer is of use
       constexpr std::ptrdiff_t look_back = 32;
-      const auto end = part->pending.end();
+      const auto end = shared.pending.end();
       const auto old =
-          std::find_if(end - std::min(look_back, end - part->pending.begin()), end, [&](const EntryPtr& other) {
+          std::find_if(end - std::min(look_back, end - shared.pending.begin()), end, [&](const EntryPtr& other) {
             return other->latest && other->latest_key == entry->latest_key && other->exclude == entry->exclude;
           });
       if (old != end) {
-        part->bytes -= (*old)->bytes();
-        part->pending.erase(old);
+        shared.bytes -= (*old)->bytes();
+        shared.pending.erase(old);
         ++conflated;
       }
     }
-    part->bytes += bytes;
-    part->pending.push_back(entry);  // by serial: who joined in between is owed what is behind its own
-    if (!part->flush_posted) {
-      part->flush_posted = true;
+    shared.bytes += bytes;
+    shared.pending.push_back(entry);  // by serial: who joined in between is owed what is behind its own
+    if (!shared.flush_posted) {
+      shared.flush_posted = true;
       flushes.push_back(part);
     }
   }
