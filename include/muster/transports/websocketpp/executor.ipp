@@ -6,13 +6,13 @@
 #include <asio/steady_timer.hpp>
 #include <atomic>
 #include <map>
-#include <mutex>
 #include <optional>
 #include <stdexcept>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include "muster/thread_safety.hpp"
 #include "muster/transports/websocketpp.hpp"
 
 namespace muster {
@@ -27,14 +27,14 @@ struct AsioExecutor::Turn::Seat {
 struct AsioExecutor::State : AsioExecutor::Turn::Seat, std::enable_shared_from_this<AsioExecutor::State> {
   explicit State(asio::io_context& io) : context(&io), timer(std::in_place, io) {}
 
-  std::mutex mutex;
-  // What the mutex guards. `context` is null once stopped; posting to it happens under the mutex, because the owner may
-  // destroy it as soon as `stop` has returned.
-  asio::io_context* context;
-  bool run_posted = false;
-  std::vector<Task> posted;
-  std::multimap<TimePoint, Task> scheduled;
-  TimePoint armed_for = TimePoint::max();
+  CheckedMutex mutex;
+  /// Null once stopped. Posting to it happens under the mutex, because the owner may destroy it as soon as `stop` has
+  /// returned.
+  asio::io_context* context MUSTER_GUARDED_BY(mutex);
+  bool run_posted MUSTER_GUARDED_BY(mutex) = false;
+  std::vector<Task> posted MUSTER_GUARDED_BY(mutex);
+  std::multimap<TimePoint, Task> scheduled MUSTER_GUARDED_BY(mutex);
+  TimePoint armed_for MUSTER_GUARDED_BY(mutex) = TimePoint::max();
 
   // The loop's own, and the owner's once it has returned.
   std::vector<Task> running;
@@ -46,7 +46,7 @@ struct AsioExecutor::State : AsioExecutor::Turn::Seat, std::enable_shared_from_t
     constexpr int rounds = 3;
     for (int round = 0;; ++round) {
       {
-        const std::lock_guard<std::mutex> lock(mutex);
+        const CheckedLock lock(mutex);
         run_posted = !posted.empty() && context != nullptr;
         if (!run_posted) return;
         if (round == rounds) return asio::post(*context, [state = shared_from_this()] { state->run_in_turn(); });
@@ -67,7 +67,7 @@ struct AsioExecutor::State : AsioExecutor::Turn::Seat, std::enable_shared_from_t
 
   // The earliest deadline changed, or was met.
   void arm() {
-    const std::lock_guard<std::mutex> lock(mutex);
+    const CheckedLock lock(mutex);
     if (context == nullptr) return;
     if (scheduled.empty()) {
       armed_for = TimePoint::max();
@@ -85,7 +85,7 @@ struct AsioExecutor::State : AsioExecutor::Turn::Seat, std::enable_shared_from_t
   void expire() noexcept {
     std::vector<Task> due;
     {
-      const std::lock_guard<std::mutex> lock(mutex);
+      const CheckedLock lock(mutex);
       const auto end = scheduled.upper_bound(std::chrono::steady_clock::now());
       for (auto entry = scheduled.begin(); entry != end; ++entry) due.push_back(std::move(entry->second));
       scheduled.erase(scheduled.begin(), end);
@@ -115,7 +115,7 @@ MUSTER_INLINE AsioExecutor::AsioExecutor(asio::io_context& context) : state_(std
 MUSTER_INLINE AsioExecutor::~AsioExecutor() = default;
 
 MUSTER_INLINE bool AsioExecutor::post(Task task) {
-  const std::lock_guard<std::mutex> lock(state_->mutex);
+  const CheckedLock lock(state_->mutex);
   if (state_->context == nullptr) return false;
   state_->posted.push_back(std::move(task));
   if (!std::exchange(state_->run_posted, true)) {
@@ -125,7 +125,7 @@ MUSTER_INLINE bool AsioExecutor::post(Task task) {
 }
 
 MUSTER_INLINE bool AsioExecutor::schedule(TimePoint when, Task task) {
-  const std::lock_guard<std::mutex> lock(state_->mutex);
+  const CheckedLock lock(state_->mutex);
   if (state_->context == nullptr) return false;
   state_->scheduled.emplace(when, std::move(task));
   if (when < state_->armed_for) {
@@ -146,7 +146,7 @@ MUSTER_INLINE void AsioExecutor::stop() {
   std::vector<Task> posted;
   std::multimap<TimePoint, Task> scheduled;
   {
-    const std::lock_guard<std::mutex> lock(state_->mutex);
+    const CheckedLock lock(state_->mutex);
     if (state_->context == nullptr) return;
     state_->context = nullptr;
     posted.swap(state_->posted);
