@@ -4,7 +4,8 @@ include(GNUInstallDirs)
 
 # Warnings and sanitizers for a target of this project. Always PRIVATE: neither may reach a consumer.
 function(muster_own_target target)
-  target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wconversion -Wshadow)
+  target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wconversion -Wshadow
+                         $<$<CXX_COMPILER_ID:Clang,AppleClang>:-Wthread-safety>)
   if(MUSTER_WARNINGS_AS_ERRORS)
     target_compile_options(${target} PRIVATE -Werror)
   endif()

@@ -2,11 +2,11 @@
 #pragma once
 
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <utility>
 
 #include "muster/function.hpp"
+#include "muster/thread_safety.hpp"
 
 namespace muster {
 inline namespace MUSTER_ABI {
@@ -24,7 +24,7 @@ class Reply {
   void operator()(T answer) const {
     Receiver receiver;
     {
-      const std::lock_guard<std::mutex> lock(state_->mutex);
+      const CheckedLock lock(state_->mutex);
       receiver = std::exchange(state_->receiver, nullptr);
     }
     if (receiver) receiver(std::move(answer));
@@ -32,8 +32,8 @@ class Reply {
 
  private:
   struct State {
-    std::mutex mutex;
-    Receiver receiver;
+    CheckedMutex mutex;
+    Receiver receiver MUSTER_GUARDED_BY(mutex);
   };
   std::shared_ptr<State> state_;
 };

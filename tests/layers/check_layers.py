@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Checks the layer rule: a file under include/ includes its own layer or a lower one.
+"""Checks the layer rule: a file under include/ includes its own layer or a lower one. And that each mutex says what it
+guards, so that clang can check it.
 
 usage: check_layers.py <include directory>      prints each violation; exit status 1 if there is one
 """
@@ -9,7 +10,7 @@ from pathlib import Path
 
 # ---- The table. A public header that is not in it is an error: decide where it belongs, and add it. ----
 
-VOCABULARY = "config function types error close_reason options message span".split()  # layer 0
+VOCABULARY = "config function types error close_reason options message span thread_safety".split()  # layer 0
 SEAMS = ("transport wire_format executor authenticator authorizer protocol broker session_store awareness_store observer "
          "room connection connection_manager reply transport_sink").split()  # layer 1
 CORE = ["core/", "memory/", "testing/"]  # layer 2
@@ -43,6 +44,12 @@ HEADER_ONLY = re.compile(r"^(if\s*!\s*defined\s*\(?\s*MUSTER_COMPILED\s*\)?|ifnd
 STANDARD = re.compile(r"[a-z_]+")
 TEST_CODE = re.compile(r"[Cc]atch2|\bTEST_CASE\b|\bCATCH_|include\s*[<\"](tests|support|simulation)/"
                        r"|SIMULATION|[Ss]imulation|[Mm]utant|seeded_fault")
+
+
+# The one file that names the standard library's, of which clang does not know that they can be held.
+MUTEX_WRAPPER = "thread_safety.hpp"
+STANDARD_MUTEX = re.compile(r"std::(\w*mutex|lock_guard|unique_lock|scoped_lock|shared_lock|condition_variable)\b")
+MUTEX = re.compile(r"^\s*(?:mutable )?(?:core::)?(?:Checked)?Mutex (\w+);", re.MULTILINE)
 
 
 def stem(path):
@@ -131,6 +138,20 @@ def why_not(path, bracket, target, header_only):
     return None
 
 
+def check_mutexes(path, text):
+    """Every mutex is one that clang knows, and stands before what it guards."""
+    if path == MUTEX_WRAPPER:
+        return []
+    violations = [f"muster/{path}:{number}: clang cannot check {found[0]}; {MUTEX_WRAPPER} has what it can"
+                  for number, line in enumerate(text.splitlines(), 1) if (found := STANDARD_MUTEX.search(line))]
+    mutexes = list(MUTEX.finditer(text))
+    for mutex, end in zip(mutexes, [following.start() for following in mutexes[1:]] + [len(text)]):
+        if f"MUSTER_GUARDED_BY({mutex[1]})" not in text[mutex.end():end]:
+            number = text.count("\n", 0, mutex.start(1)) + 1
+            violations.append(f"muster/{path}:{number}: nothing below it is MUSTER_GUARDED_BY({mutex[1]})")
+    return violations
+
+
 def cycle_in(graph):
     """A cycle of includes as a list of files, or None."""
     done, path = set(), []
@@ -200,6 +221,7 @@ def check(include):
         for number, line in enumerate(text.splitlines(), 1):
             if TEST_CODE.search(line):
                 violations.append(f"muster/{path}:{number}: the library knows nothing of its tests")
+        violations += check_mutexes(path, text)
         for number, bracket, target, header_only in includes_of(text):
             if reason := why_not(path, bracket, target, header_only):
                 violations.append(f"muster/{path}:{number}: includes {target}: {reason}")

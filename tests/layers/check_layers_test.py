@@ -8,6 +8,7 @@ from check_layers import check
 
 GOOD = {
     "config.hpp": "",
+    "thread_safety.hpp": "class CheckedMutex {\n  std::mutex mutex_;\n};",
     "types.hpp": '#include <string>\n#include "muster/config.hpp"',
     "message.hpp": '#include "muster/types.hpp"',
     "transport.hpp": '#include "muster/message.hpp"',
@@ -122,6 +123,21 @@ class LayerRule(unittest.TestCase):
         self.expect("types.hpp", "#ifdef CATCH_VERSION_MAJOR", "its tests")
         self.expect("core/loop/block.hpp", "#if defined(MUSTER_SIMULATION)", "its tests")
         self.expect("core/loop/block.hpp", "if (core::mutant(core::Mutant::skip_leave)) return;", "its tests")
+
+    def test_a_mutex_that_clang_does_not_know_is_found(self):
+        for raw in ("std::mutex mutex_;", "mutable std::shared_mutex mutex_;", "const std::lock_guard<Mutex> lock(mutex_);",
+                    "std::condition_variable changed_;"):
+            self.expect("core/loop/block.hpp", raw, "clang cannot check")
+            self.expect("transports/websocketpp.hpp", raw, "clang cannot check")
+        self.assertEqual(self.violations({"types.hpp": "std::condition_variable_any changed_;"}), [])
+
+    def test_a_mutex_that_guards_nothing_is_found(self):
+        guarded = "  Mutex mutex_;\n  int count_ MUSTER_GUARDED_BY(mutex_) = 0;\n"
+        self.assertEqual(self.violations({"core/loop/block.hpp": guarded}), [])
+        for mutex in ("Mutex mutex_;", "  mutable core::Mutex mutex_;", "CheckedMutex mutex_;"):
+            self.expect("core/loop/block.hpp", mutex, "nothing below it")
+            self.expect("core/loop/block.hpp", mutex + "\n" + guarded, "block.hpp:1: nothing below it")
+            self.expect("core/loop/block.hpp", guarded + mutex, "block.hpp:3: nothing below it")
 
     def test_an_empty_tree_is_an_error(self):
         with tempfile.TemporaryDirectory() as root:

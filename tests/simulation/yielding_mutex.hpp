@@ -3,9 +3,7 @@
 // seed_faults.py puts it in the place of muster/core/base/mutex.hpp.
 #pragma once
 
-#include <mutex>
-
-#include "muster/config.hpp"
+#include "muster/thread_safety.hpp"
 
 namespace muster {
 inline namespace MUSTER_ABI {
@@ -15,15 +13,15 @@ namespace core {
 inline void (*simulation_yield)() = nullptr;
 
 /// For one thread: locking twice is a bug of the core, and reported as such.
-class Mutex {
+class MUSTER_CAPABILITY("mutex") Mutex {
  public:
-  void lock() {
+  void lock() MUSTER_ACQUIRE() {
     if (simulation_yield != nullptr && held == 0) simulation_yield();
     if (locked_ || held != 0) simulation_fault("two locks are held together");
     locked_ = true;
     ++held;
   }
-  void unlock() {
+  void unlock() MUSTER_RELEASE() {
     locked_ = false;
     --held;
     if (simulation_yield != nullptr && held == 0) simulation_yield();
@@ -37,7 +35,7 @@ class Mutex {
   bool locked_ = false;
 };
 
-using Lock = std::lock_guard<Mutex>;
+using Lock = CheckedLock<Mutex>;
 
 }  // namespace core
 }  // namespace MUSTER_ABI

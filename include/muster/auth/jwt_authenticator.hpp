@@ -7,7 +7,6 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -17,6 +16,7 @@
 #include "muster/config.hpp"
 #include "muster/error.hpp"
 #include "muster/reply.hpp"
+#include "muster/thread_safety.hpp"
 #include "muster/types.hpp"
 
 namespace muster {
@@ -101,8 +101,8 @@ class JwtAuthenticator final : public Authenticator {
   [[nodiscard]] Authentication identify(std::string_view claims) const;
 
   const JwtOptions options_;  // without its keys
-  mutable std::mutex mutex_;
-  std::shared_ptr<const Keys> keys_;  // shared with the checks that are going on
+  mutable CheckedMutex mutex_;
+  std::shared_ptr<const Keys> keys_ MUSTER_GUARDED_BY(mutex_);  // shared with the checks that are going on
 };
 
 }  // namespace MUSTER_ABI

@@ -68,25 +68,35 @@ class RoomHandle final : public Room {
   [[nodiscard]] const RoomKey& key() const noexcept override { return key_; }
   [[nodiscard]] const RoomOptions& options() const noexcept override { return options_; }
   [[nodiscard]] std::size_t size() const override {
-    return read<std::size_t>([](const RoomState& room) { return room.member_count(); });
+    const Found found = find();
+    if (!found.room) return 0;
+    Lock lock(found.room->mutex);
+    return found.room->member_count();
   }
   [[nodiscard]] std::vector<Member> members() const override {
-    auto found = read<std::vector<Member>>([](const RoomState& room) {
-      std::vector<Member> members;
-      for (const auto& [id, member] : room.members) members.push_back({id, member.user});
-      for (const auto& [id, user] : room.remote_members) members.push_back({id, user});
-      return members;
-    });
-    std::sort(found.begin(), found.end(), [](const Member& a, const Member& b) { return a.connection < b.connection; });
-    return found;
+    const Found found = find();
+    std::vector<Member> members;
+    if (!found.room) return members;
+    {
+      Lock lock(found.room->mutex);
+      for (const auto& [id, member] : found.room->members) members.push_back({id, member.user});
+      for (const auto& [id, user] : found.room->remote_members) members.push_back({id, user});
+    }
+    std::sort(members.begin(), members.end(),
+              [](const Member& a, const Member& b) { return a.connection < b.connection; });
+    return members;
   }
   [[nodiscard]] Position position() const override {
-    return read<Position>([](const RoomState& room) { return Position{room.epoch, room.last_seq}; });
+    const Found found = find();
+    if (!found.room) return {};
+    Lock lock(found.room->mutex);
+    return {found.room->epoch, found.room->last_seq};
   }
   [[nodiscard]] RoomCounters counters() const override {
-    return read<RoomCounters>([](const RoomState& room) {
-      return RoomCounters{room.published, room.history.size(), room.history.bytes()};
-    });
+    const Found found = find();
+    if (!found.room) return {};
+    Lock lock(found.room->mutex);
+    return {found.room->published, found.room->history.size(), found.room->history.bytes()};
   }
   void publish(const Payload& payload, Delivery delivery, ConnectionId exclude, PublishDone done) override {
     if (const auto manager = manager_.lock()) {
@@ -106,13 +116,15 @@ class RoomHandle final : public Room {
   }
 
  private:
-  template <class T, class Read>
-  [[nodiscard]] T read(Read get) const {
-    const auto manager = manager_.lock();
-    const RoomPtr room = manager ? rooms_.find(key_) : nullptr;
-    if (!room) return T{};
-    Lock lock(room->mutex);
-    return get(*room);
+  /// The room, and the manager, whose options it refers to.
+  struct Found {
+    std::shared_ptr<ConnectionManager> manager;
+    RoomPtr room;
+  };
+  [[nodiscard]] Found find() const {
+    auto manager = manager_.lock();
+    RoomPtr room = manager ? rooms_.find(key_) : nullptr;
+    return {std::move(manager), std::move(room)};
   }
   const std::weak_ptr<ConnectionManager> manager_;
   const RoomTable& rooms_;

@@ -283,9 +283,7 @@ class LoopbackBroker final : public Broker {
     return [done = std::move(done), position] { done(position); };
   }
 
-  // Locked.
-
-  [[nodiscard]] Room& find_or_make(const RoomKey& key) {
+  [[nodiscard]] Room& find_or_make(const RoomKey& key) MUSTER_REQUIRES(mutex_) {
     const auto [at, is_new] = rooms_.try_emplace(key);
     if (is_new) {
       at->second.epoch = std::uniform_int_distribution<std::uint64_t>(1, (std::uint64_t{1} << 53U) - 1)(random_);
@@ -297,7 +295,7 @@ class LoopbackBroker final : public Broker {
            !room.delivering;
   }
   /// Lists it among the idle rooms, of which the first listed goes, if it is idle still. May end `room`.
-  void retire_if_idle(const RoomKey& key, Room& room) {
+  void retire_if_idle(const RoomKey& key, Room& room) MUSTER_REQUIRES(mutex_) {
     if (room.listed_idle || !is_idle(room)) return;
     room.listed_idle = true;
     idle_rooms_.push_back(key);
@@ -315,7 +313,7 @@ class LoopbackBroker final : public Broker {
     }
     return to;
   }
-  void catch_up(Room& room, Position known, const std::vector<Target>& to) {
+  void catch_up(Room& room, Position known, const std::vector<Target>& to) MUSTER_REQUIRES(mutex_) {
     std::uint64_t from = known.seq + 1;
     if (known.epoch != room.epoch) {
       from = room.seq + 1;
@@ -331,7 +329,7 @@ class LoopbackBroker final : public Broker {
       }
     }
   }
-  void add(Room& room, Delivered delivered) {
+  void add(Room& room, Delivered delivered) MUSTER_REQUIRES(mutex_) {
     delivered.ticket = ++last_ticket_;
     (holding_ || failing_ || !room.held.empty() ? room.held : room.ready).push_back(std::move(delivered));
   }
@@ -344,10 +342,8 @@ class LoopbackBroker final : public Broker {
     return count;
   }
 
-  // Not locked.
-
   /// Delivers what waited for `resume` or for the end of a failure.
-  void flow() {
+  void flow() MUSTER_EXCLUDES(mutex_) {
     std::vector<RoomKey> keys;
     {
       const core::Lock lock(mutex_);
@@ -360,7 +356,7 @@ class LoopbackBroker final : public Broker {
     for (const RoomKey& key : keys) deliver(key);
   }
 
-  void deliver(const RoomKey& key) {
+  void deliver(const RoomKey& key) MUSTER_EXCLUDES(mutex_) {
     constexpr int attempts = 3;
     int failed = 0;
     for (bool first = true;; first = false) {
@@ -379,7 +375,7 @@ class LoopbackBroker final : public Broker {
       failed = hand_over(key, *next) ? 0 : failed + 1;
     }
   }
-  [[nodiscard]] bool hand_over(const RoomKey& key, Delivered& next) noexcept {
+  [[nodiscard]] bool hand_over(const RoomKey& key, Delivered& next) noexcept MUSTER_EXCLUDES(mutex_) {
     try {
       std::vector<std::shared_ptr<Sink>> sinks;
       {
@@ -405,16 +401,16 @@ class LoopbackBroker final : public Broker {
 
   const Limits limits_;
   mutable core::Mutex mutex_;
-  std::mt19937_64 random_;
-  std::map<NodeId, std::weak_ptr<Sink>> nodes_;
-  std::unordered_map<RoomKey, Room> rooms_;
-  std::deque<RoomKey> idle_rooms_;
-  std::uint64_t last_ticket_ = 0;
-  std::uint64_t last_subscription_ = 0;
-  NodeId last_node_ = 0;
-  std::size_t to_lose_ = 0;
-  bool holding_ = false;
-  bool failing_ = false;
+  std::mt19937_64 random_ MUSTER_GUARDED_BY(mutex_);
+  std::map<NodeId, std::weak_ptr<Sink>> nodes_ MUSTER_GUARDED_BY(mutex_);
+  std::unordered_map<RoomKey, Room> rooms_ MUSTER_GUARDED_BY(mutex_);
+  std::deque<RoomKey> idle_rooms_ MUSTER_GUARDED_BY(mutex_);
+  std::uint64_t last_ticket_ MUSTER_GUARDED_BY(mutex_) = 0;
+  std::uint64_t last_subscription_ MUSTER_GUARDED_BY(mutex_) = 0;
+  NodeId last_node_ MUSTER_GUARDED_BY(mutex_) = 0;
+  std::size_t to_lose_ MUSTER_GUARDED_BY(mutex_) = 0;
+  bool holding_ MUSTER_GUARDED_BY(mutex_) = false;
+  bool failing_ MUSTER_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace MUSTER_ABI

@@ -232,15 +232,13 @@ class MemoryAwarenessStore final : public AwarenessStore {
     return {AwarenessResult::accepted, std::max(clock, after(entry.clock))};
   }
 
-  // All below: locked.
-
-  [[nodiscard]] std::size_t owned_by(ConnectionId owner) const {
+  [[nodiscard]] std::size_t owned_by(ConnectionId owner) const MUSTER_REQUIRES(mutex_) {
     const auto owned = owners_.find(owner);
     return owned == owners_.end() ? 0 : owned->second.size();
   }
 
   // Clocks of several executors differ by little, so the right neighbour is near the end.
-  void sort_by_age(Place place) {
+  void sort_by_age(Place place) MUSTER_REQUIRES(mutex_) {
     auto at = by_age_.end();
     while (at != by_age_.begin()) {
       const auto previous = std::prev(at);
@@ -250,7 +248,7 @@ class MemoryAwarenessStore final : public AwarenessStore {
     if (at != place) by_age_.splice(at, by_age_, place);
   }
 
-  void own(ConnectionId owner, const Stored& stored) {
+  void own(ConnectionId owner, const Stored& stored) MUSTER_REQUIRES(mutex_) {
     auto& owned = owners_[owner];
     try {
       owned.insert(&stored);
@@ -259,14 +257,14 @@ class MemoryAwarenessStore final : public AwarenessStore {
       throw;
     }
   }
-  void disown(ConnectionId owner, const Stored& stored) {
+  void disown(ConnectionId owner, const Stored& stored) MUSTER_REQUIRES(mutex_) {
     const auto owned = owners_.find(owner);
     owned->second.erase(&stored);
     if (owned->second.empty()) owners_.erase(owned);
   }
 
   /// Takes an entry out; its place remembers that. What is remembered no longer goes to `forgotten`.
-  void bury(Place place, std::uint64_t removed_at, std::uint64_t said, Aged& forgotten) {
+  void bury(Place place, std::uint64_t removed_at, std::uint64_t said, Aged& forgotten) MUSTER_REQUIRES(mutex_) {
     disown(place->entry->owner.connection, *place);
     --rooms_.find(place->room)->second.live;
     place->removed_at = std::max<std::uint64_t>(removed_at, 1);
@@ -278,7 +276,7 @@ class MemoryAwarenessStore final : public AwarenessStore {
       forgotten.splice(forgotten.end(), removed_, removed_.begin());
     }
   }
-  void drop(std::unordered_map<RoomKey, InRoom>::iterator in, std::string_view client) {
+  void drop(std::unordered_map<RoomKey, InRoom>::iterator in, std::string_view client) MUSTER_REQUIRES(mutex_) {
     in->second.places.erase(in->second.places.find(client));
     if (in->second.places.empty()) rooms_.erase(in);
   }
@@ -294,7 +292,7 @@ class MemoryAwarenessStore final : public AwarenessStore {
     const AwarenessEntry& entry = *stored.entry;
     return {stored.room, entry.client, after(entry.clock), entry.owner};
   }
-  void remove_now(Place place, std::uint64_t told, Aged& forgotten) {
+  void remove_now(Place place, std::uint64_t told, Aged& forgotten) MUSTER_REQUIRES(mutex_) {
     const std::uint64_t said = place->entry->clock;
     bury(place, told, said, forgotten);
   }
@@ -321,10 +319,10 @@ class MemoryAwarenessStore final : public AwarenessStore {
 
   const std::size_t remembered_;
   mutable core::Mutex mutex_;
-  Aged by_age_;   ///< from the least to the most recently refreshed
-  Aged removed_;  ///< from the first to the last removed
-  std::unordered_map<RoomKey, InRoom> rooms_;
-  std::unordered_map<ConnectionId, std::set<const Stored*, ByKey>> owners_;
+  Aged by_age_ MUSTER_GUARDED_BY(mutex_);   ///< from the least to the most recently refreshed
+  Aged removed_ MUSTER_GUARDED_BY(mutex_);  ///< from the first to the last removed
+  std::unordered_map<RoomKey, InRoom> rooms_ MUSTER_GUARDED_BY(mutex_);
+  std::unordered_map<ConnectionId, std::set<const Stored*, ByKey>> owners_ MUSTER_GUARDED_BY(mutex_);
 };
 
 }  // namespace MUSTER_ABI

@@ -163,9 +163,9 @@ class MemoryRoomLog final : public RoomLog {
 
   const MemoryLogLimits limits_;
   mutable core::Mutex mutex_;
-  std::unordered_map<RoomKey, Log> rooms_;
-  std::size_t bytes_ = 0;
-  std::uint64_t last_offset_ = 0;
+  std::unordered_map<RoomKey, Log> rooms_ MUSTER_GUARDED_BY(mutex_);
+  std::size_t bytes_ MUSTER_GUARDED_BY(mutex_) = 0;
+  std::uint64_t last_offset_ MUSTER_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace MUSTER_ABI

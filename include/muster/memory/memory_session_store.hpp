@@ -267,7 +267,7 @@ class MemorySessionStore final : public SessionStore {
     }
   }
   [[nodiscard]] Queued append(Queue& queue, Users::value_type& user, QueuedMessage message, const QueueLimits& limits,
-                              TimePoint now) {
+                              TimePoint now) MUSTER_REQUIRES(mutex_) {
     const std::size_t size = message.payload.view().size();
     const TimePoint expires = later(now, limits.age);
     Queued queued;
@@ -324,9 +324,7 @@ class MemorySessionStore final : public SessionStore {
     return {};
   }
 
-  // All below: locked.
-
-  [[nodiscard]] Sessions::iterator add_session(const Session& session) {
+  [[nodiscard]] Sessions::iterator add_session(const Session& session) MUSTER_REQUIRES(mutex_) {
     const auto added = sessions_.try_emplace(session.id).first;
     Users::iterator user;
     try {
@@ -344,23 +342,23 @@ class MemorySessionStore final : public SessionStore {
     return added;
   }
   /// Nobody can come back to it, and no message waits for it any longer.
-  void drop_session(Sessions::iterator at) {
+  void drop_session(Sessions::iterator at) MUSTER_REQUIRES(mutex_) {
     const Known known = at->second;
     (known.previous == nullptr ? known.user->second : known.previous->next) = known.next;
     if (known.next != nullptr) known.next->previous = known.previous;
     sessions_.erase(at);
     trim(*known.user);
   }
-  void drop_token(Tokens::iterator at) {
+  void drop_token(Tokens::iterator at) MUSTER_REQUIRES(mutex_) {
     if (at->second.expires != TimePoint::max()) tokens_by_expiry_.erase({at->second.expires, &*at});
     Sessions::value_type& session = *at->second.session;
     tokens_.erase(at);
     release(session);
   }
-  void release(Sessions::value_type& session) {
+  void release(Sessions::value_type& session) MUSTER_REQUIRES(mutex_) {
     if (--session.second.tokens == 0) drop_session(sessions_.find(session.first));
   }
-  void drop_expired_sessions(TimePoint now) {
+  void drop_expired_sessions(TimePoint now) MUSTER_REQUIRES(mutex_) {
     while (!tokens_by_expiry_.empty() && tokens_by_expiry_.begin()->when <= now) {
       drop_token(tokens_.find(tokens_by_expiry_.begin()->entry->first));
     }
@@ -371,7 +369,7 @@ class MemorySessionStore final : public SessionStore {
   }
 
   /// Removes what every session has; and the user with its last message and session.
-  void trim(Users::value_type& user) {
+  void trim(Users::value_type& user) MUSTER_REQUIRES(mutex_) {
     const auto queue = queues_.find(&user);
     if (queue != queues_.end()) {
       std::uint64_t all_have = queue->second.acknowledged;
@@ -383,26 +381,26 @@ class MemorySessionStore final : public SessionStore {
     }
     if (user.second == nullptr) users_.erase(users_.find(user.first));
   }
-  [[nodiscard]] bool has_room(const UserKey& user, std::size_t size) const {
+  [[nodiscard]] bool has_room(const UserKey& user, std::size_t size) const MUSTER_REQUIRES(mutex_) {
     const auto tenant = tenant_bytes_.find(user.tenant);
     return !beyond(bytes_, size + surroundings, limits_.queued_bytes) &&
            !beyond(tenant == tenant_bytes_.end() ? 0 : tenant->second, size + surroundings,
                    limits_.queued_bytes_per_tenant);
   }
-  void uncharge(const std::string& tenant, Queue& queue, const Waiting& waiting) {
+  void uncharge(const std::string& tenant, Queue& queue, const Waiting& waiting) MUSTER_REQUIRES(mutex_) {
     queue.bytes -= waiting.message.payload.view().size();
     bytes_ -= charge(waiting.message);
     const auto held = tenant_bytes_.find(tenant);
     held->second -= charge(waiting.message);
     if (held->second == 0) tenant_bytes_.erase(held);
   }
-  void drop_front(const UserKey& user, Queue& queue) {
+  void drop_front(const UserKey& user, Queue& queue) MUSTER_REQUIRES(mutex_) {
     const Waiting& oldest = queue.waiting.front();
     queued_by_expiry_.erase({oldest.expires, oldest.message.queue_id, {}});
     uncharge(user.tenant, queue, oldest);
     queue.waiting.pop_front();
   }
-  void drop_expired_message() {
+  void drop_expired_message() MUSTER_REQUIRES(mutex_) {
     const Expiry expiry = *queued_by_expiry_.begin();
     Queue& queue = queues_.find(expiry.user)->second;
     const auto expired = std::find_if(queue.waiting.begin(), queue.waiting.end(),
@@ -415,16 +413,16 @@ class MemorySessionStore final : public SessionStore {
 
   const MemorySessionLimits limits_;
   mutable core::Mutex mutex_;
-  Tokens tokens_;
-  std::set<Ending<Tokens::value_type>> tokens_by_expiry_;
-  Sessions sessions_;
-  std::set<Ending<Sessions::value_type>> taken_;
-  Users users_;
-  std::unordered_map<const Users::value_type*, Queue> queues_;
-  std::set<Expiry> queued_by_expiry_;
-  std::unordered_map<std::string, std::size_t> tenant_bytes_;
-  std::size_t bytes_ = 0;
-  std::uint64_t last_queue_id_ = 0;
+  Tokens tokens_ MUSTER_GUARDED_BY(mutex_);
+  std::set<Ending<Tokens::value_type>> tokens_by_expiry_ MUSTER_GUARDED_BY(mutex_);
+  Sessions sessions_ MUSTER_GUARDED_BY(mutex_);
+  std::set<Ending<Sessions::value_type>> taken_ MUSTER_GUARDED_BY(mutex_);
+  Users users_ MUSTER_GUARDED_BY(mutex_);
+  std::unordered_map<const Users::value_type*, Queue> queues_ MUSTER_GUARDED_BY(mutex_);
+  std::set<Expiry> queued_by_expiry_ MUSTER_GUARDED_BY(mutex_);
+  std::unordered_map<std::string, std::size_t> tenant_bytes_ MUSTER_GUARDED_BY(mutex_);
+  std::size_t bytes_ MUSTER_GUARDED_BY(mutex_) = 0;
+  std::uint64_t last_queue_id_ MUSTER_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace MUSTER_ABI

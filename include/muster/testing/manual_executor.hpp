@@ -9,7 +9,6 @@
 #include <deque>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <tuple>
 #include <utility>
@@ -17,6 +16,7 @@
 
 #include "muster/config.hpp"
 #include "muster/executor.hpp"
+#include "muster/thread_safety.hpp"
 #include "muster/types.hpp"
 
 namespace muster {
@@ -59,14 +59,14 @@ class ManualExecutor final : public Executor {
   ManualExecutor& operator=(const ManualExecutor&) = delete;
 
   [[nodiscard]] bool post(Task task) override {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const CheckedLock lock(mutex_);
     if (state_ == State::stopped) return false;
     ready_.push_back(std::move(task));
     return true;
   }
 
   [[nodiscard]] bool post_at_turn_end(Task task, std::size_t turns = 0) override {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const CheckedLock lock(mutex_);
     if (state_ == State::stopped) return false;
     if (turns == 0) {
       ending_turn_.push_back(std::move(task));
@@ -77,7 +77,7 @@ class ManualExecutor final : public Executor {
   }
 
   [[nodiscard]] bool schedule(TimePoint when, Task task) override {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const CheckedLock lock(mutex_);
     if (state_ == State::stopped) return false;
     waiting_.push_back({when, ++order_, std::move(task)});
     std::push_heap(waiting_.begin(), waiting_.end(), later);
@@ -92,7 +92,7 @@ class ManualExecutor final : public Executor {
   bool run_one() {
     Task task;
     {
-      const std::lock_guard<std::mutex> lock(mutex_);
+      const CheckedLock lock(mutex_);
       if (running_ || state_ != State::open) return false;
       make_due_ready();
       std::deque<Task>& next = ready_.empty() ? ending_turn_ : ready_;
@@ -144,29 +144,29 @@ class ManualExecutor final : public Executor {
 
   /// When the earliest scheduled task is to run; none: nothing is scheduled.
   [[nodiscard]] std::optional<TimePoint> next_time() const {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const CheckedLock lock(mutex_);
     if (waiting_.empty()) return std::nullopt;
     return waiting_.front().when;
   }
   /// Tasks that wait for their time.
   [[nodiscard]] std::size_t scheduled() const {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const CheckedLock lock(mutex_);
     return waiting_.size();
   }
   /// Whether `run_one` would run something.
   [[nodiscard]] bool is_ready() const {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const CheckedLock lock(mutex_);
     return !running_ && state_ == State::open &&
            (!ready_.empty() || !ending_turn_.empty() || !ending_later_.empty() ||
             (!waiting_.empty() && waiting_.front().when <= clock_->now()));
   }
   /// Whether one of its tasks is on the stack.
   [[nodiscard]] bool is_running() const {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const CheckedLock lock(mutex_);
     return running_;
   }
   [[nodiscard]] bool is_stopped() const {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const CheckedLock lock(mutex_);
     return state_ != State::open;
   }
 
@@ -174,7 +174,7 @@ class ManualExecutor final : public Executor {
   /// happens when it returns.
   void stop() {
     Unrun unrun;
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const CheckedLock lock(mutex_);
     if (state_ == State::stopped) return;
     state_ = State::stopping;
     if (!running_) unrun = finish_stop();
@@ -197,11 +197,11 @@ class ManualExecutor final : public Executor {
 
   void has_run() {
     Unrun unrun;
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const CheckedLock lock(mutex_);
     running_ = false;
     if (state_ == State::stopping) unrun = finish_stop();
   }
-  void make_due_ready() {
+  void make_due_ready() MUSTER_REQUIRES(mutex_) {
     while (!waiting_.empty() && waiting_.front().when <= clock_->now()) {
       ready_.emplace_back();  // first, for want of memory
       std::pop_heap(waiting_.begin(), waiting_.end(), later);
@@ -210,22 +210,22 @@ class ManualExecutor final : public Executor {
     }
   }
   // The tasks are handed out, to be destroyed without the lock: what they own may post.
-  [[nodiscard]] Unrun finish_stop() {
+  [[nodiscard]] Unrun finish_stop() MUSTER_REQUIRES(mutex_) {
     state_ = State::stopped;
     return std::make_unique<Queues>(std::exchange(ready_, {}), std::exchange(ending_turn_, {}),
                                     std::exchange(ending_later_, {}), std::exchange(waiting_, {}));
   }
 
   const std::shared_ptr<ManualClock> clock_;
-  mutable std::mutex mutex_;
-  std::deque<Task> ready_;
-  std::deque<Task> ending_turn_;
-  Later ending_later_;  ///< by the number of their turn
-  std::uint64_t turn_ = 0;
-  std::vector<Waiting> waiting_;
-  std::uint64_t order_ = 0;
-  State state_ = State::open;
-  bool running_ = false;
+  mutable CheckedMutex mutex_;
+  std::deque<Task> ready_ MUSTER_GUARDED_BY(mutex_);
+  std::deque<Task> ending_turn_ MUSTER_GUARDED_BY(mutex_);
+  Later ending_later_ MUSTER_GUARDED_BY(mutex_);  ///< by the number of their turn
+  std::uint64_t turn_ MUSTER_GUARDED_BY(mutex_) = 0;
+  std::vector<Waiting> waiting_ MUSTER_GUARDED_BY(mutex_);
+  std::uint64_t order_ MUSTER_GUARDED_BY(mutex_) = 0;
+  State state_ MUSTER_GUARDED_BY(mutex_) = State::open;
+  bool running_ MUSTER_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace MUSTER_ABI

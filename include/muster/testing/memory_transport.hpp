@@ -8,7 +8,6 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -22,6 +21,7 @@
 #include "muster/executor.hpp"
 #include "muster/function.hpp"
 #include "muster/span.hpp"
+#include "muster/thread_safety.hpp"
 #include "muster/transport.hpp"
 #include "muster/transport_sink.hpp"
 #include "muster/wire_format.hpp"
@@ -127,35 +127,35 @@ class MemoryTransport final : public Transport, public std::enable_shared_from_t
   // What happened.
 
   /// When the peer last said something.
-  [[nodiscard]] TimePoint heard_at() const { return read(heard_at_); }
+  [[nodiscard]] TimePoint heard_at() const { return read(&MemoryTransport::heard_at_); }
   /// When the peer last took a part of a batch that was pending.
-  [[nodiscard]] TimePoint took_at() const { return read(took_at_); }
+  [[nodiscard]] TimePoint took_at() const { return read(&MemoryTransport::took_at_); }
   /// Since when it has taken nothing of the batch that is pending; none: nothing is.
   [[nodiscard]] std::optional<TimePoint> stuck_since() const {
     const Lock lock(mutex_);
     return held_.empty() ? std::nullopt : std::optional(std::max(held_at_, took_at_));
   }
   /// Every byte the peer got.
-  [[nodiscard]] std::string written() const { return read(written_); }
+  [[nodiscard]] std::string written() const { return read(&MemoryTransport::written_); }
   /// What the peer got since the last call.
   [[nodiscard]] std::string take_written() {
     const Lock lock(mutex_);
     return std::exchange(written_, {});
   }
-  [[nodiscard]] std::size_t writes() const { return read(writes_); }
+  [[nodiscard]] std::size_t writes() const { return read(&MemoryTransport::writes_); }
   /// Bytes of all writes, whether the peer got them or not.
-  [[nodiscard]] std::uint64_t bytes() const { return read(bytes_); }
+  [[nodiscard]] std::uint64_t bytes() const { return read(&MemoryTransport::bytes_); }
   struct Closing {
     std::uint16_t code = 0;
     std::string text;
   };
   /// The close the core asked for; none: it asked for none.
-  [[nodiscard]] std::optional<Closing> closing() const { return read(closing_); }
-  [[nodiscard]] bool aborted() const { return read(aborted_); }
+  [[nodiscard]] std::optional<Closing> closing() const { return read(&MemoryTransport::closing_); }
+  [[nodiscard]] bool aborted() const { return read(&MemoryTransport::aborted_); }
   /// Calls that the contract forbids: a write while one is pending, a write or a second close after `close`.
-  [[nodiscard]] std::size_t violations() const { return read(violations_); }
-  [[nodiscard]] bool is_reading_paused() const { return read(paused_); }
-  [[nodiscard]] bool is_vanished() const { return read(vanished_); }
+  [[nodiscard]] std::size_t violations() const { return read(&MemoryTransport::violations_); }
+  [[nodiscard]] bool is_reading_paused() const { return read(&MemoryTransport::paused_); }
+  [[nodiscard]] bool is_vanished() const { return read(&MemoryTransport::vanished_); }
   /// From now on the pipe tells what is unsent, and that the system keeps so much beside the batch it holds.
   void system_holds(std::size_t bytes) {
     const Lock lock(mutex_);
@@ -167,7 +167,7 @@ class MemoryTransport final : public Transport, public std::enable_shared_from_t
     return !held_.empty();
   }
   /// Whether the pipe exists no more. The manager may hear of it a task later.
-  [[nodiscard]] bool is_gone() const { return read(gone_); }
+  [[nodiscard]] bool is_gone() const { return read(&MemoryTransport::gone_); }
   /// The answer to `open`; none yet: not decided. Its connection is in `connection`.
   struct Answer {
     bool accepted = false;
@@ -175,9 +175,9 @@ class MemoryTransport final : public Transport, public std::enable_shared_from_t
     CloseReason reason = CloseReason::normal;
     Error error;
   };
-  [[nodiscard]] std::optional<Answer> answer() const { return read(answer_); }
+  [[nodiscard]] std::optional<Answer> answer() const { return read(&MemoryTransport::answer_); }
   /// Null before it was accepted and after the pipe is gone.
-  [[nodiscard]] std::shared_ptr<Connection> connection() const { return read(connection_); }
+  [[nodiscard]] std::shared_ptr<Connection> connection() const { return read(&MemoryTransport::connection_); }
 
   // Transport.
 
@@ -264,7 +264,7 @@ class MemoryTransport final : public Transport, public std::enable_shared_from_t
   }
 
  private:
-  using Lock = std::lock_guard<std::mutex>;
+  using Lock = CheckedLock<CheckedMutex>;
   struct Inbound {
     FrameKind kind;
     std::string bytes;
@@ -272,9 +272,9 @@ class MemoryTransport final : public Transport, public std::enable_shared_from_t
   };
 
   template <class T>
-  [[nodiscard]] T read(const T& member) const {
+  [[nodiscard]] T read(T MemoryTransport::*member) const {
     const Lock lock(mutex_);
-    return member;
+    return this->*member;
   }
   void throw_if_told() {
     const Lock lock(mutex_);
@@ -315,7 +315,7 @@ class MemoryTransport final : public Transport, public std::enable_shared_from_t
   }
   void post_pump() {
     auto pump = [self = shared_from_this()] { self->pump(); };
-    const std::chrono::milliseconds every = read(every_);
+    const std::chrono::milliseconds every = read(&MemoryTransport::every_);
     if (every.count() == 0) {
       (void)executor_->post(std::move(pump));
     } else {
@@ -344,8 +344,8 @@ class MemoryTransport final : public Transport, public std::enable_shared_from_t
     }
   }
 
-  // Takes bytes of the batch in flight; true when none is left. Locked.
-  bool take_held(std::size_t bytes) {
+  // Takes bytes of the batch in flight; true when none is left.
+  bool take_held(std::size_t bytes) MUSTER_REQUIRES(mutex_) {
     while (!held_.empty() && bytes > 0) {
       const Span& first = held_.front();
       const std::size_t taken = std::min(bytes, first.size - held_from_);
@@ -375,13 +375,13 @@ class MemoryTransport final : public Transport, public std::enable_shared_from_t
     }
     if (!connection) return post_pump();
     if (closes) return finish(CloseReason::normal);
-    if (const auto sink = sink_.lock()) sink->writable(*connection);
+    if (const auto sink = read(&MemoryTransport::sink_).lock()) sink->writable(*connection);
   }
 
   // The pipe ends now; the manager hears of it from a later task.
   void end(CloseReason cause) {
     if (auto told = connection()) {  // first: what cannot be told has not happened
-      (void)executor_->post([sink = sink_, told = std::move(told), cause] {
+      (void)executor_->post([sink = read(&MemoryTransport::sink_), told = std::move(told), cause] {
         if (const auto alive = sink.lock()) alive->closed(*told, cause);
       });
     }
@@ -395,7 +395,7 @@ class MemoryTransport final : public Transport, public std::enable_shared_from_t
       opening = std::exchange(opening_, 0);
     }
     const auto connection = release();
-    const auto sink = sink_.lock();
+    const auto sink = read(&MemoryTransport::sink_).lock();
     if (!sink) return;
     if (connection) sink->closed(*connection, cause);
     if (opening != 0) sink->cancel_open(executor_, opening);
@@ -410,33 +410,33 @@ class MemoryTransport final : public Transport, public std::enable_shared_from_t
 
   const std::shared_ptr<Executor> executor_;
   const std::chrono::milliseconds close_timeout_;
-  mutable std::mutex mutex_;
-  std::weak_ptr<TransportSink> sink_;
-  std::shared_ptr<Connection> connection_;
-  std::uint64_t opening_ = 0;
-  std::deque<Inbound> inbound_;
-  TimePoint heard_at_{};
-  std::vector<Span> held_;
-  std::size_t held_from_ = 0;
-  std::string written_;
-  TimePoint held_at_{};
-  TimePoint took_at_{};
-  std::size_t per_turn_ = 0;
-  std::chrono::milliseconds every_{0};
-  std::size_t fail_at_ = 0;
-  std::size_t throws_in_ = 0;
+  mutable CheckedMutex mutex_;
+  std::weak_ptr<TransportSink> sink_ MUSTER_GUARDED_BY(mutex_);
+  std::shared_ptr<Connection> connection_ MUSTER_GUARDED_BY(mutex_);
+  std::uint64_t opening_ MUSTER_GUARDED_BY(mutex_) = 0;
+  std::deque<Inbound> inbound_ MUSTER_GUARDED_BY(mutex_);
+  TimePoint heard_at_ MUSTER_GUARDED_BY(mutex_){};
+  std::vector<Span> held_ MUSTER_GUARDED_BY(mutex_);
+  std::size_t held_from_ MUSTER_GUARDED_BY(mutex_) = 0;
+  std::string written_ MUSTER_GUARDED_BY(mutex_);
+  TimePoint held_at_ MUSTER_GUARDED_BY(mutex_){};
+  TimePoint took_at_ MUSTER_GUARDED_BY(mutex_){};
+  std::size_t per_turn_ MUSTER_GUARDED_BY(mutex_) = 0;
+  std::chrono::milliseconds every_ MUSTER_GUARDED_BY(mutex_){0};
+  std::size_t fail_at_ MUSTER_GUARDED_BY(mutex_) = 0;
+  std::size_t throws_in_ MUSTER_GUARDED_BY(mutex_) = 0;
   std::atomic<bool> thrown_{false};
-  std::size_t writes_ = 0;
-  std::uint64_t bytes_ = 0;
-  std::size_t violations_ = 0;
-  std::optional<Closing> closing_;
-  std::optional<Answer> answer_;
-  std::optional<std::size_t> system_holds_;
-  bool stalled_ = false;
-  bool paused_ = false;
-  bool vanished_ = false;
-  bool aborted_ = false;
-  bool gone_ = false;
+  std::size_t writes_ MUSTER_GUARDED_BY(mutex_) = 0;
+  std::uint64_t bytes_ MUSTER_GUARDED_BY(mutex_) = 0;
+  std::size_t violations_ MUSTER_GUARDED_BY(mutex_) = 0;
+  std::optional<Closing> closing_ MUSTER_GUARDED_BY(mutex_);
+  std::optional<Answer> answer_ MUSTER_GUARDED_BY(mutex_);
+  std::optional<std::size_t> system_holds_ MUSTER_GUARDED_BY(mutex_);
+  bool stalled_ MUSTER_GUARDED_BY(mutex_) = false;
+  bool paused_ MUSTER_GUARDED_BY(mutex_) = false;
+  bool vanished_ MUSTER_GUARDED_BY(mutex_) = false;
+  bool aborted_ MUSTER_GUARDED_BY(mutex_) = false;
+  bool gone_ MUSTER_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace MUSTER_ABI

@@ -181,7 +181,7 @@ MUSTER_INLINE std::optional<Error> JwtAuthenticator::set_keys(std::vector<JwtKey
     return Error{errc::invalid_message, std::move(problem), {}};
   }
   auto replacement = std::make_shared<const Keys>(std::move(keys));
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const CheckedLock lock(mutex_);
   keys_ = std::move(replacement);
   return std::nullopt;
 }
@@ -200,7 +200,7 @@ MUSTER_INLINE Authentication JwtAuthenticator::check(const std::string& token) c
   const auto header = jwt::header_of(token);
   if (!header) return reject();
   const auto keys = [this] {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const CheckedLock lock(mutex_);
     return keys_;
   }();
   const JwtKey* key = jwt::key_for(*keys, *header);

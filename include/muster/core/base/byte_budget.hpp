@@ -74,9 +74,9 @@ class ByteBudget {
     const std::shared_ptr<std::atomic<std::size_t>> waiting_;
     std::atomic<std::size_t> bytes_{0};
     Mutex mutex_;
-    std::vector<std::weak_ptr<ByteHolder>> holders_;
-    std::size_t hand_ = 0;
-    std::size_t prune_at_ = 64;
+    std::vector<std::weak_ptr<ByteHolder>> holders_ MUSTER_GUARDED_BY(mutex_);
+    std::size_t hand_ MUSTER_GUARDED_BY(mutex_) = 0;
+    std::size_t prune_at_ MUSTER_GUARDED_BY(mutex_) = 64;
   };
   using AccountPtr = std::shared_ptr<Account>;
   using HolderPtr = std::shared_ptr<ByteHolder>;
@@ -162,7 +162,7 @@ class ByteBudget {
   /// Looked at for tenants that keep anything; who finds none drops its own, and the next goes on from there.
   static constexpr std::size_t most_buckets = 256;
 
-  static void remove(Account& account, std::size_t index) {
+  static void remove(Account& account, std::size_t index) MUSTER_REQUIRES(account.mutex_) {
     std::swap(account.holders_[index], account.holders_.back());
     account.holders_.pop_back();
   }
@@ -200,9 +200,9 @@ class ByteBudget {
   const std::shared_ptr<std::atomic<std::size_t>> total_ = std::make_shared<std::atomic<std::size_t>>(0);
   const std::shared_ptr<std::atomic<std::size_t>> waiting_ = std::make_shared<std::atomic<std::size_t>>(0);
   mutable Mutex mutex_;
-  std::unordered_map<std::string, AccountPtr> accounts_;
-  std::size_t hand_ = 0;
-  std::size_t pruned_ = 0;
+  std::unordered_map<std::string, AccountPtr> accounts_ MUSTER_GUARDED_BY(mutex_);
+  std::size_t hand_ MUSTER_GUARDED_BY(mutex_) = 0;
+  std::size_t pruned_ MUSTER_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace core

@@ -45,9 +45,9 @@ class LogWindow {
 
  private:
   Mutex mutex_;
-  std::set<Key> told_;
-  TimePoint window_end_{};
-  std::size_t left_out_ = 0;
+  std::set<Key> told_ MUSTER_GUARDED_BY(mutex_);
+  TimePoint window_end_ MUSTER_GUARDED_BY(mutex_){};
+  std::size_t left_out_ MUSTER_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace core

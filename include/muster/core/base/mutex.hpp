@@ -1,16 +1,14 @@
 // The core's mutex and its lock.
 #pragma once
 
-#include <mutex>
-
-#include "muster/config.hpp"
+#include "muster/thread_safety.hpp"
 
 namespace muster {
 inline namespace MUSTER_ABI {
 namespace core {
 
-using Mutex = std::mutex;
-using Lock = std::lock_guard<Mutex>;
+using Mutex = CheckedMutex;
+using Lock = CheckedLock<Mutex>;
 
 }  // namespace core
 }  // namespace MUSTER_ABI

@@ -18,10 +18,11 @@ MUSTER_INLINE void FanOut::post_flushes(const RoomPtr& room, const std::vector<R
         "The executor", [&] { posted = part->loop->post([this, room, at = part.get()] { flush_part(room, *at); }); });
     if (posted) continue;
     Lock lock(room->mutex);
-    part->flush_posted = false;  // what waits is told with the next publish, or by the sweep
+    RoomPart::Shared& shared = room->shared_of(*part);
+    shared.flush_posted = false;  // what waits is told with the next publish, or by the sweep
     if (!well) continue;
-    part->pending.clear();  // its members are gone, and are taken out by the sweep
-    part->bytes = 0;
+    shared.pending.clear();  // its members are gone, and are taken out by the sweep
+    shared.bytes = 0;
     room->count_waiting();
   }
 }
@@ -32,12 +33,13 @@ MUSTER_INLINE void FanOut::flush_part(const RoomPtr& room, RoomPart& part) {
   const bool well = part.loop->contain("A flush", [&] { batch.encoded.assign(part.loop->formats.size(), {}); });
   {
     Lock lock(room->mutex);
-    if (part.pending.empty() || !well) {  // with the next publish, or by the sweep
-      part.flush_posted = false;
+    RoomPart::Shared& shared = room->shared_of(part);
+    if (shared.pending.empty() || !well) {  // with the next publish, or by the sweep
+      shared.flush_posted = false;
       return;
     }
-    batch.entries.swap(part.pending);
-    batch.bytes = part.bytes;
+    batch.entries.swap(shared.pending);
+    batch.bytes = shared.bytes;
     batch.epoch = room->epoch;
   }
   ++batch.number;
@@ -92,10 +94,11 @@ MUSTER_INLINE void FanOut::run_slice(const RoomPtr& room, RoomPart& part) {
   const bool gathers = part.slots.size() >= many;
   {
     Lock lock(room->mutex);
-    part.bytes -= batch.bytes;
+    RoomPart::Shared& shared = room->shared_of(part);
+    shared.bytes -= batch.bytes;
     room->count_waiting();
-    part.flush_posted = gathers || !part.pending.empty();
-    if (!part.flush_posted) return;
+    shared.flush_posted = gathers || !shared.pending.empty();
+    if (!shared.flush_posted) return;
   }
   const bool posted = part.loop->contain("The executor", [&] {
     (void)part.loop->post_at_turn_end([this, room = room, at = &part] { flush_part(room, *at); },
@@ -103,7 +106,7 @@ MUSTER_INLINE void FanOut::run_slice(const RoomPtr& room, RoomPart& part) {
   });
   if (posted) return;
   Lock lock(room->mutex);
-  part.flush_posted = false;
+  room->shared_of(part).flush_posted = false;
 }
 
 /// False: all have been served. One who cannot be is closed: it would not know what it has missed.

@@ -50,7 +50,7 @@ MUSTER_INLINE void BrokerInbox::take_state(const BrokerState& state) {
   {
     Lock lock(room->mutex);
     for (const auto& part : room->parts) {
-      if (part->members != 0) loop = part->loop;
+      if (room->shared_of(*part).members != 0) loop = part->loop;
     }
     if (state.kind == BrokerState::Kind::member) {
       if (state.value) {

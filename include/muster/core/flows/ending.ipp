@@ -274,7 +274,7 @@ MUSTER_INLINE void Ending::leave_part(Loop& loop, const RoomPtr& room) noexcept 
     part = std::move(*at);
     room->parts.erase(at);
     room->count_waiting();
-    part->pending.clear();
+    room->shared_of(*part).pending.clear();
     part->batch = {};
   }
   state_flush_.flush(loop, room);

@@ -110,7 +110,7 @@ bool Joining::part_from_room(ConnectionState& connection, std::size_t index, std
   slots.pop_back();
   {
     Lock lock(room->mutex);
-    --part.members;
+    --room->shared_of(part).members;
     room->members.find(connection.member)->second.part = nullptr;
   }
   bool well = then();

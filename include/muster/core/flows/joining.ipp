@@ -110,7 +110,7 @@ MUSTER_INLINE Joining::Entered Joining::admit(ConnectionState& connection, RoomS
                                               std::optional<Position> from) {
   Entered entered;
   const std::string& user = connection.identity_->user;
-  const auto full = [&] {
+  const auto full = [&]() MUSTER_REQUIRES(room.mutex) {
     const std::size_t capacity = room.options.room_capacity;
     if (capacity == 0) return false;
     if (room.options.capacity_counts == CapacityCounts::connections) return room.members.size() >= capacity;
@@ -172,7 +172,7 @@ MUSTER_INLINE Joining::Entered Joining::admit(ConnectionState& connection, RoomS
     }
     throw;
   }
-  ++part.members;
+  ++room.shared_of(part).members;
   entered.part = &part;
   entered.position = {room.epoch, room.last_seq};
   entered.serial = room.last_serial;

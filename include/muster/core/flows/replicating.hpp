@@ -78,8 +78,8 @@ class Replicating {
   std::shared_ptr<Broker::Sink> sink_;
   Broker::NodeId node_ = 0;
   Mutex mutex_;
-  std::multiset<RoomKey> unsubscribing_;  ///< which the broker is being told of just now
-  std::multiset<RoomKey> subscribing_;    ///< which it has been asked for
+  std::multiset<RoomKey> unsubscribing_ MUSTER_GUARDED_BY(mutex_);  ///< which the broker is being told of just now
+  std::multiset<RoomKey> subscribing_ MUSTER_GUARDED_BY(mutex_);    ///< which it has been asked for
 };
 
 }  // namespace core

@@ -67,7 +67,7 @@ class Rooms {
   Replicating& replicating_;
   Hooks& hooks_;
   Mutex unattended_mutex_;
-  RoomTable::Cursor unattended_;
+  RoomTable::Cursor unattended_ MUSTER_GUARDED_BY(unattended_mutex_);
   std::atomic<std::uint64_t> history_dropped_{0}, refused_when_full_{0};
 };
 

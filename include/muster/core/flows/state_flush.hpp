@@ -67,8 +67,8 @@ class StateFlush {
   Writer& writer_;
   FanOut& fan_out_;
   Mutex announcements_mutex_;
-  std::map<UserKey, bool> announcements_;
-  bool announcements_due_ = false;
+  std::map<UserKey, bool> announcements_ MUSTER_GUARDED_BY(announcements_mutex_);
+  bool announcements_due_ MUSTER_GUARDED_BY(announcements_mutex_) = false;
 };
 
 }  // namespace core

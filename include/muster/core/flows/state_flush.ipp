@@ -27,8 +27,13 @@ MUSTER_INLINE void StateFlush::plan(Loop& loop, const RoomPtr& room) noexcept {
   });
   if (!well) {
     if (planned != loop.state_flushes.end()) loop.state_flushes.erase(planned);
-    Lock lock(room ? room->mutex : announcements_mutex_);
-    (room ? room->state_flush_due : announcements_due_) = false;
+    if (room) {
+      Lock lock(room->mutex);
+      room->state_flush_due = false;
+    } else {
+      Lock lock(announcements_mutex_);
+      announcements_due_ = false;
+    }
   } else if (interval != std::chrono::milliseconds(0) &&
              (!loop.state_timer.armed() || loop.state_flushes.begin()->first >= due)) {
     loop.arm(loop.state_timer, loop.state_flushes.begin()->first);
@@ -95,7 +100,7 @@ MUSTER_INLINE bool StateFlush::flush_once(const RoomPtr& room, RoomState::Marks&
     Lock lock(room->mutex);
     prepare_pending(*room, entries.size() + 1, flushes);
     room->flush_presence(*notice);
-    const auto append = [&](const std::shared_ptr<Entry>& entry) {
+    const auto append = [&](const std::shared_ptr<Entry>& entry) MUSTER_REQUIRES(room->mutex) {
       entry->serial = ++room->last_serial;
       append_pending(*room, entry, flushes, conflated);
     };

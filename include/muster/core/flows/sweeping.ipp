@@ -108,7 +108,8 @@ MUSTER_INLINE void Sweeping::catch_up_room(Loop& loop, const RoomPtr& room) {
       }
     }
     for (const auto& part : room->parts) {
-      if (!part->pending.empty() && !std::exchange(part->flush_posted, true)) flushes.push_back(part);
+      RoomPart::Shared& shared = room->shared_of(*part);
+      if (!shared.pending.empty() && !std::exchange(shared.flush_posted, true)) flushes.push_back(part);
     }
     const bool waits = !room->presence.empty() || !room->awareness.empty();
     schedule = waits && !room->state_flush_running && !std::exchange(room->state_flush_due, true);

@@ -74,8 +74,8 @@ class Loops {
 
  private:
   mutable Mutex mutex_;
-  std::vector<LoopPtr> loops_;
-  LoopCounters counted_;  ///< by those that are not there any more
+  std::vector<LoopPtr> loops_ MUSTER_GUARDED_BY(mutex_);
+  LoopCounters counted_ MUSTER_GUARDED_BY(mutex_);  ///< by those that are not there any more
   std::atomic<Executor*> clock_{nullptr};
   std::shared_ptr<Executor> clock_owner_;  ///< the first one: told the time by, also when it has stopped
   const std::function<TimePoint()> first_clock_;

@@ -72,8 +72,8 @@ void Questions::ask(ConnectionState& connection, Function<void(Reply<T>)> call,
                     Function<void(ConnectionState&, T)> then, T when_late, Function<void(T)> unwanted) {
   struct Asked final : Question {
     Mutex mutex;
-    bool outside = false;     ///< the call has returned: answers are posted
-    std::optional<T> answer;  ///< given inside the call
+    bool outside MUSTER_GUARDED_BY(mutex) = false;     ///< the call has returned: answers are posted
+    std::optional<T> answer MUSTER_GUARDED_BY(mutex);  ///< given inside the call
     Function<void(ConnectionState&, T)> then;
     Function<void(T)> unwanted;
     std::optional<T> when_late;

@@ -154,11 +154,9 @@ class AddressTable {
     return limit > SIZE_MAX / times ? SIZE_MAX : limit * times;
   }
 
-  // All below: locked.
-
   /// All of them, or none that was not there before.
   template <class Change>
-  void use(const Keys& keys, Change change) {
+  void use(const Keys& keys, Change change) MUSTER_REQUIRES(mutex_) {
     try {
       for (const Key& key : keys) {
         auto at = entries_.find(key);
@@ -180,22 +178,22 @@ class AddressTable {
       throw;
     }
   }
-  void rest(Entries::iterator at) noexcept {
+  void rest(Entries::iterator at) noexcept MUSTER_REQUIRES(mutex_) {
     if (at->second.connections != 0 || std::exchange(at->second.rests, true)) return;
     resting_.splice(resting_.end(), busy_, at->second.place);
     if (at->second.connects.empty()) return forget(at);
     if (resting_.size() > remembered_) forget(entries_.find(resting_.front()));
   }
-  void forget(Entries::iterator at) {
+  void forget(Entries::iterator at) MUSTER_REQUIRES(mutex_) {
     resting_.erase(at->second.place);
     entries_.erase(at);
   }
 
   const std::size_t remembered_;
   mutable Mutex mutex_;
-  Entries entries_;
-  std::list<Key> busy_;     ///< addresses with a socket
-  std::list<Key> resting_;  ///< those without; the one that came the longest ago first
+  Entries entries_ MUSTER_GUARDED_BY(mutex_);
+  std::list<Key> busy_ MUSTER_GUARDED_BY(mutex_);     ///< addresses with a socket
+  std::list<Key> resting_ MUSTER_GUARDED_BY(mutex_);  ///< those without; the one that came the longest ago first
 };
 
 }  // namespace core

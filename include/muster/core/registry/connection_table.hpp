@@ -113,8 +113,8 @@ class ConnectionTable {
  private:
   struct Shard {
     mutable Mutex mutex;
-    std::unordered_map<ConnectionId, Snapshot> entries;
-    std::size_t authenticated = 0;
+    std::unordered_map<ConnectionId, Snapshot> entries MUSTER_GUARDED_BY(mutex);
+    std::size_t authenticated MUSTER_GUARDED_BY(mutex) = 0;
   };
   /// Of one that is authenticated.
   template <class Read>
@@ -210,7 +210,8 @@ class UserTable {
   void left_rooms(const UserKey& key, const Rooms& rooms) {
     Shard& shard = shard_of(key);
     Lock lock(shard.mutex);
-    rooms([&](const std::shared_ptr<RoomState>& room) { shard.left[key].add(room); });
+    auto* const left = &shard.left;  // `rooms` calls it before it returns: under this lock
+    rooms([&](const std::shared_ptr<RoomState>& room) { (*left)[key].add(room); });
   }
   [[nodiscard]] LeftRooms take_left_rooms(const UserKey& key) {
     Shard& shard = shard_of(key);
@@ -304,17 +305,17 @@ class UserTable {
   using Users = std::unordered_map<std::string, User>;
   struct Shard {
     mutable Mutex mutex;
-    std::unordered_map<std::string, Users> tenants;
-    std::size_t users = 0;  ///< online
-    std::unordered_map<UserKey, LeftRooms> left;
+    std::unordered_map<std::string, Users> tenants MUSTER_GUARDED_BY(mutex);
+    std::size_t users MUSTER_GUARDED_BY(mutex) = 0;  ///< online
+    std::unordered_map<UserKey, LeftRooms> left MUSTER_GUARDED_BY(mutex);
   };
-  static const User* find(const Shard& shard, const UserKey& key) {
+  static const User* find(const Shard& shard, const UserKey& key) MUSTER_REQUIRES(shard.mutex) {
     const auto tenant = shard.tenants.find(key.tenant);
     if (tenant == shard.tenants.end()) return nullptr;
     const auto user = tenant->second.find(key.user);
     return user == tenant->second.end() ? nullptr : &user->second;
   }
-  [[nodiscard]] static User& entry_of(Shard& shard, const UserKey& key) {
+  [[nodiscard]] static User& entry_of(Shard& shard, const UserKey& key) MUSTER_REQUIRES(shard.mutex) {
     Users& users = shard.tenants[key.tenant];
     try {
       return users[key.user];
@@ -323,7 +324,7 @@ class UserTable {
       throw;
     }
   }
-  static void drop_if_unused(Shard& shard, const UserKey& key) {
+  static void drop_if_unused(Shard& shard, const UserKey& key) MUSTER_REQUIRES(shard.mutex) {
     const auto tenant = shard.tenants.find(key.tenant);
     const auto at = tenant->second.find(key.user);
     if (at->second.online() || at->second.told || at->second.telling) return;
@@ -354,7 +355,7 @@ class UserTable {
     if (user.told) return {Edge::Kind::online, {}};
     return {Edge::Kind::offline, take_left(shard, key)};
   }
-  [[nodiscard]] static LeftRooms take_left(Shard& shard, const UserKey& key) {
+  [[nodiscard]] static LeftRooms take_left(Shard& shard, const UserKey& key) MUSTER_REQUIRES(shard.mutex) {
     if (shard.left.empty()) return {};
     const auto at = shard.left.find(key);
     if (at == shard.left.end()) return {};

@@ -78,7 +78,7 @@ class RoomTable {
  private:
   struct Shard {
     mutable Mutex mutex;
-    std::unordered_map<RoomKey, RoomPtr> rooms;
+    std::unordered_map<RoomKey, RoomPtr> rooms MUSTER_GUARDED_BY(mutex);
   };
   static constexpr std::size_t shard_count = 64;
   std::array<Shard, shard_count> shards_;

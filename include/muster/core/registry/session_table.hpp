@@ -136,7 +136,7 @@ class SessionTable {
   };
   struct Shard {
     mutable Mutex mutex;
-    std::unordered_map<ConnectionId, Entry> entries;
+    std::unordered_map<ConnectionId, Entry> entries MUSTER_GUARDED_BY(mutex);
   };
   [[nodiscard]] Shard& shard_of(ConnectionId id) { return shards_[id.value() >> 60U]; }
   [[nodiscard]] const Shard& shard_of(ConnectionId id) const { return shards_[id.value() >> 60U]; }

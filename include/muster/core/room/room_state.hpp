@@ -75,18 +75,23 @@ struct Batch {
   std::uint64_t bytes_out = 0;
 };
 
-/// The members of a room on one executor. Slots and batch belong to the executor; the rest to the room's lock.
+/// The members of a room on one executor. Slots and batch belong to the executor; the rest to the room's lock, under
+/// which RoomState::shared_of hands it out.
 struct RoomPart {
+  struct Shared {
+    std::vector<EntryPtr> pending;
+    std::size_t bytes = 0;  ///< of `pending`, and of the batch on its way
+    std::size_t members = 0;
+    bool flush_posted = false;
+  };
   explicit RoomPart(LoopPtr on) : loop(std::move(on)) {}
   const LoopPtr loop;
-  // The executor's.
   std::vector<MemberSlot> slots;
   Batch batch;
-  // Under the room's lock.
-  std::vector<EntryPtr> pending;
-  std::size_t bytes = 0;  ///< of `pending`, and of the batch on its way
-  std::size_t members = 0;
-  bool flush_posted = false;
+
+ private:
+  friend struct RoomState;
+  Shared shared_;
 };
 
 /// Shared with whoever is about to post its flush: its executor may stop meanwhile, and be forgotten.
@@ -107,52 +112,56 @@ struct RoomState : ByteHolder {
   const RoomOptions& options;
   const ByteBudget::AccountPtr account;
 
-  mutable Mutex mutex;  // everything below
-  std::uint64_t epoch;
-  std::uint64_t last_seq = 0;
-  std::uint64_t last_serial = 0;
-  std::uint64_t published = 0;
-  History history;
-  IdempotencyKeys keys;
+  mutable Mutex mutex;
+  std::uint64_t epoch MUSTER_GUARDED_BY(mutex);
+  std::uint64_t last_seq MUSTER_GUARDED_BY(mutex) = 0;
+  std::uint64_t last_serial MUSTER_GUARDED_BY(mutex) = 0;
+  std::uint64_t published MUSTER_GUARDED_BY(mutex) = 0;
+  History history MUSTER_GUARDED_BY(mutex);
+  IdempotencyKeys keys MUSTER_GUARDED_BY(mutex);
   struct MemberEntry {
     std::string user;
     /// Null: its session is in its grace, and keeps the place.
     RoomPart* part = nullptr;
   };
   /// By what others know them as.
-  std::unordered_map<ConnectionId, MemberEntry> members;
+  std::unordered_map<ConnectionId, MemberEntry> members MUSTER_GUARDED_BY(mutex);
   /// Members of each user, for capacity and for user presence. 0: the others know it to be online, but it has left.
-  std::unordered_map<std::string, std::size_t> users;
-  std::size_t present_users = 0;  ///< of those that have a member
+  std::unordered_map<std::string, std::size_t> users MUSTER_GUARDED_BY(mutex);
+  std::size_t present_users MUSTER_GUARDED_BY(mutex) = 0;  ///< of those that have a member
   /// Members at other nodes of a broker.
-  std::map<ConnectionId, std::string> remote_members;
-  std::vector<RoomPartPtr> parts;
-  std::size_t waiting = 0;  ///< bytes that only `parts` hold
-  PresenceBatch presence;
+  std::map<ConnectionId, std::string> remote_members MUSTER_GUARDED_BY(mutex);
+  std::vector<RoomPartPtr> parts MUSTER_GUARDED_BY(mutex);
+  std::size_t waiting MUSTER_GUARDED_BY(mutex) = 0;  ///< bytes that only `parts` hold
+  PresenceBatch presence MUSTER_GUARDED_BY(mutex);
   /// Client ids that changed, with the clock of a removal or 0.
   using Marks = std::map<std::string, std::uint64_t>;
-  Marks awareness;
-  bool state_flush_due = false;
-  bool state_flush_running = false;
-  bool state_flush_again = false;
-  bool offline_untold = false;  ///< of some of `users` it could not be told that they have left; the sweep does
-  bool subscribed = false;
-  bool unsubscribe_due = false;  ///< the broker failed when it was told
-  bool told_open = false;        ///< the last edge that hooks were told
-  bool telling = false;
+  Marks awareness MUSTER_GUARDED_BY(mutex);
+  bool state_flush_due MUSTER_GUARDED_BY(mutex) = false;
+  bool state_flush_running MUSTER_GUARDED_BY(mutex) = false;
+  bool state_flush_again MUSTER_GUARDED_BY(mutex) = false;
+  /// Of some of `users` it could not be told that they have left; the sweep does.
+  bool offline_untold MUSTER_GUARDED_BY(mutex) = false;
+  bool subscribed MUSTER_GUARDED_BY(mutex) = false;
+  bool unsubscribe_due MUSTER_GUARDED_BY(mutex) = false;  ///< the broker failed when it was told
+  bool told_open MUSTER_GUARDED_BY(mutex) = false;        ///< the last edge that hooks were told
+  bool telling MUSTER_GUARDED_BY(mutex) = false;
   /// Out of the table: whoever still holds it looks again.
-  bool retired = false;
+  bool retired MUSTER_GUARDED_BY(mutex) = false;
 
-  /// The part of an executor, made when there is none. Under the lock.
-  [[nodiscard]] RoomPart& part_on(const LoopPtr& loop) {
+  /// What several threads use of a part of this room.
+  [[nodiscard]] RoomPart::Shared& shared_of(RoomPart& part) const MUSTER_REQUIRES(mutex) { return part.shared_; }
+  /// The part of an executor, made when there is none.
+  [[nodiscard]] RoomPart& part_on(const LoopPtr& loop) MUSTER_REQUIRES(mutex) {
     for (const auto& part : parts) {
       if (part->loop == loop) return *part;
     }
     parts.push_back(std::make_shared<RoomPart>(loop));
     return *parts.back();
   }
-  /// A new member, known by `id`; or nothing has changed. Under the lock.
-  void add_member(ConnectionId id, const std::string& user, RoomPart& part, PresenceScope scope) {
+  /// A new member, known by `id`; or nothing has changed.
+  void add_member(ConnectionId id, const std::string& user, RoomPart& part, PresenceScope scope)
+      MUSTER_REQUIRES(mutex) {
     const auto [of_user, news] = users.try_emplace(user, 0);
     try {
       members.emplace(id, MemberEntry{user, &part});
@@ -164,9 +173,9 @@ struct RoomState : ByteHolder {
     if (scope != PresenceScope::none) presence.joined(id, user);  // what nobody is told would never be flushed
     if (news && scope == PresenceScope::shared_rooms) presence.online(user);
   }
-  /// Its user. Under the lock.
+  /// Its user.
   std::string remove_member(std::unordered_map<ConnectionId, MemberEntry>::iterator member,
-                            PresenceScope scope) noexcept {
+                            PresenceScope scope) noexcept MUSTER_REQUIRES(mutex) {
     std::string user = std::move(member->second.user);
     const auto of_user = users.find(user);
     if (--of_user->second == 0) {
@@ -177,33 +186,35 @@ struct RoomState : ByteHolder {
     members.erase(member);
     return user;
   }
-  /// These could not be told, and still are to be. Under the lock.
-  void take_back(Marks& marks) noexcept {
+  /// These could not be told, and still are to be.
+  void take_back(Marks& marks) noexcept MUSTER_REQUIRES(mutex) {
     awareness.merge(marks);
     for (const auto& [client, removed_at] : marks) {  // marked again since
       std::uint64_t& mark = awareness.find(client)->second;
       mark = std::max(mark, removed_at);
     }
   }
-  /// Charges what history and keys have become. Under the lock, after they changed.
-  void settle() {
+  /// Charges what history and keys have become, after they changed.
+  void settle() MUSTER_REQUIRES(mutex) {
     const std::size_t now_held = history.bytes() + keys.bytes();
     account->change(held.exchange(now_held), now_held);
     oldest = (history.empty() ? TimePoint::max() : history.oldest()).time_since_epoch().count();  // keys go last
     count_waiting();
   }
-  /// Parts share their entries, and history has the last of them. Under the lock, after one of them changed.
-  void count_waiting() {
+  /// Parts share their entries, and history has the last of them. Called after one of them changed.
+  void count_waiting() MUSTER_REQUIRES(mutex) {
     std::size_t most = 0;
-    for (const auto& part : parts) most = std::max(most, part->bytes);
+    for (const auto& part : parts) most = std::max(most, shared_of(*part).bytes);
     const std::size_t beyond = most > history.bytes() ? most - history.bytes() : 0;
     if (beyond == waiting) return;
     account->change_waiting(waiting, beyond);
     waiting = beyond;
   }
-  [[nodiscard]] std::size_t member_count() const { return members.size() + remote_members.size(); }
-  /// Who is there, in the order of ids. Under the lock.
-  [[nodiscard]] std::vector<Member> list() const {
+  [[nodiscard]] std::size_t member_count() const MUSTER_REQUIRES(mutex) {
+    return members.size() + remote_members.size();
+  }
+  /// Who is there, in the order of ids.
+  [[nodiscard]] std::vector<Member> list() const MUSTER_REQUIRES(mutex) {
     std::vector<Member> all;
     all.reserve(member_count());
     for (const auto& [id, member] : members) all.push_back({id, member.user});
@@ -212,8 +223,8 @@ struct RoomState : ByteHolder {
     return all;
   }
   /// The list that a newcomer is told, and is kept informed of if the room `tells` anybody anything. False: it is told
-  /// the count. Under the lock.
-  [[nodiscard]] bool list_for_newcomer(std::vector<Member>& told, bool tells) {
+  /// the count.
+  [[nodiscard]] bool list_for_newcomer(std::vector<Member>& told, bool tells) MUSTER_REQUIRES(mutex) {
     presence.set_lossy((tells && presence.lossy()) || member_count() > options.presence_list_max);
     if (presence.lossy()) return false;
     told = list();
@@ -221,8 +232,8 @@ struct RoomState : ByteHolder {
     return true;
   }
   /// What changed since the last time, as all members are told it. A phase of counts ends with the whole list, not
-  /// before the room is well below the bound again. Under the lock.
-  void flush_presence(Notice& notice) {
+  /// before the room is well below the bound again.
+  void flush_presence(Notice& notice) MUSTER_REQUIRES(mutex) {
     notice.member_count = member_count();
     const std::size_t below = options.presence_list_max - options.presence_list_max / 5;
     const bool was_lossy = presence.lossy();
@@ -238,10 +249,10 @@ struct RoomState : ByteHolder {
       presence.flush(notice);
     }
   }
-  /// Members of this process whom a publish that excludes `exclude` goes to: those with a connection. Under the lock.
-  [[nodiscard]] std::size_t reach(ConnectionId exclude) const {
+  /// Members of this process whom a publish that excludes `exclude` goes to: those with a connection.
+  [[nodiscard]] std::size_t reach(ConnectionId exclude) const MUSTER_REQUIRES(mutex) {
     std::size_t count = 0;
-    for (const auto& part : parts) count += part->members;
+    for (const auto& part : parts) count += shared_of(*part).members;
     if (!exclude) return count;
     const auto excluded = members.find(exclude);
     return excluded == members.end() || excluded->second.part == nullptr ? count : count - 1;
@@ -249,41 +260,44 @@ struct RoomState : ByteHolder {
 };
 using RoomPtr = std::shared_ptr<RoomState>;
 
-/// Makes room for `entries` more in what each executor with members has pending. Under the room's lock.
-inline void prepare_pending(RoomState& room, std::size_t entries, std::vector<RoomPartPtr>& flushes) {
+/// Makes room for `entries` more in what each executor with members has pending.
+inline void prepare_pending(RoomState& room, std::size_t entries, std::vector<RoomPartPtr>& flushes)
+    MUSTER_REQUIRES(room.mutex) {
   flushes.reserve(room.parts.size());
   for (const auto& part : room.parts) {
-    const std::size_t needed = part->pending.size() + entries;
-    if (part->members != 0 && needed > part->pending.capacity()) {
-      part->pending.reserve(std::max(needed, 2 * part->pending.capacity()));
+    RoomPart::Shared& shared = room.shared_of(*part);
+    const std::size_t needed = shared.pending.size() + entries;
+    if (shared.members != 0 && needed > shared.pending.capacity()) {
+      shared.pending.reserve(std::max(needed, 2 * shared.pending.capacity()));
     }
   }
 }
 
 /// Appends an entry to what every executor with members has pending; `flushes` gets the parts whose executor is to be
-/// told, after the lock. Under the room's lock, and after `prepare_pending`, so that it cannot fail.
+/// told, after the lock. Called after `prepare_pending`, so that it cannot fail.
 inline void append_pending(RoomState& room, const EntryPtr& entry, std::vector<RoomPartPtr>& flushes,
-                           std::uint64_t& conflated) noexcept {
+                           std::uint64_t& conflated) noexcept MUSTER_REQUIRES(room.mutex) {
   const std::size_t bytes = entry->bytes();
   for (const auto& part : room.parts) {
-    if (part->members == 0) continue;
+    RoomPart::Shared& shared = room.shared_of(*part);
+    if (shared.members == 0) continue;
     if (entry->latest) {  // of two unsent states with one key only the newer is of use
       constexpr std::ptrdiff_t look_back = 32;
-      const auto end = part->pending.end();
+      const auto end = shared.pending.end();
       const auto old =
-          std::find_if(end - std::min(look_back, end - part->pending.begin()), end, [&](const EntryPtr& other) {
+          std::find_if(end - std::min(look_back, end - shared.pending.begin()), end, [&](const EntryPtr& other) {
             return other->latest && other->latest_key == entry->latest_key && other->exclude == entry->exclude;
           });
       if (old != end) {
-        part->bytes -= (*old)->bytes();
-        part->pending.erase(old);
+        shared.bytes -= (*old)->bytes();
+        shared.pending.erase(old);
         ++conflated;
       }
     }
-    part->bytes += bytes;
-    part->pending.push_back(entry);  // by serial: who joined in between is owed what is behind its own
-    if (!part->flush_posted) {
-      part->flush_posted = true;
+    shared.bytes += bytes;
+    shared.pending.push_back(entry);  // by serial: who joined in between is owed what is behind its own
+    if (!shared.flush_posted) {
+      shared.flush_posted = true;
       flushes.push_back(part);
     }
   }

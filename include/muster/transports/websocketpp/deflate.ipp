@@ -9,12 +9,12 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
-#include <mutex>
 #include <new>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "muster/thread_safety.hpp"
 #include "muster/wire_format.hpp"
 
 namespace muster {
@@ -142,7 +142,7 @@ class DeflateFormat final : public WireFormat {
   void append(FrameKind kind, std::string_view payload, std::string& out) const override {
     const bool data = kind == FrameKind::text || kind == FrameKind::binary;
     // Its own loop's thread is the only one that comes here often: the lock keeps the seam's promise, and is not waited for.
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const CheckedLock lock(mutex_);
     const bool smaller = data && payload.size() >= min_bytes_ && payload.size() <= UINT32_MAX / 2 && compress(payload);
     const std::size_t at = out.size();
     plain_.append(kind, smaller ? std::string_view(deflated_) : payload, out);
@@ -152,7 +152,7 @@ class DeflateFormat final : public WireFormat {
 
  private:
   /// Whether `deflated_` is the message now, in fewer bytes.
-  [[nodiscard]] bool compress(std::string_view payload) const {
+  [[nodiscard]] bool compress(std::string_view payload) const MUSTER_REQUIRES(mutex_) {
     if (!deflater_) {
       auto made = std::make_unique<z_stream>();
       if (deflateInit2(made.get(), Z_DEFAULT_COMPRESSION, Z_DEFLATED, -window_bits_, 8, Z_DEFAULT_STRATEGY) != Z_OK)
@@ -178,9 +178,9 @@ class DeflateFormat final : public WireFormat {
   const int window_bits_;
   const std::size_t min_bytes_;
   const WebSocketFormat plain_;
-  mutable std::mutex mutex_;
-  mutable std::unique_ptr<z_stream> deflater_;
-  mutable std::string deflated_;
+  mutable CheckedMutex mutex_;
+  mutable std::unique_ptr<z_stream> deflater_ MUSTER_GUARDED_BY(mutex_);
+  mutable std::string deflated_ MUSTER_GUARDED_BY(mutex_);
 };
 
 }  // namespace detail

@@ -8,13 +8,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
-#include <mutex>
 #include <optional>
 #include <stdexcept>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include "muster/thread_safety.hpp"
 #include "muster/transports/websocketpp.hpp"
 
 namespace muster {
@@ -29,17 +29,18 @@ struct AsioExecutor::Turn::Seat {
 struct AsioExecutor::State : AsioExecutor::Turn::Seat, std::enable_shared_from_this<AsioExecutor::State> {
   explicit State(asio::io_context& io) : context(&io), timer(std::in_place, io) {}
 
-  std::mutex mutex;
-  // What the mutex guards. `context` is null once stopped; posting to it happens under the mutex, because the owner may
-  // destroy it as soon as `stop` has returned.
-  asio::io_context* context;
-  bool turn_posted = false;
-  std::vector<Task> posted;
-  std::vector<Task> ending_turn;
-  std::map<std::uint64_t, std::vector<Task>> ending_later;  // by the number of their turn
-  std::uint64_t turns = 0;                                  // that have ended
-  std::multimap<TimePoint, Task> scheduled;
-  TimePoint armed_for = TimePoint::max();
+  CheckedMutex mutex;
+  /// Null once stopped. Posting to it happens under the mutex, because the owner may destroy it as soon as `stop` has
+  /// returned.
+  asio::io_context* context MUSTER_GUARDED_BY(mutex);
+  bool turn_posted MUSTER_GUARDED_BY(mutex) = false;
+  std::vector<Task> posted MUSTER_GUARDED_BY(mutex);
+  std::vector<Task> ending_turn MUSTER_GUARDED_BY(mutex);
+  /// By the number of their turn.
+  std::map<std::uint64_t, std::vector<Task>> ending_later MUSTER_GUARDED_BY(mutex);
+  std::uint64_t turns MUSTER_GUARDED_BY(mutex) = 0;  ///< that have ended
+  std::multimap<TimePoint, Task> scheduled MUSTER_GUARDED_BY(mutex);
+  TimePoint armed_for MUSTER_GUARDED_BY(mutex) = TimePoint::max();
 
   // The loop's own, and the owner's once it has returned.
   std::vector<Task> running;
@@ -55,7 +56,7 @@ struct AsioExecutor::State : AsioExecutor::Turn::Seat, std::enable_shared_from_t
       }
       running.clear();
     }
-    const std::lock_guard<std::mutex> lock(mutex);
+    const CheckedLock lock(mutex);
     ++turns;
     turn_posted = context != nullptr && !(posted.empty() && ending_turn.empty() && ending_later.empty());
     if (turn_posted) asio::post(*context, [state = shared_from_this()] { state->run_in_turn(); });
@@ -63,7 +64,7 @@ struct AsioExecutor::State : AsioExecutor::Turn::Seat, std::enable_shared_from_t
 
   /// What runs next: what is posted; where nothing is, or the turn `ends`, what ends it.
   bool take(bool ends) {
-    const std::lock_guard<std::mutex> lock(mutex);
+    const CheckedLock lock(mutex);
     if (!posted.empty() && !ends) {
       running.swap(posted);
     } else if (!ending_turn.empty()) {
@@ -75,8 +76,7 @@ struct AsioExecutor::State : AsioExecutor::Turn::Seat, std::enable_shared_from_t
     return !running.empty();
   }
 
-  /// With the mutex held.
-  void post_turn() {
+  void post_turn() MUSTER_REQUIRES(mutex) {
     if (!std::exchange(turn_posted, true)) {
       asio::post(*context, [state = shared_from_this()] { state->run_in_turn(); });
     }
@@ -89,7 +89,7 @@ struct AsioExecutor::State : AsioExecutor::Turn::Seat, std::enable_shared_from_t
 
   // The earliest deadline changed, or was met.
   void arm() {
-    const std::lock_guard<std::mutex> lock(mutex);
+    const CheckedLock lock(mutex);
     if (context == nullptr) return;
     if (scheduled.empty()) {
       armed_for = TimePoint::max();
@@ -107,7 +107,7 @@ struct AsioExecutor::State : AsioExecutor::Turn::Seat, std::enable_shared_from_t
   void expire() noexcept {
     std::vector<Task> due;
     {
-      const std::lock_guard<std::mutex> lock(mutex);
+      const CheckedLock lock(mutex);
       const auto end = scheduled.upper_bound(std::chrono::steady_clock::now());
       for (auto entry = scheduled.begin(); entry != end; ++entry) due.push_back(std::move(entry->second));
       scheduled.erase(scheduled.begin(), end);
@@ -137,7 +137,7 @@ MUSTER_INLINE AsioExecutor::AsioExecutor(asio::io_context& context) : state_(std
 MUSTER_INLINE AsioExecutor::~AsioExecutor() = default;
 
 MUSTER_INLINE bool AsioExecutor::post(Task task) {
-  const std::lock_guard<std::mutex> lock(state_->mutex);
+  const CheckedLock lock(state_->mutex);
   if (state_->context == nullptr) return false;
   state_->posted.push_back(std::move(task));
   state_->post_turn();
@@ -145,7 +145,7 @@ MUSTER_INLINE bool AsioExecutor::post(Task task) {
 }
 
 MUSTER_INLINE bool AsioExecutor::post_at_turn_end(Task task, std::size_t turns) {
-  const std::lock_guard<std::mutex> lock(state_->mutex);
+  const CheckedLock lock(state_->mutex);
   if (state_->context == nullptr) return false;
   if (turns == 0) {
     state_->ending_turn.push_back(std::move(task));
@@ -157,7 +157,7 @@ MUSTER_INLINE bool AsioExecutor::post_at_turn_end(Task task, std::size_t turns) 
 }
 
 MUSTER_INLINE bool AsioExecutor::schedule(TimePoint when, Task task) {
-  const std::lock_guard<std::mutex> lock(state_->mutex);
+  const CheckedLock lock(state_->mutex);
   if (state_->context == nullptr) return false;
   state_->scheduled.emplace(when, std::move(task));
   if (when < state_->armed_for) {
@@ -180,7 +180,7 @@ MUSTER_INLINE void AsioExecutor::stop() {
   std::map<std::uint64_t, std::vector<Task>> ending_later;
   std::multimap<TimePoint, Task> scheduled;
   {
-    const std::lock_guard<std::mutex> lock(state_->mutex);
+    const CheckedLock lock(state_->mutex);
     if (state_->context == nullptr) return;
     state_->context = nullptr;
     posted.swap(state_->posted);

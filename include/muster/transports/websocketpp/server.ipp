@@ -9,13 +9,13 @@
 #include <chrono>
 #include <condition_variable>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <stdexcept>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include "muster/thread_safety.hpp"
 #include "muster/transports/websocketpp/acceptor.ipp"
 
 namespace muster {
@@ -79,7 +79,7 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
 
   void run_loop(Thread& thread) noexcept {
     thread.context.run();
-    const std::lock_guard<std::mutex> lock(mutex);
+    const CheckedLock lock(mutex);
     thread.id = {};
     ++ended;
     changed.notify_all();
@@ -87,7 +87,7 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
 
   /// Whether the first loop was left for the caller to run.
   [[nodiscard]] bool start(bool first_in_this_thread) {
-    const std::lock_guard<std::mutex> lock(mutex);
+    const CheckedLock lock(mutex);
     // Who started it in threads of its own may wait for the end, also for one that has come already.
     const bool only_waits = first_in_this_thread && started && !caller_runs;
     if (stopping && !only_waits) throw std::logic_error("websocketpp server: start after stop");
@@ -119,7 +119,7 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
 
   void begin_stop() {
     {
-      const std::lock_guard<std::mutex> lock(mutex);
+      const CheckedLock lock(mutex);
       if (std::exchange(stopping, true)) return;
       if (!started) return acceptor->stop();
     }
@@ -150,27 +150,28 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
   }
 
   [[nodiscard]] bool on_own_thread() {
-    const std::lock_guard<std::mutex> lock(mutex);
+    const CheckedLock lock(mutex);
     return std::any_of(threads.begin(), threads.end(),
                        [](const auto& thread) { return thread->id == std::this_thread::get_id(); });
   }
 
   /// Waits for the threads; whoever comes first joins them and ends what stands on their loops.
   void join() {
-    std::unique_lock<std::mutex> lock(mutex);
-    changed.wait(lock, [this] { return ended == running; });
-    if (std::exchange(joined, true)) {
-      changed.wait(lock, [this] { return over; });
-      return;
+    {
+      const CheckedLock lock(mutex);
+      changed.wait(mutex, [this]() MUSTER_REQUIRES(mutex) { return ended == running; });
+      if (std::exchange(joined, true)) {
+        changed.wait(mutex, [this]() MUSTER_REQUIRES(mutex) { return over; });
+        return;
+      }
     }
-    lock.unlock();
     for (const auto& thread : threads) {
       if (thread->thread.joinable()) thread->thread.join();
     }
     limit.reset();
     acceptor->stop();
     for (const auto& thread : threads) thread->loop->end();
-    lock.lock();
+    const CheckedLock lock(mutex);
     over = true;
     changed.notify_all();
   }
@@ -180,15 +181,15 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
   std::shared_ptr<detail::Acceptor> acceptor;
   std::optional<asio::steady_timer> limit;  // the first loop's
 
-  std::mutex mutex;
-  std::condition_variable changed;
-  std::size_t running = 0;
-  std::size_t ended = 0;
-  bool started = false;
-  bool caller_runs = false;  ///< the first loop
-  bool stopping = false;
-  bool joined = false;
-  bool over = false;
+  CheckedMutex mutex;
+  std::condition_variable_any changed;
+  std::size_t running MUSTER_GUARDED_BY(mutex) = 0;
+  std::size_t ended MUSTER_GUARDED_BY(mutex) = 0;
+  bool started MUSTER_GUARDED_BY(mutex) = false;
+  bool caller_runs MUSTER_GUARDED_BY(mutex) = false;  ///< the first loop
+  bool stopping MUSTER_GUARDED_BY(mutex) = false;
+  bool joined MUSTER_GUARDED_BY(mutex) = false;
+  bool over MUSTER_GUARDED_BY(mutex) = false;
 };
 
 MUSTER_INLINE Server::Server(std::shared_ptr<IConnectionManager> manager, ServerOptions options)

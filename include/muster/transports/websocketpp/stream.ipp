@@ -19,13 +19,13 @@
 #include <cstring>
 #include <fstream>
 #include <memory>
-#include <mutex>
 #include <stdexcept>
 #include <string>
 #include <system_error>
 #include <utility>
 
 #include "muster/span.hpp"
+#include "muster/thread_safety.hpp"
 #include "muster/transports/websocketpp.hpp"
 
 namespace muster {
@@ -147,7 +147,7 @@ class TlsContext {
     }
     SSL_CTX_set_default_passwd_cb(context.get(), nullptr);
     SSL_CTX_set_default_passwd_cb_userdata(context.get(), nullptr);
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const CheckedLock lock(mutex_);
     context_.swap(context);
   }
 
@@ -157,7 +157,7 @@ class TlsContext {
   [[nodiscard]] Tls wrap(int descriptor) const {
     Tls tls;
     {
-      const std::lock_guard<std::mutex> lock(mutex_);
+      const CheckedLock lock(mutex_);
       tls.reset(SSL_new(context_.get()));
     }
     BIO* bio = tls ? BIO_new(method_.get()) : nullptr;
@@ -193,8 +193,8 @@ class TlsContext {
   }
 
   const std::unique_ptr<BIO_METHOD, Free> method_;  // sockets point to it
-  mutable std::mutex mutex_;
-  std::unique_ptr<SSL_CTX, Free> context_;  // sockets share it
+  mutable CheckedMutex mutex_;
+  std::unique_ptr<SSL_CTX, Free> context_ MUSTER_GUARDED_BY(mutex_);  // sockets share it
 };
 
 /// The descriptor of one socket, plain or TLS. Waiting for readiness is the socket's; here nothing waits.
