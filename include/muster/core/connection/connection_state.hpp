@@ -260,7 +260,8 @@ class ConnectionState final : public Connection, public std::enable_shared_from_
   // Any thread may read these two of who has been published.
   RemoteAddress address;
   WallTime connected_at{};
-  PackedStrings query_and_origin;  ///< of its upgrade; none, if both are empty
+  PackedStrings upgrade;  ///< its path, unless that is its protocol's, query and origin; none, if all are empty
+  std::unique_ptr<Conversation> conversation;  ///< none: its protocol decodes
   std::unique_ptr<Arrival> arrival;
   std::unique_ptr<Rare> rare;
 };
