@@ -183,9 +183,10 @@ MUSTER_INLINE void Ending::gone(ConnectionState& connection) noexcept {
   std::swap(loop.connections[connection.index], loop.connections.back());
   loop.connections.pop_back();
   connection.transport.reset();
-  connection.conversation.reset();  // likewise: it is another's code, and was promised this executor
   connection.reservation.release();
-  if (connection.rare) connection.rare->latches.clear();
+  if (!connection.rare) return;
+  connection.rare->conversation.reset();  // likewise: it is another's code, and was promised this executor
+  connection.rare->latches.clear();
 }
 
 MUSTER_INLINE void Ending::socket_closed(ConnectionState& connection, CloseReason cause) {

@@ -91,8 +91,9 @@ MUSTER_INLINE void Inbound::take_message(ConnectionState& connection, FrameKind 
   commands.swap(loop.commands);
   commands.clear();
   const DecodeLimits limits{options_.json_nesting};
-  const auto fault = connection.conversation
-                         ? connection.conversation->decode(kind, bytes, limits, commands)
+  Conversation* const conversation = connection.conversation();
+  const auto fault = conversation != nullptr
+                         ? conversation->decode(kind, bytes, limits, commands)
                          : loop.formats[connection.format].protocol->decode(kind, bytes, limits, commands);
   const auto messages_wait = connection.message_budget.until(options_.message_rate, 1, now_here);
   if (fault) {

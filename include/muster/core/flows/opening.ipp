@@ -114,7 +114,7 @@ MUSTER_INLINE std::uint64_t Opening::open(OpenRequest request, std::shared_ptr<T
   connection->arrival->subprotocol_named = named;
   connection->last_inbound = executor->now();
   guard(later_, *connection, "An opening", [&] {
-    connection->conversation = protocol->converse(at);
+    if (auto conversation = protocol->converse(at)) connection->seldom().conversation = std::move(conversation);
     begin(*connection, std::move(request), offered_token, ask_now);
   });
   return connection->opening() ? connection->id_.value() : 0;
