@@ -107,7 +107,9 @@ TEST_CASE("two protocols meet in one room", "[conversations]") {
 }
 
 TEST_CASE("a room's name is percent-decoded, and what cannot be one is refused as from anybody", "[conversations]") {
-  CheckedSim sim(with_documents());
+  Options options;
+  options.room_names = RoomNames::unicode;
+  CheckedSim sim(with_documents({}, options));
   Editor cafe(sim, "/doc/caf%C3%A9%2f1");
   (void)cafe.token();
   CHECK(cafe.say("x").told() == Texts{"joined caf\xc3\xa9/1"});
@@ -213,8 +215,13 @@ TEST_CASE("a session that resumes goes on with the conversation of its new conne
 TEST_CASE("a conversation that finds a fault closes with its reason", "[conversations]") {
   CheckedSim sim(with_documents());
   Editor ann(sim, "/doc/plan");
-  ann.say("text", FrameKind::text);
+  Editor bob(sim, "/doc/plan");
+  (void)bob.token();
+  bob.say("hello");
+  ann.pipe().receive("text");
+  ann.say("and more");  // nobody reads that
   CHECK(ann.close_code() == 1003);
+  CHECK(bob.told() == Texts{"joined plan"});
 }
 
 TEST_CASE("a conversation that throws costs its connection and nothing else", "[conversations]") {
