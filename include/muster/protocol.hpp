@@ -298,7 +298,8 @@ struct PathMatch {
 /// is resumed goes on with the conversation of the connection it resumes on.
 ///
 /// Ownership: the connection's, which lets go of it when its socket is gone. The protocol outlives it.
-/// Threads: made, called and destroyed on the connection's executor. Never calls back. Must not throw, whatever the bytes
+/// Threads: made, called and destroyed on the connection's executor, destroyed elsewhere when that has stopped. Never
+/// calls back. Must not throw, whatever the bytes
 /// are.
 class Conversation {
  public:

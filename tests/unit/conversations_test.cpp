@@ -293,6 +293,20 @@ TEST_CASE("a conversation ends on its executor with the socket, whoever holds th
     CHECK(*protocol->count == 0);
     CHECK(held.use_count() == 1);
   }
+  SECTION("of one whose executor has stopped") {
+    Setup two = setup;
+    two.executors = 2;
+    CheckedSim other(two);
+    Editor ann(other, "/counted");
+    (void)other.connect("bob", Dial().on(1));
+    REQUIRE(*protocol->count == 1);
+    const std::shared_ptr<Connection> held = ann.pipe().connection();
+    other.schedule.executors[0]->loop().stop();
+    other.manager().sweep_now(nullptr);
+    other.advance(1s);
+    CHECK(*protocol->count == 0);
+    ann.pipe().let_go();
+  }
   SECTION("of one that was refused") {
     sim.authenticator->answer = Answer::unavailable();
     Editor ann(sim, "/counted");
@@ -384,6 +398,28 @@ TEST_CASE("a client whose words are not read is not taken for silent, whoever sp
   REQUIRE(ann.pipe().is_reading_paused());
   sim.advance(2min);
   CHECK(ann.is_open());
+}
+
+TEST_CASE("a client that takes what is sent is not taken for silent, whoever speaks first",
+          "[conversations][liveness]") {
+  Options options;
+  options.heartbeat = 5s;
+  options.pong_timeout = 2s;
+  options.unsent_age = 1h;
+  CheckedSim sim(with_documents(beating(HeartbeatStyle::client), options));
+  Editor ann(sim, "/doc/plan");
+  (void)ann.token();
+  std::size_t held = 50'000;
+  ann.pipe().system_holds(held);
+  ann.pipe().stall();
+  ann.say("echo hello");
+  for (int second = 0; second < 30; ++second) {
+    sim.advance(1s);
+    ann.pipe().system_holds(held -= 1000);
+  }
+  CHECK(ann.is_open());
+  sim.advance(15s);  // takes no more
+  CHECK_FALSE(ann.is_open());
 }
 
 TEST_CASE("heartbeat 0 switches each of them off", "[conversations][liveness]") {

@@ -187,9 +187,9 @@ TEST_CASE("a protocol with a name in its path is served beside another", "[webso
                               std::make_shared<AllowAll>(), std::move(components)));
   server.start();
   RawClient ann(server.port());
-  ann.send(RawClient::upgrade_request({}, "/doc/plan%3A7?token=ann-secret"));
+  ann.send(RawClient::upgrade_request(bearer("ann-secret"), "/doc/plan%3A7?x=1"));
   REQUIRE(status(ann) == 101);
-  ann.send(test::masked_frame(0x82, "echo hello"));
+  ann.send(test::binary_frame("echo hello"));
   CHECK(read_until(ann, "joined") == "joined plan:7");
   CHECK(read_until(ann, "hello") == "echo hello");
   for (const char* path : {"/doc/", "/doc/plan/7", "/doc/%zz", "/doc/plan%"}) {

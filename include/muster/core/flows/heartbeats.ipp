@@ -26,8 +26,9 @@ MUSTER_INLINE void Heartbeats::beat(ConnectionState& connection) {
   const Format& format = loop.formats[connection.format];
   const HeartbeatStyle style = format.protocol->heartbeat();
   if (style == HeartbeatStyle::client) {
-    const TimePoint heard = connection.pauses != 0 ? now_here : connection.last_inbound;  // whose words are not read
-    const TimePoint due = heard + options_.heartbeat + options_.pong_timeout;
+    // As below: nobody is silent whose words are not read, or who takes what is sent.
+    const bool alive = connection.pauses != 0 || connection.outbox.progressed_for_ping(*connection.transport);
+    const TimePoint due = (alive ? now_here : connection.last_inbound) + options_.heartbeat + options_.pong_timeout;
     if (due > now_here) return loop.arm(connection.beat_timer, due);
     return ending_.end(connection, CloseReason::heartbeat_timeout, {});
   }
