@@ -57,7 +57,7 @@ struct Publish {
   std::string room;
   Payload data;
   /// Whether its publisher gets it too: the protocol's to say, or to let its clients say. State (awareness, presence) is
-  /// told to everybody in the room, whose it is as well.
+  /// told to everybody in the room, to its owner as well.
   bool echo = false;
   /// Of two publishes of one user to one room with one key the second is answered as the first was; empty: none.
   std::string idempotency_key;
@@ -294,13 +294,13 @@ struct PathMatch {
 };
 
 /// One connection's side of a protocol whose messages do not say all that a command needs: the room that stood in the
-/// path, subscriptions by number. What is encoded knows nothing of it, since it serves many connections. A session that
-/// is resumed goes on with the conversation of the connection it resumes on.
+/// path, subscriptions by number. What is encoded knows nothing of it, since it serves many connections. It is not told
+/// what becomes of its commands, which a rate or the authorizer may refuse. A session that is resumed goes on with the
+/// conversation of the connection it resumes on.
 ///
 /// Ownership: the connection's, which lets go of it when its socket is gone. The protocol outlives it.
 /// Threads: made, called and destroyed on the connection's executor, destroyed elsewhere when that has stopped. Never
-/// calls back. Must not throw, whatever the bytes
-/// are.
+/// calls back. Must not throw, whatever the bytes are.
 class Conversation {
  public:
   virtual ~Conversation() = default;

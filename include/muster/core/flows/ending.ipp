@@ -185,7 +185,7 @@ MUSTER_INLINE void Ending::gone(ConnectionState& connection) noexcept {
   connection.transport.reset();
   connection.reservation.release();
   if (!connection.rare) return;
-  connection.rare->conversation.reset();  // likewise: it is another's code, and was promised this executor
+  connection.rare->conversation.reset();  // as the blocks: it was promised this executor
   connection.rare->latches.clear();
 }
 
