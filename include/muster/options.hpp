@@ -143,7 +143,8 @@ struct Options {
   std::size_t tenant_bytes = std::size_t{128} * 1024 * 1024;
 
   // Liveness.
-  /// Between pings; 0 = off. A peer that is silent for `pong_timeout` after one: close heartbeat_timeout.
+  /// Between heartbeats: pings, unless the protocol has others (HeartbeatStyle); 0 = off. A peer that is silent for
+  /// `pong_timeout` after one: close heartbeat_timeout.
   std::chrono::milliseconds heartbeat = std::chrono::seconds(30);
   std::chrono::milliseconds pong_timeout = std::chrono::seconds(10);
   /// Between sweeps, which check the tables against each other and clear what time has ended.

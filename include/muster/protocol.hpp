@@ -4,9 +4,11 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -54,7 +56,8 @@ struct ListSubscriptions {};
 struct Publish {
   std::string room;
   Payload data;
-  /// Whether its publisher gets it too.
+  /// Whether its publisher gets it too: the protocol's to say, or to let its clients say. State (awareness, presence) is
+  /// told to everybody in the room, to its owner as well.
   bool echo = false;
   /// Of two publishes of one user to one room with one key the second is answered as the first was; empty: none.
   std::string idempotency_key;
@@ -257,21 +260,72 @@ struct Pong {
 struct Failure {
   const Error* error = nullptr;
 };
+/// A sign of life that the client answers: of protocols whose heartbeat is a message.
+struct Heartbeat {};
 }  // namespace event
 
 using Event = std::variant<event::ConnectionAck, event::Resumed, event::AuthResult, event::RoomJoined, event::RoomLeft,
                            event::Ack, event::Subscriptions, event::RoomMessage, event::DirectMessage, event::Gap,
                            event::AwarenessState, event::AwarenessChanged, event::PresenceState, event::PresenceChanged,
                            event::UsersOnline, event::UsersOffline, event::ReauthRequired, event::Draining,
-                           event::Kicked, event::SessionState, event::Pong, event::Failure>;
+                           event::Kicked, event::SessionState, event::Pong, event::Failure, event::Heartbeat>;
 
 /// The limits a decoder applies while it reads.
 struct DecodeLimits {
   std::size_t nesting = 32;
 };
 
+/// Where a peer came to: the path and query of its upgrade request, as Credentials have them, and what stood where the
+/// protocol's path has names. Views are valid during `Protocol::converse` only.
+struct PathMatch {
+  std::string_view path;
+  std::string_view query;
+  /// Percent-decoded, whatever bytes that gives: slashes, zeros, no UTF-8. The core refuses what cannot be a room's name
+  /// when a command has it.
+  std::vector<std::pair<std::string, std::string>> names;
+
+  /// Empty: the protocol's path has no such name.
+  [[nodiscard]] std::string_view operator[](std::string_view name) const noexcept {
+    for (const auto& [known, value] : names) {
+      if (known == name) return value;
+    }
+    return {};
+  }
+};
+
+/// One connection's side of a protocol whose messages do not say all that a command needs: the room that stood in the
+/// path, subscriptions by number. What is encoded knows nothing of it, since it serves many connections. It is not told
+/// what becomes of its commands, which a rate or the authorizer may refuse. A session that is resumed goes on with the
+/// conversation of the connection it resumes on.
+///
+/// Ownership: the connection's, which lets go of it when its socket is gone. The protocol outlives it.
+/// Threads: made, called and destroyed on the connection's executor, destroyed elsewhere when that has stopped. Never
+/// calls back. Must not throw, whatever the bytes are.
+class Conversation {
+ public:
+  virtual ~Conversation() = default;
+
+  /// As Protocol::decode, which is not called for a connection that has one of these. Messages come in order, and after
+  /// a close reason none.
+  [[nodiscard]] virtual std::optional<CloseReason> decode(FrameKind kind, std::string_view message,
+                                                          const DecodeLimits& limits,
+                                                          std::vector<Command>& commands) = 0;
+
+ protected:
+  Conversation() = default;
+  Conversation(const Conversation&) = default;
+  Conversation& operator=(const Conversation&) = default;
+};
+
+/// How a protocol finds out that a client is alive; `heartbeat` and `pong_timeout` of Options say when.
+enum class HeartbeatStyle : std::uint8_t {
+  ping,     ///< a ping frame (RFC 6455, 5.5.2), which every client answers by itself
+  message,  ///< event::Heartbeat, which the protocol must tell, and the client answers with whatever it says
+  client  ///< the server asks nothing, and the client says something by itself: who is silent for both together is gone
+};
+
 /// Bytes <-> commands and events. One object serves many connections on many threads: it is immutable and keeps
-/// nothing between calls.
+/// nothing between calls. What a protocol has to know of one connection is in its Conversation.
 ///
 /// Threads: any, at once. Never calls back. Must not throw, whatever the bytes are.
 class Protocol {
@@ -280,18 +334,24 @@ class Protocol {
 
   /// The WebSocket subprotocol (RFC 6455, 1.9) this is chosen by; also its name in logs.
   [[nodiscard]] virtual std::string_view name() const noexcept = 0;
-  /// The URL path it is served at. Several protocols may share one: the subprotocol decides, else the first registered.
+  /// The URL path it is served at, as it stands in a request: encoded, without the query. A segment in braces, as in
+  /// `/doc/{room}`, is a name for whatever one segment stands there, if it is not empty and percent-encoded well.
+  /// Several protocols may share a path: the subprotocol decides, else the first registered that matches.
   [[nodiscard]] virtual std::string_view path() const noexcept { return "/ws"; }
   /// Whether it serves this type of message itself: such never become `command::Custom`.
   [[nodiscard]] virtual bool serves(std::string_view type) const noexcept {
     (void)type;
     return false;
   }
-  /// Appends the commands of one message, none or several. What cannot be understood becomes `command::Invalid`. A
-  /// close reason: the message cannot be part of this protocol at all (a binary frame in a text protocol).
+  /// Appends the commands of one message: one or several, or none where it is only a sign of life. What cannot be
+  /// understood becomes `command::Invalid`. A close reason: the message cannot be part of this protocol at all (a binary
+  /// frame in a text protocol). The default is for protocols that have conversations.
   [[nodiscard]] virtual std::optional<CloseReason> decode(FrameKind kind, std::string_view message,
                                                           const DecodeLimits& limits,
-                                                          std::vector<Command>& commands) const = 0;
+                                                          std::vector<Command>& commands) const {
+    (void)kind, (void)message, (void)limits, (void)commands;
+    return CloseReason::internal_error;
+  }
 
   /// Appends one message's bytes, and answers the kind of frame it goes in: text, which must then be UTF-8, or binary; each
   /// event says for itself. A message may be empty. Nothing: this protocol does not tell this event, and nothing was appended.
@@ -299,6 +359,14 @@ class Protocol {
   /// encoded once for all of one executor who keep up and are written to in one form.
   [[nodiscard]] virtual std::optional<FrameKind> encode(const Event& event, const Correlation* correlation,
                                                         WallTime now, std::string& out) const = 0;
+
+  /// A connection opens that this protocol was chosen for; who it is is not known yet. Null, the default: its messages
+  /// say all, and are decoded by `decode` of this. On the connection's executor.
+  [[nodiscard]] virtual std::unique_ptr<Conversation> converse(const PathMatch& at) const {
+    (void)at;
+    return nullptr;
+  }
+  [[nodiscard]] virtual HeartbeatStyle heartbeat() const noexcept { return HeartbeatStyle::ping; }
 
   /// What its clients know as the code of this reason.
   [[nodiscard]] virtual std::uint16_t close_code(CloseReason reason) const noexcept { return describe(reason).code; }

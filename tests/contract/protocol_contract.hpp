@@ -32,22 +32,66 @@ namespace muster::test {
 
 struct ProtocolSubject {
   std::shared_ptr<const Protocol> protocol;
-  /// Messages of clients, each of them good; together they use every command the protocol has.
+  /// Messages of clients, each of them good and a command; together they use every command the protocol has. Where it has
+  /// conversations they are one, in this order.
   std::vector<std::string> messages;
   /// Whether these bytes are one whole message, as a client would understand it.
   std::function<bool(std::string_view)> is_message;
   /// The frames in which `messages` come.
   FrameKind kind = FrameKind::text;
+  /// What stands where the protocol's path has names: of each its name and value.
+  std::vector<std::pair<std::string, std::string>> names = {};
 };
 
-/// What a message decodes to, in words.
-[[nodiscard]] inline std::string decoded(const Protocol& protocol, FrameKind kind, std::string_view message) {
-  std::vector<Command> commands;
-  const std::optional<CloseReason> closed = protocol.decode(kind, message, DecodeLimits{}, commands);
-  std::string text = closed ? "close " + std::string(to_string(*closed)) : std::string("open");
-  for (const Command& command : commands) text += "\n" + describe(command);
-  return text;
+/// The names in a path, in its order; nothing: it is malformed.
+[[nodiscard]] inline std::optional<std::vector<std::string>> names_in(std::string_view path) {
+  std::vector<std::string> names;
+  if (path.substr(0, 1) != "/") return std::nullopt;
+  while (!path.empty()) {
+    path.remove_prefix(1);
+    const std::string_view segment = path.substr(0, path.find('/'));
+    path.remove_prefix(segment.size());
+    if (segment.find_first_of("{}?# ") == std::string_view::npos) continue;
+    if (segment.size() < 3 || segment.front() != '{' || segment.back() != '}') return std::nullopt;
+    const std::string name(segment.substr(1, segment.size() - 2));
+    if (name.find_first_of("{}") != std::string::npos) return std::nullopt;
+    if (std::find(names.begin(), names.end(), name) != names.end()) return std::nullopt;
+    names.push_back(name);
+  }
+  return names;
 }
+
+/// One connection's messages, decoded as the core does it: by its conversation, or by the protocol.
+class Decoding {
+ public:
+  explicit Decoding(const ProtocolSubject& subject, std::string_view query = {})
+      : protocol_(*subject.protocol),
+        kind_(subject.kind),
+        conversation_(protocol_.converse({subject.protocol->path(), query, subject.names})) {}
+
+  [[nodiscard]] bool is_conversation() const { return conversation_ != nullptr; }
+  [[nodiscard]] std::optional<CloseReason> decode(FrameKind kind, std::string_view message,
+                                                  std::vector<Command>& commands) {
+    return conversation_ ? conversation_->decode(kind, message, DecodeLimits{}, commands)
+                         : protocol_.decode(kind, message, DecodeLimits{}, commands);
+  }
+  [[nodiscard]] std::optional<CloseReason> decode(std::string_view message, std::vector<Command>& commands) {
+    return decode(kind_, message, commands);
+  }
+  /// What a message decodes to, in words.
+  [[nodiscard]] std::string words(std::string_view message) {
+    std::vector<Command> commands;
+    const std::optional<CloseReason> closed = decode(message, commands);
+    std::string text = closed ? "close " + std::string(to_string(*closed)) : std::string("open");
+    for (const Command& command : commands) text += "\n" + describe(command);
+    return text;
+  }
+
+ private:
+  const Protocol& protocol_;
+  const FrameKind kind_;
+  const std::unique_ptr<Conversation> conversation_;
+};
 
 /// What is told of an event: nothing, or a message behind `before`.
 [[nodiscard]] inline std::pair<std::optional<FrameKind>, std::string> encoded(const Protocol& protocol,
@@ -62,7 +106,6 @@ inline void protocol_contract(const ProtocolSubject& subject) {
   REQUIRE(subject.protocol);
   REQUIRE_FALSE(subject.messages.empty());
   const Protocol& protocol = *subject.protocol;
-  const FrameKind kind = subject.kind;
 
   SECTION("it can be chosen: a subprotocol token (RFC 9110, 5.6.2), a path") {
     CHECK_FALSE(protocol.name().empty());
@@ -71,14 +114,38 @@ inline void protocol_contract(const ProtocolSubject& subject) {
                          std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
       CHECK(token);
     }
-    CHECK(protocol.path().substr(0, 1) == "/");
+    const auto names = names_in(protocol.path());
+    REQUIRE(names);
+    std::vector<std::string> given;
+    for (const auto& [name, value] : subject.names) given.push_back(name);
+    CHECK(given == *names);  // else this cannot come to it
+  }
+
+  SECTION("a heartbeat that is a message is told, and another is none") {
+    CHECK(encoded(protocol, event::Heartbeat{}, nullptr).first.has_value() ==
+          (protocol.heartbeat() == HeartbeatStyle::message));
+  }
+
+  SECTION("whatever stands in its path, a connection can be opened") {
+    std::string every_byte;
+    for (int byte = 0; byte < 256; ++byte) every_byte.push_back(static_cast<char>(byte));
+    const bool converses = Decoding(subject).is_conversation();
+    for (const std::string& value : {every_byte, std::string(100'000, 'a'), std::string("/"), std::string("..")}) {
+      ProtocolSubject elsewhere = subject;
+      for (auto& [name, there] : elsewhere.names) there = value;
+      std::unique_ptr<Decoding> connection;
+      CHECK_NOTHROW(connection = std::make_unique<Decoding>(elsewhere, value));
+      CHECK(connection->is_conversation() == converses);
+      CHECK_NOTHROW((void)connection->words(subject.messages.front()));
+    }
   }
 
   SECTION("good messages are understood") {
+    Decoding connection(subject);
     for (const std::string& message : subject.messages) {
       INFO(message);
       std::vector<Command> commands;
-      CHECK_FALSE(protocol.decode(kind, message, DecodeLimits{}, commands).has_value());
+      CHECK_FALSE(connection.decode(message, commands).has_value());
       CHECK_FALSE(commands.empty());
       for (const Command& command : commands) {
         CHECK_FALSE(std::holds_alternative<command::Invalid>(command.body));
@@ -87,10 +154,11 @@ inline void protocol_contract(const ProtocolSubject& subject) {
   }
 
   SECTION("decoding appends, and leaves what is there") {
+    Decoding connection(subject);
     for (const std::string& message : subject.messages) {
       std::vector<Command> commands(1);
       commands.front().correlation.id = "kept";
-      CHECK_FALSE(protocol.decode(kind, message, DecodeLimits{}, commands).has_value());
+      CHECK_FALSE(connection.decode(message, commands).has_value());
       REQUIRE(commands.size() >= 2);
       CHECK(commands.front().correlation.id == "kept");
     }
@@ -98,21 +166,37 @@ inline void protocol_contract(const ProtocolSubject& subject) {
 
   SECTION("the same bytes are the same commands, whatever was decoded between") {
     std::vector<std::string> first;
-    for (const std::string& message : subject.messages) first.push_back(decoded(protocol, kind, message));
+    Decoding connection(subject);
+    for (const std::string& message : subject.messages) first.push_back(connection.words(message));
+    if (connection.is_conversation()) return;
     for (std::size_t i = subject.messages.size(); i-- > 0;) {
-      CHECK(decoded(protocol, kind, subject.messages[i]) == first[i]);
+      CHECK(connection.words(subject.messages[i]) == first[i]);
+    }
+  }
+
+  SECTION("what one connection says changes nothing of what another's means") {
+    std::vector<std::string> alone;
+    Decoding first(subject);
+    for (const std::string& message : subject.messages) alone.push_back(first.words(message));
+    Decoding one(subject);
+    Decoding other(subject);
+    for (std::size_t i = 0; i < subject.messages.size(); ++i) {
+      CHECK(one.words(subject.messages[i]) == alone[i]);
+      if (i > 0) CHECK(other.words(subject.messages[i - 1]) == alone[i - 1]);
     }
   }
 
   SECTION("commands own what they carry: the message's bytes may go") {
+    Decoding connection(subject);
+    Decoding same(subject);
     for (const std::string& message : subject.messages) {
       const auto bytes = std::make_unique<std::string>(message);
       std::vector<Command> commands;
-      CHECK_FALSE(protocol.decode(kind, *bytes, DecodeLimits{}, commands).has_value());
+      CHECK_FALSE(connection.decode(*bytes, commands).has_value());
       std::fill(bytes->begin(), bytes->end(), '\xee');
       std::string now = "open";
       for (const Command& command : commands) now += "\n" + describe(command);
-      CHECK(now == decoded(protocol, kind, message));
+      CHECK(now == same.words(message));
     }
   }
 
@@ -121,10 +205,17 @@ inline void protocol_contract(const ProtocolSubject& subject) {
     const auto below = [&random](std::size_t bound) { return random() % bound; };
     const auto survives = [&](std::string_view bytes) {
       for (const FrameKind any : {FrameKind::text, FrameKind::binary}) {
+        Decoding connection(subject);
+        if (connection.is_conversation()) {  // wherever it has come to
+          for (std::size_t i = below(subject.messages.size() + 1); i > 0; --i) {
+            (void)connection.words(subject.messages[subject.messages.size() - i]);
+          }
+        }
         std::vector<Command> commands;
-        const auto closed = protocol.decode(any, bytes, DecodeLimits{}, commands);
-        // Nothing is dropped in silence: a message is a command, several, or the end.
-        if (!closed && commands.empty()) FAIL("neither a command nor a reason to close");
+        const auto closed = connection.decode(any, bytes, commands);
+        // Nothing is dropped in silence: a message is a command, several, or the end; or the answer to a heartbeat.
+        const bool may_be_life = protocol.heartbeat() != HeartbeatStyle::ping;
+        if (!closed && commands.empty() && !may_be_life) FAIL("neither a command nor a reason to close");
       }
     };
     for (const std::string& message : subject.messages) {
@@ -149,11 +240,11 @@ inline void protocol_contract(const ProtocolSubject& subject) {
       std::string message;
       while (message.size() < 1024 * 1024) message += pattern;
       INFO(pattern);
-      CHECK_NOTHROW((void)decoded(protocol, kind, message));
+      CHECK_NOTHROW((void)Decoding(subject).words(message));
     }
     const std::string nul(1024 * 1024, '\0');
-    CHECK_NOTHROW((void)decoded(protocol, kind, nul));
-    CHECK_NOTHROW((void)decoded(protocol, kind, std::string_view()));
+    CHECK_NOTHROW((void)Decoding(subject).words(nul));
+    CHECK_NOTHROW((void)Decoding(subject).words(std::string_view()));
   }
 
   SECTION(
@@ -162,8 +253,9 @@ inline void protocol_contract(const ProtocolSubject& subject) {
     std::string every_byte;
     for (int byte = 0; byte < 256; ++byte) every_byte.push_back(static_cast<char>(byte));
     std::vector<Command> commands;
+    Decoding connection(subject);
     for (const std::string& message : subject.messages) {
-      CHECK_FALSE(protocol.decode(kind, message, DecodeLimits{}, commands).has_value());
+      CHECK_FALSE(connection.decode(message, commands).has_value());
     }
     std::vector<const Correlation*> correlations{nullptr};
     for (const Command& command : commands) correlations.push_back(&command.correlation);
@@ -204,7 +296,8 @@ inline void protocol_contract(const ProtocolSubject& subject) {
     const EventSamples samples("ann");
     const auto everything = [&] {
       std::string all;
-      for (const std::string& message : subject.messages) all += decoded(protocol, kind, message);
+      Decoding connection(subject);
+      for (const std::string& message : subject.messages) all += connection.words(message);
       for (const Event& event : samples.events()) all += encoded(protocol, event, nullptr).second;
       return all;
     };

@@ -144,6 +144,7 @@ class EventSamples {
     events_.emplace_back(event::Failure{&error_});
     events_.emplace_back(event::Failure{&plain_error_});
     events_.emplace_back(event::Failure{});
+    events_.emplace_back(event::Heartbeat{});
   }
 
   ConnectionId id_{0xfedcba9876543210U};

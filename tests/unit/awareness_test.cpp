@@ -28,6 +28,13 @@ TEST_CASE("a state reaches the others within awareness_interval, the latest only
   CHECK(room.bob.pipe().writes() == writes + 1);
 }
 
+TEST_CASE("a state is told to its owner as well", "[awareness]") {
+  Pair room;
+  room.ann.aware("r", R"({"x":1})", 1, "a");
+  room.sim.advance(50ms);
+  CHECK(room.ann.awareness("r") == States{{"a", R"({"x":1})"}});  // clients of y-websocket take silence for a loss
+}
+
 TEST_CASE("awareness_interval 0 sends at once", "[awareness]") {
   Options options;
   options.room.awareness_interval = 0ms;

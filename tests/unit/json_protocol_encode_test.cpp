@@ -218,11 +218,19 @@ TEST_CASE("text that is not UTF-8 is mended, not sent", "[json][encode]") {
   CHECK(user("\xf4\x8f\xbf\xbf") == becomes("\xf4\x8f\xbf\xbf"));
 }
 
+TEST_CASE("its clients are pinged, and told no heartbeat", "[json][encode]") {
+  std::string out = "kept";
+  CHECK(JsonProtocol().heartbeat() == HeartbeatStyle::ping);
+  CHECK_FALSE(JsonProtocol().encode(event::Heartbeat{}, nullptr, WallTime(), out));
+  CHECK(out == "kept");
+}
+
 TEST_CASE("RapidJSON reads everything that is written, and finds what was put in", "[json][encode]") {
   for (const std::string& name :
        {std::string("ann"), std::string("\"\\\n\x01 \xc3\xa9\xf0\x9f\x98\x80"), std::string(5000, '\\')}) {
     const EventSamples samples(name);
     for (const Event& event : samples.events()) {
+      if (std::holds_alternative<event::Heartbeat>(event)) continue;
       const std::string bytes = tell(event);
       rapidjson::Document document;
       document.Parse<rapidjson::kParseValidateEncodingFlag>(bytes.data(), bytes.size());

@@ -14,6 +14,7 @@
 #include "muster/protocols/json_protocol.hpp"
 #include "muster/transports/websocketpp.hpp"
 #include "support/catch.hpp"
+#include "support/document_protocol.hpp"
 #include "support/recoded_protocol.hpp"
 #include "support/wait_for.hpp"
 #include "websocketpp/fixture.hpp"
@@ -174,6 +175,30 @@ TEST_CASE("two users on two loops share a room", "[websocketpp][core]") {
   ann->pump();
   CHECK(manager->connection_count() == 0);
   CHECK(manager->metrics().reserved == 0);
+}
+
+TEST_CASE("a protocol with a name in its path is served beside another", "[websocketpp][core]") {
+  StaticTokenAuthenticator::Tokens tokens;
+  tokens["ann-secret"].user = "ann";
+  Components components;
+  components.protocols = {std::make_shared<JsonProtocol>(), std::make_shared<test::DocumentProtocol>()};
+  muster::websocketpp::Server server(
+      make_connection_manager({}, std::make_shared<StaticTokenAuthenticator>(std::move(tokens)),
+                              std::make_shared<AllowAll>(), std::move(components)));
+  server.start();
+  RawClient ann(server.port());
+  ann.send(RawClient::upgrade_request(bearer("ann-secret"), "/doc/plan%3A7?x=1"));
+  REQUIRE(status(ann) == 101);
+  ann.send(test::binary_frame("echo hello"));
+  CHECK(read_until(ann, "joined") == "joined plan:7");
+  CHECK(read_until(ann, "hello") == "echo hello");
+  for (const char* path : {"/doc/", "/doc/plan/7", "/doc/%zz", "/doc/plan%"}) {
+    INFO(path);
+    RawClient lost(server.port());
+    lost.send(RawClient::upgrade_request(bearer("ann-secret"), path));
+    CHECK(status(lost) == 404);
+  }
+  (void)connect(server.port(), "ann");
 }
 
 TEST_CASE("the answer to the upgrade and the welcome arrive together", "[websocketpp][core]") {

@@ -3,13 +3,13 @@
 
 #include <algorithm>
 #include <chrono>
-#include <set>
 #include <stdexcept>
 #include <string>
 #include <tuple>
 #include <utility>
 #include <vector>
 
+#include "muster/core/base/path_pattern.hpp"
 #include "muster/core/manager.hpp"
 #include "muster/memory/memory_awareness_store.hpp"
 #include "muster/memory/memory_session_store.hpp"
@@ -25,14 +25,24 @@ MUSTER_INLINE std::shared_ptr<IConnectionManager> make_connection_manager(Option
   if (!authenticator) found.emplace_back("an authenticator is needed (AllowAnonymous lets everybody in)");
   if (!authorizer) found.emplace_back("an authorizer is needed (AllowAll allows everything)");
   if (components.protocols.empty()) found.emplace_back("at least one protocol is needed");
-  std::set<std::pair<std::string_view, std::string_view>> served;
+  std::vector<const Protocol*> served;
   for (const auto& protocol : components.protocols) {
     if (!protocol) {
       found.emplace_back("a protocol is null");
-    } else if (!served.emplace(protocol->name(), protocol->path()).second) {
+      continue;
+    }
+    if (std::string problem = core::problem_of_path(protocol->path()); !problem.empty()) {
+      found.push_back(std::string(protocol->name()) + ": " + std::move(problem));
+      continue;
+    }
+    const bool hidden = std::any_of(served.begin(), served.end(), [&](const Protocol* before) {
+      return before->name() == protocol->name() && core::match_path(before->path(), protocol->path());
+    });
+    if (hidden) {
       found.push_back("two protocols are called " + std::string(protocol->name()) + " at " +
                       std::string(protocol->path()) + ": only the first would ever be chosen");
     }
+    served.push_back(protocol.get());
   }
   if (!found.empty()) {
     std::string message = "make_connection_manager:";

@@ -32,7 +32,8 @@ inline namespace MUSTER_ABI {
 namespace websocketpp {
 
 struct AttachOptions {
-  /// Upgrades to this path are muster's, and to every path when it is empty. It is also what a Protocol is asked for.
+  /// Upgrades to this path are muster's, and to every path when it is empty: it is compared whole, so that a protocol
+  /// with a name in its path needs it empty. It is also what a Protocol is asked for.
   std::string path = "/ws";
   /// Upgrades to other paths: the validate handler that the program had. None: they are accepted.
   std::function<bool(::websocketpp::connection_hdl)> other_paths;

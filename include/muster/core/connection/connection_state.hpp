@@ -93,6 +93,7 @@ struct Rare {
   RateWindow rooms_created;
   std::string previous_token_hash;  ///< good until a command shows that `resumed` has arrived
   std::vector<std::shared_ptr<Latch>> latches;
+  std::unique_ptr<Conversation> conversation;  ///< none: its protocol decodes
 };
 
 /// Of who is not known yet. Nobody counts who refers to it.
@@ -166,6 +167,7 @@ class ConnectionState final : public Connection, public std::enable_shared_from_
     if (!rare) rare = std::make_unique<Rare>();
     return *rare;
   }
+  [[nodiscard]] Conversation* conversation() const noexcept { return rare ? rare->conversation.get() : nullptr; }
   [[nodiscard]] std::string previous_token_hash() const { return rare ? rare->previous_token_hash : std::string(); }
 
   /// Asks for what a delivery touches, early: in a large room every member has to come from memory.
@@ -260,7 +262,7 @@ class ConnectionState final : public Connection, public std::enable_shared_from_
   // Any thread may read these two of who has been published.
   RemoteAddress address;
   WallTime connected_at{};
-  PackedStrings query_and_origin;  ///< of its upgrade; none, if both are empty
+  PackedStrings upgrade;  ///< its path, unless that is its protocol's, query and origin; none, if all are empty
   std::unique_ptr<Arrival> arrival;
   std::unique_ptr<Rare> rare;
 };

@@ -22,12 +22,13 @@ MUSTER_INLINE void Authenticating::ask(ConnectionState& connection, std::string 
   credentials.source = source;
   credentials.connection = connection.id_;
   credentials.remote_address = connection.address;
-  credentials.path = connection.loop->formats[connection.format].protocol->path();
-  if (!connection.query_and_origin.empty()) {
-    std::vector<std::string> query_and_origin = connection.query_and_origin.unpack();
-    credentials.query = std::move(query_and_origin.front());
-    credentials.origin = std::move(query_and_origin.back());
+  if (!connection.upgrade.empty()) {
+    std::vector<std::string> upgrade = connection.upgrade.unpack();
+    credentials.path = std::move(upgrade[0]);
+    credentials.query = std::move(upgrade[1]);
+    credentials.origin = std::move(upgrade[2]);
   }
+  if (credentials.path.empty()) credentials.path = connection.loop->formats[connection.format].protocol->path();
   questions_.ask<Authentication>(
       connection, [&](Reply<Authentication> reply) { authenticator_.authenticate(credentials, std::move(reply)); },
       std::move(then),

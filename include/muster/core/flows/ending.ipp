@@ -184,7 +184,9 @@ MUSTER_INLINE void Ending::gone(ConnectionState& connection) noexcept {
   loop.connections.pop_back();
   connection.transport.reset();
   connection.reservation.release();
-  if (connection.rare) connection.rare->latches.clear();
+  if (!connection.rare) return;
+  connection.rare->conversation.reset();  // as the blocks: it was promised this executor
+  connection.rare->latches.clear();
 }
 
 MUSTER_INLINE void Ending::socket_closed(ConnectionState& connection, CloseReason cause) {

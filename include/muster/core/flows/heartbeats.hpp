@@ -13,9 +13,10 @@ class Heartbeats {
   Heartbeats(const Options& options, Writer& writer, Ending& ending)
       : options_(options), writer_(writer), ending_(ending) {}
 
-  /// From now on it is pinged; when first is left to chance, so that not all are at once.
+  /// From now on it is asked whether it is alive, as its protocol does that; when first is left to chance, so that not all
+  /// are at once.
   void begin(ConnectionState& connection);
-  /// The next ping, or the end of who has not answered the last one.
+  /// The next heartbeat, or the end of who has not answered the last one.
   void beat(ConnectionState& connection);
   /// Ends who has not authenticated in time, or does not take what is sent.
   void check(ConnectionState& connection);

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string>
 
+#include "muster/core/delivery/encode.hpp"
 #include "muster/core/flows/heartbeats.hpp"
 
 namespace muster {
@@ -22,6 +23,15 @@ MUSTER_INLINE void Heartbeats::begin(ConnectionState& connection) {
 MUSTER_INLINE void Heartbeats::beat(ConnectionState& connection) {
   Loop& loop = *connection.loop;
   const TimePoint now_here = loop.executor->now();
+  const Format& format = loop.formats[connection.format];
+  const HeartbeatStyle style = format.protocol->heartbeat();
+  if (style == HeartbeatStyle::client) {
+    // As below: nobody is silent whose words are not read, or who takes what is sent.
+    const bool alive = connection.pauses != 0 || connection.outbox.progressed_for_ping(*connection.transport);
+    const TimePoint due = (alive ? now_here : connection.last_inbound) + options_.heartbeat + options_.pong_timeout;
+    if (due > now_here) return loop.arm(connection.beat_timer, due);
+    return ending_.end(connection, CloseReason::heartbeat_timeout, {});
+  }
   if (connection.awaiting_pong && connection.last_inbound < connection.ping_sent_at) {
     // Nobody is silent whose words are not read, or who has not been asked yet because the pipe is full and being emptied.
     const bool takes = connection.outbox.progressed_for_ping(*connection.transport);
@@ -43,9 +53,10 @@ MUSTER_INLINE void Heartbeats::beat(ConnectionState& connection) {
     }
   }
   if (connection.outbox.control_bytes() == 0) {  // else the one that waits will do
-    std::string ping;
-    loop.formats[connection.format].wire->append(FrameKind::ping, {}, ping);
-    connection.outbox.append_control(std::move(ping), now_here);
+    std::string beat;
+    if (style == HeartbeatStyle::message) encode_event(loop, format, event::Heartbeat{}, nullptr, beat);
+    if (beat.empty()) format.wire->append(FrameKind::ping, {}, beat);  // nobody is judged who was not asked
+    connection.outbox.append_control(std::move(beat), now_here);
     writer_.mark_dirty(connection);
   }
   (void)connection.outbox.progressed_for_ping(*connection.transport);  // from here on

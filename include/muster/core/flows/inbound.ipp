@@ -90,7 +90,11 @@ MUSTER_INLINE void Inbound::take_message(ConnectionState& connection, FrameKind 
   std::vector<Command> commands;
   commands.swap(loop.commands);
   commands.clear();
-  const auto fault = loop.formats[connection.format].protocol->decode(kind, bytes, {options_.json_nesting}, commands);
+  const DecodeLimits limits{options_.json_nesting};
+  Conversation* const conversation = connection.conversation();
+  const auto fault = conversation != nullptr
+                         ? conversation->decode(kind, bytes, limits, commands)
+                         : loop.formats[connection.format].protocol->decode(kind, bytes, limits, commands);
   const auto messages_wait = connection.message_budget.until(options_.message_rate, 1, now_here);
   if (fault) {
     ending_.end(connection, *fault, {});

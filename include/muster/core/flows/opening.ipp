@@ -2,8 +2,11 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
+#include <string_view>
 #include <utility>
 
+#include "muster/core/base/path_pattern.hpp"
 #include "muster/core/flows/opening.hpp"
 
 namespace muster {
@@ -35,21 +38,21 @@ MUSTER_INLINE std::uint64_t Opening::open(OpenRequest request, std::shared_ptr<T
     done(std::move(decision));
     return 0;
   };
-  for (const auto& candidate : protocols_) {
-    if (candidate->path() != request.path) continue;
-    if (!protocol) protocol = candidate;
-  }
-  if (!protocol) {
+  PathMatch at{request.path, request.query, {}};
+  const auto choose = [&](const std::shared_ptr<const Protocol>& candidate) {
+    auto names = match_path(candidate->path(), request.path);
+    if (!names) return false;
+    at.names = std::move(*names);
+    protocol = candidate;
+    return true;
+  };
+  if (std::find_if(protocols_.begin(), protocols_.end(), choose) == protocols_.end()) {
     return refuse(RefusedFor::path, CloseReason::policy, {errc::not_found, "Nothing is served at this path", {}});
   }
   for (const std::string& offered : request.subprotocols) {
-    const auto found = std::find_if(protocols_.begin(), protocols_.end(), [&](const auto& candidate) {
-      return candidate->path() == request.path && candidate->name() == offered;
-    });
-    if (found == protocols_.end()) continue;
-    protocol = *found;
-    named = true;
-    break;
+    named = std::any_of(protocols_.begin(), protocols_.end(),
+                        [&](const auto& candidate) { return candidate->name() == offered && choose(candidate); });
+    if (named) break;
   }
   if (!admission_.is_open()) {
     return refuse(RefusedFor::going_away, CloseReason::going_away,
@@ -110,14 +113,19 @@ MUSTER_INLINE std::uint64_t Opening::open(OpenRequest request, std::shared_ptr<T
   connection->arrival->open_done = std::move(done);
   connection->arrival->subprotocol_named = named;
   connection->last_inbound = executor->now();
-  guard(later_, *connection, "An opening", [&] { begin(*connection, std::move(request), offered_token, ask_now); });
+  guard(later_, *connection, "An opening", [&] {
+    if (auto conversation = protocol->converse(at)) connection->seldom().conversation = std::move(conversation);
+    begin(*connection, std::move(request), offered_token, ask_now);
+  });
   return connection->opening() ? connection->id_.value() : 0;
 }
 
 MUSTER_INLINE void Opening::begin(ConnectionState& connection, OpenRequest request, bool offered_token, bool ask_now) {
-  if (!request.query.empty() || !request.origin.empty()) {
-    connection.query_and_origin =
-        PackedStrings(2, [&](std::size_t i) { return std::string_view(i == 0 ? request.query : request.origin); });
+  // A path that is its protocol's own need not be kept.
+  if (request.path == connection.loop->formats[connection.format].protocol->path()) request.path.clear();
+  const std::array<std::string_view, 3> upgrade{request.path, request.query, request.origin};
+  if (upgrade != std::array<std::string_view, 3>{}) {
+    connection.upgrade = PackedStrings(upgrade.size(), [&](std::size_t i) { return upgrade[i]; });
   }
   if (!ask_now) {
     accept(connection);

@@ -362,6 +362,8 @@ class EventWriter {
     out_.flush();
   }
 
+  void operator()(const event::Heartbeat&) {}  // its clients are pinged
+
   void operator()(const event::Failure& e) {
     begin("error");
     (out_ << R"({"code":)").string(to_string(e.error != nullptr ? e.error->code : errc::internal));
@@ -462,6 +464,7 @@ class EventWriter {
 
 MUSTER_INLINE std::optional<FrameKind> JsonProtocol::encode(const Event& event, const Correlation* correlation,
                                                             WallTime now, std::string& out) const {
+  if (std::holds_alternative<event::Heartbeat>(event)) return std::nullopt;
   detail::json_protocol::EventWriter writer(correlation, now, out);
   std::visit(writer, event);
   return FrameKind::text;
