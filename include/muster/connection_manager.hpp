@@ -34,16 +34,16 @@ inline namespace MUSTER_ABI {
 /// closed with internal_error.
 using MessageHandler = std::function<void(Connection&, const Payload&)>;
 using ConnectionHook = std::function<void(Connection&)>;
-/// `returns`: its session had the place still, so that the others know nothing of a leave.
+/// `returns`: its session had the seat still, so that the others know nothing of a leave.
 struct Joining {
   bool returns = false;
 };
 using JoinHook = std::function<void(Connection&, const RoomKey&, const Joining&)>;
-/// `reason`: of the disconnect that is the cause; none: the client left. `keeps_place`: its session may come back, and is
+/// `reason`: of the disconnect that is the cause; none: the client left. `keeps_seat`: its session may come back, and is
 /// a member until then: what is told to others, Room::size and the capacity of the room do not change yet.
 struct Leaving {
   std::optional<CloseReason> reason;
-  bool keeps_place = false;
+  bool keeps_seat = false;
 };
 using LeaveHook = std::function<void(Connection&, const RoomKey&, const Leaving&)>;
 using DisconnectHook = std::function<void(Connection&, CloseReason)>;
@@ -97,11 +97,11 @@ class IConnectionManager : public TransportSink {
   /// Hooks run on the connection's executor, exactly once each, after the tables changed: on_connected, on_joined; and
   /// every on_left before on_disconnected. Several hooks of one kind are called in the order in which they were given.
   ///
-  /// on_user_online and on_user_offline: the user's first connection came, the last place of its sessions is given up;
-  /// on_room_opened and on_room_emptied: a room of this process has its first member, or no member any more, kept places
+  /// on_user_online and on_user_offline: the user's first connection came, the last seat of its sessions is given up;
+  /// on_room_opened and on_room_emptied: a room of this process has its first member, or no member any more, kept seats
   /// included. Of one user or room they come in turns, never two at once; on the executor of whoever made the change, or
   /// of another when two change it at the same time. on_room_opened comes before the on_joined that opens the room, and
-  /// on_room_emptied after the on_left that gives up its last place.
+  /// on_room_emptied after the on_left that gives up its last seat.
   ///
   /// Handlers and hooks are let go of when `shutdown` is done. One that holds the manager keeps it until then; what they
   /// need of it is Connection::manager().

@@ -23,7 +23,7 @@ std::string described(const InboundMessage& message) {
   return said + payload;
 }
 
-/// Feeds it like a session does, in pieces, each alone in memory.
+/// Feeds it like a socket does, in pieces, each alone in memory.
 class Feeder {
  public:
   Feeder(Frames& frames, std::size_t limit) : frames_(frames), limit_(limit), before_(held_bytes()) {}

@@ -119,7 +119,7 @@ void run(std::string_view input) {
   const unsigned choice = choices.byte();
   const Options options = options_of(choice);
   const bool loopback = (choice & 32U) != 0;
-  // As a session cuts it: to the first empty line behind the empty lines before it.
+  // As a socket cuts it: to the first empty line behind the empty lines before it.
   std::string head(choices.bytes(head_bytes));
   const std::size_t start = head.find_first_not_of("\r\n");
   if (start == std::string::npos) return;

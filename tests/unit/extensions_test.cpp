@@ -29,7 +29,7 @@ class Rooms {
       tell(who.identity().user + (joining.returns ? " returns to " : " joins ") + room.name);
     });
     sim.manager().on_left([tell](Connection& who, const RoomKey& room, const Leaving& leaving) {
-      tell(who.identity().user + (leaving.keeps_place ? " may return to " : " leaves ") + room.name);
+      tell(who.identity().user + (leaving.keeps_seat ? " may return to " : " leaves ") + room.name);
     });
   }
   ~Rooms() { heard_->over = true; }

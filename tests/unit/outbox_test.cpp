@@ -54,11 +54,11 @@ TEST_CASE("the age of the oldest unsent byte is that of the batch in flight, the
   CHECK(queue.write().size() == 2 * piece.size());
   CHECK(queue.since() == 1s);
   queue.add(piece, 9s);
-  (void)queue.outbox.batch_done();
+  (void)queue.outbox.flight_done();
   CHECK(queue.since() == 3s);  // a peer that reads steadily does not grow old, however long its queue
   CHECK(queue.write().size() == 2 * piece.size());
   CHECK(queue.since() == 3s);
-  (void)queue.outbox.batch_done();
+  (void)queue.outbox.flight_done();
   CHECK(queue.since() == 9s);
 }
 
@@ -71,10 +71,10 @@ TEST_CASE("control goes before data at the next frame boundary, and its age coun
   queue.outbox.append_pong("old pong", TimePoint(4s));
   queue.outbox.append_pong("pong", TimePoint(5s));
   CHECK(queue.outbox.unsent() == std::string("firstdatapingpong").size());
-  (void)queue.outbox.batch_done();
+  (void)queue.outbox.flight_done();
   CHECK(queue.since() == 2s);
   CHECK(queue.write() == "pingpongdata");
-  (void)queue.outbox.batch_done();
+  (void)queue.outbox.flight_done();
   CHECK(queue.outbox.unsent() == 0);
 }
 
@@ -85,7 +85,7 @@ TEST_CASE("every ping is answered while the pipe takes the answers", "[outbox]")
   CHECK(queue.outbox.unsent() == 6);
   CHECK(queue.since() == 1s);
   CHECK(queue.write() == "onetwo");
-  (void)queue.outbox.batch_done();
+  (void)queue.outbox.flight_done();
   CHECK(queue.outbox.unsent() == 0);
 }
 
@@ -117,7 +117,7 @@ TEST_CASE("a block handed over at once is in flight as any batch, or done, or lo
   CHECK(block->references == 2);  // the pipe still reads it
   queue.add("next", 2s);
   CHECK(queue.since() == 1s);
-  CHECK(queue.outbox.batch_done() == 5);
+  CHECK(queue.outbox.flight_done() == 5);
   CHECK(block->references == 1);
   CHECK(queue.since() == 2s);
   CHECK(queue.outbox.unsent() == 4);
@@ -133,7 +133,7 @@ TEST_CASE("discarding keeps what is in flight and nothing else", "[outbox]") {
   CHECK(queue.outbox.in_flight());
   CHECK_FALSE(queue.outbox.has_queued());
   CHECK(queue.outbox.unsent() == 5);
-  CHECK(queue.outbox.batch_done() == 5);
+  CHECK(queue.outbox.flight_done() == 5);
   CHECK(queue.outbox.unsent() == 0);
 }
 

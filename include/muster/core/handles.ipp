@@ -55,7 +55,7 @@ MUSTER_INLINE void ConnectionState::reply(const Payload& payload) {
 
 MUSTER_INLINE void ConnectionState::close(CloseReason reason, std::string_view text) {
   Call::expect(*this, "close", "IConnectionManager::remove");
-  owner.writer_.doom(*this, reason, std::string(text));
+  owner.writer_.end_soon(*this, reason, std::string(text));
 }
 
 /// A room by its key: looks it up each time, so that it is never one that has ended.

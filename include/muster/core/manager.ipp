@@ -120,7 +120,7 @@ MUSTER_INLINE core::LoopPtr ConnectionManager::loop_for(const std::shared_ptr<Ex
   if (options_.awareness_ttl.count() > 0) {
     loop->arm(loop->awareness_timer, executor->now() + core::awareness_check(options_));
   }
-  // Where executors come and go faster than sweeps, the next one buries those before it.
+  // Where executors come and go faster than sweeps, the next one abandons those before it.
   if (!is_only) (void)loop->post([this, loop] { ending_.abandon_stopped(*loop); });
   return loop;
 }

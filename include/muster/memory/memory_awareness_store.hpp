@@ -104,7 +104,7 @@ class MemoryAwarenessStore final : public AwarenessStore {
       return {AwarenessResult::not_owner, stored.entry->clock};
     }
     const std::uint64_t told = std::max(clock, after(stored.entry->clock));
-    bury(*known, told, std::max(clock, stored.entry->clock), forgotten);
+    remember_removal(*known, told, std::max(clock, stored.entry->clock), forgotten);
     return {AwarenessResult::accepted, told};
   }
 
@@ -264,7 +264,8 @@ class MemoryAwarenessStore final : public AwarenessStore {
   }
 
   /// Takes an entry out; its place remembers that. What is remembered no longer goes to `forgotten`.
-  void bury(Place place, std::uint64_t removed_at, std::uint64_t said, Aged& forgotten) MUSTER_REQUIRES(mutex_) {
+  void remember_removal(Place place, std::uint64_t removed_at, std::uint64_t said, Aged& forgotten)
+      MUSTER_REQUIRES(mutex_) {
     disown(place->entry->owner.connection, *place);
     --rooms_.find(place->room)->second.live;
     place->removed_at = std::max<std::uint64_t>(removed_at, 1);
@@ -294,7 +295,7 @@ class MemoryAwarenessStore final : public AwarenessStore {
   }
   void remove_now(Place place, std::uint64_t told, Aged& forgotten) MUSTER_REQUIRES(mutex_) {
     const std::uint64_t said = place->entry->clock;
-    bury(place, told, said, forgotten);
+    remember_removal(place, told, said, forgotten);
   }
 
   [[nodiscard]] std::vector<AwarenessRemoval> remove_owned(ConnectionId owner, const RoomKey* room) {

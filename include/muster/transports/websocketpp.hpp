@@ -160,9 +160,9 @@ class AsioExecutor final : public Executor {
 
    private:
     friend class AsioExecutor;
-    struct Seat;
-    explicit Turn(Seat& seat);
-    Seat& seat_;
+    struct Holder;
+    explicit Turn(Holder& holder);
+    Holder& holder_;
     const std::thread::id before_;
   };
 

@@ -142,7 +142,7 @@ class ConnectionState final : public Connection, public std::enable_shared_from_
 
   /// From here on it is as good as gone, and is taken down as soon as that can be done.
   void put_off(CloseReason reason, bool its_socket_gone) noexcept {
-    doomed = true;
+    ends_soon = true;
     cut = cut || its_socket_gone;
     close_reason = reason;
     loop->retry_soon();
@@ -187,9 +187,9 @@ class ConnectionState final : public Connection, public std::enable_shared_from_
   Outbox outbox;
   std::size_t missed_bytes = 0;  ///< of all memberships' Missed
   bool dirty = false;
-  bool behind = false;  ///< keeps only its cursors, and is fed from history
-  bool doomed = false;  ///< a disconnect is posted, or is tried again
-  bool cut = false;     ///< and its socket is gone
+  bool behind = false;     ///< keeps only its cursors, and is fed from history
+  bool ends_soon = false;  ///< a disconnect is posted, or is tried again
+  bool cut = false;        ///< and its socket is gone
   ConnectionStatus status_ = ConnectionStatus::connecting;
   std::uint8_t format = 0;
   std::shared_ptr<Transport> transport;

@@ -39,14 +39,14 @@ MUSTER_INLINE void CatchUp::note_missed(RoomPart& part, ConnectionState& connect
     membership->missed->note(entry, conflated);
   }
   part.loop->counters.conflated.add(conflated);
-  if (connection.missed_bytes > options_.unsent_hard_bytes) writer_.doom(connection, CloseReason::slow_consumer);
+  writer_.hold_to_hard_mark(connection, connection.missed_bytes);
 }
 
 MUSTER_INLINE bool CatchUp::feed(ConnectionState& connection) {
   bool whole = true;
   for (Membership& membership : connection.memberships) {
     whole = feed_room(connection, membership) && whole;
-    if (connection.doomed) return true;
+    if (connection.ends_soon) return true;
   }
   return whole;
 }
@@ -54,8 +54,8 @@ MUSTER_INLINE bool CatchUp::feed(ConnectionState& connection) {
 MUSTER_INLINE bool CatchUp::feed_room(ConnectionState& connection, Membership& membership) {
   const RoomState& room = *membership.room;
   MemberSlot& slot = membership.slot();
-  const std::size_t unsent = connection.outbox.unsent();
-  if (unsent > options_.unsent_soft_bytes) return false;
+  if (!writer_.takes_more(connection)) return false;
+  const std::size_t room_left = options_.unsent_soft_bytes - connection.outbox.unsent() + 1;
   std::vector<EntryPtr> entries;
   std::uint64_t last = 0;
   std::uint64_t epoch = 0;
@@ -64,12 +64,12 @@ MUSTER_INLINE bool CatchUp::feed_room(ConnectionState& connection, Membership& m
     last = room.last_seq;
     epoch = room.epoch;
     if (slot.next_seq <= last) {
-      room.history.read(slot.next_seq, options_.unsent_soft_bytes - unsent + 1, entries);
+      room.history.read(slot.next_seq, room_left, entries);
     }
   }
   if (slot.next_seq <= last) {
     tell_history(connection, membership, {epoch, last}, entries);
-    if (connection.doomed) return true;
+    if (connection.ends_soon) return true;
     if (slot.next_seq <= last) return false;
   }
   return !membership.missed || tell_missed(connection, membership);
@@ -92,14 +92,14 @@ MUSTER_INLINE void CatchUp::tell_history(ConnectionState& connection, const Memb
     if (entry->exclude == connection.member) continue;
     connection.loop->counters.deliveries.add();
     writer_.tell_entry(connection, room, last.epoch, *entry);
-    if (connection.doomed) return;
+    if (connection.ends_soon) return;
   }
 }
 
 MUSTER_INLINE bool CatchUp::tell_missed(ConnectionState& connection, Membership& membership) {
   Missed& missed = *membership.missed;
   RoomState& room = *membership.room;
-  const auto more_fits = [&] { return !connection.doomed && connection.outbox.unsent() <= options_.unsent_soft_bytes; };
+  const auto more_fits = [&] { return !connection.ends_soon && writer_.takes_more(connection); };
   auto presence = missed.take_presence();
   std::uint64_t epoch = 0;
   Notice notice;

@@ -80,8 +80,8 @@ inline constexpr std::size_t prefetch_ahead = 4;
 /// where meeting it again is harmless.
 MUSTER_INLINE void FanOut::run_slice(const RoomPtr& room, RoomPart& part) {
   Batch& batch = part.batch;
-  const TimePoint now_here = part.loop->executor->now();
-  while (serve_slice(*room, part, now_here)) {
+  const TimePoint now = part.loop->executor->now();
+  while (serve_slice(*room, part, now)) {
     const bool posted = part.loop->contain("The executor", [&] {
       (void)part.loop->post_at_turn_end([this, room = room, at = &part] { run_slice(room, *at); });
     });
@@ -110,7 +110,7 @@ MUSTER_INLINE void FanOut::run_slice(const RoomPtr& room, RoomPart& part) {
 }
 
 /// False: all have been served. One who cannot be is closed: it would not know what it has missed.
-MUSTER_INLINE bool FanOut::serve_slice(const RoomState& room, RoomPart& part, TimePoint now_here) noexcept {
+MUSTER_INLINE bool FanOut::serve_slice(const RoomState& room, RoomPart& part, TimePoint now) noexcept {
   Batch& batch = part.batch;
   std::size_t left = std::min(batch.unvisited, part.slots.size());
   for (std::size_t end = left - std::min(left, options_.fan_out_slice); left > end;) {
@@ -118,12 +118,12 @@ MUSTER_INLINE bool FanOut::serve_slice(const RoomState& room, RoomPart& part, Ti
       while (left > end) {
         if (left > 2 * prefetch_ahead) part.slots[left - 1 - 2 * prefetch_ahead].connection->prefetch();
         if (left > prefetch_ahead) part.slots[left - 1 - prefetch_ahead].connection->prefetch_behind();
-        deliver(part, part.slots[--left], room, now_here);
+        deliver(part, part.slots[--left], room, now);
       }
     } catch (...) {
       ConnectionState& connection = *part.slots[left].connection;
       (void)connection.contain("A delivery", [] { throw; });
-      writer_.doom(connection, CloseReason::internal_error);
+      writer_.end_soon(connection, CloseReason::internal_error);
     }
   }
   batch.unvisited = left;
@@ -134,12 +134,12 @@ MUSTER_INLINE bool FanOut::serve_slice(const RoomState& room, RoomPart& part, Ti
   return left > 0;
 }
 
-MUSTER_INLINE void FanOut::deliver(RoomPart& part, MemberSlot& slot, const RoomState& room, TimePoint now_here) {
+MUSTER_INLINE void FanOut::deliver(RoomPart& part, MemberSlot& slot, const RoomState& room, TimePoint now) {
   Batch& batch = part.batch;
   if (slot.last_batch == batch.number) return;
   slot.last_batch = batch.number;
   ConnectionState& connection = *slot.connection;
-  if (connection.doomed) return;
+  if (connection.ends_soon) return;
   // State alone does not queue behind a full pipe, where it would only grow old: the newest is told when there is room.
   const bool state_waits = batch.last_seq == 0 && connection.outbox.in_flight() && keeps_history(room.options);
   if (connection.behind || state_waits || (batch.first_seq != 0 && slot.next_seq < batch.first_seq)) {
@@ -158,7 +158,7 @@ MUSTER_INLINE void FanOut::deliver(RoomPart& part, MemberSlot& slot, const RoomS
     batch.deliveries += batch.messages;
     ++batch.writes;
     const BlockPtr& block = batch_encoded.blocks.front();
-    const WriteResult result = connection.outbox.write_at_once(*connection.transport, block, now_here, part.loop->lent);
+    const WriteResult result = connection.outbox.write_at_once(*connection.transport, block, now, part.loop->lent);
     if (result != WriteResult::done) {
       (void)writer_.wrote(connection, result, {});
       return;
@@ -170,18 +170,15 @@ MUSTER_INLINE void FanOut::deliver(RoomPart& part, MemberSlot& slot, const RoomS
   std::uint64_t delivered = 0;
   std::size_t at = 0;
   for (std::uint32_t b = 0; b < batch_encoded.blocks.size(); ++b) {
-    if (connection.outbox.unsent() > options_.unsent_soft_bytes) {
-      if (!connection.outbox.in_flight()) (void)writer_.write(connection);
-      if (connection.doomed) return;
-      if (connection.outbox.unsent() > options_.unsent_soft_bytes) {  // from here on by its cursor
-        connection.behind = true;
-        catch_up_.note_missed(part, connection, room, at);
-        break;
-      }
+    if (!writer_.takes_more(connection) && !writer_.makes_room(connection)) {
+      if (connection.ends_soon) return;
+      connection.behind = true;  // from here on by its cursor
+      catch_up_.note_missed(part, connection, room, at);
+      break;
     }
     const BlockPtr& block = batch_encoded.blocks[b];
     if (whole) {
-      connection.outbox.append(block, 0, block->bytes.size(), now_here);
+      connection.outbox.append(block, 0, block->bytes.size(), now);
     }
     for (; at < batch.entries.size() && batch_encoded.frames[at].block == b; ++at) {
       const Entry& entry = *batch.entries[at];
@@ -195,7 +192,7 @@ MUSTER_INLINE void FanOut::deliver(RoomPart& part, MemberSlot& slot, const RoomS
       if (entry.seq >= slot.next_seq) slot.next_seq = entry.seq + 1;
       if (!owed || entry.exclude == connection.member) continue;
       delivered += entry.notice ? 0 : 1;
-      if (frame.end != frame.begin) connection.outbox.append(block, frame.begin, frame.end, now_here);
+      if (frame.end != frame.begin) connection.outbox.append(block, frame.begin, frame.end, now);
     }
   }
   batch.deliveries += delivered;

@@ -39,15 +39,23 @@ class Writer {
   bool write(ConnectionState& connection);
   /// What follows from a write; false as for `write`.
   bool wrote(ConnectionState& connection, WriteResult result, Handed handed);
+  /// The soft mark: whether it is fed as things come. Who is beyond is fed from history, by its cursor.
+  [[nodiscard]] bool takes_more(const ConnectionState& connection) const noexcept {
+    return connection.outbox.unsent() <= options_.unsent_soft_bytes;
+  }
+  /// Likewise, once what waits has been handed over, if it may be. False, too, when it ends.
+  [[nodiscard]] bool makes_room(ConnectionState& connection);
+  /// The hard mark: ends it if more bytes wait for it than that.
+  void hold_to_hard_mark(ConnectionState& connection, std::size_t bytes) noexcept;
   void watch_write(ConnectionState& connection) noexcept;
   /// Ends it after the work at hand, for causes found while writing or iterating.
-  void doom(ConnectionState& connection, CloseReason reason, std::string text = {}) noexcept;
+  void end_soon(ConnectionState& connection, CloseReason reason, std::string text = {}) noexcept;
 
  private:
   [[nodiscard]] std::string& reply_bytes(Loop& loop);
   void append_reply(ConnectionState& connection, std::size_t begin);
-  /// Closes who has more to come than the hard mark allows.
-  void hold_to_hard_mark(ConnectionState& connection);
+  /// Holds what it has queued to the hard mark, once it is known how much of that has gone.
+  void count_unsent(ConnectionState& connection);
 
   const Options& options_;
   const ByteBudget& bytes_;

@@ -14,7 +14,7 @@ namespace core {
 
 MUSTER_INLINE std::size_t Writer::tell(ConnectionState& connection, const Event& event,
                                        const Correlation* correlation) {
-  if (connection.ended() || connection.doomed) return 0;
+  if (connection.ended() || connection.ends_soon) return 0;
   Loop& loop = *connection.loop;
   std::string& bytes = reply_bytes(loop);
   const std::size_t begin = bytes.size();
@@ -37,7 +37,7 @@ MUSTER_INLINE void Writer::tell_direct(ConnectionState& connection, const Payloa
 
 MUSTER_INLINE void Writer::tell_entry(ConnectionState& connection, const RoomState& room, std::uint64_t epoch,
                                       const Entry& entry) {
-  if (connection.ended() || connection.doomed) return;
+  if (connection.ended() || connection.ends_soon) return;
   Loop& loop = *connection.loop;
   std::string& bytes = reply_bytes(loop);
   const std::size_t begin = bytes.size();
@@ -55,9 +55,9 @@ MUSTER_INLINE void Writer::tell_error(ConnectionState& connection, const Correla
 MUSTER_INLINE void Writer::broadcast(const LoopPtr& loop, const std::optional<std::string>& tenant,
                                      const Event& event) {
   std::vector<BlockPtr> blocks(loop->formats.size());
-  const TimePoint now_here = loop->executor->now();
+  const TimePoint now = loop->executor->now();
   for (const ConnectionPtr& connection : loop->connections) {
-    if (!connection->live() || connection->doomed || (tenant && connection->identity_->tenant != *tenant)) continue;
+    if (!connection->live() || connection->ends_soon || (tenant && connection->identity_->tenant != *tenant)) continue;
     const bool well = connection->contain("A broadcast", [&] {
       BlockPtr& block = blocks[connection->format];
       if (!block) {
@@ -67,11 +67,11 @@ MUSTER_INLINE void Writer::broadcast(const LoopPtr& loop, const std::optional<st
         block = std::move(fresh);
       }
       if (block->bytes.empty()) return;
-      connection->outbox.append(block, 0, block->bytes.size(), now_here);
+      connection->outbox.append(block, 0, block->bytes.size(), now);
       mark_dirty(*connection);
-      hold_to_hard_mark(*connection);
+      count_unsent(*connection);
     });
-    if (!well) doom(*connection, CloseReason::internal_error);
+    if (!well) end_soon(*connection, CloseReason::internal_error);
   }
 }
 
@@ -96,14 +96,24 @@ MUSTER_INLINE void Writer::append_reply(ConnectionState& connection, std::size_t
   if (end == begin) return;
   connection.outbox.append(loop.replies, begin, end, loop.executor->now());
   mark_dirty(connection);
-  hold_to_hard_mark(connection);
+  count_unsent(connection);
 }
 
-MUSTER_INLINE void Writer::hold_to_hard_mark(ConnectionState& connection) {
+MUSTER_INLINE bool Writer::makes_room(ConnectionState& connection) {
+  if (takes_more(connection)) return true;
+  if (!connection.outbox.in_flight()) (void)write(connection);
+  return !connection.ends_soon && takes_more(connection);
+}
+
+MUSTER_INLINE void Writer::count_unsent(ConnectionState& connection) {
   if (connection.outbox.unsent() <= options_.unsent_hard_bytes) return;
   if (!connection.outbox.in_flight()) (void)write(connection);
   connection.outbox.recount(*connection.transport);
-  if (connection.outbox.unsent() > options_.unsent_hard_bytes) doom(connection, CloseReason::slow_consumer);
+  hold_to_hard_mark(connection, connection.outbox.unsent());
+}
+
+MUSTER_INLINE void Writer::hold_to_hard_mark(ConnectionState& connection, std::size_t bytes) noexcept {
+  if (bytes > options_.unsent_hard_bytes) end_soon(connection, CloseReason::slow_consumer);
 }
 
 MUSTER_INLINE void Writer::mark_dirty(ConnectionState& connection) {
@@ -133,7 +143,7 @@ MUSTER_INLINE bool Writer::wrote(ConnectionState& connection, WriteResult result
   loop.counters.writes.add(handed.writes);
   loop.counters.bytes_out.add(handed.bytes);
   if (result == WriteResult::closed) {
-    doom(connection, CloseReason::lost);
+    end_soon(connection, CloseReason::lost);
     return false;
   }
   if (result == WriteResult::pending && connection.live()) watch_write(connection);
@@ -144,8 +154,8 @@ MUSTER_INLINE void Writer::watch_write(ConnectionState& connection) noexcept {
   connection.loop->arm(connection.guard_timer, connection.loop->executor->now() + options_.unsent_age / 8);
 }
 
-MUSTER_INLINE void Writer::doom(ConnectionState& connection, CloseReason reason, std::string text) noexcept {
-  if (connection.ended() || std::exchange(connection.doomed, true)) return;
+MUSTER_INLINE void Writer::end_soon(ConnectionState& connection, CloseReason reason, std::string text) noexcept {
+  if (connection.ended() || std::exchange(connection.ends_soon, true)) return;
   const bool posted = connection.contain("The executor", [&] {
     (void)connection.loop->post([later = &later_, keep = connection.shared_from_this(), reason,
                                  text = std::move(text)] { later->end(*keep, reason, text); });

@@ -94,7 +94,7 @@ MUSTER_INLINE void Authenticating::welcome(ConnectionState& connection, Function
   connection.greeted = true;
   bool well = hooks_.connected(connection);
   well = edges_.tell(*connection.loop, user, users_.first_edge(user)) && well;
-  if (!well) writer_.doom(connection, CloseReason::internal_error);
+  if (!well) writer_.end_soon(connection, CloseReason::internal_error);
   queues_.deliver(connection, std::move(then));
 }
 

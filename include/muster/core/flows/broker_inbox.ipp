@@ -39,7 +39,8 @@ MUSTER_INLINE void BrokerInbox::take_state(const BrokerState& state) {
     mark.emplace(state.key, 0);
     const AwarenessOwner owner{state.user, state.owner, state.owner_order};
     if (state.value) {
-      const auto update = awareness_.set(state.room, {state.key, owner, state.version, *state.value, loops_.now()}, {});
+      const auto update =
+          awareness_.set(state.room, {state.key, owner, state.version, *state.value, loops_.read_clock()}, {});
       if (update.result != AwarenessResult::accepted) return;
     } else {
       const auto update = awareness_.remove(state.room, state.key, owner, state.version);

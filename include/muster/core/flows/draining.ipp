@@ -42,28 +42,28 @@ MUSTER_INLINE void Draining::drain(std::chrono::milliseconds deadline, std::chro
       // Who is to come back first is closed first: nobody's time has passed before its connection is closed.
       loop->draining.clear();
       for (auto& [after, connection] : told) loop->draining.push_back(std::move(connection));
-      const TimePoint now_here = loop->executor->now();
-      loop->drain_ends = now_here + deadline;
+      const TimePoint now = loop->executor->now();
+      loop->drain_ends = now + deadline;
       loop->drain_forced = forced;
       // The last quarter is for close handshakes.
       loop->drain_pace = std::chrono::nanoseconds(deadline) * 3 / 4 /
                          static_cast<std::int64_t>(std::max<std::size_t>(loop->draining.size(), 1));
-      loop->drain_next_at = now_here;
-      loop->arm(loop->drain_timer, now_here);
+      loop->drain_next_at = now;
+      loop->arm(loop->drain_timer, now);
     });
     if (!posted) ending_.abandon(loop);
   }
 }
 
 MUSTER_INLINE void Draining::close_next(Loop& loop) {
-  const TimePoint now_here = loop.executor->now();
-  while (!loop.draining.empty() && (loop.drain_next_at <= now_here || loop.drain_ends <= now_here)) {
+  const TimePoint now = loop.executor->now();
+  while (!loop.draining.empty() && (loop.drain_next_at <= now || loop.drain_ends <= now)) {
     const ConnectionPtr connection = std::move(loop.draining.back());
     loop.draining.pop_back();
     loop.drain_next_at += loop.drain_pace;
     ending_.end(*connection, CloseReason::going_away, {});
   }
-  if (loop.drain_ends > now_here) {
+  if (loop.drain_ends > now) {
     loop.arm(loop.drain_timer, loop.draining.empty() ? loop.drain_ends : std::min(loop.drain_next_at, loop.drain_ends));
     return;
   }

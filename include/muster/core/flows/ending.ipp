@@ -24,7 +24,7 @@ namespace core {
 /// What a disconnect needs memory for, taken before anything has changed.
 struct Ending::Parting {
   UserKey user;
-  /// In which it has no place any more.
+  /// In which it has no seat any more.
   std::vector<RoomPtr> former;
   /// The names of all rooms of its session.
   std::vector<std::string> names;
@@ -88,19 +88,19 @@ MUSTER_INLINE void Ending::end(ConnectionState& connection, CloseReason reason, 
   connection.pace.reset();
   connection.waiting.clear();
 
-  // 2. Leave every room. Where the session may come back, its places wait for it, and so does what is told to others.
+  // 2. Leave every room. Where the session may come back, its seats wait for it, and so does what is told to others.
   const bool waits = was_live && sessions_.keep(connection, reason, socket_gone);
   while (!connection.memberships.empty()) {
     const RoomPtr room = connection.memberships.back().room;
     if (!waits) parting.former.push_back(room);
     (void)joining_.part_from_room(connection, connection.memberships.size() - 1, reason, waits, [&] {
-      if (!waits) joining_.give_up_place(loop, room, connection.member);
+      if (!waits) joining_.give_up_seat(loop, room, connection.member);
       return true;
     });
   }
   if (was_live && !waits && connection.resumed) {
     for (RoomPtr& room : kept_.take_rooms(connection.member)) {
-      joining_.give_up_place(loop, room, connection.member);
+      joining_.give_up_seat(loop, room, connection.member);
       (void)connection.contain("The end of a room", [&] { rooms_.settle(loop, room); });
       if (parting.former.size() < parting.former.capacity()) parting.former.push_back(std::move(room));
     }
@@ -176,7 +176,7 @@ MUSTER_INLINE void Ending::gone(ConnectionState& connection) noexcept {
   Loop& loop = *connection.loop;
   // Blocks are this executor's: whoever holds the connection longest must not be the one who lets go of them.
   connection.outbox.discard();
-  (void)connection.outbox.batch_done();
+  (void)connection.outbox.flight_done();
   if (connection.dirty)
     std::replace(loop.dirty.begin(), loop.dirty.end(), &connection, static_cast<ConnectionState*>(nullptr));
   loop.connections.back()->index = connection.index;
@@ -231,14 +231,14 @@ MUSTER_INLINE void Ending::close_all(CloseReason reason, std::string text, Funct
 
 MUSTER_INLINE void Ending::abandon_stopped(Loop& by) {
   for (const LoopPtr& other : loops_.all()) {
-    if (other.get() == &by || other->buried) continue;
+    if (other.get() == &by || other->abandoned) continue;
     // Only a refused task tells that an executor has stopped: where nobody has posted since, this one asks.
     if (!other->post([] {}) || other->stopped) abandon(other);
   }
 }
 
 MUSTER_INLINE void Ending::abandon(const LoopPtr& loop) {
-  if (loop->buried.exchange(true)) return;
+  if (loop->abandoned.exchange(true)) return;
   // The executor promised that nothing of it runs any more: what was its own is ours now.
   while (!loop->connections.empty()) {
     const ConnectionPtr connection = loop->connections.back();
@@ -247,7 +247,7 @@ MUSTER_INLINE void Ending::abandon(const LoopPtr& loop) {
     });
     end(*connection, CloseReason::lost, "The executor has stopped", true);
     if (!connection->ended()) {  // for want of memory: the next sweep goes on from here
-      loop->buried = false;
+      loop->abandoned = false;
       return;
     }
     ++lost_;

@@ -22,22 +22,22 @@ MUSTER_INLINE void Heartbeats::begin(ConnectionState& connection) {
 
 MUSTER_INLINE void Heartbeats::beat(ConnectionState& connection) {
   Loop& loop = *connection.loop;
-  const TimePoint now_here = loop.executor->now();
+  const TimePoint now = loop.executor->now();
   const Format& format = loop.formats[connection.format];
   const HeartbeatStyle style = format.protocol->heartbeat();
   if (style == HeartbeatStyle::client) {
     // As below: nobody is silent whose words are not read, or who takes what is sent.
     const bool alive = connection.pauses != 0 || connection.outbox.progressed_for_ping(*connection.transport);
-    const TimePoint due = (alive ? now_here : connection.last_inbound) + options_.heartbeat + options_.pong_timeout;
-    if (due > now_here) return loop.arm(connection.beat_timer, due);
+    const TimePoint due = (alive ? now : connection.last_inbound) + options_.heartbeat + options_.pong_timeout;
+    if (due > now) return loop.arm(connection.beat_timer, due);
     return ending_.end(connection, CloseReason::heartbeat_timeout, {});
   }
   if (connection.awaiting_pong && connection.last_inbound < connection.ping_sent_at) {
     // Nobody is silent whose words are not read, or who has not been asked yet because the pipe is full and being emptied.
     const bool takes = connection.outbox.progressed_for_ping(*connection.transport);
-    const TimePoint due = connection.pauses != 0 || takes ? now_here + options_.pong_timeout
-                                                          : connection.ping_sent_at + options_.pong_timeout;
-    if (due > now_here) {
+    const TimePoint due =
+        connection.pauses != 0 || takes ? now + options_.pong_timeout : connection.ping_sent_at + options_.pong_timeout;
+    if (due > now) {
       loop.arm(connection.beat_timer, due);
       return;
     }
@@ -47,7 +47,7 @@ MUSTER_INLINE void Heartbeats::beat(ConnectionState& connection) {
   if (connection.awaiting_pong) {
     connection.awaiting_pong = false;
     const TimePoint next = connection.ping_sent_at + options_.heartbeat;
-    if (next > now_here) {
+    if (next > now) {
       loop.arm(connection.beat_timer, next);
       return;
     }
@@ -56,13 +56,13 @@ MUSTER_INLINE void Heartbeats::beat(ConnectionState& connection) {
     std::string beat;
     if (style == HeartbeatStyle::message) encode_event(loop, format, event::Heartbeat{}, nullptr, beat);
     if (beat.empty()) format.wire->append(FrameKind::ping, {}, beat);  // nobody is judged who was not asked
-    connection.outbox.append_control(std::move(beat), now_here);
+    connection.outbox.append_control(std::move(beat), now);
     writer_.mark_dirty(connection);
   }
   (void)connection.outbox.progressed_for_ping(*connection.transport);  // from here on
   connection.awaiting_pong = true;
-  connection.ping_sent_at = now_here;
-  loop.arm(connection.beat_timer, now_here + options_.pong_timeout);
+  connection.ping_sent_at = now;
+  loop.arm(connection.beat_timer, now + options_.pong_timeout);
 }
 
 MUSTER_INLINE void Heartbeats::check(ConnectionState& connection) {

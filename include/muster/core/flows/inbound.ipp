@@ -14,18 +14,18 @@ inline namespace MUSTER_ABI {
 namespace core {
 
 MUSTER_INLINE void Inbound::arrived(ConnectionState& connection, std::size_t bytes) {
-  if (connection.ended() || connection.doomed) return;
+  if (connection.ended() || connection.ends_soon) return;
   guard(later_, connection, "What came in", [&] {
-    const TimePoint now_here = connection.loop->executor->now();
+    const TimePoint now = connection.loop->executor->now();
     add_bytes(connection.part_bytes, bytes);
-    if (charge_bytes(connection, bytes, now_here)) pacing_.keep_pace(connection, now_here);
+    if (charge_bytes(connection, bytes, now)) pacing_.keep_pace(connection, now);
   });
 }
 
 /// What came in, whatever it is. False: the connection has ended.
-MUSTER_INLINE bool Inbound::charge_bytes(ConnectionState& connection, std::size_t bytes, TimePoint now_here) {
-  connection.last_inbound = now_here;
-  connection.byte_budget.charge(options_.byte_rate, static_cast<double>(bytes), now_here);
+MUSTER_INLINE bool Inbound::charge_bytes(ConnectionState& connection, std::size_t bytes, TimePoint now) {
+  connection.last_inbound = now;
+  connection.byte_budget.charge(options_.byte_rate, static_cast<double>(bytes), now);
   if (connection.live()) return true;
   add_bytes(connection.arrival->bytes, bytes);
   if (connection.arrival->bytes <= options_.pre_auth_bytes) return true;
@@ -35,25 +35,25 @@ MUSTER_INLINE bool Inbound::charge_bytes(ConnectionState& connection, std::size_
 
 MUSTER_INLINE void Inbound::received(ConnectionState& connection, FrameKind kind, std::string_view bytes,
                                      std::size_t wire_bytes) {
-  if (connection.ended() || connection.doomed) return;
+  if (connection.ended() || connection.ends_soon) return;
   guard(later_, connection, "What came in", [&] { take_frame(connection, kind, bytes, wire_bytes); });
 }
 
 MUSTER_INLINE void Inbound::take_frame(ConnectionState& connection, FrameKind kind, std::string_view bytes,
                                        std::size_t wire_bytes) {
   Loop& loop = *connection.loop;
-  const TimePoint now_here = loop.executor->now();
+  const TimePoint now = loop.executor->now();
   if (kind == FrameKind::continuation) add_bytes(connection.part_bytes, wire_bytes);
   const bool whole = kind == FrameKind::text || kind == FrameKind::binary;
   const std::size_t paid = whole ? std::exchange(connection.part_bytes, 0U) : 0;
   const std::size_t cost = std::max(paid + wire_bytes, bytes.size());
   const bool many_bytes =
-      connection.byte_budget.until(options_.byte_rate, static_cast<double>(cost), now_here, static_cast<double>(paid))
+      connection.byte_budget.until(options_.byte_rate, static_cast<double>(cost), now, static_cast<double>(paid))
           .count() != 0;
-  if (!charge_bytes(connection, cost - paid, now_here)) return;
-  const bool many_frames = connection.frame_budget.until(options_.frame_rate, 1, now_here).count() != 0;
-  connection.frame_budget.charge(options_.frame_rate, 1, now_here);
-  if (many_frames && pacing_.exceeds_for_long(connection, now_here)) {
+  if (!charge_bytes(connection, cost - paid, now)) return;
+  const bool many_frames = connection.frame_budget.until(options_.frame_rate, 1, now).count() != 0;
+  connection.frame_budget.charge(options_.frame_rate, 1, now);
+  if (many_frames && pacing_.exceeds_for_long(connection, now)) {
     ending_.end(connection, CloseReason::rate_limited, "Too many frames");
     return;
   }
@@ -62,19 +62,19 @@ MUSTER_INLINE void Inbound::take_frame(ConnectionState& connection, FrameKind ki
   } else if (kind == FrameKind::ping) {
     std::string pong;
     loop.formats[connection.format].wire->append(FrameKind::pong, bytes, pong);
-    connection.outbox.append_pong(pong, now_here);
+    connection.outbox.append_pong(pong, now);
     writer_.mark_dirty(connection);
   } else if (kind == FrameKind::pong) {
-    connection.last_pong = now_here;
+    connection.last_pong = now;
   }
-  if (!connection.ended()) pacing_.keep_pace(connection, now_here);
+  if (!connection.ended()) pacing_.keep_pace(connection, now);
 }
 
 /// `many_bytes`: more than its rate allows.
 MUSTER_INLINE void Inbound::take_message(ConnectionState& connection, FrameKind kind, std::string_view bytes,
                                          bool many_bytes) {
   Loop& loop = *connection.loop;
-  const TimePoint now_here = loop.executor->now();
+  const TimePoint now = loop.executor->now();
   ++connection.counted.messages_in;
   connection.counted.bytes_in += bytes.size();
   loop.counters.messages_in.add();
@@ -95,13 +95,13 @@ MUSTER_INLINE void Inbound::take_message(ConnectionState& connection, FrameKind 
   const auto fault = conversation != nullptr
                          ? conversation->decode(kind, bytes, limits, commands)
                          : loop.formats[connection.format].protocol->decode(kind, bytes, limits, commands);
-  const auto messages_wait = connection.message_budget.until(options_.message_rate, 1, now_here);
+  const auto messages_wait = connection.message_budget.until(options_.message_rate, 1, now);
   if (fault) {
     ending_.end(connection, *fault, {});
-  } else if ((many_bytes || messages_wait.count() != 0) && pacing_.exceeds_for_long(connection, now_here)) {
+  } else if ((many_bytes || messages_wait.count() != 0) && pacing_.exceeds_for_long(connection, now)) {
     loop.counters.rate_limited.add();
     const auto wait = std::max(
-        messages_wait, connection.byte_budget.until(options_.byte_rate, static_cast<double>(bytes.size()), now_here));
+        messages_wait, connection.byte_budget.until(options_.byte_rate, static_cast<double>(bytes.size()), now));
     for (const Command& command : commands) {
       writer_.tell_error(
           connection, &command.correlation,
@@ -111,10 +111,10 @@ MUSTER_INLINE void Inbound::take_message(ConnectionState& connection, FrameKind 
       ending_.end(connection, CloseReason::rate_limited, {});
     }
   } else {
-    connection.message_budget.charge(options_.message_rate, 1, now_here);
+    connection.message_budget.charge(options_.message_rate, 1, now);
     connection.refused_in_row = 0;
     for (Command& command : commands) {
-      if (connection.ended() || connection.doomed) break;
+      if (connection.ended() || connection.ends_soon) break;
       handle(connection, std::move(command));
     }
   }
@@ -138,7 +138,7 @@ MUSTER_INLINE void Inbound::handle(ConnectionState& connection, Command command)
 MUSTER_INLINE void Inbound::go_on(ConnectionState& connection) {
   if (connection.resuming) return;
   connection.resuming = true;
-  while (!connection.ended() && !connection.doomed && !connection.question && !connection.waiting.empty()) {
+  while (!connection.ended() && !connection.ends_soon && !connection.question && !connection.waiting.empty()) {
     pacing_.keep_pace(connection, connection.loop->executor->now());
     if ((connection.pauses & static_cast<std::uint8_t>(Pause::rate)) != 0) break;
     Command command = std::move(connection.waiting.front());

@@ -46,7 +46,7 @@ class Joining {
     RoomPart* part = nullptr;
     std::uint64_t serial = 0;
     bool flush_state = false;
-    bool kept = false;       ///< its session had the place still
+    bool kept = false;       ///< its session had the seat still
     bool opens = false;      ///< it is the first member
     bool recovered = false;  ///< what was published since the position is there
     std::uint64_t next_seq = 0;
@@ -56,8 +56,8 @@ class Joining {
   /// Makes it a member and tells it so, or why not.
   void enter(ConnectionState& connection, const Correlation& correlation, const RoomKey& key);
   /// Makes the connection a member, if the room takes it. With a position it goes on from there.
-  [[nodiscard]] Entered take_place(ConnectionState& connection, const RoomPtr& room,
-                                   std::optional<Position> from = std::nullopt);
+  [[nodiscard]] Entered take_seat(ConnectionState& connection, const RoomPtr& room,
+                                  std::optional<Position> from = std::nullopt);
   void tell_joined(ConnectionState& connection, const Correlation* correlation, const RoomPtr& room,
                    const Entered& entered);
   /// False: a hook threw.
@@ -69,10 +69,10 @@ class Joining {
   /// Takes the connection out of the room's fan-out; `then` does what else belongs to it before the hooks are called, and
   /// answers false where that has failed. False: that, or a hook threw.
   template <class Then>
-  bool part_from_room(ConnectionState& connection, std::size_t index, std::optional<CloseReason> reason,
-                      bool keep_place, Then then) noexcept;
+  bool part_from_room(ConnectionState& connection, std::size_t index, std::optional<CloseReason> reason, bool keep_seat,
+                      Then then) noexcept;
   /// Takes a member out that no connection speaks for, and tells the others.
-  void give_up_place(Loop& loop, const RoomPtr& room, ConnectionId member) noexcept;
+  void give_up_seat(Loop& loop, const RoomPtr& room, ConnectionId member) noexcept;
 
  private:
   /// The room of this key, made when there is none. Null: the connection makes too many, and was told so.
@@ -97,7 +97,7 @@ class Joining {
 
 template <class Then>
 bool Joining::part_from_room(ConnectionState& connection, std::size_t index, std::optional<CloseReason> reason,
-                             bool keep_place, Then then) noexcept {
+                             bool keep_seat, Then then) noexcept {
   const Membership membership = std::move(connection.memberships[index]);
   connection.memberships.erase(connection.memberships.begin() + static_cast<std::ptrdiff_t>(index));
   const RoomPtr& room = membership.room;
@@ -115,7 +115,7 @@ bool Joining::part_from_room(ConnectionState& connection, std::size_t index, std
   }
   bool well = then();
   if (membership.told) {
-    well = hooks_.left(connection, room->key, {reason, keep_place}) && well;
+    well = hooks_.left(connection, room->key, {reason, keep_seat}) && well;
   }
   (void)connection.contain("The end of a room", [&] { rooms_.settle(*connection.loop, room); });
   return well;

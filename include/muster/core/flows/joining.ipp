@@ -40,7 +40,7 @@ MUSTER_INLINE void Joining::enter(ConnectionState& connection, const Correlation
                                    })) {
     return;
   }
-  Entered entered = take_place(connection, room);
+  Entered entered = take_seat(connection, room);
   if (entered.retired) {  // it ended between finding and entering
     enter(connection, correlation, key);
     return;
@@ -51,7 +51,7 @@ MUSTER_INLINE void Joining::enter(ConnectionState& connection, const Correlation
   }
   directory_.publish(connection);
   tell_joined(connection, &correlation, room, entered);
-  if (!after_joined(connection, room, entered)) writer_.doom(connection, CloseReason::internal_error);
+  if (!after_joined(connection, room, entered)) writer_.end_soon(connection, CloseReason::internal_error);
 }
 
 MUSTER_INLINE RoomPtr Joining::room_for(ConnectionState& connection, const Correlation& correlation,
@@ -77,8 +77,8 @@ MUSTER_INLINE RoomPtr Joining::room_for(ConnectionState& connection, const Corre
   return room;
 }
 
-MUSTER_INLINE Joining::Entered Joining::take_place(ConnectionState& connection, const RoomPtr& room,
-                                                   std::optional<Position> from) {
+MUSTER_INLINE Joining::Entered Joining::take_seat(ConnectionState& connection, const RoomPtr& room,
+                                                  std::optional<Position> from) {
   Entered entered = admit(connection, *room, from);
   if (entered.retired) {
     table_.erase(room);
@@ -105,7 +105,7 @@ MUSTER_INLINE Joining::Entered Joining::take_place(ConnectionState& connection, 
 }
 
 /// Checks the capacity and adds the member in one section: the limit and the fact are one. A session that comes back
-/// has its place still.
+/// has its seat still.
 MUSTER_INLINE Joining::Entered Joining::admit(ConnectionState& connection, RoomState& room,
                                               std::optional<Position> from) {
   Entered entered;
@@ -118,9 +118,9 @@ MUSTER_INLINE Joining::Entered Joining::admit(ConnectionState& connection, RoomS
     const auto of_user = room.users.find(user);
     return of_user == room.users.end() || of_user->second == 0;
   };
-  const TimePoint now_here = connection.loop->executor->now();
+  const TimePoint now = connection.loop->executor->now();
   Lock lock(room.mutex);
-  room.history.expire(now_here, room.options);
+  room.history.expire(now, room.options);
   room.settle();
   if (room.members.empty() && room.history.empty() && room.last_seq != 0 && !replicating_.is_on()) room.retired = true;
   if (replicating_.is_on() && !room.subscribed)
@@ -129,8 +129,8 @@ MUSTER_INLINE Joining::Entered Joining::admit(ConnectionState& connection, RoomS
     entered.retired = true;
     return entered;
   }
-  const auto place = room.members.find(connection.member);
-  entered.kept = place != room.members.end();
+  const auto seat = room.members.find(connection.member);
+  entered.kept = seat != room.members.end();
   if (!entered.kept && full()) {
     entered.error = Error{errc::room_full,
                           "The room takes " + std::to_string(room.options.room_capacity) +
@@ -157,7 +157,7 @@ MUSTER_INLINE Joining::Entered Joining::admit(ConnectionState& connection, RoomS
   }
   const bool tells = options_.presence_scope != PresenceScope::none;
   if (entered.kept) {
-    place->second.part = &part;
+    seat->second.part = &part;
   } else {
     entered.opens = room.members.empty();
     room.add_member(connection.member, user, part, options_.presence_scope);
@@ -166,7 +166,7 @@ MUSTER_INLINE Joining::Entered Joining::admit(ConnectionState& connection, RoomS
     entered.list = room.list_for_newcomer(entered.members, tells);
   } catch (...) {
     if (entered.kept) {
-      place->second.part = nullptr;
+      seat->second.part = nullptr;
     } else {
       (void)room.remove_member(room.members.find(connection.member), options_.presence_scope);
     }
@@ -211,10 +211,8 @@ MUSTER_INLINE void Joining::tell_awareness(ConnectionState& connection, const Co
     i += count;
     state.more = i < entries.size();
     writer_.tell_asked(connection, state, state.more ? nullptr : correlation);
-    if (!state.more || connection.outbox.unsent() <= options_.unsent_soft_bytes) continue;
-    if (!connection.outbox.in_flight()) (void)writer_.write(connection);
-    if (connection.doomed) return;
-    if (connection.outbox.unsent() <= options_.unsent_soft_bytes) continue;
+    if (!state.more || writer_.makes_room(connection)) continue;
+    if (connection.ends_soon) return;
     state.entries = nullptr;
     state.count = 0;
     state.more = false;
@@ -251,22 +249,22 @@ MUSTER_INLINE void Joining::leave(ConnectionState& connection, std::size_t index
   Clearings clearing = state_flush_.clearing_for(loop, connection.member, room);
   bool well = part_from_room(connection, index, std::nullopt, false, [&] {
     state_flush_.clear_awareness(loop, clearing);
-    give_up_place(loop, room, connection.member);
+    give_up_seat(loop, room, connection.member);
     if (!connection.contain("A leave", [&] { connection.left_rooms.add(room); })) edges_.leave_untold(room);
     if (connection.memberships.empty()) connection.status_ = ConnectionStatus::connected;
     return connection.contain("A leave", [&] { directory_.publish(connection); });
   });
-  if (!well) writer_.doom(connection, CloseReason::internal_error);
+  if (!well) writer_.end_soon(connection, CloseReason::internal_error);
 }
 
-MUSTER_INLINE void Joining::give_up_place(Loop& loop, const RoomPtr& room, ConnectionId member) noexcept {
+MUSTER_INLINE void Joining::give_up_seat(Loop& loop, const RoomPtr& room, ConnectionId member) noexcept {
   bool flush_state = false;
   std::string user;
   {
     Lock lock(room->mutex);
-    const auto place = room->members.find(member);
-    if (place == room->members.end() || place->second.part != nullptr) return;
-    user = room->remove_member(place, options_.presence_scope);
+    const auto seat = room->members.find(member);
+    if (seat == room->members.end() || seat->second.part != nullptr) return;
+    user = room->remove_member(seat, options_.presence_scope);
     flush_state = options_.presence_scope != PresenceScope::none && !std::exchange(room->state_flush_due, true);
   }
   replicating_.member(loop, member, user, room->key, false);

@@ -20,33 +20,33 @@ MUSTER_INLINE void Pacing::pause(ConnectionState& connection, Pause why, bool on
   connection.transport->pause_reading(connection.pauses != 0);
 }
 
-MUSTER_INLINE std::chrono::milliseconds Pacing::debt(ConnectionState& connection, TimePoint now_here) const {
-  return std::max({connection.message_budget.debt(options_.message_rate, now_here),
-                   connection.byte_budget.debt(options_.byte_rate, now_here),
-                   connection.frame_budget.debt(options_.frame_rate, now_here)});
+MUSTER_INLINE std::chrono::milliseconds Pacing::debt(ConnectionState& connection, TimePoint now) const {
+  return std::max({connection.message_budget.debt(options_.message_rate, now),
+                   connection.byte_budget.debt(options_.byte_rate, now),
+                   connection.frame_budget.debt(options_.frame_rate, now)});
 }
 
-MUSTER_INLINE bool Pacing::exceeds_for_long(ConnectionState& connection, TimePoint now_here) {
+MUSTER_INLINE bool Pacing::exceeds_for_long(ConnectionState& connection, TimePoint now) {
   if (!connection.pace) {
     connection.pace = std::make_unique<Pace>(&connection, read_on_);
-    connection.pace->since = now_here;
+    connection.pace->since = now;
   }
-  return now_here - connection.pace->since >= options_.rate_patience;
+  return now - connection.pace->since >= options_.rate_patience;
 }
 
-MUSTER_INLINE void Pacing::keep_pace(ConnectionState& connection, TimePoint now_here) {
+MUSTER_INLINE void Pacing::keep_pace(ConnectionState& connection, TimePoint now) {
   const bool owes = connection.message_budget.owes() || connection.byte_budget.owes() || connection.frame_budget.owes();
   if (!owes && !connection.pace) return;
-  const auto wait = debt(connection, now_here);
+  const auto wait = debt(connection, now);
   if (wait.count() != 0) {
-    (void)exceeds_for_long(connection, now_here);
-    connection.loop->arm(connection.pace->timer, now_here + wait);
+    (void)exceeds_for_long(connection, now);
+    connection.loop->arm(connection.pace->timer, now + wait);
     return pause(connection, Pause::rate, true);
   }
   if (!connection.pace) return;
   pause(connection, Pause::rate, false);
-  const auto spare = [now_here](TokenBucket& budget, std::size_t rate) {
-    return budget.until(rate, static_cast<double>(rate), now_here).count() == 0;
+  const auto spare = [now](TokenBucket& budget, std::size_t rate) {
+    return budget.until(rate, static_cast<double>(rate), now).count() == 0;
   };
   if (spare(connection.message_budget, options_.message_rate) && spare(connection.byte_budget, options_.byte_rate) &&
       spare(connection.frame_budget, options_.frame_rate)) {

@@ -63,7 +63,7 @@ MUSTER_INLINE Result<Published> Publishing::publish_here(const RoomKey& key, Dra
   entry->exclude = draft.exclude;
   entry->latest_key = draft.delivery.key();
   entry->latest = draft.delivery.kind() == Delivery::Kind::latest;
-  entry->at = loops_.now();
+  entry->at = loops_.read_clock();
   std::vector<RoomPartPtr> flushes;
   RoomPtr room;
   for (;;) {
@@ -181,7 +181,7 @@ MUSTER_INLINE void Publishing::publish_once(const RoomKey& key, Draft draft, Pub
     publish(key, std::move(draft), std::move(done));
     return;
   }
-  const TimePoint at = loops_.now();
+  const TimePoint at = loops_.read_clock();
   std::optional<Position> known;
   {
     Lock lock(room->mutex);
@@ -216,7 +216,7 @@ MUSTER_INLINE void Publishing::take(const BrokerMessage& message) {
   entry->latest = message.delivery.kind() == Delivery::Kind::latest;
   entry->latest_key = message.delivery.key();
   entry->seq = message.position.seq;
-  entry->at = loops_.now();
+  entry->at = loops_.read_clock();
   std::vector<RoomPartPtr> flushes;
   std::uint64_t conflated = 0;
   {

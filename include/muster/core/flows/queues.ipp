@@ -41,19 +41,19 @@ MUSTER_INLINE void Queues::deliver(ConnectionState& connection, Function<void(Co
 /// time, so that the order holds; one that never ends is given up after `answer_timeout`.
 MUSTER_INLINE void Queues::deliver_more(ConnectionState& connection) {
   if (!connection.live()) return;
-  const TimePoint now_here = connection.loop->executor->now();
-  if (connection.queue_loading && now_here < connection.queue_asked_at + options_.answer_timeout) {
+  const TimePoint now = connection.loop->executor->now();
+  if (connection.queue_loading && now < connection.queue_asked_at + options_.answer_timeout) {
     connection.queue_again = true;
     return;
   }
   connection.queue_loading = connection.queue_unread = true;
   connection.queue_again = false;
-  connection.queue_asked_at = now_here;
+  connection.queue_asked_at = now;
   const std::uint32_t reading = ++connection.queue_reading;
   const bool whole = connection.queue_whole;
   const bool well = connection.contain("The session store", [&] {
     store_.pending(
-        reader_of(connection), whole ? 0 : connection.queue_cursor, now_here,
+        reader_of(connection), whole ? 0 : connection.queue_cursor, now,
         Reply<Result<std::vector<QueuedMessage>>>([this, life = life_.handle(), of = connection.weak_from_this(),
                                                    reading, whole](Result<std::vector<QueuedMessage>> messages) {
           const auto alive = life.lock();
@@ -101,7 +101,7 @@ MUSTER_INLINE void Queues::tell_queued(ConnectionState& connection, const Result
   }
   for (const QueuedMessage& message : messages.value()) {
     if (message.queue_id <= connection.queue_cursor) continue;
-    if (connection.outbox.unsent() > options_.unsent_soft_bytes) {  // the rest when it has caught up
+    if (!writer_.takes_more(connection)) {  // the rest when it has caught up
       connection.queue_again = true;
       return;
     }
@@ -140,7 +140,7 @@ MUSTER_INLINE void Queues::enqueue(const UserKey& user, QueuedMessage message, Q
   });
   try {
     store_.enqueue(user, std::move(message), {options_.offline_messages, options_.offline_bytes, options_.offline_age},
-                   loops_.now(), reply);
+                   loops_.read_clock(), reply);
   } catch (const std::exception& failure) {
     failures_.log(LogLevel::error, std::string("The session store threw: ") + failure.what());
     reply(Error{errc::unavailable, "The session store failed", std::chrono::seconds(1)});

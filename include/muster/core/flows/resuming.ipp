@@ -105,32 +105,32 @@ MUSTER_INLINE void Resuming::take(ConnectionState& connection, const std::shared
 }
 
 /// In this process another connection may still speak for the session: its executor parts them, and then this one
-/// takes its places. Its socket is not waited for.
+/// takes its seats. Its socket is not waited for.
 MUSTER_INLINE void Resuming::claim(ConnectionState& connection, const std::shared_ptr<Attempt>& attempt) {
   const std::uint64_t generation = attempt->session.generation;
-  const auto settle = [this, attempt, generation](ConnectionState& claimant) {
+  const auto settle = [this, attempt, generation](ConnectionState& asker) {
     ConnectionPtr speaker;
     bool was_held = false;
-    switch (kept_sessions_.claim(attempt->session.id, generation, claimant.shared_from_this(), speaker, was_held)) {
+    switch (kept_sessions_.claim(attempt->session.id, generation, asker.shared_from_this(), speaker, was_held)) {
       case SessionTable::Claim::taken:
         attempt->taken.reset();
-        claimant.member = attempt->session.id;
-        claimant.session_generation = generation;
-        claimant.resumed = true;
+        asker.member = attempt->session.id;
+        asker.session_generation = generation;
+        asker.resumed = true;
         if (was_held) {
-          (void)users_.release(user_of(claimant));  // its own connection is there
+          (void)users_.release(user_of(asker));  // its own connection is there
         }
-        adopt(claimant, attempt);
+        adopt(asker, attempt);
         return;
       case SessionTable::Claim::occupied:
         // A newer connection's turn; or its executor has stopped, and another thread is taking its connections down.
-        if (++attempt->handovers < 8) return claim(claimant, attempt);
-        fail(claimant, *attempt,
+        if (++attempt->handovers < 8) return claim(asker, attempt);
+        fail(asker, *attempt,
              {errc::unavailable, "The session's old connection is still ending", std::chrono::seconds(1)});
         return;
       case SessionTable::Claim::lost:
         attempt->taken.reset();
-        fail(claimant, *attempt, {errc::resume_failed, "Another connection has resumed the session", {}});
+        fail(asker, *attempt, {errc::resume_failed, "Another connection has resumed the session", {}});
         return;
     }
   };
@@ -154,11 +154,11 @@ MUSTER_INLINE void Resuming::claim(ConnectionState& connection, const std::share
         ending_.abandon(speaker->loop);
         reply(true);
       },
-      [this, attempt, settle](ConnectionState& claimant, bool answered) {
+      [this, attempt, settle](ConnectionState& asker, bool answered) {
         if (answered) {
-          settle(claimant);
+          settle(asker);
         } else {
-          fail(claimant, *attempt,
+          fail(asker, *attempt,
                {errc::unavailable, "The session's old connection did not answer in time", std::chrono::seconds(1)});
         }
       },
@@ -220,7 +220,7 @@ MUSTER_INLINE void Resuming::permit(ConnectionState& connection, const std::shar
                    });
 }
 
-/// Kept places that were not asked for, or are denied, are nobody's any more.
+/// Kept seats that were not asked for, or are denied, are nobody's any more.
 MUSTER_INLINE void Resuming::give_up_rest(ConnectionState& connection) {
   Loop& loop = *connection.loop;
   const auto kept = kept_sessions_.rooms_of(connection.member);
@@ -232,7 +232,7 @@ MUSTER_INLINE void Resuming::give_up_rest(ConnectionState& connection) {
     const RoomPtr& room = kept[i];
     if (connection.membership(room->key.name) != nullptr) continue;
     state_flush_.clear_awareness(loop, clearings[i]);
-    joining_.give_up_place(loop, room, connection.member);
+    joining_.give_up_seat(loop, room, connection.member);
     if (!connection.contain("A resume", [&] { connection.left_rooms.add(room); })) edges_.leave_untold(room);
     (void)connection.contain("The end of a room", [&] { rooms_.settle(loop, room); });
   }
@@ -254,7 +254,7 @@ MUSTER_INLINE void Resuming::finish(ConnectionState& connection, Attempt& attemp
     entered.retired = attempt.permitted[i];
     while (entered.retired) {
       room = rooms_.find_or_make({connection.identity_->tenant, asked.room});
-      entered = joining_.take_place(connection, room, asked.position);
+      entered = joining_.take_seat(connection, room, asked.position);
       if (replicating_.is_on() && entered.retired)
         break;  // it would have to be subscribed to again: the client may join it
     }
@@ -276,7 +276,7 @@ MUSTER_INLINE void Resuming::finish(ConnectionState& connection, Attempt& attemp
   writer_.tell(connection, resumed, &attempt.correlation);
   for (const There& one : there) {
     joining_.tell_joined(connection, nullptr, one.room, one.entered);
-    if (connection.doomed || one.entered.next_seq > one.entered.position.seq) continue;
+    if (connection.ends_soon || one.entered.next_seq > one.entered.position.seq) continue;
     catch_up_.tell_history(connection, *connection.membership(one.room->key.name), one.entered.position,
                            one.entered.replay);
   }

@@ -19,14 +19,14 @@ MUSTER_INLINE RoomPtr Rooms::find_or_make(const RoomKey& key) {
 }
 
 MUSTER_INLINE bool Rooms::retire(const RoomPtr& room) {
-  const TimePoint now_here = loops_.now();
+  const TimePoint now = loops_.read_clock();
   bool unsubscribe = false;
   // Before the room is out of the table: who makes it anew must not be unsubscribed with this one.
   const Replicating::Unsubscribing unsubscribing(replicating_, room->key);
   {
     Lock lock(room->mutex);
-    room->history.expire(now_here, room->options);
-    room->keys.expire(now_here, options_.idempotency_age);
+    room->history.expire(now, room->options);
+    room->keys.expire(now, options_.idempotency_age);
     room->settle();
     if (!room->members.empty() || room->retired) return false;
     if (room->told_open || room->telling) return true;

@@ -1,4 +1,4 @@
-// Sessions: what outlives a connection, in the store and as places that are kept, and for how long.
+// Sessions: what outlives a connection, in the store and as seats that are kept, and for how long.
 #pragma once
 
 #include <atomic>
@@ -54,7 +54,7 @@ class Sessions {
   /// Sessions without a connection, which may be taken up for as long as `resume_window`.
   void revoke_stored(Revocation which);
 
-  /// Keeps the places of a connection that ends for its session, or changes nothing. False: it does not wait.
+  /// Keeps the seats of a connection that ends for its session, or changes nothing. False: it does not wait.
   [[nodiscard]] bool keep(ConnectionState& connection, CloseReason reason, bool socket_gone) noexcept;
   /// What is stored of the session of a connection that ends. `names`: of all its rooms.
   void part_from(ConnectionState& connection, CloseReason reason, std::vector<std::string> names) noexcept;

@@ -64,7 +64,7 @@ MUSTER_INLINE void Sessions::forget(std::string token_hash) {
 }
 
 MUSTER_INLINE void Sessions::give_back(const std::string& token_hash, Session session) {
-  const TimePoint at = loops_.now();
+  const TimePoint at = loops_.read_clock();
   try {
     store_.save(token_hash, std::move(session), at, at + options_.resume_window,
                 Reply<Result<void>>([](const Result<void>&) {}));
@@ -89,7 +89,7 @@ MUSTER_INLINE void Sessions::revoke_stored(Revocation which) {
   }
 }
 
-/// Whether the places of a connection that ends are kept; a place among the kept sessions is then taken.
+/// Whether the seats of a connection that ends are kept; a place among the kept sessions is then taken.
 MUSTER_INLINE bool Sessions::waits(const ConnectionState& connection, CloseReason reason, bool socket_gone) noexcept {
   if (connection.session_generation == 0 || !admission_.is_open() || connection.loop->stopped) return false;
   if (connection.handing_over) return table_.reserve(0);
@@ -99,7 +99,7 @@ MUSTER_INLINE bool Sessions::waits(const ConnectionState& connection, CloseReaso
          table_.reserve(options_.max_connections);
 }
 
-/// Keeps the places of a connection that ends for its session, or changes nothing. False: it does not wait.
+/// Keeps the seats of a connection that ends for its session, or changes nothing. False: it does not wait.
 MUSTER_INLINE bool Sessions::keep(ConnectionState& connection, CloseReason reason, bool socket_gone) noexcept {
   if (!waits(connection, reason, socket_gone)) return false;
   Loop& loop = *connection.loop;
@@ -143,8 +143,8 @@ MUSTER_INLINE void Sessions::part_from(ConnectionState& connection, CloseReason 
   }
 }
 
-MUSTER_INLINE void Sessions::run_graces(Loop& loop, TimePoint now_here) noexcept {
-  while (!loop.graces.empty() && loop.graces.begin()->first <= now_here) {
+MUSTER_INLINE void Sessions::run_graces(Loop& loop, TimePoint now) noexcept {
+  while (!loop.graces.empty() && loop.graces.begin()->first <= now) {
     if (!loop.contain("The end of a session", [&] { end_grace(loop, loop.graces.begin()); })) {
       loop.arm(loop.grace_timer, loop.executor->now() + retry_delay);
       return;
@@ -162,7 +162,7 @@ MUSTER_INLINE Graces::iterator Sessions::end_grace(Loop& loop, Graces::iterator 
   const auto next = loop.graces.erase(at);
   const auto rooms = table_.expire(grace.member, grace.generation);
   if (!rooms) return next;
-  for (const RoomPtr& room : *rooms) joining_.give_up_place(loop, room, grace.member);
+  for (const RoomPtr& room : *rooms) joining_.give_up_seat(loop, room, grace.member);
   state_flush_.clear_awareness(loop, clearing);
   (void)edges_.tell(loop, grace.user, users_.release(grace.user), *rooms);
   for (const RoomPtr& room : *rooms) {

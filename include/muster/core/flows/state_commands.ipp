@@ -78,7 +78,7 @@ MUSTER_INLINE void Commands::on(ConnectionState& connection, Correlation& correl
         const std::uint64_t sent = setting.clock;
         AwarenessUpdate update;
         if (setting.state) {
-          AwarenessEntry entry{setting.client, owner, setting.clock, std::move(*setting.state), loops_.now()};
+          AwarenessEntry entry{setting.client, owner, setting.clock, std::move(*setting.state), loops_.read_clock()};
           update = awareness_.set(room->key, std::move(entry),
                                   {room->options.awareness_entries, options_.awareness_per_connection});
         } else {
@@ -212,7 +212,7 @@ MUSTER_INLINE void Commands::tell_presence(ConnectionState& connection, const Co
     told += state.count;
     state.more = told < kept;
     writer_.tell_asked(connection, state, state.more ? nullptr : &correlation);
-  } while (state.more && !connection.doomed);
+  } while (state.more && !connection.ends_soon);
 }
 
 /// Each user is a question of its own to the authorizer: who may know one need not know another.

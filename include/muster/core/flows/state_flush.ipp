@@ -40,8 +40,8 @@ MUSTER_INLINE void StateFlush::plan(Loop& loop, const RoomPtr& room) noexcept {
   }
 }
 
-MUSTER_INLINE void StateFlush::run(Loop& loop, TimePoint now_here) noexcept {
-  while (!loop.state_flushes.empty() && loop.state_flushes.begin()->first <= now_here) {
+MUSTER_INLINE void StateFlush::run(Loop& loop, TimePoint now) noexcept {
+  while (!loop.state_flushes.empty() && loop.state_flushes.begin()->first <= now) {
     const RoomPtr room = loop.state_flushes.begin()->second;
     loop.state_flushes.erase(loop.state_flushes.begin());
     if (room) {

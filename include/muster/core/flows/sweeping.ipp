@@ -24,7 +24,7 @@ MUSTER_INLINE void Sweeping::run_now(Function<void(std::size_t)> done) {
   const auto findings = std::make_shared<Latch>(std::move(done));
   bool rooms_swept = false;
   for (const LoopPtr& loop : loops_.all()) {
-    if (loop->buried) continue;
+    if (loop->abandoned) continue;
     const bool posted = loop->post([this, loop, findings, with_rooms = !rooms_swept] {
       run(*loop, findings, with_rooms ? RoomTable::Cursor{} : RoomTable::no_rooms());
     });
@@ -134,7 +134,7 @@ MUSTER_INLINE void Sweeping::retry(Loop& loop) {
   for (std::size_t i = loop.connections.size(); i > 0; --i) {
     if (i > loop.connections.size()) continue;
     const ConnectionPtr connection = loop.connections[i - 1];
-    if (!connection->doomed || connection->ended()) continue;
+    if (!connection->ends_soon || connection->ended()) continue;
     ending_.end(*connection, connection->close_reason.value_or(CloseReason::internal_error), {}, connection->cut);
   }
   const bool lost = std::exchange(loop.task_lost, false);

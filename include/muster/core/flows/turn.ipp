@@ -21,15 +21,15 @@ MUSTER_INLINE void Turn::end(Loop& loop) {
     ConnectionState& connection = *dirty[i];
     connection.dirty = false;
     if (!connection.contain("A write", [&] { flush(connection); }))
-      writer_.doom(connection, CloseReason::internal_error);
+      writer_.end_soon(connection, CloseReason::internal_error);
   }
   dirty.clear();
   if (loop.dirty.empty()) loop.dirty.swap(dirty);  // keep the memory
 }
 
 MUSTER_INLINE void Turn::flush(ConnectionState& connection) {
-  while (!connection.ended() && !connection.doomed && !connection.outbox.in_flight()) {
-    while (connection.behind && !connection.outbox.has_queued() && !connection.doomed) {
+  while (!connection.ended() && !connection.ends_soon && !connection.outbox.in_flight()) {
+    while (connection.behind && !connection.outbox.has_queued() && !connection.ends_soon) {
       connection.behind = !catch_up_.feed(connection);
     }
     if (!connection.outbox.has_queued()) break;
@@ -46,7 +46,7 @@ MUSTER_INLINE void Turn::writable(ConnectionState& connection) {
 }
 
 MUSTER_INLINE void Turn::go_on(ConnectionState& connection) {
-  const std::size_t written = connection.outbox.batch_done();
+  const std::size_t written = connection.outbox.flight_done();
   connection.counted.bytes_out += written;
   connection.loop->counters.bytes_out.add(written);
   if (connection.ended()) return;

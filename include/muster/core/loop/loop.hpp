@@ -152,7 +152,7 @@ struct Loop : std::enable_shared_from_this<Loop> {
   /// Any thread: the executor refused a task, so it has stopped for good.
   std::atomic<bool> stopped{false};
   /// Any thread: somebody has taken over what the stopped executor left.
-  std::atomic<bool> buried{false};
+  std::atomic<bool> abandoned{false};
   LoopCounters counters;
 
   TimerWheel wheel;

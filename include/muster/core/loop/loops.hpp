@@ -66,7 +66,7 @@ class Loops {
   }
 
   [[nodiscard]] bool has_clock() const noexcept { return clock_.load() != nullptr; }
-  [[nodiscard]] TimePoint now() const {
+  [[nodiscard]] TimePoint read_clock() const {
     const Executor* clock = clock_.load();
     if (clock != nullptr) return clock->now();
     return first_clock_ ? first_clock_() : std::chrono::steady_clock::now();

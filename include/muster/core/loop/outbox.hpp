@@ -43,7 +43,7 @@ class Outbox {
     std::string frames;
     std::string pongs;
   };
-  struct Batch {
+  struct Flight {
     TimePoint since;
     std::size_t bytes = 0;
     std::size_t unsent = 0;          ///< what counts of it
@@ -58,12 +58,12 @@ class Outbox {
   /// What writing borrows from the executor. Once a pipe has taken a batch it is too late to find no memory for it.
   struct Lent {
     std::vector<Span> spans;
-    std::unique_ptr<Batch> batch;
+    std::unique_ptr<Flight> flight;
 
     void prepare(std::size_t pieces) {
-      if (batch && batch->pieces.capacity() >= pieces) return;
-      if (!batch) batch = std::make_unique<Batch>();
-      batch->pieces.reserve(pieces);
+      if (flight && flight->pieces.capacity() >= pieces) return;
+      if (!flight) flight = std::make_unique<Flight>();
+      flight->pieces.reserve(pieces);
     }
   };
 
@@ -82,7 +82,7 @@ class Outbox {
     control(now).frames += frame;
     unsent_ += frame.size();
   }
-  /// Likewise. Behind a batch in flight only the newest waits (RFC 6455, 5.5.3): who takes none shall not pile them up.
+  /// Likewise. Behind what is in flight only the newest waits (RFC 6455, 5.5.3): who takes none shall not pile them up.
   void append_pong(const std::string& frame, TimePoint now) {
     std::string& pongs = control(now).pongs;
     if (in_flight_) unsent_ -= std::exchange(pongs, {}).size();
@@ -106,9 +106,9 @@ class Outbox {
         queue_.erase(queue_.begin(), end);
         continue;
       }
-      lent.batch->since = queued_since();
-      lent.batch->control = std::move(control_);
-      lent.batch->pieces.assign(std::make_move_iterator(queue_.begin()), std::make_move_iterator(end));
+      lent.flight->since = queued_since();
+      lent.flight->control = std::move(control_);
+      lent.flight->pieces.assign(std::make_move_iterator(queue_.begin()), std::make_move_iterator(end));
       queue_.erase(queue_.begin(), end);
       keep(result, transport, lent, size);
       return result;
@@ -120,39 +120,39 @@ class Outbox {
   [[nodiscard]] WriteResult write_at_once(Transport& transport, const BlockPtr& block, TimePoint now, Lent& lent) {
     const std::size_t size = block->bytes.size();
     const Span span{block->bytes.data(), size};
-    if (!lent.batch) lent.prepare(1);
+    if (!lent.flight) lent.prepare(1);
     const WriteResult result = transport.write(&span, 1);
     if (result == WriteResult::done) return result;
     unsent_ = size;
-    lent.batch->since = now;
-    lent.batch->pieces.push_back({block, 0, static_cast<std::uint32_t>(size), now});
+    lent.flight->since = now;
+    lent.flight->pieces.push_back({block, 0, static_cast<std::uint32_t>(size), now});
     keep(result, transport, lent, size);
     return result;
   }
 
-  /// The batch in flight is through. Returns its bytes.
-  std::size_t batch_done() {
-    const std::size_t size = batch_ ? batch_->bytes : 0;
-    if (batch_) unsent_ -= batch_->unsent;
-    batch_.reset();
+  /// What is in flight is through. Returns its bytes.
+  std::size_t flight_done() {
+    const std::size_t size = flight_ ? flight_->bytes : 0;
+    if (flight_) unsent_ -= flight_->unsent;
+    flight_.reset();
     in_flight_ = false;
     return size;
   }
 
-  /// Asks the pipe again what of the batch in flight the peer has not got.
+  /// Asks the pipe again what of what is in flight the peer has not got.
   void recount(const Transport& transport) {
     if (!in_flight_) return;
-    const std::size_t now_unsent = transport.unsent().value_or(batch_->bytes);
-    unsent_ += now_unsent - batch_->unsent;
-    batch_->unsent = now_unsent;
+    const std::size_t now_unsent = transport.unsent().value_or(flight_->bytes);
+    unsent_ += now_unsent - flight_->unsent;
+    flight_->unsent = now_unsent;
   }
-  /// Whether nobody has asked this yet of the batch in flight.
-  [[nodiscard]] bool first_look() noexcept { return batch_ && !std::exchange(batch_->looked_at, true); }
-  /// Whether the peer took anything of the batch in flight since this was last asked.
-  [[nodiscard]] bool progressed(const Transport& transport) { return progressed(transport, &Batch::unsent_before); }
+  /// Whether nobody has asked this yet of what is in flight.
+  [[nodiscard]] bool first_look() noexcept { return flight_ && !std::exchange(flight_->looked_at, true); }
+  /// Whether the peer took anything of what is in flight since this was last asked.
+  [[nodiscard]] bool progressed(const Transport& transport) { return progressed(transport, &Flight::unsent_before); }
   /// The same for whoever waits for an answer behind it.
   [[nodiscard]] bool progressed_for_ping(const Transport& transport) {
-    return progressed(transport, &Batch::unsent_at_ping);
+    return progressed(transport, &Flight::unsent_at_ping);
   }
 
   /// Drops what is queued; what is in flight stays valid until the socket is gone.
@@ -160,17 +160,17 @@ class Outbox {
     queue_.clear();
     queue_.shrink_to_fit();
     control_.reset();
-    unsent_ = batch_ ? batch_->unsent : 0;
+    unsent_ = flight_ ? flight_->unsent : 0;
   }
 
   [[nodiscard]] bool in_flight() const noexcept { return in_flight_; }
   [[nodiscard]] bool has_queued() const noexcept { return !queue_.empty() || control_; }
   [[nodiscard]] bool idle() const noexcept { return !in_flight_ && !has_queued(); }
-  /// Bytes queued or in flight; while a batch is in flight, what the system holds as well, if the pipe tells.
+  /// Bytes queued or in flight; while something is in flight, what the system holds as well, if the pipe tells.
   [[nodiscard]] std::size_t unsent() const noexcept { return unsent_; }
   [[nodiscard]] std::size_t control_bytes() const noexcept { return control_ ? control_->frames.size() : 0; }
   /// Since when the oldest unsent byte waits; only when there is one.
-  [[nodiscard]] TimePoint waiting_since() const noexcept { return batch_ ? batch_->since : queued_since(); }
+  [[nodiscard]] TimePoint waiting_since() const noexcept { return flight_ ? flight_->since : queued_since(); }
 
   /// Asks for the memory of the queue early, if something is in it.
   void prefetch() const noexcept {
@@ -184,16 +184,16 @@ class Outbox {
   /// What the pipe did not take at once: it is in flight, or broke with it.
   void keep(WriteResult result, const Transport& transport, Lent& lent, std::size_t size) {
     in_flight_ = result == WriteResult::pending;
-    batch_ = std::move(lent.batch);
-    batch_->bytes = batch_->unsent = size;
-    batch_->unsent_before = batch_->unsent_at_ping = size;
-    batch_->looked_at = false;
+    flight_ = std::move(lent.flight);
+    flight_->bytes = flight_->unsent = size;
+    flight_->unsent_before = flight_->unsent_at_ping = size;
+    flight_->looked_at = false;
     recount(transport);
-    batch_->unsent_before = batch_->unsent_at_ping = batch_->unsent;
+    flight_->unsent_before = flight_->unsent_at_ping = flight_->unsent;
   }
-  [[nodiscard]] bool progressed(const Transport& transport, std::size_t Batch::*before) {
+  [[nodiscard]] bool progressed(const Transport& transport, std::size_t Flight::*before) {
     recount(transport);
-    return in_flight_ && batch_->unsent < std::exchange((*batch_).*before, batch_->unsent);
+    return in_flight_ && flight_->unsent < std::exchange((*flight_).*before, flight_->unsent);
   }
   [[nodiscard]] Control& control(TimePoint now) {
     if (!control_) control_ = std::make_unique<Control>(Control{now, {}, {}});
@@ -227,7 +227,7 @@ class Outbox {
   /// None while there is nothing to overtake with.
   std::unique_ptr<Control> control_;
   /// None but while the pipe holds one, or broke with it.
-  std::unique_ptr<Batch> batch_;
+  std::unique_ptr<Flight> flight_;
 };
 
 }  // namespace core

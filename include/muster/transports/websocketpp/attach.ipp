@@ -144,7 +144,7 @@ class AttachedTransport final : public Attached,
   void ended(CloseReason cause) override {
     if (!attach_) return;  // told already
     // A task of its own: this may be below a call of the core's.
-    (void)attach_->executor->post([self = shared_from_this(), cause] { self->bury(cause); });
+    (void)attach_->executor->post([self = shared_from_this(), cause] { self->gone(cause); });
   }
 
   // Transport.
@@ -204,7 +204,7 @@ class AttachedTransport final : public Attached,
     if (connection_) {
       subprotocol_ = std::move(decision.subprotocol);
       if (gone_) {  // just now: it must still hear so
-        (void)attach_->executor->post([self = shared_from_this()] { self->bury(CloseReason::lost); });
+        (void)attach_->executor->post([self = shared_from_this()] { self->gone(CloseReason::lost); });
       }
       return post_resume();
     }
@@ -267,7 +267,7 @@ class AttachedTransport final : public Attached,
     if (!paused_ && std::exchange(stopped_, false)) pipe_->go_on_reading();
   }
 
-  void bury(CloseReason cause) {
+  void gone(CloseReason cause) {
     if (!attach_) return;
     if (!std::exchange(gone_, true)) attach_->loop->remove(*this);
     pipe_->close_descriptor();

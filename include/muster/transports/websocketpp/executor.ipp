@@ -22,11 +22,11 @@ inline namespace MUSTER_ABI {
 namespace websocketpp {
 
 /// Who is in a handler.
-struct AsioExecutor::Turn::Seat {
+struct AsioExecutor::Turn::Holder {
   std::atomic<std::thread::id> taken_by{};
 };
 
-struct AsioExecutor::State : AsioExecutor::Turn::Seat, std::enable_shared_from_this<AsioExecutor::State> {
+struct AsioExecutor::State : AsioExecutor::Turn::Holder, std::enable_shared_from_this<AsioExecutor::State> {
   explicit State(asio::io_context& io) : context(&io), timer(std::in_place, io) {}
 
   CheckedMutex mutex;
@@ -120,17 +120,17 @@ struct AsioExecutor::State : AsioExecutor::Turn::Seat, std::enable_shared_from_t
   }
 };
 
-MUSTER_INLINE AsioExecutor::Turn::Turn(Seat& seat)
-    : seat_(seat), before_(seat.taken_by.exchange(std::this_thread::get_id(), std::memory_order_acquire)) {
+MUSTER_INLINE AsioExecutor::Turn::Turn(Holder& holder)
+    : holder_(holder), before_(holder.taken_by.exchange(std::this_thread::get_id(), std::memory_order_acquire)) {
   if (before_ == std::thread::id() || before_ == std::this_thread::get_id()) return;
-  seat.taken_by.store(before_, std::memory_order_release);
+  holder.taken_by.store(before_, std::memory_order_release);
   throw std::logic_error(
       "muster: two threads run this io_context, and what is on it belongs to one. Run it by one thread, or give muster "
       "an "
       "io_context and a thread of its own and post between the two (or use muster::websocketpp::Server)");
 }
 MUSTER_INLINE AsioExecutor::Turn::Turn(AsioExecutor& executor) : Turn(*executor.state_) {}
-MUSTER_INLINE AsioExecutor::Turn::~Turn() { seat_.taken_by.store(before_, std::memory_order_release); }
+MUSTER_INLINE AsioExecutor::Turn::~Turn() { holder_.taken_by.store(before_, std::memory_order_release); }
 
 MUSTER_INLINE AsioExecutor::AsioExecutor(asio::io_context& context) : state_(std::make_shared<State>(context)) {}
 

@@ -38,14 +38,14 @@ struct ListenerState {
   std::unique_ptr<TlsContext> tls;
   bool loopback = false;
   /// Sockets without a place among max_connections: of those a kind of its own each, bounded by the option of its name.
-  using Seats = std::atomic<std::size_t>;
-  Seats extra_sockets{0};
-  Seats refused_sockets{0};
-  Seats http_sockets{0};
+  using Places = std::atomic<std::size_t>;
+  Places extra_sockets{0};
+  Places refused_sockets{0};
+  Places http_sockets{0};
 
-  [[nodiscard]] static bool take(Seats& seats, std::size_t limit) {
-    if (seats.fetch_add(1) < limit) return true;
-    seats.fetch_sub(1);
+  [[nodiscard]] static bool take(Places& places, std::size_t limit) {
+    if (places.fetch_add(1) < limit) return true;
+    places.fetch_sub(1);
     return false;
   }
   [[nodiscard]] bool take_extra() { return take(extra_sockets, options.extra_sockets); }
@@ -143,7 +143,7 @@ class Socket final : public Transport, public SocketLoopMember, public std::enab
   void discard_input();
   void close_descriptor(CloseReason cause, bool reset = false);
   void end_broken();
-  void bury(CloseReason cause);
+  void gone(CloseReason cause);
   template <class Member>
   void post(Member member) {
     asio::post(loop_->context, [self = shared_from_this(), member] {
@@ -173,7 +173,7 @@ class Socket final : public Transport, public SocketLoopMember, public std::enab
   void tell_refusal(CloseReason reason, const Error& error, std::uint16_t close_code);
   void name_subprotocol(std::string chosen);
   void answer(const HttpResponse& response, bool without_body);
-  [[nodiscard]] bool sit(ListenerState::Seats* seats, std::size_t limit);
+  [[nodiscard]] bool count_in(ListenerState::Places* places, std::size_t limit);
   void send_body();
   void upgrade();
 
@@ -231,13 +231,13 @@ class Socket final : public Transport, public SocketLoopMember, public std::enab
   std::string input_;
   std::optional<SocketLoop::Deadline> deadline_;
   CloseReason cause_ = CloseReason::lost;
-  ListenerState::Seats* seat_;  // where it counts while it holds no place
+  ListenerState::Places* place_;  // where it counts while it has no reservation
 };
 
 MUSTER_INLINE Socket::Socket(std::shared_ptr<SocketLoop> loop, std::shared_ptr<ListenerState> listener, Stream stream,
                              RemoteAddress peer, Reservation reservation, bool extra)
     : stream_(std::move(stream)), loop_(std::move(loop)), listener_(std::move(listener)), opening_(new Opening) {
-  seat_ = extra ? &listener_->extra_sockets : nullptr;
+  place_ = extra ? &listener_->extra_sockets : nullptr;
   opening_->is_proxy = listener_->trusted_proxies.contain(peer);
   opening_->remote = std::move(peer);
   opening_->reservation = std::move(reservation);
@@ -340,10 +340,10 @@ MUSTER_INLINE void Socket::close_descriptor(CloseReason cause, bool reset) {
   outgoing_.reset();
   loop_->remove(*this);
   loop_->sockets.fetch_sub(1);
-  (void)sit(nullptr, 0);
+  (void)count_in(nullptr, 0);
   if (opening_) opening_->reservation.release();  // the descriptor is closed, and a loop that ends runs no more tasks
   // The rest is a task of its own: this may be below a call of the core's.
-  asio::post(loop_->context, [self = std::move(self_), cause] { self->bury(cause); });
+  asio::post(loop_->context, [self = std::move(self_), cause] { self->gone(cause); });
 }
 
 /// A write failed. What the peer said before it went may still be there, its close frame above all.
@@ -355,7 +355,7 @@ MUSTER_INLINE void Socket::end_broken() {
   close_descriptor(cause_);
 }
 
-MUSTER_INLINE void Socket::bury(CloseReason cause) {
+MUSTER_INLINE void Socket::gone(CloseReason cause) {
   const auto connection = std::exchange(connection_, nullptr);
   const auto opening = std::exchange(opening_, nullptr);
   frames_.reset();
@@ -370,7 +370,7 @@ MUSTER_INLINE void Socket::on_loop_end() {
   const auto self = std::move(self_);
   phase_ = Phase::gone;
   deadline_.reset();
-  (void)sit(nullptr, 0);
+  (void)count_in(nullptr, 0);
   loop_->sockets.fetch_sub(1);
   outgoing_.reset();
   frames_.reset();

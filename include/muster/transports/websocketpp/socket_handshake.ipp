@@ -128,7 +128,7 @@ MUSTER_INLINE void Socket::serve_http() {
   HttpRequest& request = opening_->request;
   if (has_lost_upgrade(request)) return refuse({426, "There is no Upgrade header; a proxy may have removed it"});
   if (!listener_->options.http) return refuse({426, "This is a WebSocket server, and there is no Upgrade header"});
-  if (sit(&listener_->http_sockets, listener_->options.http_sockets)) opening_->reservation.release();
+  if (count_in(&listener_->http_sockets, listener_->options.http_sockets)) opening_->reservation.release();
   const bool without_body = request.method == "HEAD";
   if (without_body) request.method = "GET";
   HttpResponse response;
@@ -179,7 +179,7 @@ MUSTER_INLINE void Socket::decided(Decision decision) {
     opening_->reservation = std::move(decision.reservation);
     return tell_refusal(decision.reason, decision.error, decision.close_code);
   }
-  (void)sit(nullptr, 0);  // it has a place of its own
+  (void)count_in(nullptr, 0);  // it has a place of its own
   connection_ = std::move(decision.connection);
   upgrade();
 }
@@ -195,13 +195,14 @@ MUSTER_INLINE void Socket::name_subprotocol(std::string chosen) {
 
 MUSTER_INLINE void Socket::refuse(const Refusal& refusal) {
   sink().refused(refusal.reason, opening_->remote, refusal.message, loop_->executor->now());
-  if (!opening_->reservation) (void)sit(&listener_->refused_sockets, listener_->options.refused_sockets);
+  if (!opening_->reservation) (void)count_in(&listener_->refused_sockets, listener_->options.refused_sockets);
   answer(describe_refusal(refusal), opening_->request.method == "HEAD");
 }
 
 MUSTER_INLINE void Socket::tell_refusal(CloseReason reason, const Error& error, std::uint16_t close_code) {
   const bool is_nowhere = error.code == errc::not_found;
-  const bool bounded = opening_->reservation || sit(&listener_->refused_sockets, listener_->options.refused_sockets);
+  const bool bounded =
+      opening_->reservation || count_in(&listener_->refused_sockets, listener_->options.refused_sockets);
   if (!is_nowhere && bounded && core_options().refuse_with == RefuseWith::close_code) {
     opening_->close_code = close_code != 0 ? close_code : describe(reason).code;
     opening_->close_text = error.message;
@@ -211,16 +212,16 @@ MUSTER_INLINE void Socket::tell_refusal(CloseReason reason, const Error& error, 
   answer(describe_refusal({status, error.message, error.code, error.retry_after}), opening_->request.method == "HEAD");
 }
 
-/// Takes a seat of this kind, if there is one, for the one it had. Whether there was.
-MUSTER_INLINE bool Socket::sit(ListenerState::Seats* seats, std::size_t limit) {
-  const bool taken = seats != nullptr && ListenerState::take(*seats, limit);
-  if (seat_ != nullptr) seat_->fetch_sub(1);
-  seat_ = taken ? seats : nullptr;
+/// Takes a place of this kind, if there is one, for the one it had. Whether there was.
+MUSTER_INLINE bool Socket::count_in(ListenerState::Places* places, std::size_t limit) {
+  const bool taken = places != nullptr && ListenerState::take(*places, limit);
+  if (place_ != nullptr) place_->fetch_sub(1);
+  place_ = taken ? places : nullptr;
   return taken;
 }
 
 MUSTER_INLINE void Socket::answer(const HttpResponse& response, bool without_body) {
-  const bool bounded = opening_->reservation || seat_ != nullptr;
+  const bool bounded = opening_->reservation || place_ != nullptr;
   if (!bounded && response.source)
     return answer(describe_refusal({503, "Too many downloads", errc::unavailable}), without_body);
   phase_ = Phase::answering;

@@ -1,4 +1,4 @@
-// The acts of a session's clients, its server and its clock, as bytes say them; and lists of acts to begin with.
+// The acts of clients, their server and its clock, as bytes say them; and lists of acts to begin with.
 #pragma once
 
 #include <array>
@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "fuzz/frame_script.hpp"
-#include "fuzz/session_world.hpp"
+#include "fuzz/server_world.hpp"
 #include "websocketpp/deflating.hpp"
 #include "websocketpp/raw_client.hpp"
 
@@ -252,7 +252,7 @@ class Script {
   std::string bytes_;
 };
 
-[[nodiscard]] inline std::vector<std::string> session_seeds() {
+[[nodiscard]] inline std::vector<std::string> server_seeds() {
   std::vector<std::string> seeds;
   const auto two_members = [](unsigned kind, unsigned more) {
     Script script(kind, more);

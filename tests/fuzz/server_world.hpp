@@ -1,4 +1,4 @@
-// One server and its clients in one thread and in virtual time: sessions of the websocketpp adapter on socket pairs, the
+// One server and its clients in one thread and in virtual time: sockets of the websocketpp adapter on socket pairs, the
 // real core behind them, and what holds for them whatever clients do.
 #pragma once
 
@@ -20,8 +20,8 @@
 #include <utility>
 
 #include "fuzz/fuzz.hpp"
+#include "fuzz/server_seams.hpp"
 #include "fuzz/server_stream.hpp"
-#include "fuzz/session_seams.hpp"
 #include "fuzz/virtual_time.hpp"
 #include "muster/muster.hpp"
 #include "muster/protocols/json_protocol.hpp"

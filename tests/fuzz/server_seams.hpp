@@ -1,4 +1,4 @@
-// Who may come in and what they may do in a fuzzed session: answered at once, or when the input says so.
+// Who may come in and what they may do of a fuzzed server: answered at once, or when the input says so.
 #pragma once
 
 #include <deque>

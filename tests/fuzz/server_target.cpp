@@ -1,8 +1,8 @@
-// Whole sessions: what clients say, in whatever pieces, what they do not read, how they go, what the server does meanwhile,
-// and how time passes. Each input is a server and a list of acts; session_world.hpp says what holds throughout.
+// A whole server: what clients say, in whatever pieces, what they do not read, how they go, what the server does meanwhile,
+// and how time passes. Each input is a server and a list of acts; server_world.hpp says what holds throughout.
 
-#include "fuzz/session_acts.hpp"
-#include "fuzz/session_world.hpp"
+#include "fuzz/server_acts.hpp"
+#include "fuzz/server_world.hpp"
 
 namespace muster::fuzz {
 namespace {
@@ -99,6 +99,6 @@ void run(std::string_view input) {
   orderly ? world.end() : world.break_off();
 }
 
-std::vector<std::string> seeds() { return session_seeds(); }
+std::vector<std::string> seeds() { return server_seeds(); }
 
 }  // namespace muster::fuzz
