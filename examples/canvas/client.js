@@ -20,7 +20,7 @@
  *                                 came with a refusal, else after a random part of a time that doubles (full jitter)
  *   closed {code, reason, error}  for good, until connect()
  *
- * After a loss the client resumes: it keeps its id, its place in the rooms and its awareness, and gets each message it
+ * After a loss the client resumes: it keeps its id, its seat in the rooms and its awareness, and gets each message it
  * missed, once. What a server holds no longer is told by `gap` {room, from, to, epoch}; without `to` nobody knows how much
  * (the room began anew, for instance because the server restarted). Where the session is gone (too late, or a restarted
  * server with its sessions in memory, whose offline queues are gone too) the client joins its rooms anew, and a gap tells

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <utility>
 
 #include "muster/function.hpp"
@@ -28,11 +29,10 @@ class Executor {
 
   /// Runs `task` when the turn ends: after what has been posted, and what that posts, and before the executor looks for
   /// what else there is to do (sockets, times that have come). `turns`: when a later turn ends, that many from now. Tasks
-  /// of one turn's end keep their order. Who serves sockets ends a turn after some rounds, even if tasks go on posting. By
-  /// default as `post`: an executor that knows no turns serves as well, and writes more often. False as for `post`.
+  /// of one turn's end keep their order. Who serves sockets ends a turn after some rounds, even if tasks go on posting.
+  /// By default it is posted, and as often anew: once, and once more for each turn. False as for `post`.
   [[nodiscard]] virtual bool post_at_turn_end(Task task, std::size_t turns = 0) {
-    (void)turns;
-    return post(std::move(task));
+    return post(Postponed{std::make_shared<Postponed::State>(Postponed::State{*this, turns + 1, std::move(task)})});
   }
 
   /// Runs `task` once, not before `when`; a time in the past means soon. There is no cancelling: the caller ignores
@@ -49,6 +49,24 @@ class Executor {
   Executor() = default;
   Executor(const Executor&) = default;
   Executor& operator=(const Executor&) = default;
+
+ private:
+  struct Postponed {
+    struct State {
+      Executor& executor;  // which runs it, so it is there
+      std::size_t posts;
+      Task task;
+    };
+    std::shared_ptr<State> state;
+    void operator()() const {
+      if (state->posts-- == 0) return state->task();
+      try {
+        (void)state->executor.post(*this);  // refused, it is destroyed, as all that waits
+      } catch (...) {                       // no memory to wait with
+        state->task();
+      }
+    }
+  };
 };
 
 }  // namespace MUSTER_ABI

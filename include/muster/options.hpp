@@ -154,7 +154,7 @@ struct Options {
 
   // Presence and awareness.
   PresenceScope presence_scope = PresenceScope::shared_rooms;
-  /// How long a dropped connection whose session may resume keeps its place, presence and awareness before it is told
+  /// How long a dropped connection whose session may resume keeps its seats, presence and awareness before it is told
   /// as left; at most `resume_window` (0 = told at once).
   std::chrono::milliseconds presence_grace = std::chrono::seconds(10);
   /// Awareness nobody refreshed for this long is removed, an eighth of it later at the latest (0 = off). Each executor looks
@@ -270,7 +270,7 @@ void each_duration(SomeOptions& options, Visit visit) {
           "heartbeat");
   require(
       options.resume_window.count() <= 0 || options.presence_grace <= options.resume_window,
-      "presence_grace must be at most resume_window: a place is kept for who may still come back; lower it, or raise "
+      "presence_grace must be at most resume_window: a seat is kept for who may still come back; lower it, or raise "
       "resume_window");
   require(options.unsent_soft_bytes > 0 && options.unsent_soft_bytes <= options.unsent_hard_bytes,
           "unsent_soft_bytes must be above 0 and at most unsent_hard_bytes");

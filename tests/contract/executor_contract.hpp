@@ -134,6 +134,21 @@ inline void executor_contract(const MakeExecutorFixture& make) {
       REQUIRE(fixture->run_until(is_finished));
       CHECK(order == std::vector<int>{1, 2, 3, 4, 5, 6});
     }
+
+    SECTION("what waits for a turn runs at its end, whatever that turn has for its own end") {
+      bool waited = false;
+      std::size_t ends = 0;
+      std::function<void()> again = [&] {
+        if (!waited && ++ends < 100) (void)executor->post_at_turn_end(again);
+        if (waited || ends == 100) finished = true;
+      };
+      REQUIRE(executor->post([&] {
+        (void)executor->post_at_turn_end([&waited] { waited = true; }, 1);
+        (void)executor->post_at_turn_end(again);
+      }));
+      REQUIRE(fixture->run_until(is_finished));
+      CHECK(waited);
+    }
   }
 
   SECTION("tasks of several threads run one at a time, and each thread's in order") {

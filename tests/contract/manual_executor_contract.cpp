@@ -32,7 +32,41 @@ class ManualFixture final : public test::ExecutorFixture {
   std::shared_ptr<ManualExecutor> executor_ = std::make_shared<ManualExecutor>();
 };
 
+/// One that knows no turns.
+class PlainExecutor final : public Executor {
+ public:
+  [[nodiscard]] bool post(Task task) override {
+    ++posts;
+    return loop.post(std::move(task));
+  }
+  [[nodiscard]] bool schedule(TimePoint when, Task task) override { return loop.schedule(when, std::move(task)); }
+  [[nodiscard]] TimePoint now() const override { return loop.now(); }
+  [[nodiscard]] WallTime wall_now() const override { return loop.wall_now(); }
+  ManualExecutor loop;
+  std::size_t posts = 0;
+};
+
 }  // namespace
+
+TEST_CASE("an executor that knows no turns posts what is for the end of one anew, as often as there are turns",
+          "[executor]") {
+  PlainExecutor executor;
+  std::vector<int> order;
+  CHECK(executor.post_at_turn_end([&order] { order.push_back(3); }, 2));
+  CHECK(executor.post_at_turn_end([&order] { order.push_back(2); }));
+  CHECK(executor.post([&order] { order.push_back(1); }));
+  CHECK(executor.loop.run_ready() == 4 + 2 + 1);
+  CHECK(executor.posts == 4 + 2 + 1);
+  CHECK(order == std::vector<int>{1, 2, 3});
+
+  auto held = std::make_shared<int>(0);
+  const std::weak_ptr<int> watch = held;
+  CHECK(executor.post_at_turn_end([held = std::move(held)] { (void)held; }));
+  CHECK(executor.loop.run_one());
+  executor.loop.stop();
+  CHECK(watch.expired());
+  CHECK_FALSE(executor.post_at_turn_end([] {}));
+}
 
 TEST_CASE("ManualExecutor is an executor", "[contract][executor]") {
   test::executor_contract([] { return std::make_unique<ManualFixture>(); });

@@ -117,6 +117,9 @@ inline void room_log_contract(const MakeRoomLogFixture& make) {
     CHECK(one.updates.size() == 1);
     CHECK(one.more);
     CHECK_FALSE(read(doc, after, 1).more);
+    (void)offset_of(other, "aaaa");
+    (void)offset_of(other, "");
+    CHECK(read(other, 0, 1).updates.size() == 1);  // not even one without bytes behind it
   }
 
   SECTION("a sum takes the place of what it says, and what lies behind stays") {

@@ -58,7 +58,7 @@ describe('resume', options, () => {
   after(() => server.stop());
 
   for (const tokenIn of ['message', 'upgrade']) {
-    test(`keeps id, place, presence and awareness, and replays what was missed once (token in the ${tokenIn})`, async () => {
+    test(`keeps id, seats, presence and awareness, and replays what was missed once (token in the ${tokenIn})`, async () => {
       const [room, proxy] = [newRoom(), await proxied()];
       const bob = await connect(server.ws, 'bob', [room]);
       const ann = await connect(proxy.ws, 'ann', [room], { tokenIn });

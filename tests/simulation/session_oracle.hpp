@@ -186,7 +186,7 @@ class SessionOracle {
           fail(peer.client.name() + " was told that somebody left " + kept.room.name + " more often than it came");
         }
       }
-      // It is there still, it never left by itself, and it always came back in time, to the node that kept its place.
+      // It is there still, it never left by itself, and it always came back in time, to the node that kept its seat.
       if (kept.broken || !kept.there || moved_sessions.count(to_string(kept.member)) != 0) continue;
       bool given_up = false;
       for (const Peer& peer : peers) {
@@ -213,7 +213,7 @@ class SessionOracle {
       }
     }
   }
-  /// Whether a resume may not enter the room again: its place there is given up.
+  /// Whether a resume may not enter the room again: its seat there is given up.
   [[nodiscard]] static bool was_denied(const Peer& peer, const std::string& room) {
     for (const Told& resumed : peer.client.all("resumed")) {
       const auto rooms = resumed.payload().FindMember("rooms");
@@ -285,7 +285,7 @@ class SessionOracle {
     const bool waits = reason == "lost" || reason == "heartbeat_timeout" || reason == "slow_consumer" ||
                        reason == "internal_error" || reason == "rate_limited";
     const Peer* peer = peer_of(connection.id());
-    const bool orphaned = peer != nullptr && peer->orphaned;  // no executor is there to keep its places
+    const bool orphaned = peer != nullptr && peer->orphaned;  // no executor is there to keep its seats
     if (!waits || orphaned) kept.broken = true;
   }
   [[nodiscard]] const Peer* peer_of(ConnectionId id) const {

@@ -15,22 +15,22 @@ inline thread_local Allocations counted_allocations;
 Allocations allocations() { return counted_allocations; }
 }  // namespace muster::test
 
-void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+// None of these is inlined: gcc would see one of malloc and new with the other of free and delete.
+[[gnu::noinline]] void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
   void* const at = std::malloc(size == 0 ? 1 : size);
   if (at == nullptr) return at;
   ++muster::test::counted_allocations.calls;
   muster::test::counted_allocations.bytes_in_use += static_cast<std::ptrdiff_t>(malloc_usable_size(at));
   return at;
 }
-void* operator new(std::size_t size) {
+[[gnu::noinline]] void* operator new(std::size_t size) {
   void* const at = operator new(size, std::nothrow);
   if (at == nullptr) throw std::bad_alloc();
   return at;
 }
-// Not inlined: gcc would see free() called for what operator new returned.
 [[gnu::noinline]] void operator delete(void* at) noexcept {
   if (at == nullptr) return;
   muster::test::counted_allocations.bytes_in_use -= static_cast<std::ptrdiff_t>(malloc_usable_size(at));
   std::free(at);
 }
-void operator delete(void* at, std::size_t) noexcept { operator delete(at); }
+[[gnu::noinline]] void operator delete(void* at, std::size_t) noexcept { operator delete(at); }

@@ -38,14 +38,14 @@ class FailingAllocation {
 
 }  // namespace muster::test
 
-void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+// None of these is inlined: gcc would see one of malloc and new with the other of free and delete.
+[[gnu::noinline]] void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
   return muster::test::FailingAllocation::is_next() ? nullptr : std::malloc(size == 0 ? 1 : size);
 }
-void* operator new(std::size_t size) {
+[[gnu::noinline]] void* operator new(std::size_t size) {
   void* const at = operator new(size, std::nothrow);
   if (at == nullptr) throw std::bad_alloc();
   return at;
 }
-// Not inlined: gcc would see free() called for what operator new returned.
 [[gnu::noinline]] void operator delete(void* at) noexcept { std::free(at); }
-void operator delete(void* at, std::size_t) noexcept { operator delete(at); }
+[[gnu::noinline]] void operator delete(void* at, std::size_t) noexcept { operator delete(at); }

@@ -51,7 +51,7 @@ class Rooms {
   const std::shared_ptr<Heard> heard_ = std::make_shared<Heard>();
 };
 
-TEST_CASE("a room opens with its first member and empties with its last place", "[extensions][rooms]") {
+TEST_CASE("a room opens with its first member and empties with its last seat", "[extensions][rooms]") {
   CheckedSim sim;
   Rooms rooms(sim);
   const auto ann = sim.member("ann", "r");
@@ -67,7 +67,7 @@ TEST_CASE("a room opens with its first member and empties with its last place", 
   CHECK(rooms.take() == Texts{"opened r", "bob joins r"});
 }
 
-TEST_CASE("a kept place keeps a room from emptying, until the grace ends or it is given up", "[extensions][rooms]") {
+TEST_CASE("a kept seat keeps a room from emptying, until the grace ends or it is given up", "[extensions][rooms]") {
   CheckedSim sim;
   Rooms rooms(sim);
   const auto ann = sim.member("ann", "r");

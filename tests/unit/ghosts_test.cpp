@@ -164,7 +164,7 @@ TEST_CASE("who is on trial yields to nobody, and nobody gets its place", "[limit
   CHECK(sim.manager().connection_count({"", "ann"}) == 1);
 }
 
-TEST_CASE("a full room has a place for who comes back to it", "[limits][ghosts]") {
+TEST_CASE("a full room has a seat for who comes back to it", "[limits][ghosts]") {
   Options options;
   options.room.room_capacity = 1;
   CheckedSim sim(options, 2);

@@ -122,7 +122,7 @@ TEST_CASE("who goes on beyond a rate is read from at that rate, refused after ra
   CHECK(ann.close_code() == 1008);
   CHECK(sim.manager().metrics().closed[static_cast<std::size_t>(CloseReason::rate_limited)] == 1);
   sim.run();
-  CHECK(bob.members("r") == Texts{"ann", "bob"});  // its place waits for it
+  CHECK(bob.members("r") == Texts{"ann", "bob"});  // its seat waits for it
 }
 
 TEST_CASE("who is read from slowly is not taken for dead", "[limits]") {

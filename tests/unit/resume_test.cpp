@@ -5,7 +5,7 @@
 namespace muster::test {
 namespace {
 
-TEST_CASE("resume keeps place, presence and awareness, and replays what was missed", "[sessions]") {
+TEST_CASE("resume keeps seats, presence and awareness, and replays what was missed", "[sessions]") {
   const bool other_executor = GENERATE(false, true);
   CheckedSim sim({}, 2);
   const auto bob = sim.member("bob", "r");

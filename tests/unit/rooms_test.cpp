@@ -142,7 +142,7 @@ TEST_CASE("a full room refuses the next user and tells why", "[rooms]") {
   sim.run();
   cat.join("small:1");
   sim.run();
-  CHECK(cat.count("room_joined") == 0);  // ann's other tab still holds her place
+  CHECK(cat.count("room_joined") == 0);  // ann's other tab still holds her seat
   ann2.leave("small:1");
   sim.run();
   cat.join("small:1");
@@ -403,7 +403,7 @@ TEST_CASE("a publish says whom it goes to: neither the excluded nor who is away"
   CHECK(reached({}) == std::size_t{3});
   CHECK(reached(bob.id()) == std::size_t{2});
   CHECK(reached(outside.id()) == std::size_t{3});
-  cat.hang_up(CloseReason::lost);  // keeps its place for a while, but nothing can be sent to it
+  cat.hang_up(CloseReason::lost);  // keeps its seat for a while, but nothing can be sent to it
   sim.run();
   CHECK(reached({}) == std::size_t{2});
   CHECK(reached(cat.id()) == std::size_t{2});

@@ -1,4 +1,4 @@
-// What outlives a connection: its place, its presence, its awareness; for how long, and for whom.
+// What outlives a connection: its seats, its presence, its awareness; for how long, and for whom.
 #include "support/checked_sim.hpp"
 
 namespace muster::test {
@@ -141,7 +141,7 @@ TEST_CASE("who cannot return has no session, and leaves at once", "[sessions]") 
   CHECK(bob.members("r") == Texts{"bob"});
 }
 
-TEST_CASE("a member in its grace keeps its place in a full room", "[sessions]") {
+TEST_CASE("a member in its grace keeps its seat in a full room", "[sessions]") {
   Options options;
   options.room.room_capacity = 1;
   CheckedSim sim(options);

@@ -15,18 +15,18 @@ int allocations_left = -1;
 
 }  // namespace
 
-void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+// None of these is inlined: gcc would see one of malloc and new with the other of free and delete.
+[[gnu::noinline]] void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
   if (allocations_left == 0) return nullptr;
   if (allocations_left > 0) --allocations_left;
   return std::malloc(size == 0 ? 1 : size);
 }
-void* operator new(std::size_t size) {
+[[gnu::noinline]] void* operator new(std::size_t size) {
   if (void* const at = operator new(size, std::nothrow)) return at;
   throw std::bad_alloc();
 }
-// Not inlined: gcc would see free() called for what operator new returned.
 [[gnu::noinline]] void operator delete(void* at) noexcept { std::free(at); }
-void operator delete(void* at, std::size_t) noexcept { operator delete(at); }
+[[gnu::noinline]] void operator delete(void* at, std::size_t) noexcept { operator delete(at); }
 
 using muster::test::masked_frame;
 using muster::websocketpp::detail::Frames;

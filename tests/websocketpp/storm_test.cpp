@@ -43,7 +43,7 @@ std::size_t answered(Fixture& f, std::size_t first, const std::string& status) {
 
 TEST_CASE("in a storm on a full server every probe and everyone refused is answered", "[websocketpp][storm]") {
   Options options;
-  options.close_timeout = std::chrono::hours(1);  // whoever keeps its socket keeps its seat
+  options.close_timeout = std::chrono::hours(1);  // whoever keeps its socket keeps its place
   options.refuse_with = GENERATE(RefuseWith::http_status, RefuseWith::close_code);
   Fixture f(options, with_few_seats());
   f.manager->places = 0;
@@ -55,7 +55,8 @@ TEST_CASE("in a storm on a full server every probe and everyone refused is answe
   CHECK(f.manager->refusals().size() == 150);
 }
 
-TEST_CASE("whoever says nothing takes no probe's seat for longer than the handshake may take", "[websocketpp][storm]") {
+TEST_CASE("whoever says nothing takes no probe's place for longer than the handshake may take",
+          "[websocketpp][storm]") {
   Options options;
   options.handshake_timeout = std::chrono::milliseconds(100);
   Fixture f(options, with_few_seats());
@@ -85,7 +86,7 @@ TEST_CASE("plain HTTP gives its place back once it is known to be that", "[webso
     CHECK(f.status(third) == 200);
     third.stall(true);
     CHECK(f.manager->reserved() == 1);
-    // Who has neither a place nor a seat gets no download, and a probe all the same.
+    // Who has no place at all gets no download, and a probe all the same.
     CHECK(f.ask(download) == 503);
     CHECK(f.ask(probe) == 200);
     CHECK(f.ask(RawClient::upgrade_request()) == 503);

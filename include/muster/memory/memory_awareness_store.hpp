@@ -57,16 +57,17 @@ class MemoryAwarenessStore final : public AwarenessStore {
     }
     // What needs memory comes first, and leaves nothing where it finds none.
     Place place;
+    InRoom* there = in == rooms_.end() ? nullptr : &in->second;
     if (known == nullptr) {
       Aged fresh(1, Stored{room, next});
       place = fresh.begin();
-      InRoom& there = rooms_[room];
+      if (there == nullptr) there = &rooms_[room];
       try {
-        there.places.emplace(next->client, place);
+        there->places.emplace(next->client, place);
         own(next->owner.connection, *place);
       } catch (...) {
-        there.places.erase(next->client);
-        if (there.places.empty()) rooms_.erase(room);
+        there->places.erase(next->client);
+        if (there->places.empty()) rooms_.erase(room);
         throw;
       }
       by_age_.splice(by_age_.end(), fresh);
@@ -78,7 +79,7 @@ class MemoryAwarenessStore final : public AwarenessStore {
       if (is_new) by_age_.splice(by_age_.end(), removed_, place);
       place->removed_at = 0;
     }
-    if (is_new) ++rooms_.find(room)->second.live;
+    if (is_new) ++there->live;
     sort_by_age(place);
     return {AwarenessResult::accepted, next->clock};
   }

@@ -110,13 +110,14 @@ class MemoryRoomLog final : public RoomLog {
     const auto known = rooms_.find(room);
     if (known == rooms_.end()) return part;
     const Updates& updates = known->second.updates;
+    std::size_t taken = 0;
     for (auto at = behind(updates, after); at != updates.end(); ++at) {
       const std::size_t size = at->data.view().size();
-      if (!part.updates.empty() && size > bytes) {
+      if (!part.updates.empty() && (taken > bytes || size > bytes - taken)) {
         part.more = true;
         break;
       }
-      bytes -= std::min(bytes, size);
+      taken += size;
       part.updates.push_back(*at);
     }
     return part;

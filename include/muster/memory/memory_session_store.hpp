@@ -5,12 +5,11 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <deque>
-#include <functional>
 #include <memory>
 #include <set>
 #include <string>
-#include <string_view>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -117,7 +116,9 @@ class MemorySessionStore final : public SessionStore {
   };
   struct HashOfKey {
     std::size_t operator()(const core::Digest& key) const noexcept {
-      return std::hash<std::string_view>{}({reinterpret_cast<const char*>(key.data()), key.size()});
+      std::size_t hash = 0;  // a digest is one already
+      std::memcpy(&hash, key.data(), sizeof(hash));
+      return hash;
     }
   };
   using Tokens = std::unordered_map<core::Digest, Token, HashOfKey>;

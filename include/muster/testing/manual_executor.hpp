@@ -71,7 +71,7 @@ class ManualExecutor final : public Executor {
     if (turns == 0) {
       ending_turn_.push_back(std::move(task));
     } else {
-      ending_later_.emplace(turn_ + turns, std::move(task));
+      ending_later_.emplace(turn_ + 1 + turns, std::move(task));
     }
     return true;
   }
@@ -95,17 +95,11 @@ class ManualExecutor final : public Executor {
       const CheckedLock lock(mutex_);
       if (running_ || state_ != State::open) return false;
       make_due_ready();
-      std::deque<Task>& next = ready_.empty() ? ending_turn_ : ready_;
-      if (!next.empty()) {
-        task = std::move(next.front());
-        next.pop_front();
-      } else if (!ending_later_.empty()) {
-        turn_ = ending_later_.begin()->first;
-        task = std::move(ending_later_.begin()->second);
-        ending_later_.erase(ending_later_.begin());
-      } else {
-        return false;
-      }
+      if (ready_.empty() && ending_.empty()) end_turn();
+      std::deque<Task>& next = ending_.empty() ? ready_ : ending_;
+      if (next.empty()) return false;
+      task = std::move(next.front());
+      next.pop_front();
       running_ = true;
     }
     // A task that throws has run, too: the exception is its caller's, who may go on with the next.
@@ -157,7 +151,7 @@ class ManualExecutor final : public Executor {
   [[nodiscard]] bool is_ready() const {
     const CheckedLock lock(mutex_);
     return !running_ && state_ == State::open &&
-           (!ready_.empty() || !ending_turn_.empty() || !ending_later_.empty() ||
+           (!ready_.empty() || !ending_.empty() || !ending_turn_.empty() || !ending_later_.empty() ||
             (!waiting_.empty() && waiting_.front().when <= clock_->now()));
   }
   /// Whether one of its tasks is on the stack.
@@ -188,7 +182,7 @@ class ManualExecutor final : public Executor {
     Task task;
   };
   using Later = std::multimap<std::uint64_t, Task>;
-  using Queues = std::tuple<std::deque<Task>, std::deque<Task>, Later, std::vector<Waiting>>;
+  using Queues = std::tuple<std::deque<Task>, std::deque<Task>, std::deque<Task>, Later, std::vector<Waiting>>;
   /// None while nothing stops: an empty deque would cost an allocation a task.
   using Unrun = std::unique_ptr<Queues>;
   static bool later(const Waiting& a, const Waiting& b) {
@@ -209,19 +203,32 @@ class ManualExecutor final : public Executor {
       waiting_.pop_back();
     }
   }
+  /// The next that has something to run then.
+  void end_turn() MUSTER_REQUIRES(mutex_) {
+    if (ending_turn_.empty() && ending_later_.empty()) return;
+    turn_ = ending_turn_.empty() ? ending_later_.begin()->first : turn_ + 1;
+    for (; !ending_later_.empty() && ending_later_.begin()->first <= turn_;
+         ending_later_.erase(ending_later_.begin())) {
+      ending_.push_back(std::move(ending_later_.begin()->second));
+    }
+    if (ending_.empty()) return ending_.swap(ending_turn_);
+    for (; !ending_turn_.empty(); ending_turn_.pop_front()) ending_.push_back(std::move(ending_turn_.front()));
+  }
   // The tasks are handed out, to be destroyed without the lock: what they own may post.
   [[nodiscard]] Unrun finish_stop() MUSTER_REQUIRES(mutex_) {
     state_ = State::stopped;
-    return std::make_unique<Queues>(std::exchange(ready_, {}), std::exchange(ending_turn_, {}),
-                                    std::exchange(ending_later_, {}), std::exchange(waiting_, {}));
+    return std::make_unique<Queues>(std::exchange(ready_, {}), std::exchange(ending_, {}),
+                                    std::exchange(ending_turn_, {}), std::exchange(ending_later_, {}),
+                                    std::exchange(waiting_, {}));
   }
 
   const std::shared_ptr<ManualClock> clock_;
   mutable CheckedMutex mutex_;
   std::deque<Task> ready_ MUSTER_GUARDED_BY(mutex_);
+  std::deque<Task> ending_ MUSTER_GUARDED_BY(mutex_);  ///< the turn that ends
   std::deque<Task> ending_turn_ MUSTER_GUARDED_BY(mutex_);
-  Later ending_later_ MUSTER_GUARDED_BY(mutex_);  ///< by the number of their turn
-  std::uint64_t turn_ MUSTER_GUARDED_BY(mutex_) = 0;
+  Later ending_later_ MUSTER_GUARDED_BY(mutex_);      ///< by the number of their turn
+  std::uint64_t turn_ MUSTER_GUARDED_BY(mutex_) = 0;  ///< the last that has ended
   std::vector<Waiting> waiting_ MUSTER_GUARDED_BY(mutex_);
   std::uint64_t order_ MUSTER_GUARDED_BY(mutex_) = 0;
   State state_ MUSTER_GUARDED_BY(mutex_) = State::open;

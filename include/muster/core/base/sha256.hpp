@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -68,14 +69,13 @@ using Digest = std::array<std::uint8_t, 32>;
 
 /// The first `bytes` of a digest in lower-case hexadecimal digits.
 [[nodiscard]] inline std::string to_hex(const Digest& digest, std::size_t bytes = 32) {
-  constexpr char digits[] = "0123456789abcdef";
+  static constexpr auto digits = [] {
+    std::array<std::array<char, 2>, 256> of{};
+    for (std::size_t i = 0; i < 256; ++i) of[i] = {"0123456789abcdef"[i >> 4U], "0123456789abcdef"[i & 15U]};
+    return of;
+  }();
   std::string text(2 * bytes, '0');
-  char* at = text.data();
-  for (std::size_t i = 0; i < bytes; ++i) {
-    const unsigned byte = digest[i];
-    *at++ = digits[byte >> 4U];
-    *at++ = digits[byte & 15U];
-  }
+  for (std::size_t i = 0; i < bytes; ++i) std::memcpy(&text[2 * i], digits[digest[i]].data(), 2);
   return text;
 }
 

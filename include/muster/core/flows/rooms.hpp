@@ -38,7 +38,7 @@ class Rooms {
   /// Ends it, if nobody is there and nothing is kept. True: somebody was told that it is open, and has to be told first
   /// that it is not.
   bool retire(const RoomPtr& room);
-  /// A place was given up: what follows for the room.
+  /// A seat was given up: what follows for the room.
   void settle(Loop& loop, const RoomPtr& room);
   /// Tells hooks that a room opened or emptied, if that is so and they were told otherwise.
   void tell_edges(Loop& loop, const RoomPtr& room);

@@ -137,12 +137,7 @@ MUSTER_INLINE void Sweeping::retry(Loop& loop) {
     if (!connection->ends_soon || connection->ended()) continue;
     ending_.end(*connection, connection->close_reason.value_or(CloseReason::internal_error), {}, connection->cut);
   }
-  const bool lost = std::exchange(loop.task_lost, false);
-  if (!loop.dirty.empty() && (lost || !loop.write_posted)) turn_.end(loop);
-  for (std::size_t i = 0; lost && i < loop.connections.size(); ++i) {
-    for (const Membership& membership : loop.connections[i]->memberships)
-      fan_out_.flush_part(membership.room, *membership.part);
-  }
+  if (!loop.dirty.empty() && !loop.write_posted) turn_.end(loop);
   state_flush_.clear_awareness(loop);
 }
 

@@ -75,7 +75,7 @@ struct Format {
   std::shared_ptr<const WireFormat> wire;
 };
 
-/// A dropped session whose places are kept for a while.
+/// A dropped session whose seats are kept for a while.
 struct Grace {
   ConnectionId member;
   std::uint64_t generation = 0;
@@ -187,7 +187,6 @@ struct Loop : std::enable_shared_from_this<Loop> {
   /// Connections with something to write at the end of this turn.
   std::vector<ConnectionState*> dirty;
   bool write_posted = false;
-  bool task_lost = false;  ///< one that was to come a few turns later
   /// Replies of this turn, many connections' in one block.
   BlockPtr replies;
 

@@ -39,7 +39,7 @@ class SessionTable {
     return true;
   }
   void give_back() noexcept { --held_; }
-  /// Keeps a dropped session's places in `rooms`, beside those it has kept from before; or nothing has changed.
+  /// Keeps a dropped session's seats in `rooms`, beside those it has kept from before; or nothing has changed.
   void hold(ConnectionId member, std::uint64_t generation, const std::vector<RoomPtr>& rooms) {
     Shard& shard = shard_of(member);
     Lock lock(shard.mutex);
@@ -55,7 +55,7 @@ class SessionTable {
   }
 
   /// A connection resumes the session: of two claims the one of the newer generation stands. `was_held` gets whether
-  /// its places are still kept.
+  /// its seats are still kept.
   [[nodiscard]] Claim claim(ConnectionId member, std::uint64_t generation, const ConnectionPtr& connection,
                             ConnectionPtr& speaker, bool& was_held) {
     Shard& shard = shard_of(member);
@@ -88,7 +88,7 @@ class SessionTable {
     return rooms;
   }
 
-  /// The rooms whose places are kept for a session that is spoken for; they are kept no longer.
+  /// The rooms whose seats are kept for a session that is spoken for; they are kept no longer.
   [[nodiscard]] std::vector<RoomPtr> take_rooms(ConnectionId member) {
     Shard& shard = shard_of(member);
     Lock lock(shard.mutex);

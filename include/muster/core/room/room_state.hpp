@@ -121,7 +121,7 @@ struct RoomState : ByteHolder {
   IdempotencyKeys keys MUSTER_GUARDED_BY(mutex);
   struct MemberEntry {
     std::string user;
-    /// Null: its session is in its grace, and keeps the place.
+    /// Null: its session is in its grace, and keeps the seat.
     RoomPart* part = nullptr;
   };
   /// By what others know them as.

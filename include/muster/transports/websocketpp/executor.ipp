@@ -44,22 +44,25 @@ struct AsioExecutor::State : AsioExecutor::Turn::Holder, std::enable_shared_from
 
   // The loop's own, and the owner's once it has returned.
   std::vector<Task> running;
+  std::vector<Task> running_next;  // behind those
   std::optional<asio::steady_timer> timer;
 
   /// A turn. It ends after some rounds even if more is posted in each.
   void run() noexcept {
     constexpr int rounds = 4;
     for (int round = 1; round <= rounds && take(round == rounds); ++round) {
-      for (Task& task : running) {
-        task();
-        task = nullptr;
+      for (std::vector<Task>* tasks : {&running, &running_next}) {
+        for (Task& task : *tasks) {
+          task();
+          task = nullptr;
+        }
+        tasks->clear();
       }
-      running.clear();
     }
     const CheckedLock lock(mutex);
     ++turns;
-    turn_posted = context != nullptr && !(posted.empty() && ending_turn.empty() && ending_later.empty());
-    if (turn_posted) asio::post(*context, [state = shared_from_this()] { state->run_in_turn(); });
+    turn_posted = false;
+    if (context != nullptr && !(posted.empty() && ending_turn.empty() && ending_later.empty())) post_turn();
   }
 
   /// What runs next: what is posted; where nothing is, or the turn `ends`, what ends it.
@@ -67,19 +70,20 @@ struct AsioExecutor::State : AsioExecutor::Turn::Holder, std::enable_shared_from
     const CheckedLock lock(mutex);
     if (!posted.empty() && !ends) {
       running.swap(posted);
-    } else if (!ending_turn.empty()) {
-      running.swap(ending_turn);
-    } else if (!ending_later.empty() && ending_later.begin()->first <= turns) {
-      running.swap(ending_later.begin()->second);
-      ending_later.erase(ending_later.begin());
+    } else {
+      if (!ending_later.empty() && ending_later.begin()->first <= turns) {
+        running.swap(ending_later.begin()->second);
+        ending_later.erase(ending_later.begin());
+      }
+      running_next.swap(ending_turn);
     }
-    return !running.empty();
+    return !running.empty() || !running_next.empty();
   }
 
   void post_turn() MUSTER_REQUIRES(mutex) {
-    if (!std::exchange(turn_posted, true)) {
-      asio::post(*context, [state = shared_from_this()] { state->run_in_turn(); });
-    }
+    if (turn_posted) return;
+    asio::post(*context, [state = shared_from_this()] { state->run_in_turn(); });
+    turn_posted = true;
   }
 
   void run_in_turn() {
@@ -139,20 +143,20 @@ MUSTER_INLINE AsioExecutor::~AsioExecutor() = default;
 MUSTER_INLINE bool AsioExecutor::post(Task task) {
   const CheckedLock lock(state_->mutex);
   if (state_->context == nullptr) return false;
+  state_->post_turn();  // a turn for nothing, if there is no memory for the task
   state_->posted.push_back(std::move(task));
-  state_->post_turn();
   return true;
 }
 
 MUSTER_INLINE bool AsioExecutor::post_at_turn_end(Task task, std::size_t turns) {
   const CheckedLock lock(state_->mutex);
   if (state_->context == nullptr) return false;
+  state_->post_turn();
   if (turns == 0) {
     state_->ending_turn.push_back(std::move(task));
   } else {
     state_->ending_later[state_->turns + turns].push_back(std::move(task));
   }
-  state_->post_turn();
   return true;
 }
 
