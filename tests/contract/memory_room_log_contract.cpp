@@ -14,18 +14,12 @@ class Fixture final : public test::RoomLogFixture {
   MemoryRoomLog log_;
 };
 
-template <class T>
-T now(const std::function<void(Reply<T>)>& question) {
-  test::Question<T> asked;
-  question(asked.reply());
-  REQUIRE(asked.answers() == 1);
-  return asked.answer();
-}
 Result<LogSize> append(MemoryRoomLog& log, const RoomKey& room, std::size_t bytes) {
-  return now<Result<LogSize>>([&](auto done) { log.append(room, binary(std::string(bytes, 'x')), done); });
+  return test::ask_now<Result<LogSize>>([&](auto done) { log.append(room, binary(std::string(bytes, 'x')), done); });
 }
 Result<LogSize> replace(MemoryRoomLog& log, const RoomKey& room, std::uint64_t through, std::size_t bytes) {
-  return now<Result<LogSize>>([&](auto done) { log.replace(room, through, binary(std::string(bytes, 'x')), done); });
+  return test::ask_now<Result<LogSize>>(
+      [&](auto done) { log.replace(room, through, binary(std::string(bytes, 'x')), done); });
 }
 bool fails_with(const Result<LogSize>& result, errc code) { return !result && result.error().code == code; }
 
@@ -63,7 +57,7 @@ TEST_CASE("room logs are unavailable when all of them hold what they may, and gi
   CHECK(fails_with(replace(log, doc, first.value().last_offset, 937), errc::unavailable));
   CHECK(replace(log, doc, first.value().last_offset, 936));
   CHECK(log.bytes() == 1000);
-  (void)now<Result<void>>([&](auto done) { log.erase(doc, done); });
+  (void)test::ask_now<Result<void>>([&](auto done) { log.erase(doc, done); });
   CHECK(log.size() == 0);
   CHECK(log.bytes() == 0);
   CHECK(append(log, other, 400));

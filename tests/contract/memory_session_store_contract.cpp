@@ -39,21 +39,14 @@ class Late final : public test::SessionStoreFixture {
   test::DelayedSessionStore store_{std::make_shared<MemorySessionStore>(), gate_};
 };
 
-template <class T>
-T now(const std::function<void(Reply<T>)>& question) {
-  test::Question<T> asked;
-  question(asked.reply());
-  REQUIRE(asked.answers() == 1);
-  return asked.answer();
-}
 Result<void> save(MemorySessionStore& store, const std::string& hash, ConnectionId id, TimePoint at,
                   TimePoint expires) {
-  return now<Result<void>>([&](auto done) {
+  return test::ask_now<Result<void>>([&](auto done) {
     store.save(hash, Session{id, {"acme", "ann"}, 1, {}, {}}, at, expires, done);
   });
 }
 Result<Queued> enqueue(MemorySessionStore& store, const UserKey& user, std::size_t size, TimePoint at) {
-  return now<Result<Queued>>([&](auto done) {
+  return test::ask_now<Result<Queued>>([&](auto done) {
     store.enqueue(user, {0, text(std::string(size, 'x'))}, QueueLimits{}, at, done);
   });
 }
@@ -90,7 +83,9 @@ TEST_CASE("MemorySessionStore counts sessions that were taken until they expire"
   limits.sessions = 1;
   MemorySessionStore store(limits);
   REQUIRE(save(store, "h1", ConnectionId(1), start, start + std::chrono::minutes(1)));
-  REQUIRE(now<Result<Session>>([&](auto done) { store.take("h1", {"acme", "ann"}, ConnectionId(1), start, done); }));
+  REQUIRE(test::ask_now<Result<Session>>([&](auto done) {
+    store.take("h1", {"acme", "ann"}, ConnectionId(1), start, done);
+  }));
   CHECK_FALSE(save(store, "h2", ConnectionId(2), start, start + std::chrono::minutes(1)));
   CHECK(save(store, "h2", ConnectionId(2), start + std::chrono::minutes(1), start + std::chrono::minutes(2)));
 }
@@ -115,7 +110,7 @@ TEST_CASE("MemorySessionStore tells any two token hashes apart", "[session]") {
   }
   CHECK(store.session_count() == hashes.size());
   for (std::size_t i = 0; i < hashes.size(); ++i) {
-    const auto taken = now<Result<Session>>([&](auto done) {
+    const auto taken = test::ask_now<Result<Session>>([&](auto done) {
       store.take(hashes[i], {"acme", "ann"}, ConnectionId(99), start, done);
     });
     REQUIRE(taken);
@@ -137,7 +132,7 @@ TEST_CASE("MemorySessionStore bounds the bytes of all queues, and of each tenant
   CHECK_FALSE(enqueue(store, {"globex", "zoe"}, 1000, start + std::chrono::hours(1)));
   CHECK(store.queued_count() == 3);
   SECTION("what was acknowledged gives its place back") {
-    REQUIRE(now<Result<void>>([&](auto done) { store.acknowledge({{"acme", "bob"}}, 1000, done); }));
+    REQUIRE(test::ask_now<Result<void>>([&](auto done) { store.acknowledge({{"acme", "bob"}}, 1000, done); }));
     CHECK(store.queued_count() == 2);
     CHECK(enqueue(store, {"globex", "zoe"}, 1000, start + std::chrono::hours(1)));
   }
@@ -145,14 +140,15 @@ TEST_CASE("MemorySessionStore bounds the bytes of all queues, and of each tenant
     constexpr ConnectionId phone(7);
     REQUIRE(save(store, "hash of phone", phone, start, start + std::chrono::minutes(1)));
     const auto acknowledge = [&](ConnectionId session) {
-      return now<Result<void>>([&](auto done) { store.acknowledge({{"acme", "ann"}, session}, 1000, done); });
+      return test::ask_now<Result<void>>([&](auto done) { store.acknowledge({{"acme", "ann"}, session}, 1000, done); });
     };
     REQUIRE(acknowledge({}));
     CHECK(store.queued_count() == 3);
     const auto way = GENERATE(0, 1, 2, 3);
     if (way == 0) REQUIRE(acknowledge(phone));
-    if (way == 1) REQUIRE(now<Result<void>>([&](auto done) { store.forget("hash of phone", done); }));
-    if (way == 2) REQUIRE(now<Result<std::size_t>>([&](auto done) { store.revoke({"acme", "ann", {}}, done); }));
+    if (way == 1) REQUIRE(test::ask_now<Result<void>>([&](auto done) { store.forget("hash of phone", done); }));
+    if (way == 2)
+      REQUIRE(test::ask_now<Result<std::size_t>>([&](auto done) { store.revoke({"acme", "ann", {}}, done); }));
     if (way == 3) CHECK(enqueue(store, {"globex", "eve"}, 0, start + std::chrono::minutes(1)));  // it has expired
     CHECK(store.queued_count() == (way == 3 ? 3 : 2));
   }

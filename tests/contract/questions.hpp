@@ -74,4 +74,13 @@ T ask(SeamFixture<Seam>& fixture, const std::function<void(Reply<T>)>& question)
   return asked.answer();
 }
 
+/// Asks who answers inside the call.
+template <class T>
+T ask_now(const std::function<void(Reply<T>)>& question) {
+  Question<T> asked;
+  question(asked.reply());
+  REQUIRE(asked.answers() == 1);
+  return asked.answer();
+}
+
 }  // namespace muster::test
