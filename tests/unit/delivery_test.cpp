@@ -164,6 +164,19 @@ TEST_CASE("messages of several rooms in one turn are one write", "[delivery]") {
   CHECK(bob.count("message") == 3);
 }
 
+TEST_CASE("what several commands of one turn are answered, and what they cause, is one write", "[delivery]") {
+  CheckedSim sim;
+  const auto ann = sim.member("ann", "r");
+  sim.advance(1s);
+  const auto before = ann.pipe().writes();
+  ann.raw(R"({"type":"list_subscriptions","id":"0"})");
+  ann.raw(R"({"type":"publish","id":"1","payload":{"room":"r","data":1,"echo":true}})");
+  sim.run();
+  CHECK(ann.count("subscriptions") == 1);
+  CHECK(ann.messages("r") == Texts{"1"});
+  CHECK(ann.pipe().writes() == before + 1);
+}
+
 TEST_CASE("a room larger than a slice is served whole and in order", "[delivery]") {
   Options options;
   options.fan_out_slice = 3;
