@@ -27,10 +27,10 @@ class Function<R(Args...)> {
   Function(F&& f) {
     using Held = std::decay_t<F>;
     if constexpr (fits<Held>) {
-      ::new (static_cast<void*>(buffer_)) Held(std::forward<F>(f));
+      ::new (static_cast<void*>(buffer_)) Held(static_cast<F&&>(f));
       table_ = &inside<Held>;
     } else {
-      ::new (static_cast<void*>(buffer_)) Held*(new Held(std::forward<F>(f)));
+      ::new (static_cast<void*>(buffer_)) void*(new Held(static_cast<F&&>(f)));
       table_ = &outside<Held>;
     }
   }
@@ -48,7 +48,7 @@ class Function<R(Args...)> {
   ~Function() { reset(); }
 
   explicit operator bool() const noexcept { return table_ != nullptr; }
-  R operator()(Args... args) { return table_->call(buffer_, std::forward<Args>(args)...); }
+  R operator()(Args... args) { return table_->call(buffer_, static_cast<Args&&>(args)...); }
 
  private:
   static constexpr std::size_t capacity = 56;
@@ -60,36 +60,44 @@ class Function<R(Args...)> {
   template <class Held>
   static constexpr bool fits = sizeof(Held) <= capacity &&
                                alignof(Held) <= alignof(void*) && std::is_nothrow_move_constructible_v<Held>;
-  template <class Held>
-  static R invoke(Held& held, Args&&... args) {
+  // Written without lambdas and std::forward: each of them is functions of its own for every callable there is.
+  template <class Held, bool is_inside>
+  static R call(void* at, Args&&... args) {
+    Held& held = *static_cast<Held*>(is_inside ? at : *static_cast<void**>(at));
     if constexpr (std::is_void_v<R>) {
-      static_cast<void>(held(std::forward<Args>(args)...));  // a callable may return what nobody wants
+      static_cast<void>(held(static_cast<Args&&>(args)...));  // a callable may return what nobody wants
     } else {
-      return held(std::forward<Args>(args)...);
+      return held(static_cast<Args&&>(args)...);
     }
   }
   template <class Held>
-  static constexpr Table inside{
-      [](void* at, Args&&... args) -> R { return invoke(*static_cast<Held*>(at), std::forward<Args>(args)...); },
-      [](void* from, void* to) noexcept {
-        ::new (to) Held(std::move(*static_cast<Held*>(from)));
-        static_cast<Held*>(from)->~Held();
-      },
-      [](void* at) noexcept { static_cast<Held*>(at)->~Held(); }};
+  static void move_inside(void* from, void* to) noexcept {
+    ::new (to) Held(static_cast<Held&&>(*static_cast<Held*>(from)));
+    static_cast<Held*>(from)->~Held();
+  }
   template <class Held>
-  static constexpr Table outside{
-      [](void* at, Args&&... args) -> R { return invoke(**static_cast<Held**>(at), std::forward<Args>(args)...); },
-      [](void* from, void* to) noexcept { ::new (to) Held*(*static_cast<Held**>(from)); },
-      [](void* at) noexcept { delete *static_cast<Held**>(at); }};
+  static void destroy_inside(void* at) noexcept {
+    static_cast<Held*>(at)->~Held();
+  }
+  static void move_outside(void* from, void* to) noexcept { ::new (to) void*(*static_cast<void**>(from)); }
+  template <class Held>
+  static void destroy_outside(void* at) noexcept {
+    delete static_cast<Held*>(*static_cast<void**>(at));
+  }
+  template <class Held>
+  static constexpr Table inside{&call<Held, true>, &move_inside<Held>, &destroy_inside<Held>};
+  template <class Held>
+  static constexpr Table outside{&call<Held, false>, &move_outside, &destroy_outside<Held>};
 
   void take(Function& other) noexcept {
-    if (other.table_ != nullptr) {
-      other.table_->move(other.buffer_, buffer_);
-      table_ = std::exchange(other.table_, nullptr);
-    }
+    table_ = other.table_;
+    other.table_ = nullptr;
+    if (table_ != nullptr) table_->move(other.buffer_, buffer_);
   }
   void reset() noexcept {
-    if (table_ != nullptr) std::exchange(table_, nullptr)->destroy(buffer_);
+    const Table* const table = table_;
+    table_ = nullptr;
+    if (table != nullptr) table->destroy(buffer_);
   }
 
   const Table* table_ = nullptr;

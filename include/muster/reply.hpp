@@ -2,7 +2,7 @@
 #pragma once
 
 #include <memory>
-#include <optional>
+#include <type_traits>
 #include <utility>
 
 #include "muster/function.hpp"
@@ -10,32 +10,45 @@
 
 namespace muster {
 inline namespace MUSTER_ABI {
+namespace detail {
+
+/// What all copies of a reply share.
+class ReplyState {
+ public:
+  explicit ReplyState(Function<void(void*)> receiver) : receiver_(std::move(receiver)) {}
+  void answer(void* answer) {
+    Function<void(void*)> receiver;
+    {
+      const CheckedLock lock(mutex_);
+      receiver = std::move(receiver_);
+    }
+    if (receiver) receiver(answer);
+  }
+
+ private:
+  CheckedMutex mutex_;
+  Function<void(void*)> receiver_ MUSTER_GUARDED_BY(mutex_);
+};
+
+}  // namespace detail
 
 /// Called with the answer: from any thread, before or after the call that handed it out has returned. Only the first
 /// call counts. Copies answer the same question. A reply that nobody calls is answered by the asker's deadline.
 template <class T>
 class Reply {
  public:
-  using Receiver = Function<void(T)>;
+  /// `receiver`, a callable `void(T)`, is called in the thread that answers.
+  template <class Receiver,
+            class = std::enable_if_t<!std::is_same_v<Receiver, Reply> && std::is_invocable_v<Receiver&, T>>>
+  explicit Reply(Receiver receiver)
+      : state_(std::make_shared<detail::ReplyState>([receiver = std::move(receiver)](void* answer) mutable {
+          receiver(static_cast<T&&>(*static_cast<T*>(answer)));
+        })) {}
 
-  /// `receiver` is called in the thread that answers.
-  explicit Reply(Receiver receiver) : state_(std::make_shared<State>()) { state_->receiver = std::move(receiver); }
-
-  void operator()(T answer) const {
-    Receiver receiver;
-    {
-      const CheckedLock lock(state_->mutex);
-      receiver = std::exchange(state_->receiver, nullptr);
-    }
-    if (receiver) receiver(std::move(answer));
-  }
+  void operator()(T answer) const { state_->answer(&answer); }
 
  private:
-  struct State {
-    CheckedMutex mutex;
-    Receiver receiver MUSTER_GUARDED_BY(mutex);
-  };
-  std::shared_ptr<State> state_;
+  std::shared_ptr<detail::ReplyState> state_;
 };
 
 }  // namespace MUSTER_ABI

@@ -134,10 +134,8 @@ class ConnectionState final : public Connection, public std::enable_shared_from_
   [[nodiscard]] std::vector<std::string> room_names() const;
 
   /// As Loop::contain: its token is kept out of the log.
-  template <class F>
-  bool contain(const char* where, F code) noexcept {
-    return loop->contain(where, std::move(code), id_,
-                         [this]() noexcept { return arrival ? &arrival->credentials.token : nullptr; });
+  bool contain(const char* where, FunctionRef<void()> code) noexcept {
+    return loop->contain(where, code, id_, [this] { return arrival ? &arrival->credentials.token : nullptr; });
   }
 
   /// From here on it is as good as gone, and is taken down as soon as that can be done.

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "muster/awareness_store.hpp"
+#include "muster/core/base/function_ref.hpp"
 #include "muster/core/base/random.hpp"
 #include "muster/core/base/sha256.hpp"
 #include "muster/core/base/timer_wheel.hpp"
@@ -103,11 +104,6 @@ struct LoopTimers {
   Timer::Fire state, grace, drain, sweep, awareness, retry;
 };
 
-/// What has no token.
-struct NoSecret {
-  const std::string* operator()() const noexcept { return nullptr; }
-};
-
 struct Loop : std::enable_shared_from_this<Loop> {
   /// `its_owner`: for the timers. `its_life`: while it can be locked, the owner and all parts of it are there.
   Loop(void* its_owner, const LoopTimers& timers, std::weak_ptr<const void> its_life, Failures& reports,
@@ -132,9 +128,10 @@ struct Loop : std::enable_shared_from_this<Loop> {
   template <class F>
   bool post_at_turn_end(F task, std::size_t turns = 0);
   /// Runs what may throw, the embedder's code or ours; what it throws is counted, logged and goes no further. False: it
-  /// threw. `secret`, asked only then, is kept out of the log.
-  template <class F, class Secret = NoSecret>
-  bool contain(const char* where, F code, ConnectionId of = {}, Secret secret = {}) noexcept;
+  /// threw. `of`, `secret`: whose code it is, and what is kept out of the log, asked only then.
+  bool contain(const char* where, FunctionRef<void()> code) noexcept;
+  bool contain(const char* where, FunctionRef<void()> code, ConnectionId of,
+               FunctionRef<const std::string*()> secret) noexcept;
 
   void arm(Timer& timer, TimePoint deadline) noexcept {
     wheel.arm(timer, deadline);
@@ -200,50 +197,33 @@ struct Loop : std::enable_shared_from_this<Loop> {
  private:
   void wake(TimePoint when) noexcept;
   void wake_for_next() noexcept;
+  /// A task on its way.
   template <class F>
-  auto posted(F task);
+  struct Posted {
+    std::shared_ptr<Loop> loop;
+    F task;
+    void operator()() {
+      loop->run(FunctionRef<void()>([this] { task(); }));
+    }
+  };
+  void run(FunctionRef<void()> task) noexcept;
+  bool taken(bool well) noexcept {
+    if (!well) stopped = true;
+    return well;
+  }
   void on_wake(TimePoint when, bool has_listened) noexcept;
 };
 
 using LoopPtr = std::shared_ptr<Loop>;
 
-template <class F, class Secret>
-bool Loop::contain(const char* where, F code, ConnectionId of, Secret secret) noexcept {
-  try {
-    code();
-    return true;
-  } catch (const std::exception& failure) {
-    counters.callback_failures.add();
-    failures.report(executor->now(), of, where, failure.what(), secret());
-  } catch (...) {
-    counters.callback_failures.add();
-    failures.report(executor->now(), of, where, "not a std::exception", secret());
-  }
-  return false;
-}
-
-template <class F>
-auto Loop::posted(F task) {
-  return [loop = shared_from_this(), task = std::move(task)]() mutable {
-    const auto alive = loop->life.lock();
-    if (!alive) return;
-    (void)loop->contain("A task", [&] { task(); });
-    if (loop->wake_missed) loop->wake_for_next();
-  };
-}
-
 template <class F>
 bool Loop::post(F task) {
-  if (executor->post(posted(std::move(task)))) return true;
-  stopped = true;
-  return false;
+  return taken(executor->post(Posted<F>{shared_from_this(), std::move(task)}));
 }
 
 template <class F>
 bool Loop::post_at_turn_end(F task, std::size_t turns) {
-  if (executor->post_at_turn_end(posted(std::move(task)), turns)) return true;
-  stopped = true;
-  return false;
+  return taken(executor->post_at_turn_end(Posted<F>{shared_from_this(), std::move(task)}, turns));
 }
 
 }  // namespace core

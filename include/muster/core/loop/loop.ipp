@@ -1,13 +1,40 @@
-// When a loop is woken for its timers.
+// What a loop runs, and when it is woken for its timers.
 #pragma once
 
 #include <algorithm>
+#include <exception>
 
 #include "muster/core/loop/loop.hpp"
 
 namespace muster {
 inline namespace MUSTER_ABI {
 namespace core {
+
+MUSTER_INLINE bool Loop::contain(const char* where, FunctionRef<void()> code, ConnectionId of,
+                                 FunctionRef<const std::string*()> secret) noexcept {
+  try {
+    code();
+    return true;
+  } catch (const std::exception& failure) {
+    counters.callback_failures.add();
+    failures.report(executor->now(), of, where, failure.what(), secret());
+  } catch (...) {
+    counters.callback_failures.add();
+    failures.report(executor->now(), of, where, "not a std::exception", secret());
+  }
+  return false;
+}
+
+MUSTER_INLINE bool Loop::contain(const char* where, FunctionRef<void()> code) noexcept {
+  return contain(where, code, {}, [] { return static_cast<const std::string*>(nullptr); });
+}
+
+MUSTER_INLINE void Loop::run(FunctionRef<void()> task) noexcept {
+  const auto alive = life.lock();
+  if (!alive) return;
+  (void)contain("A task", task);
+  if (wake_missed) wake_for_next();
+}
 
 MUSTER_INLINE void Loop::wake_for_next() noexcept {
   wake_missed = false;

@@ -6,6 +6,7 @@
 #include <optional>
 #include <utility>
 
+#include "muster/core/base/function_ref.hpp"
 #include "muster/core/base/life.hpp"
 #include "muster/core/base/mutex.hpp"
 #include "muster/core/connection/connection_state.hpp"
@@ -33,10 +34,9 @@ template <class T>
 [[nodiscard]] inline bool when_thrown(bool when_late) { return when_late; }
 
 /// Runs what a connection is about to do: one of which a part has failed ends.
-template <class F>
-void guard(Later& later, ConnectionState& connection, const char* where, F code) noexcept {
+inline void guard(Later& later, ConnectionState& connection, const char* where, FunctionRef<void()> code) noexcept {
   const auto keep = connection.shared_from_this();
-  if (!connection.contain(where, std::move(code))) later.end(connection, CloseReason::internal_error, {});
+  if (!connection.contain(where, code)) later.end(connection, CloseReason::internal_error, {});
 }
 
 /// On the connection's executor; one question at a time for each connection, and its commands wait for the answer.
@@ -49,7 +49,7 @@ class Questions {
   /// the answer then. `unwanted` gets an answer that comes when nobody waits for it any more, so that what it stands for
   /// can be undone.
   template <class T>
-  void ask(ConnectionState& connection, Function<void(Reply<T>)> call, Function<void(ConnectionState&, T)> then,
+  void ask(ConnectionState& connection, FunctionRef<void(Reply<T>)> call, Function<void(ConnectionState&, T)> then,
            T when_late, Function<void(T)> unwanted = nullptr);
   /// The deadline has passed.
   void expire(ConnectionState& connection) {
@@ -62,70 +62,102 @@ class Questions {
   }
 
  private:
+  /// What is the same whatever is asked.
+  struct Asked : Question {
+    virtual void go_on(ConnectionState& connection) = 0;  ///< with the answer
+    virtual void undo() = 0;                              ///< nobody waits for the answer
+
+    Mutex mutex;
+    bool outside MUSTER_GUARDED_BY(mutex) = false;  ///< the call has returned: answers are posted
+  };
+  template <class T>
+  struct Asks;
+  /// The way of an answer that is given later.
+  struct Way {
+    std::weak_ptr<Later> later;
+    std::weak_ptr<ConnectionState> of;
+    std::uint32_t generation;
+    void post(std::shared_ptr<Asked> asked) const;
+  };
+  [[nodiscard]] Way begin(ConnectionState& connection, std::shared_ptr<Question> asked) {
+    connection.question = std::move(asked);
+    return Way{life_.handle(&later_), connection.weak_from_this(), ++connection.generation};
+  }
+  void wait(ConnectionState& connection) {
+    connection.loop->arm(connection.answer_timer, connection.loop->executor->now() + options_.answer_timeout);
+  }
+
   const Options& options_;
   const Life& life_;
   Later& later_;
 };
 
 template <class T>
-void Questions::ask(ConnectionState& connection, Function<void(Reply<T>)> call,
-                    Function<void(ConnectionState&, T)> then, T when_late, Function<void(T)> unwanted) {
-  struct Asked final : Question {
-    Mutex mutex;
-    bool outside MUSTER_GUARDED_BY(mutex) = false;     ///< the call has returned: answers are posted
-    std::optional<T> answer MUSTER_GUARDED_BY(mutex);  ///< given inside the call
-    Function<void(ConnectionState&, T)> then;
-    Function<void(T)> unwanted;
-    std::optional<T> when_late;
-    void expire(ConnectionState& expired) override { then(expired, std::move(*when_late)); }
-  };
-  const auto asked = std::make_shared<Asked>();
-  asked->then = std::move(then);
-  asked->unwanted = std::move(unwanted);
-  asked->when_late = std::move(when_late);
-  const std::uint32_t generation = ++connection.generation;
-  connection.question = asked;
+struct Questions::Asks final : Asked {
+  Asks(Function<void(ConnectionState&, T)> with, Function<void(T)> else_with, T late)
+      : then(std::move(with)), unwanted(std::move(else_with)), when_late(std::move(late)) {}
+  void expire(ConnectionState& connection) override { then(connection, std::move(when_late)); }
+  void go_on(ConnectionState& connection) override { then(connection, std::move(*take())); }
+  void undo() override {
+    if (unwanted) unwanted(std::move(*take()));
+  }
+  /// Whether it has to be posted.
+  bool keep(T given) {
+    Lock lock(mutex);
+    answer.emplace(std::move(given));
+    return outside;
+  }
+  /// The call has returned, `well` or by throwing. None: it is not answered yet.
+  std::optional<T> leave(bool well) {
+    Lock lock(mutex);
+    outside = true;
+    if (!well && !answer) return when_thrown(std::move(when_late));
+    return take_held();
+  }
+  std::optional<T> take() {
+    Lock lock(mutex);
+    return take_held();
+  }
+  std::optional<T> take_held() MUSTER_REQUIRES(mutex) {
+    std::optional<T> taken = std::move(answer);
+    answer.reset();
+    return taken;
+  }
 
-  Reply<T> reply([weak = life_.handle(&later_), of = connection.weak_from_this(), asked, generation](T answer) {
-    {
-      Lock lock(asked->mutex);
-      if (!asked->outside) {
-        asked->answer = std::move(answer);
-        return;
-      }
-    }
-    const auto alive = weak.lock();
-    const auto asker = of.lock();
-    if (!alive || !asker) return;
-    (void)asker->loop->post([later = alive.get(), asker, asked, generation, answer = std::move(answer)]() mutable {
-      const bool waits = asker->generation == generation && asker->question == asked;
-      if (!waits) {
-        if (asked->unwanted) asked->unwanted(std::move(answer));
-        return;
-      }
-      guard(*later, *asker, "An answer", [&] {
-        asker->question.reset();
-        asker->answer_timer.cancel();
-        asked->then(*asker, std::move(answer));
-        later->go_on(*asker);
-      });
+  Function<void(ConnectionState&, T)> then;
+  Function<void(T)> unwanted;
+  T when_late;
+  std::optional<T> answer MUSTER_GUARDED_BY(mutex);
+};
+
+inline void Questions::Way::post(std::shared_ptr<Asked> asked) const {
+  const auto alive = later.lock();
+  const auto asker = of.lock();
+  if (!alive || !asker) return;
+  (void)asker->loop->post([later = alive.get(), asker, asked = std::move(asked), generation = generation] {
+    const bool waits = asker->generation == generation && asker->question == asked;
+    if (!waits) return asked->undo();
+    guard(*later, *asker, "An answer", [&] {
+      asker->question.reset();
+      asker->answer_timer.cancel();
+      asked->go_on(*asker);
+      later->go_on(*asker);
     });
   });
-  const bool well = connection.contain("A question to a seam", [&] { call(std::move(reply)); });
+}
 
-  std::optional<T> answer;
-  {
-    Lock lock(asked->mutex);
-    asked->outside = true;
-    answer = std::move(asked->answer);
-  }
-  if (!well && !answer) answer = when_thrown(std::move(*asked->when_late));
-  if (answer) {
-    connection.question.reset();
-    asked->then(connection, std::move(*answer));
-  } else {
-    connection.loop->arm(connection.answer_timer, connection.loop->executor->now() + options_.answer_timeout);
-  }
+template <class T>
+void Questions::ask(ConnectionState& connection, FunctionRef<void(Reply<T>)> call,
+                    Function<void(ConnectionState&, T)> then, T when_late, Function<void(T)> unwanted) {
+  const auto asked = std::make_shared<Asks<T>>(std::move(then), std::move(unwanted), std::move(when_late));
+  Reply<T> reply([asked, way = begin(connection, asked)](T answer) {
+    if (asked->keep(std::move(answer))) way.post(asked);
+  });
+  const bool well = connection.contain("A question to a seam", [&] { call(std::move(reply)); });
+  std::optional<T> answer = asked->leave(well);
+  if (!answer) return wait(connection);
+  connection.question.reset();
+  asked->then(connection, std::move(*answer));
 }
 
 }  // namespace core
