@@ -22,8 +22,8 @@ class Function<R(Args...)> {
   Function() noexcept = default;
   Function(std::nullptr_t) noexcept {}
 
-  template <class F, class = std::enable_if_t<!std::is_same_v<std::decay_t<F>, Function> &&
-                                              std::is_invocable_r_v<R, std::decay_t<F>&, Args...>>>
+  template <class F, class = std::enable_if_t<!std::is_same_v<std::decay_t<F>, Function>>,
+            class = decltype(static_cast<R>(std::declval<std::decay_t<F>&>()(std::declval<Args>()...)))>
   Function(F&& f) {
     using Held = std::decay_t<F>;
     if constexpr (fits<Held>) {
@@ -59,7 +59,8 @@ class Function<R(Args...)> {
   };
   template <class Held>
   static constexpr bool fits = sizeof(Held) <= capacity &&
-                               alignof(Held) <= alignof(void*) && std::is_nothrow_move_constructible_v<Held>;
+                               alignof(Held) <= alignof(void*) && noexcept(::new (static_cast<void*>(nullptr))
+                                                                               Held(std::declval<Held>()));
   // Written without lambdas and std::forward: each of them is functions of its own for every callable there is.
   template <class Held, bool is_inside>
   static R call(void* at, Args&&... args) {

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <memory>
-#include <type_traits>
 #include <utility>
 
 #include "muster/function.hpp"
@@ -38,8 +37,7 @@ template <class T>
 class Reply {
  public:
   /// `receiver`, a callable `void(T)`, is called in the thread that answers.
-  template <class Receiver,
-            class = std::enable_if_t<!std::is_same_v<Receiver, Reply> && std::is_invocable_v<Receiver&, T>>>
+  template <class Receiver>
   explicit Reply(Receiver receiver)
       : state_(std::make_shared<detail::ReplyState>([receiver = std::move(receiver)](void* answer) mutable {
           receiver(static_cast<T&&>(*static_cast<T*>(answer)));

@@ -50,8 +50,8 @@ MUSTER_INLINE std::shared_ptr<IConnectionManager> make_connection_manager(Option
     message.pop_back();
     throw std::invalid_argument(message);
   }
-  auto manager = std::make_shared<ConnectionManager>(std::move(options), std::move(authenticator),
-                                                     std::move(authorizer), std::move(components));
+  std::shared_ptr<ConnectionManager> manager(new ConnectionManager(std::move(options), std::move(authenticator),
+                                                                   std::move(authorizer), std::move(components)));
   manager->begin();
   return manager;
 }
@@ -63,10 +63,10 @@ MUSTER_INLINE ConnectionManager::ConnectionManager(Options options, std::shared_
       authorizer_(std::move(authorizer)),
       protocols_(std::move(components.protocols)),
       awareness_(components.awareness_store ? std::move(components.awareness_store)
-                                            : std::make_shared<MemoryAwarenessStore>()),
+                                            : std::shared_ptr<MemoryAwarenessStore>(new MemoryAwarenessStore())),
       store_(components.session_store ? std::move(components.session_store)
-                                      : std::make_shared<MemorySessionStore>(
-                                            MemorySessionLimits{100'000, options_.total_bytes, options_.tenant_bytes})),
+                                      : std::shared_ptr<MemorySessionStore>(new MemorySessionStore(MemorySessionLimits{
+                                            100'000, options_.total_bytes, options_.tenant_bytes}))),
       entropy_(components.random_seed),
       failures_(std::move(components.observer)),
       loops_(std::move(components.clock)),
@@ -114,7 +114,7 @@ MUSTER_INLINE core::LoopPtr ConnectionManager::loop_for(const std::shared_ptr<Ex
       fire_for_loop<&ConnectionManager::sweeping_, &core::Sweeping::retry>,
   };
   // Only this executor's own thread opens connections on it, so nobody else makes this loop meanwhile.
-  auto loop = std::make_shared<core::Loop>(this, timers, life_.handle(), failures_, executor, entropy_.seed());
+  std::shared_ptr<core::Loop> loop(new core::Loop(this, timers, life_.handle(), failures_, executor, entropy_.seed()));
   const bool is_only = loops_.add(loop);
   loop->arm(loop->sweep_timer, executor->now() + options_.sweep_interval);
   if (options_.awareness_ttl.count() > 0) {
@@ -202,7 +202,8 @@ MUSTER_INLINE void ConnectionManager::explain(ConnectionId id, Function<void(std
     done(std::nullopt);
     return;
   }
-  const auto shared_done = std::make_shared<Function<void(std::optional<Explanation>)>>(std::move(done));
+  const auto shared_done = std::shared_ptr<Function<void(std::optional<Explanation>)>>(
+      new Function<void(std::optional<Explanation>)>(std::move(done)));
   const bool posted = connection->loop->post([this, connection, shared_done] {
     Explanation story;
     if (const auto info = find(connection->id_)) {

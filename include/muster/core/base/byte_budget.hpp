@@ -197,8 +197,8 @@ class ByteBudget {
 
   const std::size_t total_limit_;
   const std::size_t tenant_limit_;
-  const std::shared_ptr<std::atomic<std::size_t>> total_ = std::make_shared<std::atomic<std::size_t>>(0);
-  const std::shared_ptr<std::atomic<std::size_t>> waiting_ = std::make_shared<std::atomic<std::size_t>>(0);
+  const std::shared_ptr<std::atomic<std::size_t>> total_{new std::atomic<std::size_t>(0)};
+  const std::shared_ptr<std::atomic<std::size_t>> waiting_{new std::atomic<std::size_t>(0)};
   mutable Mutex mutex_;
   std::unordered_map<std::string, AccountPtr> accounts_ MUSTER_GUARDED_BY(mutex_);
   std::size_t hand_ MUSTER_GUARDED_BY(mutex_) = 0;

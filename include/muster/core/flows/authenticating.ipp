@@ -173,7 +173,7 @@ MUSTER_INLINE void Authenticating::again(ConnectionState& connection, const Corr
           refuse("The token has expired");
           return;
         }
-        const auto renewal = std::make_shared<Renewal>();
+        const std::shared_ptr<Renewal> renewal(new Renewal());
         renewal->correlation = correlation;
         renewal->identity = std::make_shared<const Identity>(std::move(answer.value()));
         renewal->rooms = asker.room_names();

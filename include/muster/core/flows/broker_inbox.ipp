@@ -27,7 +27,9 @@ class BrokerInbox::Sink final : public Broker::Sink {
   const std::weak_ptr<const void> life_;
 };
 
-MUSTER_INLINE std::shared_ptr<Broker::Sink> BrokerInbox::sink() { return std::make_shared<Sink>(*this, life_); }
+MUSTER_INLINE std::shared_ptr<Broker::Sink> BrokerInbox::sink() {
+  return std::shared_ptr<Sink>(new Sink(*this, life_));
+}
 
 MUSTER_INLINE void BrokerInbox::take_state(const BrokerState& state) {
   const RoomPtr room = table_.find(state.room);

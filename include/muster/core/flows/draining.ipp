@@ -17,10 +17,10 @@ namespace core {
 MUSTER_INLINE void Draining::drain(std::chrono::milliseconds deadline, std::chrono::milliseconds reconnect_window,
                                    Function<void(Drained)> done) {
   admission_.close();
-  const auto forced = std::make_shared<std::atomic<std::size_t>>(0);
-  const auto latch = std::make_shared<Latch>([done = std::move(done), forced](std::size_t closed) mutable {
+  const std::shared_ptr<std::atomic<std::size_t>> forced(new std::atomic<std::size_t>(0));
+  const std::shared_ptr<Latch> latch(new Latch([done = std::move(done), forced](std::size_t closed) mutable {
     if (done) done({closed, forced->load()});
-  });
+  }));
   for (const LoopPtr& loop : loops_.all()) {
     const bool posted = loop->post([this, loop, latch, forced, deadline, reconnect_window] {
       const std::vector<ConnectionPtr> connections = loop->connections;
@@ -89,10 +89,11 @@ MUSTER_INLINE void Draining::shut_down(Function<void()> done) {
 
 /// Handlers and hooks go when no executor has anything left that would call them.
 MUSTER_INLINE void Draining::let_go(Function<void()> done) {
-  const auto all = std::make_shared<Latch>([this, life = life_.handle(), done = std::move(done)](std::size_t) mutable {
-    if (const auto alive = life.lock()) hooks_.clear();
-    if (done) done();
-  });
+  const std::shared_ptr<Latch> all(
+      new Latch([this, life = life_.handle(), done = std::move(done)](std::size_t) mutable {
+        if (const auto alive = life.lock()) hooks_.clear();
+        if (done) done();
+      }));
   for (const LoopPtr& loop : loops_.all()) (void)loop->post([all] {});
 }
 

@@ -214,7 +214,7 @@ MUSTER_INLINE bool Ending::kick(ConnectionId id, std::string text, bool reconnec
 }
 
 MUSTER_INLINE void Ending::close_all(CloseReason reason, std::string text, Function<void(std::size_t)> done) {
-  const auto latch = std::make_shared<Latch>(std::move(done));
+  const std::shared_ptr<Latch> latch(new Latch(std::move(done)));
   for (const LoopPtr& loop : loops_.all()) {
     const bool posted = loop->post([this, loop, latch, reason, text] {
       const std::vector<ConnectionPtr> connections = loop->connections;

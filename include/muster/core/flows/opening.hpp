@@ -69,7 +69,7 @@ class Opening {
   Authenticating& authenticating_;
   ConnectionFactory& factory_;
   Later& later_;
-  const std::shared_ptr<const WireFormat> plain_format_ = std::make_shared<WebSocketFormat>();
+  const std::shared_ptr<const WireFormat> plain_format_{new WebSocketFormat()};
   std::atomic<std::uint64_t> next_order_{1};
 };
 

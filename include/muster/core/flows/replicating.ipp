@@ -64,7 +64,8 @@ MUSTER_INLINE bool Replicating::subscribe_first(ConnectionState& connection, con
         },
         [this, room, then = std::move(then)](ConnectionState& joining, bool) mutable {
           // Kept apart: whether there was something to wait for is found out by the next look.
-          const auto shared = std::make_shared<Function<void(ConnectionState&, Error*)>>(std::move(then));
+          const auto shared = std::shared_ptr<Function<void(ConnectionState&, Error*)>>(
+              new Function<void(ConnectionState&, Error*)>(std::move(then)));
           const bool asked =
               subscribe_first(joining, room, [shared](ConnectionState& same, Error* error) { (*shared)(same, error); });
           if (!asked) (*shared)(joining, nullptr);
@@ -72,7 +73,7 @@ MUSTER_INLINE bool Replicating::subscribe_first(ConnectionState& connection, con
         true);
     return true;
   }
-  const auto asking = std::make_shared<Subscribing>(*this, room->key);
+  const std::shared_ptr<Subscribing> asking(new Subscribing(*this, room->key));
   questions_.ask<Result<Position>>(
       connection,
       [&](Reply<Result<Position>> reply) { broker_->subscribe(node_, room->key, std::nullopt, std::move(reply)); },

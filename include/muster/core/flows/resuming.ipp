@@ -39,7 +39,7 @@ struct Resuming::Attempt : Steps {
 
 MUSTER_INLINE void Resuming::begin(ConnectionState& connection, const Correlation& correlation,
                                    command::Resume resume) {
-  const auto attempt = std::make_shared<Attempt>(sessions_);
+  const std::shared_ptr<Attempt> attempt(new Attempt(sessions_));
   attempt->correlation = correlation;
   attempt->token_hash = token_hash(resume.token);
   attempt->asked = std::move(resume.rooms);

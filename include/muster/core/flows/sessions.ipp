@@ -29,7 +29,7 @@ MUSTER_INLINE std::string Sessions::open(ConnectionState& connection) {
   connection.token_hash = sha256(token);
   connection.session_generation = 1;
   // A store that refuses inside the call is believed; one that answers later may still fail, and a resume with it.
-  const auto refused = std::make_shared<std::atomic<bool>>(false);
+  const std::shared_ptr<std::atomic<bool>> refused(new std::atomic<bool>(false));
   save(connection, to_hex(connection.token_hash), {}, TimePoint::max(), refused);
   if (!*refused) return token;
   connection.session_generation = 0;

@@ -159,7 +159,7 @@ MUSTER_INLINE void Commands::on(ConnectionState& connection, Correlation& correl
                          {errc::too_large, "users may have " + std::to_string(most_users) + " entries", {}});
       return;
     }
-    const auto asked = std::make_shared<UsersAsked>();
+    const std::shared_ptr<UsersAsked> asked(new UsersAsked());
     asked->correlation = correlation;
     asked->users = std::move(query.users);
     one_after_another(asked, [&] { query_next_user(connection, asked); });

@@ -21,7 +21,7 @@ struct Sweeping::Round {
 };
 
 MUSTER_INLINE void Sweeping::run_now(Function<void(std::size_t)> done) {
-  const auto findings = std::make_shared<Latch>(std::move(done));
+  const std::shared_ptr<Latch> findings(new Latch(std::move(done)));
   bool rooms_swept = false;
   for (const LoopPtr& loop : loops_.all()) {
     if (loop->abandoned) continue;
@@ -40,7 +40,7 @@ MUSTER_INLINE void Sweeping::run_again(Loop& loop) {
   RoomTable::Cursor share;
   std::tie(share.shard, share.step) = loops_.place_of(loop);
   share.step = std::max<std::size_t>(share.step, 1);
-  run(loop, std::make_shared<Latch>(nullptr), share);
+  run(loop, std::shared_ptr<Latch>(new Latch(nullptr)), share);
 }
 
 MUSTER_INLINE void Sweeping::run(Loop& loop, std::shared_ptr<Latch> findings, RoomTable::Cursor rooms) {
@@ -49,7 +49,7 @@ MUSTER_INLINE void Sweeping::run(Loop& loop, std::shared_ptr<Latch> findings, Ro
   admission_.prune(loop.executor->now());
   bytes_.prune();
   state_flush_.announce_rest(loop);
-  const auto round = std::make_shared<Round>();
+  const std::shared_ptr<Round> round(new Round());
   round->connections = loop.connections.size();
   round->rooms = rooms;
   round->findings = std::move(findings);

@@ -156,7 +156,7 @@ struct RoomState : ByteHolder {
     for (const auto& part : parts) {
       if (part->loop == loop) return *part;
     }
-    parts.push_back(std::make_shared<RoomPart>(loop));
+    parts.push_back(std::shared_ptr<RoomPart>(new RoomPart(loop)));
     return *parts.back();
   }
   /// A new member, known by `id`; or nothing has changed.
