@@ -3,8 +3,6 @@
 
 #include <asio/execution_context.hpp>
 #include <asio/io_context.hpp>
-#include <asio/ip/tcp.hpp>
-#include <asio/steady_timer.hpp>
 #include <atomic>
 #include <chrono>
 #include <map>
@@ -12,6 +10,7 @@
 #include <optional>
 #include <string>
 
+#include "muster/transports/websocketpp/asio.ipp"
 #include "muster/transports/websocketpp/deflate.ipp"
 #include "muster/transports/websocketpp/executor.ipp"
 #include "muster/transports/websocketpp/frames.ipp"
@@ -53,7 +52,7 @@ class SocketLoop : public std::enable_shared_from_this<SocketLoop> {
         read_buffer(new char[read_size]),
         timer_(std::in_place, io) {
     // Services end in the opposite order of their making: ours closes sockets, so theirs has to be older.
-    const asio::ip::tcp::socket make_service(io);
+    const TcpSocket make_service(io);
   }
 
   /// The loop of this io_context.
@@ -136,14 +135,11 @@ class SocketLoop : public std::enable_shared_from_this<SocketLoop> {
     if (ended_ || deadlines_.empty()) return;
     armed_for_ = deadlines_.begin()->first;
     timer_->expires_at(armed_for_);
-    timer_->async_wait([loop = shared_from_this()](const asio::error_code& error) {
-      if (error) return;
-      const AsioExecutor::Turn turn(*loop->executor);
-      loop->expire();
-    });
+    timer_->async_wait(handler<&SocketLoop::expire>(shared_from_this()));
   }
 
   void expire() {
+    const AsioExecutor::Turn turn(*executor);
     const TimePoint now = executor->now();
     while (!deadlines_.empty() && deadlines_.begin()->first <= now) {
       SocketLoopMember* const member = deadlines_.begin()->second;
@@ -152,7 +148,7 @@ class SocketLoop : public std::enable_shared_from_this<SocketLoop> {
     arm();
   }
 
-  std::optional<asio::steady_timer> timer_;
+  std::optional<LoopTimer> timer_;
   Deadlines deadlines_;
   TimePoint armed_for_ = TimePoint::max();
   SocketLoopMember* first_ = nullptr;

@@ -4,8 +4,6 @@
 #include <algorithm>
 #include <asio/executor_work_guard.hpp>
 #include <asio/io_context.hpp>
-#include <asio/post.hpp>
-#include <asio/steady_timer.hpp>
 #include <chrono>
 #include <condition_variable>
 #include <memory>
@@ -111,7 +109,7 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
       throw;
     }
     // What waits in an io_context of ours must not own us: it would never be destroyed.
-    asio::post(first(), [weak = std::weak_ptr<detail::Acceptor>(acceptor)] {
+    (void)threads.front()->loop->executor->post([weak = std::weak_ptr<detail::Acceptor>(acceptor)] {
       if (const auto self = weak.lock()) self->start();
     });
     return first_in_this_thread;
@@ -123,24 +121,19 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
       if (std::exchange(stopping, true)) return;
       if (!started) return acceptor->stop();
     }
-    asio::post(first(), [weak = weak_from_this()] {
-      const auto self = weak.lock();
-      if (!self) return;
-      self->acceptor->stop();
-      // A socket that its peer or another listener's loop never lets go must not keep the server.
-      self->limit.emplace(self->first());
-      self->limit->expires_after(self->manager->options().close_timeout + std::chrono::seconds(1));
-      self->limit->async_wait([weak](const asio::error_code& error) {
-        const auto state = weak.lock();
-        if (!error && state) state->end_loops();
-      });
-    });
-    for (const auto& thread : threads) {
-      asio::post(thread->context, [loop = thread->loop] { loop->stop(); });
-    }
-    manager->shutdown([weak = weak_from_this()] {
+    const auto end = [weak = weak_from_this()] {
       if (const auto self = weak.lock()) self->end_loops();
+    };
+    AsioExecutor& executor = *threads.front()->loop->executor;
+    (void)executor.post([weak = std::weak_ptr<detail::Acceptor>(acceptor)] {
+      if (const auto self = weak.lock()) self->stop();
     });
+    // A socket that its peer or another listener's loop never lets go must not keep the server.
+    (void)executor.schedule(executor.now() + manager->options().close_timeout + std::chrono::seconds(1), end);
+    for (const auto& thread : threads) {
+      (void)thread->loop->executor->post([loop = thread->loop] { loop->stop(); });
+    }
+    manager->shutdown(end);
   }
 
   void end_loops() {
@@ -168,7 +161,6 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
     for (const auto& thread : threads) {
       if (thread->thread.joinable()) thread->thread.join();
     }
-    limit.reset();
     acceptor->stop();
     for (const auto& thread : threads) thread->loop->end();
     const CheckedLock lock(mutex);
@@ -179,7 +171,6 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
   const std::shared_ptr<IConnectionManager> manager;
   std::vector<std::unique_ptr<Thread>> threads;
   std::shared_ptr<detail::Acceptor> acceptor;
-  std::optional<asio::steady_timer> limit;  // the first loop's
 
   CheckedMutex mutex;
   std::condition_variable_any changed;

@@ -86,7 +86,7 @@ MUSTER_INLINE void Socket::read_head() {
     }
     if (input_.size() >= limit) return refuse({431, "The request's head is too long", errc::too_large});
   }
-  more ? post(&Socket::on_readable) : wait_readable();
+  more ? post<&Socket::on_readable>() : wait_readable();
 }
 
 MUSTER_INLINE void Socket::process_request() {
@@ -168,9 +168,8 @@ MUSTER_INLINE void Socket::decided(Decision decision) {
   if (phase_ != Phase::asking) {
     // The peer went away just now: a connection must still hear that its socket is gone.
     if (decision.accepted && listener_) {
-      asio::post(loop_->context, [self = shared_from_this(), connection = std::move(decision.connection)] {
-        self->sink().closed(*connection, CloseReason::lost);
-      });
+      connection_ = std::move(decision.connection);
+      asio::post(loop_->context, handler<&Socket::gone>(shared_from_this()));
     }
     return;
   }
@@ -258,7 +257,7 @@ MUSTER_INLINE void Socket::send_body() {
     if (kind == Outgoing::Kind::last) return written(kind);
     set_deadline(listener_->options.http_timeout);
   }
-  post(&Socket::send_body);
+  post<&Socket::send_body>();
 }
 
 /// Sec-WebSocket-Accept (RFC 6455, 4.2.2).

@@ -84,7 +84,7 @@ MUSTER_INLINE void Socket::send_answer() {
 }
 
 MUSTER_INLINE void Socket::break_off() {
-  if (!std::exchange(broken_, true)) post(&Socket::end_broken);
+  if (!std::exchange(broken_, true)) post<&Socket::end_broken>();
 }
 
 MUSTER_INLINE void Socket::on_writable() {
@@ -117,7 +117,7 @@ MUSTER_INLINE void Socket::written(Outgoing::Kind kind) {
     case Outgoing::Kind::close_frame:
       return ending_ == Ending::by_peer ? finish() : void();
     case Outgoing::Kind::piece:
-      return post(&Socket::send_body);
+      return post<&Socket::send_body>();
     case Outgoing::Kind::last:
       return linger();
   }
