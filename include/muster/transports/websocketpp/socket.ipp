@@ -4,7 +4,6 @@
 
 #include <atomic>
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -126,6 +125,7 @@ class Socket final : public Transport, public SocketLoopMember, public std::enab
     std::string own;
     std::vector<Span> spans;
     Cursor cursor;
+    std::unique_ptr<Outgoing> next;
   };
 
   [[nodiscard]] TransportSink& sink() { return *listener_->sink; }
@@ -206,13 +206,19 @@ class Socket final : public Transport, public SocketLoopMember, public std::enab
   [[nodiscard]] IoStatus write_now(Cursor& cursor) {
     return stream_->write(cursor, stream_->is_tls() ? loop_->scratch() : nullptr);
   }
+  /// Of what waits, which is something.
+  [[nodiscard]] Outgoing& last_outgoing() {
+    Outgoing* last = outgoing_.get();
+    while (last->next) last = last->next.get();
+    return *last;
+  }
   void break_off();
   void send_answer();
   void written(Outgoing::Kind kind);
   void finish();
 
   // First what every write touches: a fan-out finds nothing of a socket in the caches.
-  std::unique_ptr<std::deque<Outgoing>> outgoing_;
+  std::unique_ptr<Outgoing> outgoing_;
   Phase phase_ = Phase::reading;
   Ending ending_ = Ending::none;
   bool broken_ = false;
