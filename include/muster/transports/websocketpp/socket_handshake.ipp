@@ -148,10 +148,11 @@ MUSTER_INLINE void Socket::ask(OpenRequest open) {
   opening_->asked = true;
   opening_->only_bearer = open.subprotocols == std::vector<std::string>{"bearer"};
   if (listener_->options.deflate) {
-    if (auto deflate = negotiate_deflate(opening_->request, listener_->options.deflate_client_window_bits)) {
-      opening_->extensions = std::move(deflate->answer);
-      if (deflate->client_window_bits != 0) client_window_ = std::make_unique<Window>(deflate->client_window_bits);
-      open.wire_format = loop_->deflate_format(deflate->window_bits, listener_->options.deflate_min_bytes);
+    Deflate deflate = negotiate_deflate(opening_->request, listener_->options.deflate_client_window_bits);
+    if (!deflate.answer.empty()) {
+      opening_->extensions = std::move(deflate.answer);
+      if (deflate.client_window_bits != 0) client_window_ = std::make_unique<Window>(deflate.client_window_bits);
+      open.wire_format = loop_->deflate_format(deflate.window_bits, listener_->options.deflate_min_bytes);
     }
   }
   open.reservation = std::move(opening_->reservation);
