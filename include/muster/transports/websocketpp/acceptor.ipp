@@ -1,6 +1,7 @@
 // Accepting: one listening socket, a place for every socket before anything else, and loops that share the load.
 #pragma once
 
+#include <netdb.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -79,7 +80,7 @@ class Acceptor : public std::enable_shared_from_this<Acceptor> {
   /// Starts accepting.
   void start() {
     if (!acceptor_.is_open()) return;
-    if (!weak_) weak_ = std::make_shared<std::weak_ptr<Acceptor>>(weak_from_this());
+    if (!weak_) weak_.reset(new std::weak_ptr<Acceptor>(weak_from_this()));
     acceptor_.async_wait(TcpAcceptor::wait_read, handler<&Acceptor::accept_all>(weak_));
   }
 
@@ -114,12 +115,8 @@ class Acceptor : public std::enable_shared_from_this<Acceptor> {
     const std::string where = options.address + ":" + std::to_string(options.port);
     asio::error_code error;
     using asio::ip::tcp;
-    TcpResolver resolver(acceptor_.get_executor());
-    const auto found = resolver.resolve(options.address, std::to_string(options.port),
-                                        TcpResolver::passive | TcpResolver::numeric_service, error);
-    if (error || found.empty()) throw std::system_error(error, "cannot listen on " + where);
-    const tcp::endpoint endpoint = found.begin()->endpoint();
-    acceptor_.open(endpoint.protocol(), error);
+    const tcp::endpoint endpoint = resolve(options.address, options.port, error);
+    if (!error) acceptor_.open(endpoint.protocol(), error);
     if (!error) acceptor_.set_option(TcpAcceptor::reuse_address(true), error);
     if (!error && endpoint.address().is_v6() && endpoint.address().is_unspecified()) {
       acceptor_.set_option(asio::ip::v6_only(false), error);
@@ -133,6 +130,27 @@ class Acceptor : public std::enable_shared_from_this<Acceptor> {
     if (!error) port_ = acceptor_.local_endpoint(error).port();
     if (error) throw std::system_error(error, "cannot listen on " + where);
     listener_->loopback = endpoint.address().is_loopback();
+  }
+
+  /// The first that this name stands for.
+  [[nodiscard]] static asio::ip::tcp::endpoint resolve(const std::string& address, std::uint16_t port,
+                                                       asio::error_code& error) {
+    addrinfo hints{};
+    hints.ai_flags = AI_PASSIVE;
+    hints.ai_socktype = SOCK_STREAM;
+    addrinfo* found = nullptr;
+    const int failed = ::getaddrinfo(address.c_str(), nullptr, &hints, &found);
+    if (failed == EAI_SYSTEM) {
+      error = {errno, asio::error::get_system_category()};
+    } else if (failed != 0) {
+      error = failed == EAI_AGAIN ? asio::error::host_not_found_try_again : asio::error::host_not_found;
+    }
+    asio::ip::tcp::endpoint endpoint;
+    if (error) return endpoint;
+    std::memcpy(endpoint.data(), found->ai_addr, std::min<std::size_t>(found->ai_addrlen, endpoint.capacity()));
+    endpoint.port(port);
+    ::freeaddrinfo(found);
+    return endpoint;
   }
 
   void accept_all() {
@@ -188,9 +206,11 @@ class Acceptor : public std::enable_shared_from_this<Acceptor> {
           loops_.front()->executor->now());
     }
 
-    const auto fewest = std::min_element(loops_.begin(), loops_.end(), [](const auto& a, const auto& b) {
-      return a->sockets.load(std::memory_order_relaxed) < b->sockets.load(std::memory_order_relaxed);
-    });
+    const auto sockets = [](const SocketLoop& of) { return of.sockets.load(std::memory_order_relaxed); };
+    const std::shared_ptr<SocketLoop>* fewest = &loops_.front();
+    for (const auto& other : loops_) {
+      if (sockets(*other) < sockets(**fewest)) fewest = &other;
+    }
     const std::shared_ptr<SocketLoop>& loop = *fewest;
     loop->sockets.fetch_add(1);
     Arrival arrival{loop,  listener_,          std::move(accepted), std::move(peer), std::move(place),
@@ -237,6 +257,12 @@ class Acceptor : public std::enable_shared_from_this<Acceptor> {
   int at_once_ = 1;    ///< as many are accepted before the loop goes on
   unsigned full_ = 0;  ///< how often all these were there
 };
+
+[[nodiscard]] MUSTER_INLINE std::shared_ptr<Acceptor> make_acceptor(std::vector<std::shared_ptr<SocketLoop>> loops,
+                                                                   std::shared_ptr<TransportSink> sink,
+                                                                   ListenerOptions options) {
+  return std::make_shared<Acceptor>(std::move(loops), std::move(sink), std::move(options));
+}
 
 }  // namespace detail
 }  // namespace websocketpp

@@ -22,7 +22,6 @@ namespace detail {
 using LoopExecutor = asio::io_context::executor_type;
 using TcpSocket = asio::basic_stream_socket<asio::ip::tcp, LoopExecutor>;
 using TcpAcceptor = asio::basic_socket_acceptor<asio::ip::tcp, LoopExecutor>;
-using TcpResolver = asio::ip::basic_resolver<asio::ip::tcp, LoopExecutor>;
 using LoopTimer =
     asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>, LoopExecutor>;
 

@@ -27,9 +27,7 @@ struct Listener::State {
 MUSTER_INLINE Listener::Listener(asio::io_context& context, std::shared_ptr<TransportSink> sink,
                                  ListenerOptions options)
     : state_(std::make_shared<State>()) {
-  state_->acceptor = std::make_shared<detail::Acceptor>(
-      std::vector<std::shared_ptr<detail::SocketLoop>>{detail::SocketLoop::of(context)}, std::move(sink),
-      std::move(options));
+  state_->acceptor = detail::make_acceptor({detail::SocketLoop::of(context)}, std::move(sink), std::move(options));
   state_->acceptor->start();
 }
 
@@ -70,7 +68,7 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
       threads.push_back(std::make_unique<Thread>());
       loops.push_back(threads.back()->loop);
     }
-    acceptor = std::make_shared<detail::Acceptor>(std::move(loops), manager, std::move(options));
+    acceptor = detail::make_acceptor(std::move(loops), manager, std::move(options));
   }
 
   [[nodiscard]] asio::io_context& first() { return threads.front()->context; }
@@ -144,8 +142,10 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
 
   [[nodiscard]] bool on_own_thread() {
     const CheckedLock lock(mutex);
-    return std::any_of(threads.begin(), threads.end(),
-                       [](const auto& thread) { return thread->id == std::this_thread::get_id(); });
+    for (const auto& thread : threads) {
+      if (thread->id == std::this_thread::get_id()) return true;
+    }
+    return false;
   }
 
   /// Waits for the threads; whoever comes first joins them and ends what stands on their loops.
