@@ -136,7 +136,11 @@ class DeflateFormat final : public WireFormat {
   }
 
   [[nodiscard]] std::uint32_t key() const noexcept override {
-    return static_cast<std::uint32_t>(window_bits_) << 28U | static_cast<std::uint32_t>(min_bytes_);
+    return key_of(window_bits_, min_bytes_);
+  }
+  [[nodiscard]] static std::uint32_t key_of(int window_bits, std::size_t min_bytes) noexcept {
+    return static_cast<std::uint32_t>(window_bits) << 28U |
+           static_cast<std::uint32_t>(std::min<std::size_t>(min_bytes, max_min_bytes));
   }
 
   void append(FrameKind kind, std::string_view payload, std::string& out) const override {

@@ -79,8 +79,10 @@ class SocketLoop : public std::enable_shared_from_this<SocketLoop> {
 
   /// The format of this loop's connections that agreed to compress so.
   [[nodiscard]] std::shared_ptr<const WireFormat> deflate_format(int window_bits, std::size_t min_bytes) {
-    const auto made = std::make_shared<const DeflateFormat>(window_bits, min_bytes);
-    return formats_.emplace(made->key(), made).first->second;
+    for (const auto& format : formats_) {
+      if (format->key() == DeflateFormat::key_of(window_bits, min_bytes)) return format;
+    }
+    return formats_.emplace_back(std::make_shared<const DeflateFormat>(window_bits, min_bytes));
   }
 
   void add(SocketLoopMember& member) {
@@ -154,7 +156,7 @@ class SocketLoop : public std::enable_shared_from_this<SocketLoop> {
   SocketLoopMember* first_ = nullptr;
   std::unique_ptr<char[]> scratch_;
   std::unique_ptr<Inflater> inflater_;
-  std::map<std::uint32_t, std::shared_ptr<const WireFormat>> formats_;
+  std::vector<std::shared_ptr<const WireFormat>> formats_;  // a few
   bool ended_ = false;
 };
 
