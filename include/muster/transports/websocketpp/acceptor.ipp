@@ -52,7 +52,7 @@ class Acceptor : public std::enable_shared_from_this<Acceptor> {
   Acceptor(std::vector<std::shared_ptr<SocketLoop>> loops, std::shared_ptr<TransportSink> sink, ListenerOptions options)
       : loops_(std::move(loops)), acceptor_(loops_.front()->context) {
     if (!sink) throw std::invalid_argument("websocketpp listener: a manager is needed");
-    listener_ = std::make_shared<ListenerState>(std::move(sink), std::move(options));
+    listener_.reset(new ListenerState(std::move(sink), std::move(options)));
     const ListenerOptions& settings = listener_->options;
     const std::string wrong = problems(settings, listener_->sink->options());
     if (!wrong.empty()) throw std::invalid_argument("websocketpp listener:" + wrong);
@@ -261,7 +261,7 @@ class Acceptor : public std::enable_shared_from_this<Acceptor> {
 [[nodiscard]] MUSTER_INLINE std::shared_ptr<Acceptor> make_acceptor(std::vector<std::shared_ptr<SocketLoop>> loops,
                                                                    std::shared_ptr<TransportSink> sink,
                                                                    ListenerOptions options) {
-  return std::make_shared<Acceptor>(std::move(loops), std::move(sink), std::move(options));
+  return std::shared_ptr<Acceptor>(new Acceptor(std::move(loops), std::move(sink), std::move(options)));
 }
 
 }  // namespace detail

@@ -141,7 +141,7 @@ MUSTER_INLINE AsioExecutor::Turn::Turn(Holder& holder)
 MUSTER_INLINE AsioExecutor::Turn::Turn(AsioExecutor& executor) : Turn(*executor.state_) {}
 MUSTER_INLINE AsioExecutor::Turn::~Turn() { holder_.taken_by.store(before_, std::memory_order_release); }
 
-MUSTER_INLINE AsioExecutor::AsioExecutor(asio::io_context& context) : state_(std::make_shared<State>(context)) {}
+MUSTER_INLINE AsioExecutor::AsioExecutor(asio::io_context& context) : state_(new State(context)) {}
 
 MUSTER_INLINE AsioExecutor::~AsioExecutor() = default;
 

@@ -48,7 +48,7 @@ class SocketLoop : public std::enable_shared_from_this<SocketLoop> {
 
   explicit SocketLoop(asio::io_context& io)
       : context(io),
-        executor(std::make_shared<AsioExecutor>(io)),
+        executor(new AsioExecutor(io)),
         read_buffer(new char[read_size]),
         timer_(std::in_place, io) {
     // Services end in the opposite order of their making: ours closes sockets, so theirs has to be older.
@@ -167,7 +167,7 @@ class LoopService final : public asio::execution_context::service {
   static inline asio::execution_context::id id;  // how Asio tells services apart
 
   explicit LoopService(asio::execution_context& context)
-      : service(context), loop(std::make_shared<SocketLoop>(static_cast<asio::io_context&>(context))) {}
+      : service(context), loop(new SocketLoop(static_cast<asio::io_context&>(context))) {}
 
   const std::shared_ptr<SocketLoop> loop;
 
