@@ -259,8 +259,8 @@ class Acceptor : public std::enable_shared_from_this<Acceptor> {
 };
 
 [[nodiscard]] MUSTER_INLINE std::shared_ptr<Acceptor> make_acceptor(std::vector<std::shared_ptr<SocketLoop>> loops,
-                                                                   std::shared_ptr<TransportSink> sink,
-                                                                   ListenerOptions options) {
+                                                                    std::shared_ptr<TransportSink> sink,
+                                                                    ListenerOptions options) {
   return std::shared_ptr<Acceptor>(new Acceptor(std::move(loops), std::move(sink), std::move(options)));
 }
 

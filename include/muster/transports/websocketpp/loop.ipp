@@ -47,10 +47,7 @@ class SocketLoop : public std::enable_shared_from_this<SocketLoop> {
   static constexpr std::size_t read_size = 64 * 1024;
 
   explicit SocketLoop(asio::io_context& io)
-      : context(io),
-        executor(new AsioExecutor(io)),
-        read_buffer(new char[read_size]),
-        timer_(std::in_place, io) {
+      : context(io), executor(new AsioExecutor(io)), read_buffer(new char[read_size]), timer_(std::in_place, io) {
     // Services end in the opposite order of their making: ours closes sockets, so theirs has to be older.
     const TcpSocket make_service(io);
   }
