@@ -97,15 +97,15 @@ void check_upgrade_of(const HttpRequest& request, const Options& options) {
 
 void check_deflate(const HttpRequest& request, int client_window_bits) {
   const auto deflate = negotiate_deflate(request, client_window_bits);
-  if (!deflate) return;
-  const int kept = deflate->client_window_bits;
-  must(deflate->window_bits >= 9 && deflate->window_bits <= 15, "zlib has that window");
+  if (deflate.answer.empty()) return;
+  const int kept = deflate.client_window_bits;
+  must(deflate.window_bits >= 9 && deflate.window_bits <= 15, "zlib has that window");
   must(kept == 0 || (kept >= 9 && kept <= client_window_bits), "no more of a client's context is kept than is borne");
   const std::string least = "permessage-deflate; server_no_context_takeover";
   const std::string none = "; client_no_context_takeover";
   const std::string window = "; client_max_window_bits=" + std::to_string(kept);
-  const std::string more = "; server_max_window_bits=" + std::to_string(deflate->window_bits);
-  std::string answer = deflate->answer;
+  const std::string more = "; server_max_window_bits=" + std::to_string(deflate.window_bits);
+  std::string answer = deflate.answer;
   if (answer.size() > more.size() && answer.substr(answer.size() - more.size()) == more)
     answer.resize(answer.size() - more.size());
   must(answer == least + none ? kept == 0 : kept != 0 && (answer == least || answer == least + window),

@@ -127,7 +127,7 @@ class World {
     client.server = pair[1];
     client.server_inode = at.st_ino;
     client.began = loop_->executor->now();
-    asio::ip::tcp::socket socket(*io_);
+    websocketpp::detail::TcpSocket socket(*io_);
     socket.assign(asio::ip::tcp::v4(), pair[1]);
     loop_->sockets.fetch_add(1);
     using websocketpp::detail::Stream;

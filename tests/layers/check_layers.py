@@ -19,7 +19,7 @@ FRONT = "muster"  # the front page: layers 0 and 1 in one include
 
 # Layer 3. An adapter is a header (and a folder of the same name), with what it alone may include by <...>. OpenSSL and
 # zlib are the websocketpp adapter's because TLS and compression are parts of a WebSocket's pipe; each has one file.
-POSIX = ["sys/", "netinet/", "arpa/", "fcntl.h", "poll.h", "unistd.h"]
+POSIX = ["sys/", "netinet/", "arpa/", "fcntl.h", "netdb.h", "poll.h", "unistd.h"]
 ADAPTERS = {
     "protocols/json_protocol": ["rapidjson/"],
     "transports/websocketpp": ["websocketpp/", "asio.hpp", "asio/", "openssl/", "zlib.h", *POSIX],

@@ -1,14 +1,12 @@
 // Accepting: one listening socket, a place for every socket before anything else, and loops that share the load.
 #pragma once
 
+#include <netdb.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <asio/ip/tcp.hpp>
 #include <asio/ip/v6_only.hpp>
-#include <asio/post.hpp>
-#include <asio/steady_timer.hpp>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
@@ -21,6 +19,7 @@
 #include <utility>
 #include <vector>
 
+#include "muster/transports/websocketpp/asio.ipp"
 #include "muster/transports/websocketpp/socket_frames.ipp"
 #include "muster/transports/websocketpp/socket_handshake.ipp"
 #include "muster/transports/websocketpp/socket_write.ipp"
@@ -51,9 +50,9 @@ class Acceptor : public std::enable_shared_from_this<Acceptor> {
  public:
   /// Sockets go to the loop with the fewest. The acceptor itself runs on the first.
   Acceptor(std::vector<std::shared_ptr<SocketLoop>> loops, std::shared_ptr<TransportSink> sink, ListenerOptions options)
-      : loops_(std::move(loops)), acceptor_(loops_.front()->context), retry_(loops_.front()->context) {
+      : loops_(std::move(loops)), acceptor_(loops_.front()->context) {
     if (!sink) throw std::invalid_argument("websocketpp listener: a manager is needed");
-    listener_ = std::make_shared<ListenerState>(std::move(sink), std::move(options));
+    listener_.reset(new ListenerState(std::move(sink), std::move(options)));
     const ListenerOptions& settings = listener_->options;
     const std::string wrong = problems(settings, listener_->sink->options());
     if (!wrong.empty()) throw std::invalid_argument("websocketpp listener:" + wrong);
@@ -81,19 +80,14 @@ class Acceptor : public std::enable_shared_from_this<Acceptor> {
   /// Starts accepting.
   void start() {
     if (!acceptor_.is_open()) return;
-    acceptor_.async_wait(asio::ip::tcp::acceptor::wait_read, [weak = weak_from_this()](const asio::error_code& error) {
-      const auto self = weak.lock();
-      if (error || !self) return;
-      const AsioExecutor::Turn turn(*self->loops_.front()->executor);
-      self->accept_all();
-    });
+    if (!weak_) weak_.reset(new std::weak_ptr<Acceptor>(weak_from_this()));
+    acceptor_.async_wait(TcpAcceptor::wait_read, handler<&Acceptor::accept_all>(weak_));
   }
 
   /// Closes the port.
   void stop() {
     asio::error_code ignored;
     acceptor_.close(ignored);
-    retry_.cancel();
   }
 
  private:
@@ -121,13 +115,9 @@ class Acceptor : public std::enable_shared_from_this<Acceptor> {
     const std::string where = options.address + ":" + std::to_string(options.port);
     asio::error_code error;
     using asio::ip::tcp;
-    tcp::resolver resolver(acceptor_.get_executor());
-    const auto found = resolver.resolve(options.address, std::to_string(options.port),
-                                        tcp::resolver::passive | tcp::resolver::numeric_service, error);
-    if (error || found.empty()) throw std::system_error(error, "cannot listen on " + where);
-    const tcp::endpoint endpoint = found.begin()->endpoint();
-    acceptor_.open(endpoint.protocol(), error);
-    if (!error) acceptor_.set_option(tcp::acceptor::reuse_address(true), error);
+    const tcp::endpoint endpoint = resolve(options.address, options.port, error);
+    if (!error) acceptor_.open(endpoint.protocol(), error);
+    if (!error) acceptor_.set_option(TcpAcceptor::reuse_address(true), error);
     if (!error && endpoint.address().is_v6() && endpoint.address().is_unspecified()) {
       acceptor_.set_option(asio::ip::v6_only(false), error);
     }
@@ -135,14 +125,36 @@ class Acceptor : public std::enable_shared_from_this<Acceptor> {
     if (!error)
       set_unsent_low_water(acceptor_.native_handle(), options.unsent_low_water_bytes);  // they inherit that too
     if (!error) acceptor_.bind(endpoint, error);
-    if (!error) acceptor_.listen(tcp::acceptor::max_listen_connections, error);
+    if (!error) acceptor_.listen(TcpAcceptor::max_listen_connections, error);
     if (!error) acceptor_.non_blocking(true, error);
     if (!error) port_ = acceptor_.local_endpoint(error).port();
     if (error) throw std::system_error(error, "cannot listen on " + where);
     listener_->loopback = endpoint.address().is_loopback();
   }
 
+  /// The first that this name stands for.
+  [[nodiscard]] static asio::ip::tcp::endpoint resolve(const std::string& address, std::uint16_t port,
+                                                       asio::error_code& error) {
+    addrinfo hints{};
+    hints.ai_flags = AI_PASSIVE;
+    hints.ai_socktype = SOCK_STREAM;
+    addrinfo* found = nullptr;
+    const int failed = ::getaddrinfo(address.c_str(), nullptr, &hints, &found);
+    if (failed == EAI_SYSTEM) {
+      error = {errno, asio::error::get_system_category()};
+    } else if (failed != 0) {
+      error = failed == EAI_AGAIN ? asio::error::host_not_found_try_again : asio::error::host_not_found;
+    }
+    asio::ip::tcp::endpoint endpoint;
+    if (error) return endpoint;
+    std::memcpy(endpoint.data(), found->ai_addr, std::min<std::size_t>(found->ai_addrlen, endpoint.capacity()));
+    endpoint.port(port);
+    ::freeaddrinfo(found);
+    return endpoint;
+  }
+
   void accept_all() {
+    const AsioExecutor::Turn turn(*loops_.front()->executor);
     // Where they come one at a time, asking for another costs more than the loop's next look; in a storm it is the
     // other way round. The bound is for the loop's other work.
     for (int i = 0; i < at_once_; ++i) {
@@ -172,10 +184,9 @@ class Acceptor : public std::enable_shared_from_this<Acceptor> {
 
   /// There is no descriptor to accept with: the listening socket stays readable, and waiting for it would spin.
   void back_off() {
-    retry_.expires_after(std::chrono::milliseconds(100));
-    retry_.async_wait([weak = weak_from_this()](const asio::error_code& error) {
-      const auto self = weak.lock();
-      if (!error && self) self->start();
+    AsioExecutor& executor = *loops_.front()->executor;
+    (void)executor.schedule(executor.now() + std::chrono::milliseconds(100), [weak = weak_from_this()] {
+      if (const auto self = weak.lock()) self->start();
     });
   }
 
@@ -195,9 +206,11 @@ class Acceptor : public std::enable_shared_from_this<Acceptor> {
           loops_.front()->executor->now());
     }
 
-    const auto fewest = std::min_element(loops_.begin(), loops_.end(), [](const auto& a, const auto& b) {
-      return a->sockets.load(std::memory_order_relaxed) < b->sockets.load(std::memory_order_relaxed);
-    });
+    const auto sockets = [](const SocketLoop& of) { return of.sockets.load(std::memory_order_relaxed); };
+    const std::shared_ptr<SocketLoop>* fewest = &loops_.front();
+    for (const auto& other : loops_) {
+      if (sockets(*other) < sockets(**fewest)) fewest = &other;
+    }
     const std::shared_ptr<SocketLoop>& loop = *fewest;
     loop->sockets.fetch_add(1);
     Arrival arrival{loop,  listener_,          std::move(accepted), std::move(peer), std::move(place),
@@ -221,7 +234,7 @@ class Acceptor : public std::enable_shared_from_this<Acceptor> {
 
     void operator()() {
       TlsContext::Tls tls = listener->tls ? listener->tls->wrap(descriptor.get()) : nullptr;
-      asio::ip::tcp::socket socket(loop->context);
+      TcpSocket socket(loop->context);
       asio::error_code error;
       if (!listener->tls || tls) socket.assign(protocol, descriptor.get(), error);
       if (error || (listener->tls && !tls)) {
@@ -238,12 +251,18 @@ class Acceptor : public std::enable_shared_from_this<Acceptor> {
 
   std::vector<std::shared_ptr<SocketLoop>> loops_;
   std::shared_ptr<ListenerState> listener_;
-  asio::ip::tcp::acceptor acceptor_;
-  asio::steady_timer retry_;
+  TcpAcceptor acceptor_;
+  std::shared_ptr<std::weak_ptr<Acceptor>> weak_;  ///< what waits here must not keep it
   std::uint16_t port_ = 0;
   int at_once_ = 1;    ///< as many are accepted before the loop goes on
   unsigned full_ = 0;  ///< how often all these were there
 };
+
+[[nodiscard]] MUSTER_INLINE std::shared_ptr<Acceptor> make_acceptor(std::vector<std::shared_ptr<SocketLoop>> loops,
+                                                                    std::shared_ptr<TransportSink> sink,
+                                                                    ListenerOptions options) {
+  return std::shared_ptr<Acceptor>(new Acceptor(std::move(loops), std::move(sink), std::move(options)));
+}
 
 }  // namespace detail
 }  // namespace websocketpp

@@ -12,7 +12,6 @@
 #include <new>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "muster/thread_safety.hpp"
 #include "muster/wire_format.hpp"
@@ -31,20 +30,32 @@ class Window {
  public:
   explicit Window(int bits) : limit_(std::size_t{1} << static_cast<unsigned>(bits)) {}
 
-  [[nodiscard]] std::string_view view() const noexcept { return {bytes_.data(), bytes_.size()}; }
-  [[nodiscard]] std::size_t capacity() const noexcept { return bytes_.capacity(); }
+  [[nodiscard]] std::string_view view() const noexcept { return {bytes_.get(), size_}; }
+  [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
   void append(std::string_view message) {
     message.remove_prefix(message.size() - std::min(message.size(), limit_));
-    const std::size_t kept = std::min(bytes_.size(), limit_ - message.size());
-    bytes_.erase(bytes_.begin(), bytes_.end() - static_cast<std::ptrdiff_t>(kept));
+    if (message.empty()) return;
+    const std::size_t kept = std::min(size_, limit_ - message.size());
     const std::size_t size = kept + message.size();
-    if (size > bytes_.capacity()) bytes_.reserve(std::min(limit_, std::max(size, 2 * bytes_.capacity())));
-    bytes_.insert(bytes_.end(), message.begin(), message.end());
+    const char* const last = bytes_.get() + (size_ - kept);
+    if (size > capacity_) {
+      const std::size_t capacity = std::min(limit_, std::max(size, 2 * capacity_));
+      std::unique_ptr<char[]> larger(new char[capacity]);
+      if (kept != 0) std::memcpy(larger.get(), last, kept);
+      bytes_ = std::move(larger);
+      capacity_ = capacity;
+    } else {
+      std::memmove(bytes_.get(), last, kept);
+    }
+    size_ = size;
+    std::memcpy(bytes_.get() + kept, message.data(), message.size());
   }
 
  private:
   const std::size_t limit_;
-  std::vector<char> bytes_;
+  std::unique_ptr<char[]> bytes_;
+  std::size_t size_ = 0;
+  std::size_t capacity_ = 0;
 };
 
 /// Inflates whole messages, one after another; nothing of one is left for the next. About 40 KiB once used, and what the
@@ -135,8 +146,10 @@ class DeflateFormat final : public WireFormat {
     if (deflater_) deflateEnd(deflater_.get());
   }
 
-  [[nodiscard]] std::uint32_t key() const noexcept override {
-    return static_cast<std::uint32_t>(window_bits_) << 28U | static_cast<std::uint32_t>(min_bytes_);
+  [[nodiscard]] std::uint32_t key() const noexcept override { return key_of(window_bits_, min_bytes_); }
+  [[nodiscard]] static std::uint32_t key_of(int window_bits, std::size_t min_bytes) noexcept {
+    return static_cast<std::uint32_t>(window_bits) << 28U |
+           static_cast<std::uint32_t>(std::min<std::size_t>(min_bytes, max_min_bytes));
   }
 
   void append(FrameKind kind, std::string_view payload, std::string& out) const override {

@@ -2,8 +2,6 @@
 #pragma once
 
 #include <asio/io_context.hpp>
-#include <asio/post.hpp>
-#include <asio/steady_timer.hpp>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -16,6 +14,7 @@
 
 #include "muster/thread_safety.hpp"
 #include "muster/transports/websocketpp.hpp"
+#include "muster/transports/websocketpp/asio.ipp"
 
 namespace muster {
 inline namespace MUSTER_ABI {
@@ -45,7 +44,7 @@ struct AsioExecutor::State : AsioExecutor::Turn::Holder, std::enable_shared_from
   // The loop's own, and the owner's once it has returned.
   std::vector<Task> running;
   std::vector<Task> running_next;  // behind those
-  std::optional<asio::steady_timer> timer;
+  std::optional<detail::LoopTimer> timer;
 
   /// A turn. It ends after some rounds even if more is posted in each.
   void run() noexcept {
@@ -82,13 +81,23 @@ struct AsioExecutor::State : AsioExecutor::Turn::Holder, std::enable_shared_from
 
   void post_turn() MUSTER_REQUIRES(mutex) {
     if (turn_posted) return;
-    asio::post(*context, [state = shared_from_this()] { state->run_in_turn(); });
+    asio::post(*context, detail::handler<&State::run_in_turn>(shared_from_this()));
     turn_posted = true;
   }
 
   void run_in_turn() {
     const Turn turn(*this);
     run();
+  }
+
+  void arm_in_turn() {
+    const Turn turn(*this);
+    arm();
+  }
+
+  void expire_in_turn() {
+    const Turn turn(*this);
+    expire();
   }
 
   // The earliest deadline changed, or was met.
@@ -101,11 +110,7 @@ struct AsioExecutor::State : AsioExecutor::Turn::Holder, std::enable_shared_from
     }
     armed_for = scheduled.begin()->first;
     timer->expires_at(armed_for);
-    timer->async_wait([state = shared_from_this()](const asio::error_code& error) {
-      if (error) return;
-      const Turn turn(*state);
-      state->expire();
-    });
+    timer->async_wait(detail::handler<&State::expire_in_turn>(shared_from_this()));
   }
 
   void expire() noexcept {
@@ -136,7 +141,7 @@ MUSTER_INLINE AsioExecutor::Turn::Turn(Holder& holder)
 MUSTER_INLINE AsioExecutor::Turn::Turn(AsioExecutor& executor) : Turn(*executor.state_) {}
 MUSTER_INLINE AsioExecutor::Turn::~Turn() { holder_.taken_by.store(before_, std::memory_order_release); }
 
-MUSTER_INLINE AsioExecutor::AsioExecutor(asio::io_context& context) : state_(std::make_shared<State>(context)) {}
+MUSTER_INLINE AsioExecutor::AsioExecutor(asio::io_context& context) : state_(new State(context)) {}
 
 MUSTER_INLINE AsioExecutor::~AsioExecutor() = default;
 
@@ -167,10 +172,7 @@ MUSTER_INLINE bool AsioExecutor::schedule(TimePoint when, Task task) {
   if (when < state_->armed_for) {
     state_->armed_for = when;
     // The timer belongs to the loop.
-    asio::post(*state_->context, [state = state_] {
-      const Turn turn(*state);
-      state->arm();
-    });
+    asio::post(*state_->context, detail::handler<&State::arm_in_turn>(state_));
   }
   return true;
 }

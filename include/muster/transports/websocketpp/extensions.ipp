@@ -16,7 +16,7 @@ inline namespace MUSTER_ABI {
 namespace websocketpp {
 namespace detail {
 
-/// What was agreed.
+/// What was agreed; nothing, as long as there is no answer.
 struct Deflate {
   /// How far back our messages may refer, as a power of two.
   int window_bits = 15;
@@ -34,11 +34,11 @@ struct Deflate {
   return std::nullopt;
 }
 
-/// One offer, with its parameters. Nothing: it is declined, as is every offer with a parameter that is unknown, given
+/// One offer, with its parameters. No answer: it is declined, as is every offer with a parameter that is unknown, given
 /// twice, or of a value it cannot have. `client_window_bits`: as ListenerOptions'.
-[[nodiscard]] inline std::optional<Deflate> accept_offer(std::string_view offer, int client_window_bits) {
+[[nodiscard]] inline Deflate accept_offer(std::string_view offer, int client_window_bits) {
   const std::size_t name_end = std::min(offer.find(';'), offer.size());
-  if (!equal_ignoring_case(trim(offer.substr(0, name_end)), "permessage-deflate")) return std::nullopt;
+  if (!equal_ignoring_case(trim(offer.substr(0, name_end)), "permessage-deflate")) return {};
   constexpr std::array<std::string_view, 4> names{"server_no_context_takeover", "client_no_context_takeover",
                                                   "server_max_window_bits", "client_max_window_bits"};
   std::array<bool, names.size()> seen{};
@@ -58,13 +58,13 @@ struct Deflate {
     (which == 2 ? deflate.window_bits : offered_bits) = *bits;
     return which == 2 && *bits < 9;  // zlib has no raw window of 256 bytes
   };
-  if (any_element(offer.substr(name_end), ';', refuses)) return std::nullopt;
+  if (any_element(offer.substr(name_end), ';', refuses)) return {};
   deflate.answer = "permessage-deflate; server_no_context_takeover";
   if (client_window_bits == 0 || seen[1]) {
     deflate.answer += "; client_no_context_takeover";  // its window, within a message, is its own affair
   } else {
     const bool limits = client_window_bits < offered_bits;
-    if (limits && !seen[3]) return std::nullopt;  // it need not know how to keep to less
+    if (limits && !seen[3]) return {};  // it need not know how to keep to less
     if (limits) deflate.answer += "; client_max_window_bits=" + std::to_string(client_window_bits);
     deflate.client_window_bits = std::min(client_window_bits, std::max(offered_bits, 9));  // zlib takes 8 for 9
   }
@@ -73,11 +73,11 @@ struct Deflate {
 }
 
 /// The first offer that can be taken, in the order of the client's preference (RFC 7692, 5.1).
-[[nodiscard]] inline std::optional<Deflate> negotiate_deflate(const HttpRequest& request, int client_window_bits) {
-  std::optional<Deflate> taken;
+[[nodiscard]] inline Deflate negotiate_deflate(const HttpRequest& request, int client_window_bits) {
+  Deflate taken;
   (void)any_header_element(request, "Sec-WebSocket-Extensions", ',', [&](std::string_view offer) {
     taken = accept_offer(offer, client_window_bits);
-    return taken.has_value();
+    return !taken.answer.empty();
   });
   return taken;
 }

@@ -9,12 +9,12 @@
 #include <string>
 #include <system_error>
 #include <utility>
-#include <websocketpp/http/request.hpp>
-#include <websocketpp/http/response.hpp>
+#include <websocketpp/http/constants.hpp>
 #include <websocketpp/message_buffer/alloc.hpp>
 #include <websocketpp/message_buffer/message.hpp>
 #include <websocketpp/processors/hybi13.hpp>
 #include <websocketpp/random/none.hpp>
+#include <websocketpp/uri.hpp>
 
 #include "muster/config.hpp"
 
@@ -85,9 +85,30 @@ class InboundMessages {
   InboundMessage::ptr last_;
 };
 
+/// HTTP as websocketpp's reader sees it: none, for a request is answered before its frames are read. The reader names
+/// all this in what it can do besides, and here nobody calls that.
+struct NoHttp {
+  const std::string none;
+
+  [[nodiscard]] ::websocketpp::http::status_code::value get_status_code() const { return {}; }
+  [[nodiscard]] const std::string& get_method() const { return none; }
+  [[nodiscard]] const std::string& get_version() const { return none; }
+  [[nodiscard]] const std::string& get_header(const char*) const { return none; }
+  bool get_header_as_plist(const char*, ::websocketpp::http::parameter_list&) const { return true; }
+  [[nodiscard]] const std::string& raw() const { return none; }
+  void set_method(const char*) {}
+  void set_uri(const std::string&) {}
+  void set_version(const char*) {}
+  void append_header(const char*, const char*) {}
+  void replace_header(const char*, const std::string&) {}
+};
+struct NoRequest : NoHttp {};
+struct NoResponse : NoHttp {};
+[[nodiscard]] inline ::websocketpp::uri_ptr get_uri_from_host(const NoRequest&, const char*) { return nullptr; }
+
 struct FramesConfig {
-  using request_type = ::websocketpp::http::parser::request;
-  using response_type = ::websocketpp::http::parser::response;
+  using request_type = NoRequest;
+  using response_type = NoResponse;
   using message_type = InboundMessage;
   using con_msg_manager_type = InboundMessages;
   using rng_type = ::websocketpp::random::none::int_generator<std::uint32_t>;  // servers mask nothing

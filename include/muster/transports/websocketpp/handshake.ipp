@@ -59,12 +59,13 @@ class TrustedProxies {
   }
 
   [[nodiscard]] bool contain(const RemoteAddress& address) const {
-    return std::any_of(networks_.begin(), networks_.end(), [&](const Network& network) {
+    for (const Network& network : networks_) {
       const std::size_t whole = network.bits / 8;
-      if (std::memcmp(network.bytes.data(), address.bytes.data(), whole) != 0) return false;
+      if (std::memcmp(network.bytes.data(), address.bytes.data(), whole) != 0) continue;
       const unsigned rest = network.bits % 8;
-      return rest == 0 || ((network.bytes[whole] ^ address.bytes[whole]) & (0xff00U >> rest) & 0xffU) == 0;
-    });
+      if (rest == 0 || ((network.bytes[whole] ^ address.bytes[whole]) & (0xff00U >> rest) & 0xffU) == 0) return true;
+    }
+    return false;
   }
 
   /// Who is behind the peer: X-Forwarded-For is walked from the right, and the first address not trusted wins.
@@ -126,10 +127,10 @@ class TrustedProxies {
   if (count != 1 || host.empty()) return Refusal{400, "Exactly one Host header is needed"};
   if (!is_authority(host)) return Refusal{400, "The Host header is neither a host nor a host and its port"};
   const auto& allowed = options.allowed_hosts;
-  const bool listed = std::any_of(allowed.begin(), allowed.end(), [&](const std::string& entry) {
-    return entry == "*" || names_authority(entry, host);
-  });
-  if (listed || (loopback ? is_loopback_name(host_of(host)) : allowed.empty())) return std::nullopt;
+  for (const std::string& entry : allowed) {
+    if (entry == "*" || names_authority(entry, host)) return std::nullopt;
+  }
+  if (loopback ? is_loopback_name(host_of(host)) : allowed.empty()) return std::nullopt;
   return Refusal{403,
                  "The Host " + quoted(host) +
                      " is not in allowed_hosts (muster_server: --allowed-host NAME, or behind a proxy "
@@ -186,10 +187,8 @@ class TrustedProxies {
       request, "Connection", ',', [](std::string_view option) { return equal_ignoring_case(option, "upgrade"); });
   if (!upgrades) return Refusal{400, "Connection does not name Upgrade; a proxy may have removed it"};
   const std::string_view key = request.header("Sec-WebSocket-Key");
-  const bool base64 =
-      key.size() == 24 && key.substr(22) == "==" && std::all_of(key.begin(), key.begin() + 22, [](char c) {
-        return (c >= '0' && c <= '9') || (lower(c) >= 'a' && lower(c) <= 'z') || c == '+' || c == '/';
-      });
+  bool base64 = key.size() == 24 && key.substr(22) == "==";
+  for (const char c : key.substr(0, 22)) base64 = base64 && (is_letter_or_digit(c) || c == '+' || c == '/');
   if (!base64) return Refusal{400, "Sec-WebSocket-Key must be 16 bytes in base64"};
   const std::string_view length = request.header("Content-Length");
   if ((!length.empty() && length != "0") || count_headers(request, "Transfer-Encoding") != 0) {
@@ -241,9 +240,8 @@ class TrustedProxies {
     }
     return false;
   });
-  if (!std::all_of(open.subprotocols.begin(), open.subprotocols.end(),
-                   [](const std::string& name) { return is_token(name); })) {
-    return Refusal{400, "Sec-WebSocket-Protocol is malformed"};
+  for (const std::string& name : open.subprotocols) {
+    if (!is_token(name)) return Refusal{400, "Sec-WebSocket-Protocol is malformed"};
   }
 
   (void)any_element(request.query, '&', [&](std::string_view parameter) {

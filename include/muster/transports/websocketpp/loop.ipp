@@ -3,8 +3,6 @@
 
 #include <asio/execution_context.hpp>
 #include <asio/io_context.hpp>
-#include <asio/ip/tcp.hpp>
-#include <asio/steady_timer.hpp>
 #include <atomic>
 #include <chrono>
 #include <map>
@@ -12,6 +10,7 @@
 #include <optional>
 #include <string>
 
+#include "muster/transports/websocketpp/asio.ipp"
 #include "muster/transports/websocketpp/deflate.ipp"
 #include "muster/transports/websocketpp/executor.ipp"
 #include "muster/transports/websocketpp/frames.ipp"
@@ -48,12 +47,9 @@ class SocketLoop : public std::enable_shared_from_this<SocketLoop> {
   static constexpr std::size_t read_size = 64 * 1024;
 
   explicit SocketLoop(asio::io_context& io)
-      : context(io),
-        executor(std::make_shared<AsioExecutor>(io)),
-        read_buffer(new char[read_size]),
-        timer_(std::in_place, io) {
+      : context(io), executor(new AsioExecutor(io)), read_buffer(new char[read_size]), timer_(std::in_place, io) {
     // Services end in the opposite order of their making: ours closes sockets, so theirs has to be older.
-    const asio::ip::tcp::socket make_service(io);
+    const TcpSocket make_service(io);
   }
 
   /// The loop of this io_context.
@@ -80,8 +76,10 @@ class SocketLoop : public std::enable_shared_from_this<SocketLoop> {
 
   /// The format of this loop's connections that agreed to compress so.
   [[nodiscard]] std::shared_ptr<const WireFormat> deflate_format(int window_bits, std::size_t min_bytes) {
-    const auto made = std::make_shared<const DeflateFormat>(window_bits, min_bytes);
-    return formats_.emplace(made->key(), made).first->second;
+    for (const auto& format : formats_) {
+      if (format->key() == DeflateFormat::key_of(window_bits, min_bytes)) return format;
+    }
+    return formats_.emplace_back(std::make_shared<const DeflateFormat>(window_bits, min_bytes));
   }
 
   void add(SocketLoopMember& member) {
@@ -136,14 +134,11 @@ class SocketLoop : public std::enable_shared_from_this<SocketLoop> {
     if (ended_ || deadlines_.empty()) return;
     armed_for_ = deadlines_.begin()->first;
     timer_->expires_at(armed_for_);
-    timer_->async_wait([loop = shared_from_this()](const asio::error_code& error) {
-      if (error) return;
-      const AsioExecutor::Turn turn(*loop->executor);
-      loop->expire();
-    });
+    timer_->async_wait(handler<&SocketLoop::expire>(shared_from_this()));
   }
 
   void expire() {
+    const AsioExecutor::Turn turn(*executor);
     const TimePoint now = executor->now();
     while (!deadlines_.empty() && deadlines_.begin()->first <= now) {
       SocketLoopMember* const member = deadlines_.begin()->second;
@@ -152,13 +147,13 @@ class SocketLoop : public std::enable_shared_from_this<SocketLoop> {
     arm();
   }
 
-  std::optional<asio::steady_timer> timer_;
+  std::optional<LoopTimer> timer_;
   Deadlines deadlines_;
   TimePoint armed_for_ = TimePoint::max();
   SocketLoopMember* first_ = nullptr;
   std::unique_ptr<char[]> scratch_;
   std::unique_ptr<Inflater> inflater_;
-  std::map<std::uint32_t, std::shared_ptr<const WireFormat>> formats_;
+  std::vector<std::shared_ptr<const WireFormat>> formats_;  // a few
   bool ended_ = false;
 };
 
@@ -169,7 +164,7 @@ class LoopService final : public asio::execution_context::service {
   static inline asio::execution_context::id id;  // how Asio tells services apart
 
   explicit LoopService(asio::execution_context& context)
-      : service(context), loop(std::make_shared<SocketLoop>(static_cast<asio::io_context&>(context))) {}
+      : service(context), loop(new SocketLoop(static_cast<asio::io_context&>(context))) {}
 
   const std::shared_ptr<SocketLoop> loop;
 

@@ -7,7 +7,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <optional>
 #include <string>
 #include <string_view>
 
@@ -43,7 +42,7 @@ class ProxyHeader {
 
   [[nodiscard]] State state() const noexcept { return state_; }
   /// Once it is done: for whom; none: the proxy speaks for itself (a health check), or does not know.
-  [[nodiscard]] const std::optional<asio::ip::address>& source() const noexcept { return source_; }
+  [[nodiscard]] const asio::ip::address* source() const noexcept { return has_source_ ? &source_ : nullptr; }
 
  private:
   static constexpr std::string_view text_start = "PROXY ";
@@ -86,23 +85,22 @@ class ProxyHeader {
       rest.remove_prefix(std::min(words[i].size() + 1, rest.size()));
     }
     const bool is_v6 = words[0] == "TCP6";
-    const auto address_of = [is_v6](std::string_view word) -> std::optional<asio::ip::address> {
+    const auto read_address = [is_v6](std::string_view word, asio::ip::address& address) {
       asio::error_code error;
-      const auto address = asio::ip::make_address(std::string(word), error);
-      if (error || address.is_v6() != is_v6 || word.find('%') != std::string_view::npos) return std::nullopt;
-      return address;
+      address = asio::ip::make_address(std::string(word), error);
+      return !error && address.is_v6() == is_v6 && word.find('%') == std::string_view::npos;
     };
     const auto is_port = [](std::string_view word) {
       return !word.empty() && word.size() <= 5 && word.find_first_not_of("0123456789") == std::string_view::npos &&
              (word.size() < 5 || word <= "65535");
     };
-    const auto source = address_of(words[1]);
-    if ((!is_v6 && words[0] != "TCP4") || !source || !address_of(words[2]) || !is_port(words[3]) ||
-        !is_port(words[4])) {
+    asio::ip::address source;
+    asio::ip::address target;
+    if ((!is_v6 && words[0] != "TCP4") || !read_address(words[1], source) || !read_address(words[2], target) ||
+        !is_port(words[3]) || !is_port(words[4])) {
       return fail();
     }
-    source_ = source;
-    done();
+    done(source);
   }
 
   void finish_binary() {
@@ -116,21 +114,26 @@ class ProxyHeader {
     if (family == 1) {
       asio::ip::address_v4::bytes_type bytes;
       std::memcpy(bytes.data(), from, bytes.size());
-      source_ = asio::ip::address_v4(bytes);
+      done(asio::ip::address_v4(bytes));
     } else {
       asio::ip::address_v6::bytes_type bytes;
       std::memcpy(bytes.data(), from, bytes.size());
-      source_ = asio::ip::address_v6(bytes);
+      done(asio::ip::address_v6(bytes));
     }
-    done();
   }
   void done() { state_ = State::done; }
+  void done(const asio::ip::address& source) {
+    source_ = source;
+    has_source_ = true;
+    done();
+  }
 
   State state_ = State::reading;
   std::array<char, longest_line> kept_{};
   std::size_t size_ = 0;  // of what was read
   std::size_t total_ = longest_line;
-  std::optional<asio::ip::address> source_;
+  bool has_source_ = false;
+  asio::ip::address source_;
 };
 
 }  // namespace detail

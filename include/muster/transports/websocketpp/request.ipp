@@ -21,9 +21,16 @@ namespace detail {
   return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
 }
 
+[[nodiscard]] inline bool is_letter_or_digit(char c) noexcept {
+  return (c >= '0' && c <= '9') || (lower(c) >= 'a' && lower(c) <= 'z');
+}
+
 [[nodiscard]] inline bool equal_ignoring_case(std::string_view a, std::string_view b) noexcept {
-  return a.size() == b.size() &&
-         std::equal(a.begin(), a.end(), b.begin(), [](char x, char y) { return lower(x) == lower(y); });
+  if (a.size() != b.size()) return false;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    if (lower(a[i]) != lower(b[i])) return false;
+  }
+  return true;
 }
 
 [[nodiscard]] inline std::string_view trim(std::string_view text) noexcept {
@@ -63,15 +70,16 @@ struct Refusal {
 /// RFC 9110, 5.6.2.
 [[nodiscard]] inline bool is_token(std::string_view text) noexcept {
   constexpr std::string_view marks = "!#$%&'*+-.^_`|~";
-  return !text.empty() && std::all_of(text.begin(), text.end(), [&](char c) {
-    return (c >= '0' && c <= '9') || (lower(c) >= 'a' && lower(c) <= 'z') || marks.find(c) != std::string_view::npos;
-  });
+  for (const char c : text) {
+    if (!is_letter_or_digit(c) && marks.find(c) == std::string_view::npos) return false;
+  }
+  return !text.empty();
 }
 
 [[nodiscard]] inline std::size_t count_headers(const HttpRequest& request, std::string_view name) {
-  return static_cast<std::size_t>(
-      std::count_if(request.headers.begin(), request.headers.end(),
-                    [&](const auto& header) { return equal_ignoring_case(header.first, name); }));
+  std::size_t count = 0;
+  for (const auto& [key, value] : request.headers) count += equal_ignoring_case(key, name) ? 1 : 0;
+  return count;
 }
 
 /// The host of "host", "host:port", "[address]:port" or "[address]".
@@ -141,8 +149,10 @@ struct Refusal {
     return line;
   };
   const auto clean = [](std::string_view line) {
-    return std::none_of(line.begin(), line.end(),
-                        [](char c) { return (static_cast<unsigned char>(c) < ' ' && c != '\t') || c == 0x7f; });
+    for (const char c : line) {
+      if ((static_cast<unsigned char>(c) < ' ' && c != '\t') || c == 0x7f) return false;
+    }
+    return true;
   };
 
   const std::string_view start = next_line();

@@ -4,10 +4,9 @@
 #include <algorithm>
 #include <asio/executor_work_guard.hpp>
 #include <asio/io_context.hpp>
-#include <asio/post.hpp>
-#include <asio/steady_timer.hpp>
 #include <chrono>
 #include <condition_variable>
+#include <list>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -28,10 +27,8 @@ struct Listener::State {
 
 MUSTER_INLINE Listener::Listener(asio::io_context& context, std::shared_ptr<TransportSink> sink,
                                  ListenerOptions options)
-    : state_(std::make_shared<State>()) {
-  state_->acceptor = std::make_shared<detail::Acceptor>(
-      std::vector<std::shared_ptr<detail::SocketLoop>>{detail::SocketLoop::of(context)}, std::move(sink),
-      std::move(options));
+    : state_(new State) {
+  state_->acceptor = detail::make_acceptor({detail::SocketLoop::of(context)}, std::move(sink), std::move(options));
   state_->acceptor->start();
 }
 
@@ -69,13 +66,12 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
     if (options.threads == 0) throw std::invalid_argument("websocketpp server: threads must be at least 1");
     std::vector<std::shared_ptr<detail::SocketLoop>> loops;
     for (std::size_t i = 0; i < options.threads; ++i) {
-      threads.push_back(std::make_unique<Thread>());
-      loops.push_back(threads.back()->loop);
+      loops.push_back(threads.emplace_back().loop);
     }
-    acceptor = std::make_shared<detail::Acceptor>(std::move(loops), manager, std::move(options));
+    acceptor = detail::make_acceptor(std::move(loops), manager, std::move(options));
   }
 
-  [[nodiscard]] asio::io_context& first() { return threads.front()->context; }
+  [[nodiscard]] asio::io_context& first() { return threads.front().context; }
 
   void run_loop(Thread& thread) noexcept {
     thread.context.run();
@@ -94,14 +90,14 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
     if (std::exchange(started, true)) return false;
     caller_runs = first_in_this_thread;
     try {
-      for (const auto& thread : threads) {
-        if (first_in_this_thread && thread == threads.front()) continue;
-        thread->thread = std::thread([this, self = thread.get()] { run_loop(*self); });
-        thread->id = thread->thread.get_id();
+      for (Thread& thread : threads) {
+        if (first_in_this_thread && &thread == &threads.front()) continue;
+        thread.thread = std::thread([this, self = &thread] { run_loop(*self); });
+        thread.id = thread.thread.get_id();
         ++running;
       }
       if (first_in_this_thread) {
-        threads.front()->id = std::this_thread::get_id();
+        threads.front().id = std::this_thread::get_id();
         ++running;
       }
     } catch (...) {
@@ -111,7 +107,7 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
       throw;
     }
     // What waits in an io_context of ours must not own us: it would never be destroyed.
-    asio::post(first(), [weak = std::weak_ptr<detail::Acceptor>(acceptor)] {
+    (void)threads.front().loop->executor->post([weak = std::weak_ptr<detail::Acceptor>(acceptor)] {
       if (const auto self = weak.lock()) self->start();
     });
     return first_in_this_thread;
@@ -123,36 +119,33 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
       if (std::exchange(stopping, true)) return;
       if (!started) return acceptor->stop();
     }
-    asio::post(first(), [weak = weak_from_this()] {
-      const auto self = weak.lock();
-      if (!self) return;
-      self->acceptor->stop();
-      // A socket that its peer or another listener's loop never lets go must not keep the server.
-      self->limit.emplace(self->first());
-      self->limit->expires_after(self->manager->options().close_timeout + std::chrono::seconds(1));
-      self->limit->async_wait([weak](const asio::error_code& error) {
-        const auto state = weak.lock();
-        if (!error && state) state->end_loops();
-      });
-    });
-    for (const auto& thread : threads) {
-      asio::post(thread->context, [loop = thread->loop] { loop->stop(); });
-    }
-    manager->shutdown([weak = weak_from_this()] {
+    const auto end = [weak = weak_from_this()] {
       if (const auto self = weak.lock()) self->end_loops();
+    };
+    AsioExecutor& executor = *threads.front().loop->executor;
+    (void)executor.post([weak = std::weak_ptr<detail::Acceptor>(acceptor)] {
+      if (const auto self = weak.lock()) self->stop();
     });
+    // A socket that its peer or another listener's loop never lets go must not keep the server.
+    (void)executor.schedule(executor.now() + manager->options().close_timeout + std::chrono::seconds(1), end);
+    for (Thread& thread : threads) {
+      (void)thread.loop->executor->post([loop = thread.loop] { loop->stop(); });
+    }
+    manager->shutdown(end);
   }
 
   void end_loops() {
-    for (const auto& thread : threads) {
-      thread->context.stop();
+    for (Thread& thread : threads) {
+      thread.context.stop();
     }
   }
 
   [[nodiscard]] bool on_own_thread() {
     const CheckedLock lock(mutex);
-    return std::any_of(threads.begin(), threads.end(),
-                       [](const auto& thread) { return thread->id == std::this_thread::get_id(); });
+    for (Thread& thread : threads) {
+      if (thread.id == std::this_thread::get_id()) return true;
+    }
+    return false;
   }
 
   /// Waits for the threads; whoever comes first joins them and ends what stands on their loops.
@@ -165,21 +158,19 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
         return;
       }
     }
-    for (const auto& thread : threads) {
-      if (thread->thread.joinable()) thread->thread.join();
+    for (Thread& thread : threads) {
+      if (thread.thread.joinable()) thread.thread.join();
     }
-    limit.reset();
     acceptor->stop();
-    for (const auto& thread : threads) thread->loop->end();
+    for (Thread& thread : threads) thread.loop->end();
     const CheckedLock lock(mutex);
     over = true;
     changed.notify_all();
   }
 
   const std::shared_ptr<IConnectionManager> manager;
-  std::vector<std::unique_ptr<Thread>> threads;
+  std::list<Thread> threads;
   std::shared_ptr<detail::Acceptor> acceptor;
-  std::optional<asio::steady_timer> limit;  // the first loop's
 
   CheckedMutex mutex;
   std::condition_variable_any changed;
@@ -193,7 +184,7 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
 };
 
 MUSTER_INLINE Server::Server(std::shared_ptr<IConnectionManager> manager, ServerOptions options)
-    : state_(std::make_shared<State>(std::move(manager), std::move(options))) {}
+    : state_(new State(std::move(manager), std::move(options))) {}
 
 MUSTER_INLINE Server::~Server() { stop(); }
 
@@ -204,7 +195,7 @@ MUSTER_INLINE asio::io_context& Server::context() noexcept { return state_->firs
 MUSTER_INLINE void Server::start() { (void)state_->start(false); }
 
 MUSTER_INLINE void Server::run() {
-  if (state_->start(true)) state_->run_loop(*state_->threads.front());
+  if (state_->start(true)) state_->run_loop(state_->threads.front());
   state_->join();
 }
 

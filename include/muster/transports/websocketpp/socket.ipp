@@ -2,11 +2,8 @@
 // session_handshake.ipp, frames are in session_frames.ipp, the write path is in session_write.ipp.
 #pragma once
 
-#include <asio/ip/tcp.hpp>
-#include <asio/post.hpp>
 #include <atomic>
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -15,6 +12,7 @@
 #include <vector>
 
 #include "muster/transport.hpp"
+#include "muster/transports/websocketpp/asio.ipp"
 #include "muster/transports/websocketpp/extensions.ipp"
 #include "muster/transports/websocketpp/frames.ipp"
 #include "muster/transports/websocketpp/handshake.ipp"
@@ -127,6 +125,7 @@ class Socket final : public Transport, public SocketLoopMember, public std::enab
     std::string own;
     std::vector<Span> spans;
     Cursor cursor;
+    std::unique_ptr<Outgoing> next;
   };
 
   [[nodiscard]] TransportSink& sink() { return *listener_->sink; }
@@ -135,6 +134,8 @@ class Socket final : public Transport, public SocketLoopMember, public std::enab
   // Waiting and ending.
   void wait_readable();
   void wait_writable();
+  void readable();
+  void writable();
   void on_readable();
   void on_writable();
   void set_deadline(std::chrono::milliseconds from_now);
@@ -143,13 +144,15 @@ class Socket final : public Transport, public SocketLoopMember, public std::enab
   void discard_input();
   void close_descriptor(CloseReason cause, bool reset = false);
   void end_broken();
-  void gone(CloseReason cause);
-  template <class Member>
-  void post(Member member) {
-    asio::post(loop_->context, [self = shared_from_this(), member] {
-      const AsioExecutor::Turn turn(*self->loop_->executor);
-      ((*self).*member)();
-    });
+  void gone();
+  template <auto member>
+  void in_turn() {
+    const AsioExecutor::Turn turn(*loop_->executor);
+    (this->*member)();
+  }
+  template <auto member>
+  void post() {
+    asio::post(loop_->context, handler<&Socket::in_turn<member>>(shared_from_this()));
   }
   /// Behind what the core says to what it has been told: written at the end of this turn, or, where a task said it, of
   /// what then still comes.
@@ -203,13 +206,19 @@ class Socket final : public Transport, public SocketLoopMember, public std::enab
   [[nodiscard]] IoStatus write_now(Cursor& cursor) {
     return stream_->write(cursor, stream_->is_tls() ? loop_->scratch() : nullptr);
   }
+  /// Of what waits, which is something.
+  [[nodiscard]] Outgoing& last_outgoing() {
+    Outgoing* last = outgoing_.get();
+    while (last->next) last = last->next.get();
+    return *last;
+  }
   void break_off();
   void send_answer();
   void written(Outgoing::Kind kind);
   void finish();
 
   // First what every write touches: a fan-out finds nothing of a socket in the caches.
-  std::unique_ptr<std::deque<Outgoing>> outgoing_;
+  std::unique_ptr<Outgoing> outgoing_;
   Phase phase_ = Phase::reading;
   Ending ending_ = Ending::none;
   bool broken_ = false;
@@ -249,27 +258,29 @@ MUSTER_INLINE void Socket::start() {
   set_deadline(listener_->handshake_timeout());
   const bool presents = listener_->options.proxy_protocol && opening_->is_proxy;
   phase_ = presents ? Phase::presenting : stream_->is_tls() ? Phase::securing : Phase::reading;
-  post(&Socket::on_readable);  // most often the peer's first words are there
+  post<&Socket::on_readable>();  // most often the peer's first words are there
 }
 
 MUSTER_INLINE void Socket::wait_readable() {
   if (phase_ == Phase::gone || std::exchange(waiting_readable_, true)) return;
-  stream_->socket().async_wait(asio::ip::tcp::socket::wait_read, [self = shared_from_this()](const asio::error_code&) {
-    const AsioExecutor::Turn turn(*self->loop_->executor);
-    self->waiting_readable_ = false;
-    self->on_readable();
-  });
+  stream_->socket().async_wait(TcpSocket::wait_read, handler<&Socket::in_turn<&Socket::readable>>(shared_from_this()));
+}
+
+MUSTER_INLINE void Socket::readable() {
+  waiting_readable_ = false;
+  on_readable();
 }
 
 MUSTER_INLINE void Socket::wait_writable() {
   if (phase_ == Phase::gone || std::exchange(waiting_writable_, true)) return;
-  stream_->socket().async_wait(asio::ip::tcp::socket::wait_write, [self = shared_from_this()](const asio::error_code&) {
-    const AsioExecutor::Turn turn(*self->loop_->executor);
-    self->waiting_writable_ = false;
-    if (self->phase_ == Phase::gone) return;
-    if (std::exchange(self->read_waits_for_writable_, false)) self->on_readable();
-    if (self->phase_ != Phase::gone) self->on_writable();
-  });
+  stream_->socket().async_wait(TcpSocket::wait_write, handler<&Socket::in_turn<&Socket::writable>>(shared_from_this()));
+}
+
+MUSTER_INLINE void Socket::writable() {
+  waiting_writable_ = false;
+  if (phase_ == Phase::gone) return;
+  if (std::exchange(read_waits_for_writable_, false)) on_readable();
+  if (phase_ != Phase::gone) on_writable();
 }
 
 MUSTER_INLINE void Socket::on_readable() {
@@ -324,7 +335,7 @@ MUSTER_INLINE void Socket::discard_input() {
   switch (stream_->read(loop_->read_buffer.get(), SocketLoop::read_size, got)) {
     case IoStatus::done:
     case IoStatus::read_again:
-      return stream_->unfinished() ? post(&Socket::on_readable) : wait_readable();
+      return stream_->unfinished() ? post<&Socket::on_readable>() : wait_readable();
     case IoStatus::write_again:
     case IoStatus::end:
     case IoStatus::failed:
@@ -335,6 +346,7 @@ MUSTER_INLINE void Socket::discard_input() {
 MUSTER_INLINE void Socket::close_descriptor(CloseReason cause, bool reset) {
   if (phase_ == Phase::gone) return;
   phase_ = Phase::gone;
+  cause_ = cause;
   clear_deadline();
   stream_->close(reset);
   outgoing_.reset();
@@ -343,7 +355,7 @@ MUSTER_INLINE void Socket::close_descriptor(CloseReason cause, bool reset) {
   (void)count_in(nullptr, 0);
   if (opening_) opening_->reservation.release();  // the descriptor is closed, and a loop that ends runs no more tasks
   // The rest is a task of its own: this may be below a call of the core's.
-  asio::post(loop_->context, [self = std::move(self_), cause] { self->gone(cause); });
+  asio::post(loop_->context, handler<&Socket::gone>(std::move(self_)));
 }
 
 /// A write failed. What the peer said before it went may still be there, its close frame above all.
@@ -355,7 +367,7 @@ MUSTER_INLINE void Socket::end_broken() {
   close_descriptor(cause_);
 }
 
-MUSTER_INLINE void Socket::gone(CloseReason cause) {
+MUSTER_INLINE void Socket::gone() {
   const auto connection = std::exchange(connection_, nullptr);
   const auto opening = std::exchange(opening_, nullptr);
   frames_.reset();
@@ -363,7 +375,7 @@ MUSTER_INLINE void Socket::gone(CloseReason cause) {
   stream_.reset();
   input_ = {};
   if (opening && opening->asked && !opening->answered) sink().cancel_open(loop_->executor, opening->id);
-  if (connection) sink().closed(*connection, cause);
+  if (connection) sink().closed(*connection, cause_);
 }
 
 MUSTER_INLINE void Socket::on_loop_end() {

@@ -49,7 +49,7 @@ MUSTER_INLINE void Socket::opened() {
   if (input_.empty() && !stream_->unfinished()) {
     wait_readable();
   } else if (!std::exchange(resume_posted_, true)) {
-    post(&Socket::resume);
+    post<&Socket::resume>();
   }
 }
 
@@ -59,7 +59,7 @@ MUSTER_INLINE bool Socket::may_read() const {
 
 MUSTER_INLINE void Socket::pause_reading(bool pause) {
   paused_ = pause && ending_ == Ending::none;
-  if (!pause && phase_ == Phase::open && !std::exchange(resume_posted_, true)) post(&Socket::resume);
+  if (!pause && phase_ == Phase::open && !std::exchange(resume_posted_, true)) post<&Socket::resume>();
 }
 
 MUSTER_INLINE void Socket::resume() {
@@ -79,7 +79,7 @@ MUSTER_INLINE void Socket::read_frames() {
     case IoStatus::done: {
       const bool more = stream_->unfinished();
       feed(loop_->read_buffer.get(), got);
-      if (may_read()) more ? post(&Socket::on_readable) : wait_readable();
+      if (may_read()) more ? post<&Socket::on_readable>() : wait_readable();
       return;
     }
     case IoStatus::read_again:
@@ -153,7 +153,7 @@ MUSTER_INLINE void Socket::on_frame(const InboundMessage& message, std::size_t w
 /// The peer's close frame before any of ours: it is answered with its own code (RFC 6455, 5.5.1).
 MUSTER_INLINE void Socket::peer_closed(const std::string& payload) {
   namespace status = ::websocketpp::close::status;
-  if (ending_ != Ending::none) return;
+  if (phase_ != Phase::open || ending_ != Ending::none) return;
   ending_ = Ending::heard;
   std::error_code invalid;
   status::value code = ::websocketpp::close::extract_code(payload, invalid);

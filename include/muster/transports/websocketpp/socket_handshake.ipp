@@ -86,7 +86,7 @@ MUSTER_INLINE void Socket::read_head() {
     }
     if (input_.size() >= limit) return refuse({431, "The request's head is too long", errc::too_large});
   }
-  more ? post(&Socket::on_readable) : wait_readable();
+  more ? post<&Socket::on_readable>() : wait_readable();
 }
 
 MUSTER_INLINE void Socket::process_request() {
@@ -148,10 +148,11 @@ MUSTER_INLINE void Socket::ask(OpenRequest open) {
   opening_->asked = true;
   opening_->only_bearer = open.subprotocols == std::vector<std::string>{"bearer"};
   if (listener_->options.deflate) {
-    if (auto deflate = negotiate_deflate(opening_->request, listener_->options.deflate_client_window_bits)) {
-      opening_->extensions = std::move(deflate->answer);
-      if (deflate->client_window_bits != 0) client_window_ = std::make_unique<Window>(deflate->client_window_bits);
-      open.wire_format = loop_->deflate_format(deflate->window_bits, listener_->options.deflate_min_bytes);
+    Deflate deflate = negotiate_deflate(opening_->request, listener_->options.deflate_client_window_bits);
+    if (!deflate.answer.empty()) {
+      opening_->extensions = std::move(deflate.answer);
+      if (deflate.client_window_bits != 0) client_window_ = std::make_unique<Window>(deflate.client_window_bits);
+      open.wire_format = loop_->deflate_format(deflate.window_bits, listener_->options.deflate_min_bytes);
     }
   }
   open.reservation = std::move(opening_->reservation);
@@ -168,9 +169,8 @@ MUSTER_INLINE void Socket::decided(Decision decision) {
   if (phase_ != Phase::asking) {
     // The peer went away just now: a connection must still hear that its socket is gone.
     if (decision.accepted && listener_) {
-      asio::post(loop_->context, [self = shared_from_this(), connection = std::move(decision.connection)] {
-        self->sink().closed(*connection, CloseReason::lost);
-      });
+      connection_ = std::move(decision.connection);
+      asio::post(loop_->context, handler<&Socket::gone>(shared_from_this()));
     }
     return;
   }
@@ -258,7 +258,7 @@ MUSTER_INLINE void Socket::send_body() {
     if (kind == Outgoing::Kind::last) return written(kind);
     set_deadline(listener_->options.http_timeout);
   }
-  post(&Socket::send_body);
+  post<&Socket::send_body>();
 }
 
 /// Sec-WebSocket-Accept (RFC 6455, 4.2.2).

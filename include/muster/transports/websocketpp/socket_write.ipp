@@ -22,7 +22,9 @@ MUSTER_INLINE WriteResult Socket::write(const Span* spans, std::size_t count) {
 MUSTER_INLINE std::optional<std::size_t> Socket::unsent() const {
   if (!outgoing_ || phase_ == Phase::gone) return 0;
   std::size_t bytes = unsent_in_system(stream_->descriptor());
-  for (const Outgoing& waiting : *outgoing_) bytes += waiting.cursor.left();
+  for (const Outgoing* waiting = outgoing_.get(); waiting != nullptr; waiting = waiting->next.get()) {
+    bytes += waiting->cursor.left();
+  }
   return bytes;
 }
 
@@ -34,7 +36,7 @@ MUSTER_INLINE WriteResult Socket::write_first(const Span* spans, std::size_t cou
   both.insert(both.end(), spans, spans + count);
   const WriteResult result = send(Outgoing::Kind::batch, both.data(), both.size());
   if (result == WriteResult::closed) return result;
-  if (result == WriteResult::pending) outgoing_->back().own = std::move(answer);  // too long to move its characters
+  if (result == WriteResult::pending) last_outgoing().own = std::move(answer);  // too long to move its characters
   opened();
   return result;
 }
@@ -49,12 +51,12 @@ MUSTER_INLINE WriteResult Socket::send(Outgoing::Kind kind, const Span* spans, s
       break_off();
       return WriteResult::closed;
     }
-    outgoing_ = std::make_unique<std::deque<Outgoing>>();
   }
-  Outgoing& kept = outgoing_->emplace_back();
-  kept.kind = kind;
-  kept.spans.assign(cursor.spans, cursor.spans + cursor.count);
-  kept.cursor = {kept.spans.data(), kept.spans.size(), cursor.offset};
+  auto kept = std::make_unique<Outgoing>();
+  kept->kind = kind;
+  kept->spans.assign(cursor.spans, cursor.spans + cursor.count);
+  kept->cursor = {kept->spans.data(), kept->spans.size(), cursor.offset};
+  (outgoing_ ? last_outgoing().next : outgoing_) = std::move(kept);
   wait_writable();
   return WriteResult::pending;
 }
@@ -65,7 +67,7 @@ MUSTER_INLINE WriteResult Socket::send_own(Outgoing::Kind kind, std::string own)
   Span span{own.data(), own.size()};
   const WriteResult result = send(kind, &span, 1);
   if (result != WriteResult::pending) return result;
-  Outgoing& kept = outgoing_->back();
+  Outgoing& kept = last_outgoing();
   kept.own = std::move(own);
   kept.spans.front().data = kept.own.data();  // short strings move
   return result;
@@ -84,12 +86,12 @@ MUSTER_INLINE void Socket::send_answer() {
 }
 
 MUSTER_INLINE void Socket::break_off() {
-  if (!std::exchange(broken_, true)) post(&Socket::end_broken);
+  if (!std::exchange(broken_, true)) post<&Socket::end_broken>();
 }
 
 MUSTER_INLINE void Socket::on_writable() {
   while (outgoing_) {
-    Outgoing& next = outgoing_->front();
+    Outgoing& next = *outgoing_;
     const std::size_t before = phase_ == Phase::answering && opening_ ? next.cursor.left() : 0;  // of HTTP
     const IoStatus status = write_now(next.cursor);
     if (before != 0 && next.cursor.left() != before)
@@ -100,8 +102,7 @@ MUSTER_INLINE void Socket::on_writable() {
       return end_broken();
     }
     const Outgoing::Kind kind = next.kind;
-    outgoing_->pop_front();
-    if (outgoing_->empty()) outgoing_.reset();
+    outgoing_ = std::move(next.next);
     written(kind);
   }
 }
@@ -117,7 +118,7 @@ MUSTER_INLINE void Socket::written(Outgoing::Kind kind) {
     case Outgoing::Kind::close_frame:
       return ending_ == Ending::by_peer ? finish() : void();
     case Outgoing::Kind::piece:
-      return post(&Socket::send_body);
+      return post<&Socket::send_body>();
     case Outgoing::Kind::last:
       return linger();
   }

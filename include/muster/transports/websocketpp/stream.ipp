@@ -13,7 +13,7 @@
 
 #include <algorithm>
 #include <array>
-#include <asio/ip/tcp.hpp>
+#include <asio/socket_base.hpp>
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
@@ -27,6 +27,7 @@
 #include "muster/span.hpp"
 #include "muster/thread_safety.hpp"
 #include "muster/transports/websocketpp.hpp"
+#include "muster/transports/websocketpp/asio.ipp"
 
 namespace muster {
 inline namespace MUSTER_ABI {
@@ -200,10 +201,10 @@ class TlsContext {
 /// The descriptor of one socket, plain or TLS. Waiting for readiness is the socket's; here nothing waits.
 class Stream {
  public:
-  Stream(asio::ip::tcp::socket socket, TlsContext::Tls tls) : socket_(std::move(socket)), tls_(std::move(tls)) {}
+  Stream(TcpSocket socket, TlsContext::Tls tls) : socket_(std::move(socket)), tls_(std::move(tls)) {}
 
-  [[nodiscard]] asio::ip::tcp::socket& socket() noexcept { return socket_; }
-  [[nodiscard]] int descriptor() const { return const_cast<asio::ip::tcp::socket&>(socket_).native_handle(); }
+  [[nodiscard]] TcpSocket& socket() noexcept { return socket_; }
+  [[nodiscard]] int descriptor() const { return const_cast<TcpSocket&>(socket_).native_handle(); }
   [[nodiscard]] bool is_tls() const noexcept { return tls_ != nullptr; }
 
   /// What has come in before TLS, of which `take` removes as much as is called for.
@@ -260,7 +261,7 @@ class Stream {
       (void)SSL_shutdown(tls_.get());
     }
     asio::error_code ignored;
-    socket_.shutdown(asio::ip::tcp::socket::shutdown_send, ignored);
+    socket_.shutdown(asio::socket_base::shutdown_send, ignored);
   }
 
   /// Releases the descriptor. With `reset` what is unsent is dropped, and the peer is told so.
@@ -357,7 +358,7 @@ class Stream {
     }
   }
 
-  asio::ip::tcp::socket socket_;
+  TcpSocket socket_;
   TlsContext::Tls tls_;
   bool unfinished_ = false;
   bool broken_ = false;  // TLS has failed
