@@ -258,7 +258,7 @@ void each_duration(SomeOptions& options, Visit visit) {
   using std::chrono::milliseconds;
   std::vector<std::string> found;
   const auto require = [&found](bool holds, const char* sentence) {
-    if (!holds) found.emplace_back(sentence);
+    if (!holds) found.push_back(sentence);
   };
   detail::each_duration(options, [&](const std::string& name, const milliseconds& value, const char* zero) {
     if (value.count() > 0 || (value.count() == 0 && zero != nullptr)) return;

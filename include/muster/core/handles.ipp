@@ -1,7 +1,6 @@
 // What embedders hold: one connection, one room.
 #pragma once
 
-#include <algorithm>
 #include <memory>
 #include <string>
 #include <utility>
@@ -82,8 +81,7 @@ class RoomHandle final : public Room {
       for (const auto& [id, member] : found.room->members) members.push_back({id, member.user});
       for (const auto& [id, user] : found.room->remote_members) members.push_back({id, user});
     }
-    std::sort(members.begin(), members.end(),
-              [](const Member& a, const Member& b) { return a.connection < b.connection; });
+    sort_by_id(members);
     return members;
   }
   [[nodiscard]] Position position() const override {

@@ -1,11 +1,9 @@
 // Construction, extension points, lookups and sending.
 #pragma once
 
-#include <algorithm>
 #include <chrono>
 #include <stdexcept>
 #include <string>
-#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -22,27 +20,26 @@ MUSTER_INLINE std::shared_ptr<IConnectionManager> make_connection_manager(Option
                                                                           std::shared_ptr<Authorizer> authorizer,
                                                                           Components components) {
   std::vector<std::string> found = problems(options);
-  if (!authenticator) found.emplace_back("an authenticator is needed (AllowAnonymous lets everybody in)");
-  if (!authorizer) found.emplace_back("an authorizer is needed (AllowAll allows everything)");
-  if (components.protocols.empty()) found.emplace_back("at least one protocol is needed");
-  std::vector<const Protocol*> served;
+  if (!authenticator) found.push_back("an authenticator is needed (AllowAnonymous lets everybody in)");
+  if (!authorizer) found.push_back("an authorizer is needed (AllowAll allows everything)");
+  if (components.protocols.empty()) found.push_back("at least one protocol is needed");
   for (const auto& protocol : components.protocols) {
     if (!protocol) {
-      found.emplace_back("a protocol is null");
+      found.push_back("a protocol is null");
       continue;
     }
     if (std::string problem = core::problem_of_path(protocol->path()); !problem.empty()) {
       found.push_back(std::string(protocol->name()) + ": " + std::move(problem));
       continue;
     }
-    const bool hidden = std::any_of(served.begin(), served.end(), [&](const Protocol* before) {
-      return before->name() == protocol->name() && core::match_path(before->path(), protocol->path());
-    });
-    if (hidden) {
+    for (const auto& before : components.protocols) {
+      if (&before == &protocol) break;
+      if (!before || before->name() != protocol->name() || !core::match_path(before->path(), protocol->path()))
+        continue;
       found.push_back("two protocols are called " + std::string(protocol->name()) + " at " +
                       std::string(protocol->path()) + ": only the first would ever be chosen");
+      break;
     }
-    served.push_back(protocol.get());
   }
   if (!found.empty()) {
     std::string message = "make_connection_manager:";
@@ -137,8 +134,8 @@ MUSTER_INLINE core::ConnectionPtr ConnectionManager::make_connection(const core:
 }
 
 MUSTER_INLINE void ConnectionManager::on(std::string type, MessageHandler handler) {
-  const bool reaches =
-      std::any_of(protocols_.begin(), protocols_.end(), [&](const auto& protocol) { return !protocol->serves(type); });
+  bool reaches = false;
+  for (const auto& protocol : protocols_) reaches = reaches || !protocol->serves(type);
   if (!reaches) {
     throw std::invalid_argument("on(\"" + type + "\"): " + std::string(protocols_.front()->name()) +
                                 " serves that type itself, so the handler would never be called; choose another");
@@ -152,7 +149,9 @@ MUSTER_INLINE std::vector<ConnectionInfo> ConnectionManager::connections_in(cons
 }
 MUSTER_INLINE Metrics ConnectionManager::metrics() const {
   Metrics sum;
-  std::tie(sum.connections, sum.pending) = connections_.authenticated_and_pending();
+  const auto connections = connections_.authenticated_and_pending();
+  sum.connections = connections.first;
+  sum.pending = connections.second;
   sum.reserved = admission_.taken();
   sum.users = users_.size();
   sum.rooms = table_.size();

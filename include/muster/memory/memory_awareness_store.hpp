@@ -14,7 +14,6 @@
 #include <set>
 #include <string>
 #include <string_view>
-#include <tuple>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -174,7 +173,7 @@ class MemoryAwarenessStore final : public AwarenessStore {
       for (const AwarenessRemoval& told : expired) remove_now(by_age_.begin(), told.clock, forgotten);
     }
     std::sort(expired.begin(), expired.end(), [](const AwarenessRemoval& a, const AwarenessRemoval& b) {
-      return std::tie(a.room, a.client) < std::tie(b.room, b.client);
+      return a.room != b.room ? a.room < b.room : a.client < b.client;
     });
     return expired;
   }
@@ -195,7 +194,7 @@ class MemoryAwarenessStore final : public AwarenessStore {
   };
   struct ByKey {
     bool operator()(const Stored* a, const Stored* b) const {
-      return std::tie(a->room, a->entry->client) < std::tie(b->room, b->entry->client);
+      return a->room != b->room ? a->room < b->room : a->entry->client < b->entry->client;
     }
   };
   using Aged = std::list<Stored>;
@@ -305,15 +304,13 @@ class MemoryAwarenessStore final : public AwarenessStore {
     const core::Lock lock(mutex_);
     const auto owned = owners_.find(owner);
     if (owned == owners_.end()) return {};
-    std::vector<Place> places;
+    removed.reserve(owned->second.size());
     for (const Stored* stored : owned->second) {
-      if (room == nullptr || stored->room == *room) {
-        places.push_back(*find(rooms_.find(stored->room)->second, stored->entry->client));
-      }
+      if (room == nullptr || stored->room == *room) removed.push_back(removal_of(*stored));
     }
-    removed.reserve(places.size());
-    for (const Place place : places) removed.push_back(removal_of(*place));
-    for (std::size_t i = 0; i < places.size(); ++i) remove_now(places[i], removed[i].clock, forgotten);
+    for (const AwarenessRemoval& told : removed) {
+      remove_now(*find(rooms_.find(told.room)->second, told.client), told.clock, forgotten);
+    }
     return removed;
   }
 

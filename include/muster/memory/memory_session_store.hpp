@@ -6,16 +6,17 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <deque>
-#include <memory>
+#include <list>
 #include <set>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include "muster/config.hpp"
 #include "muster/core/base/mutex.hpp"
+#include "muster/core/base/packed_strings.hpp"
 #include "muster/core/base/sha256.hpp"
 #include "muster/error.hpp"
 #include "muster/message.hpp"
@@ -89,7 +90,7 @@ class MemorySessionStore final : public SessionStore {
     TimePoint expires;
   };
   struct Queue {
-    std::deque<Waiting> waiting;
+    std::list<Waiting> waiting;
     std::size_t bytes = 0;
     std::uint64_t acknowledged = 0;  ///< by whichever reader is farthest
   };
@@ -107,11 +108,10 @@ class MemorySessionStore final : public SessionStore {
     Known* previous = nullptr;
   };
   using Sessions = std::unordered_map<ConnectionId, Known>;
-  using Rooms = std::vector<std::string>;
   struct Token {
     Sessions::value_type* session = nullptr;
     std::uint64_t generation = 0;
-    std::unique_ptr<const Rooms> rooms;  ///< none: while it is connected, there are none
+    core::PackedStrings rooms;  ///< while it is connected, there are none
     TimePoint expires{};
   };
   struct HashOfKey {
@@ -122,22 +122,18 @@ class MemorySessionStore final : public SessionStore {
     }
   };
   using Tokens = std::unordered_map<core::Digest, Token, HashOfKey>;
-  /// An entry of a table, and when it ends.
-  template <class Entry>
-  struct Ending {
+  struct TokenExpiry {
     TimePoint when;
-    Entry* entry;
-    friend bool operator<(const Ending& a, const Ending& b) {
-      return a.when != b.when ? a.when < b.when : std::less<Entry*>()(a.entry, b.entry);
+    Tokens::value_type* token;
+    bool operator<(const TokenExpiry& other) const {
+      return when != other.when ? when < other.when : std::less<Tokens::value_type*>()(token, other.token);
     }
   };
   struct Expiry {
     TimePoint when;
-    std::uint64_t queue_id;
-    Users::value_type* user;
-    friend bool operator<(const Expiry& a, const Expiry& b) {
-      return a.when != b.when ? a.when < b.when : a.queue_id < b.queue_id;
-    }
+    std::uint64_t id;         ///< of a session, or of a message in a queue
+    Users::value_type* user;  ///< whose queue it is
+    bool operator<(const Expiry& other) const { return when != other.when ? when < other.when : id < other.id; }
   };
 
   static constexpr std::size_t surroundings = 128;
@@ -161,7 +157,7 @@ class MemorySessionStore final : public SessionStore {
   [[nodiscard]] Result<void> save_now(const std::string& token_hash, Session session, TimePoint now,
                                       TimePoint expires) {
     const core::Digest key = key_of(token_hash);
-    auto rooms = session.rooms.empty() ? nullptr : std::make_unique<const Rooms>(std::move(session.rooms));
+    core::PackedStrings rooms(session.rooms.size(), [&](std::size_t i) { return std::string_view(session.rooms[i]); });
     const core::Lock lock(mutex_);
     drop_expired_sessions(now);
     auto at = tokens_.find(key);
@@ -177,7 +173,7 @@ class MemorySessionStore final : public SessionStore {
     }
     if (known == sessions_.end()) known = add_session(session);
     try {
-      if (is_new) at = tokens_.try_emplace(key).first;
+      if (is_new) at = tokens_.emplace(key, Token{}).first;
       if (expires != TimePoint::max()) tokens_by_expiry_.insert({expires, &*at});
     } catch (...) {  // nothing was changed then
       if (is_new && at != tokens_.end()) tokens_.erase(at);
@@ -189,7 +185,7 @@ class MemorySessionStore final : public SessionStore {
     if (before != nullptr && token.expires != expires) tokens_by_expiry_.erase({token.expires, &*at});
     token = Token{&*known, session.generation, std::move(rooms), expires};
     known->second.generation = session.generation;
-    if (known->second.tokens++ == 0) taken_.erase({known->second.forgotten_at, &*known});
+    if (known->second.tokens++ == 0) taken_.erase({known->second.forgotten_at, session.id.value(), nullptr});
     if (before != nullptr) release(*before);  // after the new one was counted: the last takes the session with it
     return {};
   }
@@ -205,11 +201,10 @@ class MemorySessionStore final : public SessionStore {
     Known& known = session.second;
     // Another token of the same session was taken since.
     if (known.generation != at->second.generation) return not_resumable();
-    Session taken{session.first, user, known.generation + 1, connection, {}};
-    if (at->second.rooms) taken.rooms = *at->second.rooms;
+    Session taken{session.first, user, known.generation + 1, connection, at->second.rooms.unpack()};
     if (known.tokens == 1) {  // outlives its last token: the taker is about to save another
       known.forgotten_at = std::min(at->second.expires, later(now, taken_for));
-      taken_.insert({known.forgotten_at, &session});
+      taken_.insert({known.forgotten_at, session.first.value(), nullptr});
     }
     ++known.generation;
     ++known.tokens;
@@ -326,7 +321,7 @@ class MemorySessionStore final : public SessionStore {
   }
 
   [[nodiscard]] Sessions::iterator add_session(const Session& session) MUSTER_REQUIRES(mutex_) {
-    const auto added = sessions_.try_emplace(session.id).first;
+    const auto added = sessions_.emplace(session.id, Known{}).first;
     Users::iterator user;
     try {
       user = users_.try_emplace(session.user).first;
@@ -361,10 +356,10 @@ class MemorySessionStore final : public SessionStore {
   }
   void drop_expired_sessions(TimePoint now) MUSTER_REQUIRES(mutex_) {
     while (!tokens_by_expiry_.empty() && tokens_by_expiry_.begin()->when <= now) {
-      drop_token(tokens_.find(tokens_by_expiry_.begin()->entry->first));
+      drop_token(tokens_.find(tokens_by_expiry_.begin()->token->first));
     }
     while (!taken_.empty() && taken_.begin()->when <= now) {
-      drop_session(sessions_.find(taken_.begin()->entry->first));
+      drop_session(sessions_.find(ConnectionId(taken_.begin()->id)));
       taken_.erase(taken_.begin());
     }
   }
@@ -397,15 +392,15 @@ class MemorySessionStore final : public SessionStore {
   }
   void drop_front(const UserKey& user, Queue& queue) MUSTER_REQUIRES(mutex_) {
     const Waiting& oldest = queue.waiting.front();
-    queued_by_expiry_.erase({oldest.expires, oldest.message.queue_id, {}});
+    queued_by_expiry_.erase({oldest.expires, oldest.message.queue_id, nullptr});
     uncharge(user.tenant, queue, oldest);
     queue.waiting.pop_front();
   }
   void drop_expired_message() MUSTER_REQUIRES(mutex_) {
     const Expiry expiry = *queued_by_expiry_.begin();
     Queue& queue = queues_.find(expiry.user)->second;
-    const auto expired = std::find_if(queue.waiting.begin(), queue.waiting.end(),
-                                      [&](const Waiting& one) { return one.message.queue_id == expiry.queue_id; });
+    auto expired = queue.waiting.begin();
+    while (expired->message.queue_id != expiry.id) ++expired;
     queued_by_expiry_.erase(queued_by_expiry_.begin());
     uncharge(expiry.user->first.tenant, queue, *expired);
     queue.waiting.erase(expired);
@@ -415,9 +410,9 @@ class MemorySessionStore final : public SessionStore {
   const MemorySessionLimits limits_;
   mutable core::Mutex mutex_;
   Tokens tokens_ MUSTER_GUARDED_BY(mutex_);
-  std::set<Ending<Tokens::value_type>> tokens_by_expiry_ MUSTER_GUARDED_BY(mutex_);
+  std::set<TokenExpiry> tokens_by_expiry_ MUSTER_GUARDED_BY(mutex_);
   Sessions sessions_ MUSTER_GUARDED_BY(mutex_);
-  std::set<Ending<Sessions::value_type>> taken_ MUSTER_GUARDED_BY(mutex_);
+  std::set<Expiry> taken_ MUSTER_GUARDED_BY(mutex_);
   Users users_ MUSTER_GUARDED_BY(mutex_);
   std::unordered_map<const Users::value_type*, Queue> queues_ MUSTER_GUARDED_BY(mutex_);
   std::set<Expiry> queued_by_expiry_ MUSTER_GUARDED_BY(mutex_);

@@ -143,14 +143,13 @@ class ByteBudget {
   /// Forgets tenants that keep nothing, of so many as are looked at in one call; the next call goes on from there.
   void prune(std::size_t most = 4096) {
     Lock lock(mutex_);
-    std::vector<const std::string*> done;
     for (std::size_t left = std::min(accounts_.bucket_count(), most); left > 0; --left, ++pruned_) {
       const std::size_t bucket = pruned_ % accounts_.bucket_count();
-      for (auto at = accounts_.begin(bucket); at != accounts_.end(bucket); ++at) {
-        if (at->second.use_count() == 1) done.push_back(&at->first);
+      for (auto at = accounts_.begin(bucket), end = accounts_.end(bucket); at != end;) {
+        const auto& one = *at++;
+        if (one.second.use_count() == 1) accounts_.erase(accounts_.find(one.first));
       }
     }
-    for (const std::string* tenant : done) accounts_.erase(accounts_.find(*tenant));
   }
   [[nodiscard]] std::size_t accounts() const {
     Lock lock(mutex_);

@@ -75,8 +75,8 @@ using PathNames = std::vector<std::pair<std::string, std::string>>;
 [[nodiscard]] inline std::string problem_of_path(std::string_view pattern) {
   const std::string whole = "\"" + std::string(pattern) + "\"";
   if (pattern.empty() || pattern.front() != '/') return "the path " + whole + " must begin with /";
-  const auto strange = [](char c) { return c <= ' ' || c >= 0x7f || c == '?' || c == '#'; };
-  if (std::any_of(pattern.begin(), pattern.end(), strange)) {
+  for (const char c : pattern) {
+    if (c > ' ' && c < 0x7f && c != '?' && c != '#') continue;
     return "the path " + whole + " is none that a request can have: percent-encode it, and leave the query out";
   }
   std::vector<std::string_view> names;
@@ -87,8 +87,9 @@ using PathNames = std::vector<std::pair<std::string, std::string>>;
     if (name.empty() || name.find_first_of("{}") != std::string_view::npos) {
       return "in the path " + whole + " braces must be around a name that is a segment of its own, as in /doc/{room}";
     }
-    if (std::find(names.begin(), names.end(), name) != names.end())
-      return "the path " + whole + " has the name " + std::string(name) + " twice";
+    for (const std::string_view other : names) {
+      if (other == name) return "the path " + whole + " has the name " + std::string(name) + " twice";
+    }
     names.push_back(name);
   }
   return {};

@@ -58,7 +58,8 @@ class RateWindow {
   /// Counts one, or answers how long until one may come (0: counted). A limit of 0 is no limit.
   [[nodiscard]] std::chrono::milliseconds take(std::size_t limit, std::chrono::milliseconds window, TimePoint now) {
     if (limit == 0) return std::chrono::milliseconds(0);
-    const auto young = std::find_if(times_.begin(), times_.end(), [&](TimePoint at) { return at + window > now; });
+    auto young = times_.begin();
+    while (young != times_.end() && *young + window <= now) ++young;
     times_.erase(times_.begin(), young);
     if (times_.size() >= limit) return std::chrono::ceil<std::chrono::milliseconds>(times_.front() + window - now);
     times_.push_back(now);

@@ -123,7 +123,7 @@ MUSTER_INLINE bool CatchUp::tell_missed(ConnectionState& connection, Membership&
   }
   const auto tell_notice = [&] {
     Entry told;
-    told.notice = std::make_unique<const Notice>(std::exchange(notice, {}));
+    told.notice = std::make_unique<Notice>(std::exchange(notice, {}));
     writer_.tell_entry(connection, room, epoch, told);
   };
   if (!presence.empty() && (notice.presence() || !notice.online.empty() || !notice.offline.empty())) tell_notice();

@@ -30,7 +30,8 @@ MUSTER_INLINE void FanOut::post_flushes(const RoomPtr& room, const std::vector<R
 MUSTER_INLINE void FanOut::flush_part(const RoomPtr& room, RoomPart& part) {
   Batch& batch = part.batch;
   if (!batch.entries.empty()) return;  // the last one is under way, and looks again
-  const bool well = part.loop->contain("A flush", [&] { batch.encoded.assign(part.loop->formats.size(), {}); });
+  batch.encoded.clear();
+  const bool well = part.loop->contain("A flush", [&] { batch.encoded.resize(part.loop->formats.size()); });
   {
     Lock lock(room->mutex);
     RoomPart::Shared& shared = room->shared_of(part);

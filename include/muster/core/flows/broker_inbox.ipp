@@ -38,7 +38,7 @@ MUSTER_INLINE void BrokerInbox::take_state(const BrokerState& state) {
   std::uint64_t removed_at = 0;
   RoomState::Marks mark;  // its memory before anything changes: the same change is not taken twice
   if (state.kind == BrokerState::Kind::awareness) {
-    mark.emplace(state.key, 0);
+    mark[state.key] = 0;
     const AwarenessOwner owner{state.user, state.owner, state.owner_order};
     if (state.value) {
       const auto update =
@@ -57,7 +57,7 @@ MUSTER_INLINE void BrokerInbox::take_state(const BrokerState& state) {
     }
     if (state.kind == BrokerState::Kind::member) {
       if (state.value) {
-        if (!room->remote_members.emplace(state.owner, state.user).second) return;
+        if (!room->remote_members.try_emplace(state.owner, state.user).second) return;
         if (options_.presence_scope != PresenceScope::none) room->presence.joined(state.owner, state.user);
       } else {
         if (room->remote_members.erase(state.owner) == 0) return;

@@ -41,7 +41,7 @@ MUSTER_INLINE void Draining::drain(std::chrono::milliseconds deadline, std::chro
       }
       // Who is to come back first is closed first: nobody's time has passed before its connection is closed.
       loop->draining.clear();
-      for (auto& [after, connection] : told) loop->draining.push_back(std::move(connection));
+      for (const auto& [after, connection] : told) loop->draining.push_back(connection);
       const TimePoint now = loop->executor->now();
       loop->drain_ends = now + deadline;
       loop->drain_forced = forced;
@@ -76,7 +76,9 @@ MUSTER_INLINE void Draining::close_next(Loop& loop) {
 
 MUSTER_INLINE void Draining::shut_down(Function<void()> done) {
   admission_.close();
-  sessions_.end_graces([](const Grace&) { return true; }, false);
+  for (const LoopPtr& loop : loops_.all()) {
+    (void)loop->post([this, loop] { sessions_.run_graces(*loop, TimePoint::max()); });
+  }
   ending_.close_all(CloseReason::going_away, {},
                     [this, life = life_.handle(), done = std::move(done)](std::size_t) mutable {
                       if (const auto alive = life.lock()) {

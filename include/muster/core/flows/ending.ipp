@@ -1,7 +1,6 @@
 // The five steps, and who goes through them.
 #pragma once
 
-#include <algorithm>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -99,10 +98,10 @@ MUSTER_INLINE void Ending::end(ConnectionState& connection, CloseReason reason, 
     });
   }
   if (was_live && !waits && connection.resumed) {
-    for (RoomPtr& room : kept_.take_rooms(connection.member)) {
+    for (const RoomPtr& room : kept_.take_rooms(connection.member)) {
       joining_.give_up_seat(loop, room, connection.member);
       (void)connection.contain("The end of a room", [&] { rooms_.settle(loop, room); });
-      if (parting.former.size() < parting.former.capacity()) parting.former.push_back(std::move(room));
+      if (parting.former.size() < parting.former.capacity()) parting.former.push_back(room);
     }
   }
   if (was_live) sessions_.part_from(connection, reason, std::move(parting.names));
@@ -270,8 +269,8 @@ MUSTER_INLINE void Ending::leave_part(Loop& loop, const RoomPtr& room) noexcept 
   RoomPartPtr part;  // ends after the section
   {
     Lock lock(room->mutex);
-    const auto at =
-        std::find_if(room->parts.begin(), room->parts.end(), [&](const auto& one) { return one->loop.get() == &loop; });
+    auto at = room->parts.begin();
+    while (at != room->parts.end() && (*at)->loop.get() != &loop) ++at;
     if (at == room->parts.end()) return;
     part = std::move(*at);
     room->parts.erase(at);
@@ -287,8 +286,7 @@ MUSTER_INLINE std::size_t Ending::revoke(const UserKey& user) {
   for (const ConnectionPtr& connection : users_.of(user)) {
     revoked += remove(connection->id_, CloseReason::revoked, {}) ? 1 : 0;
   }
-  sessions_.end_graces([user](const Grace& grace) { return grace.user == user; }, true);
-  sessions_.revoke_stored({user.tenant, user.user});
+  sessions_.revoke({user.tenant, user.user});
   return revoked;
 }
 
@@ -297,16 +295,13 @@ MUSTER_INLINE std::size_t Ending::revoke_tenant(std::string_view tenant) {
   for (const ConnectionPtr& connection : users_.of_tenant(tenant)) {
     revoked += remove(connection->id_, CloseReason::revoked, {}) ? 1 : 0;
   }
-  sessions_.end_graces([tenant = std::string(tenant)](const Grace& grace) { return grace.user.tenant == tenant; },
-                       true);
-  sessions_.revoke_stored({std::string(tenant)});
+  sessions_.revoke({std::string(tenant)});
   return revoked;
 }
 
 MUSTER_INLINE std::size_t Ending::revoke(ConnectionId id) {
   const std::size_t revoked = remove(id, CloseReason::revoked, {}) ? 1 : 0;
-  sessions_.end_graces([id](const Grace& grace) { return grace.member == id; }, true);
-  sessions_.revoke_stored({{}, {}, id});
+  sessions_.revoke({{}, {}, id});
   return revoked;
 }
 

@@ -1,7 +1,6 @@
 // The decision about a request, and what follows from it.
 #pragma once
 
-#include <algorithm>
 #include <array>
 #include <string_view>
 #include <utility>
@@ -17,12 +16,13 @@ namespace core {
 [[nodiscard]] inline std::uint8_t format_of(Loop& loop, const std::shared_ptr<const Protocol>& protocol,
                                             const std::shared_ptr<const WireFormat>& wire) {
   auto& formats = loop.formats;
-  const auto same = std::find_if(formats.begin(), formats.end(), [&](const Format& format) {
-    return format.protocol == protocol && format.wire->key() == wire->key();
-  });
-  const auto number = static_cast<std::uint8_t>(same - formats.begin());
-  if (same == formats.end()) formats.push_back({protocol, wire});
-  return number;
+  std::size_t number = 0;
+  for (const Format& format : formats) {
+    if (format.protocol == protocol && format.wire->key() == wire->key()) break;
+    ++number;
+  }
+  if (number == formats.size()) formats.push_back({protocol, wire});
+  return static_cast<std::uint8_t>(number);
 }
 
 MUSTER_INLINE std::uint64_t Opening::open(OpenRequest request, std::shared_ptr<Transport> transport,
@@ -46,12 +46,17 @@ MUSTER_INLINE std::uint64_t Opening::open(OpenRequest request, std::shared_ptr<T
     protocol = candidate;
     return true;
   };
-  if (std::find_if(protocols_.begin(), protocols_.end(), choose) == protocols_.end()) {
+  for (const auto& candidate : protocols_) {
+    if (choose(candidate)) break;
+  }
+  if (!protocol) {
     return refuse(RefusedFor::path, CloseReason::policy, {errc::not_found, "Nothing is served at this path", {}});
   }
   for (const std::string& offered : request.subprotocols) {
-    named = std::any_of(protocols_.begin(), protocols_.end(),
-                        [&](const auto& candidate) { return candidate->name() == offered && choose(candidate); });
+    for (const auto& candidate : protocols_) {
+      named = candidate->name() == offered && choose(candidate);
+      if (named) break;
+    }
     if (named) break;
   }
   if (!admission_.is_open()) {

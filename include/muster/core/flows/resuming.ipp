@@ -1,9 +1,7 @@
 // A resume, step by step: take, claim, adopt, permit, finish.
 #pragma once
 
-#include <algorithm>
 #include <chrono>
-#include <iterator>
 #include <set>
 #include <string>
 #include <utility>
@@ -24,7 +22,7 @@ struct Resuming::Attempt : Steps {
   std::vector<command::ResumeRoom> asked;
   Session session;
   std::vector<command::ResumeRoom> denied;  ///< asked for, but not the session's
-  std::vector<bool> permitted;              ///< of `asked`, as far as it was found out
+  std::vector<char> permitted;              ///< which of `asked`, as far as it was found out
   int handovers = 0;
   /// Its token is spent, and no connection speaks for it yet: should the resume end here, it goes back.
   std::weak_ptr<const void> taken;
@@ -176,17 +174,14 @@ MUSTER_INLINE void Resuming::adopt(ConnectionState& connection, const std::share
   std::set<std::string> had(attempt->session.rooms.begin(), attempt->session.rooms.end());
   for (const RoomPtr& room : kept_sessions_.rooms_of(connection.member)) had.insert(room->key.name);
   std::set<std::string> seen;
-  auto& asked = attempt->asked;
-  asked.erase(std::remove_if(asked.begin(), asked.end(),
-                             [&](const command::ResumeRoom& room) { return !seen.insert(room.room).second; }),
-              asked.end());
-  // What the session did not have goes last, and is not asked about.
-  const auto unknown = std::stable_partition(
-      asked.begin(), asked.end(), [&](const command::ResumeRoom& room) { return had.count(room.room) != 0; });
+  std::vector<command::ResumeRoom> asked;
+  for (command::ResumeRoom& room : attempt->asked) {
+    if (!seen.insert(room.room).second) continue;
+    // What the session did not have is not asked about.
+    (had.count(room.room) != 0 ? asked : attempt->denied).push_back(std::move(room));
+  }
   attempt->permitted.reserve(asked.size());
-  std::vector<command::ResumeRoom> denied(std::make_move_iterator(unknown), std::make_move_iterator(asked.end()));
-  asked.erase(unknown, asked.end());
-  attempt->denied = std::move(denied);
+  attempt->asked = std::move(asked);
   connection.queue_whole = true;
   queues_.deliver(connection, [this, attempt](ConnectionState& same) {
     one_after_another(attempt, [&] { permit(same, attempt); });
@@ -224,14 +219,16 @@ MUSTER_INLINE void Resuming::permit(ConnectionState& connection, const std::shar
 MUSTER_INLINE void Resuming::give_up_rest(ConnectionState& connection) {
   Loop& loop = *connection.loop;
   const auto kept = kept_sessions_.rooms_of(connection.member);
-  std::vector<Clearings> clearings;
-  clearings.reserve(kept.size());
-  for (const RoomPtr& room : kept) clearings.push_back(state_flush_.clearing_for(loop, connection.member, room));
+  Clearings clearings;  // one for each
+  for (const RoomPtr& room : kept) {
+    clearings.splice(clearings.end(), state_flush_.clearing_for(loop, connection.member, room));
+  }
   (void)kept_sessions_.take_rooms(connection.member);
-  for (std::size_t i = 0; i < kept.size(); ++i) {
-    const RoomPtr& room = kept[i];
+  for (const RoomPtr& room : kept) {
+    Clearings clearing;
+    clearing.splice(clearing.end(), clearings, clearings.begin());
     if (connection.membership(room->key.name) != nullptr) continue;
-    state_flush_.clear_awareness(loop, clearings[i]);
+    state_flush_.clear_awareness(loop, clearing);
     joining_.give_up_seat(loop, room, connection.member);
     if (!connection.contain("A resume", [&] { connection.left_rooms.add(room); })) edges_.leave_untold(room);
     (void)connection.contain("The end of a room", [&] { rooms_.settle(loop, room); });

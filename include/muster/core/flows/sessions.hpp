@@ -3,7 +3,6 @@
 
 #include <atomic>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -51,8 +50,8 @@ class Sessions {
   void forget(std::string token_hash);
   /// Puts a session back whose token was spent in vain: the client may try again with it.
   void give_back(const std::string& token_hash, Session session);
-  /// Sessions without a connection, which may be taken up for as long as `resume_window`.
-  void revoke_stored(Revocation which);
+  /// Sessions without a connection: those in their grace, and those that are stored.
+  void revoke(const Revocation& which);
 
   /// Keeps the seats of a connection that ends for its session, or changes nothing. False: it does not wait.
   [[nodiscard]] bool keep(ConnectionState& connection, CloseReason reason, bool socket_gone) noexcept;
@@ -60,8 +59,6 @@ class Sessions {
   void part_from(ConnectionState& connection, CloseReason reason, std::vector<std::string> names) noexcept;
   void run_graces(Loop& loop, TimePoint now) noexcept;
   void run_due_graces(Loop& loop);
-  /// Ends the grace of those that `chosen` picks, on every executor; `for_good`: they cannot resume any more. Any thread.
-  void end_graces(std::function<bool(const Grace&)> chosen, bool for_good);
 
   /// What the store could not do.
   [[nodiscard]] std::uint64_t failed() const noexcept { return failed_; }

@@ -73,11 +73,27 @@ MUSTER_INLINE void Sessions::give_back(const std::string& token_hash, Session se
   }
 }
 
-/// Sessions without a connection, which may be taken up for as long as `resume_window`.
-MUSTER_INLINE void Sessions::revoke_stored(Revocation which) {
+/// A stored one may be taken up for as long as `resume_window`.
+MUSTER_INLINE void Sessions::revoke(const Revocation& which) {
+  for (const LoopPtr& loop : loops_.all()) {
+    (void)loop->post([this, loop, which] {
+      for (auto at = loop->graces.begin(); at != loop->graces.end();) {
+        const Grace& grace = at->second;
+        const bool ends = which.session
+                              ? grace.member == *which.session
+                              : grace.user.tenant == which.tenant && (!which.user || grace.user.user == *which.user);
+        if (!ends) {
+          ++at;
+          continue;
+        }
+        forget(to_hex(grace.token_hash));
+        forget(grace.previous_token_hash);
+        at = end_grace(*loop, at);
+      }
+    });
+  }
   try {
-    store_.revoke(std::move(which),
-                  Reply<Result<std::size_t>>([this, life = life_.handle()](const Result<std::size_t>& done) {
+    store_.revoke(which, Reply<Result<std::size_t>>([this, life = life_.handle()](const Result<std::size_t>& done) {
                     const auto alive = life.lock();
                     if (!alive || done) return;
                     ++failed_;
@@ -160,34 +176,15 @@ MUSTER_INLINE Graces::iterator Sessions::end_grace(Loop& loop, Graces::iterator 
   Clearings clearing = state_flush_.clearing_for(loop, at->second.member, nullptr);
   const Grace grace = std::move(at->second);
   const auto next = loop.graces.erase(at);
-  const auto rooms = table_.expire(grace.member, grace.generation);
-  if (!rooms) return next;
-  for (const RoomPtr& room : *rooms) joining_.give_up_seat(loop, room, grace.member);
+  std::vector<RoomPtr> rooms;
+  if (!table_.expire(grace.member, grace.generation, rooms)) return next;
+  for (const RoomPtr& room : rooms) joining_.give_up_seat(loop, room, grace.member);
   state_flush_.clear_awareness(loop, clearing);
-  (void)edges_.tell(loop, grace.user, users_.release(grace.user), *rooms);
-  for (const RoomPtr& room : *rooms) {
+  (void)edges_.tell(loop, grace.user, users_.release(grace.user), rooms);
+  for (const RoomPtr& room : rooms) {
     (void)loop.contain("The end of a room", [&] { rooms_.settle(loop, room); });
   }
   return next;
-}
-
-/// Ends the grace of those that `chosen` picks, on every executor; `for_good`: they cannot resume any more.
-MUSTER_INLINE void Sessions::end_graces(std::function<bool(const Grace&)> chosen, bool for_good) {
-  for (const LoopPtr& loop : loops_.all()) {
-    (void)loop->post([this, loop, chosen, for_good] {
-      for (auto at = loop->graces.begin(); at != loop->graces.end();) {
-        if (!chosen(at->second)) {
-          ++at;
-          continue;
-        }
-        if (for_good) {
-          forget(to_hex(at->second.token_hash));
-          forget(at->second.previous_token_hash);
-        }
-        at = end_grace(*loop, at);
-      }
-    });
-  }
 }
 
 }  // namespace core

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <map>
 #include <string>
 #include <utility>
 
@@ -193,24 +194,18 @@ MUSTER_INLINE void Commands::on(ConnectionState& connection, Correlation& correl
 /// In the order of users, and in chunks of which the last is the answer.
 MUSTER_INLINE void Commands::tell_presence(ConnectionState& connection, const Correlation& correlation,
                                            const std::string& room, std::vector<event::UserPresence> users) {
-  std::sort(users.begin(), users.end(), [](const auto& a, const auto& b) { return a.user < b.user; });
-  std::size_t kept = 0;
-  for (std::size_t i = 0; i < users.size(); ++i) {  // a user may be here and at other nodes
-    if (i != 0 && users[i].user == users[kept - 1].user) {
-      users[kept - 1].connections += users[i].connections;
-    } else {
-      if (kept != i) users[kept] = std::move(users[i]);
-      ++kept;
-    }
-  }
+  std::map<std::string, std::size_t> connections;  // a user may be here and at other nodes
+  for (const event::UserPresence& one : users) connections[one.user] += one.connections;
+  users.clear();
+  for (const auto& [user, count] : connections) users.push_back({user, count});
   event::PresenceState state;
   state.room = room;
   std::size_t told = 0;
   do {
     state.users = users.data() + told;
-    state.count = std::min(members_per_frame, kept - told);
+    state.count = std::min(members_per_frame, users.size() - told);
     told += state.count;
-    state.more = told < kept;
+    state.more = told < users.size();
     writer_.tell_asked(connection, state, state.more ? nullptr : &correlation);
   } while (state.more && !connection.ends_soon);
 }

@@ -223,18 +223,19 @@ MUSTER_INLINE void StateFlush::flush_announcements(Loop&) {
 
 MUSTER_INLINE void StateFlush::tell_announcements(const std::map<UserKey, bool>& dirty) {
   const bool everywhere = options_.presence_scope == PresenceScope::all;
-  std::map<std::optional<std::string>, std::pair<std::vector<std::string>, std::vector<std::string>>> changes;
-  for (const auto& [user, was_online] : dirty) {
-    const bool online = users_.contains(user);
-    if (online == was_online) continue;
-    auto& of_tenant = changes[everywhere ? std::nullopt : std::optional<std::string>(user.tenant)];
-    (online ? of_tenant.first : of_tenant.second).push_back(user.user);
-  }
-  for (const auto& [tenant, users] : changes) {
+  for (auto at = dirty.begin(); at != dirty.end();) {  // tenant after tenant
+    const auto tenant = everywhere ? std::nullopt : std::optional<std::string>(at->first.tenant);
+    std::vector<std::string> came, went;
+    for (; at != dirty.end() && (everywhere || at->first.tenant == *tenant); ++at) {
+      const auto& [user, was_online] = *at;
+      const bool online = users_.contains(user);
+      if (online != was_online) (online ? came : went).push_back(user.user);
+    }
+    if (came.empty() && went.empty()) continue;
     for (const LoopPtr& loop : loops_.all()) {
-      (void)loop->post([this, loop, tenant = tenant, users = users] {
-        if (!users.first.empty()) writer_.broadcast(loop, tenant, event::UsersOnline{&users.first});
-        if (!users.second.empty()) writer_.broadcast(loop, tenant, event::UsersOffline{&users.second});
+      (void)loop->post([this, loop, tenant, came, went] {
+        if (!came.empty()) writer_.broadcast(loop, tenant, event::UsersOnline{&came});
+        if (!went.empty()) writer_.broadcast(loop, tenant, event::UsersOffline{&went});
       });
     }
   }

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <string>
-#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -38,7 +37,9 @@ MUSTER_INLINE void Sweeping::run_now(Function<void(std::size_t)> done) {
 MUSTER_INLINE void Sweeping::run_again(Loop& loop) {
   loop.arm(loop.sweep_timer, loop.executor->now() + options_.sweep_interval);
   RoomTable::Cursor share;
-  std::tie(share.shard, share.step) = loops_.place_of(loop);
+  const auto place = loops_.place_of(loop);
+  share.shard = place.first;
+  share.step = place.second;
   share.step = std::max<std::size_t>(share.step, 1);
   run(loop, std::shared_ptr<Latch>(new Latch(nullptr)), share);
 }

@@ -6,7 +6,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
+#include <cstring>
 #include <list>
 #include <unordered_map>
 #include <utility>
@@ -71,7 +71,9 @@ class AddressTable {
       const auto found = entries_.find(key);
       if (found == entries_.end()) continue;
       auto& connects = found->second.connects;
-      while (!connects.empty() && connects.front() + options.connect_rate_window <= now) connects.pop_front();
+      auto young = connects.begin();
+      while (young != connects.end() && *young + options.connect_rate_window <= now) ++young;
+      connects.erase(connects.begin(), young);
       if (connects.size() < share(key, options.connect_rate_per_ip)) continue;
       const auto wait = connects.front() + options.connect_rate_window - now;
       return std::max(std::chrono::ceil<std::chrono::milliseconds>(wait), std::chrono::milliseconds(1));
@@ -127,15 +129,15 @@ class AddressTable {
   };
   struct Entry {
     std::size_t connections = 0;
-    std::deque<TimePoint> connects;
+    std::vector<TimePoint> connects;  ///< the oldest first
     bool rests = false;
     std::list<Key>::iterator place;  ///< in `resting_`, if it rests, or in `busy_`
   };
   using Entries = std::unordered_map<Key, Entry, Hash>;
 
   [[nodiscard]] static Keys keys_of(const Bytes& bytes) {
-    const bool mapped = std::all_of(bytes.begin(), bytes.begin() + 10, [](std::uint8_t b) { return b == 0; }) &&
-                        bytes[10] == 0xff && bytes[11] == 0xff;
+    constexpr std::array<std::uint8_t, 12> mapping{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+    const bool mapped = std::memcmp(bytes.data(), mapping.data(), mapping.size()) == 0;
     Keys keys;
     const auto add = [&](std::uint8_t length) {
       Key& key = keys.all[keys.count++];

@@ -36,7 +36,7 @@ class ConnectionTable {
   [[nodiscard]] bool insert(ConnectionId id, ConnectionPtr connection) {
     Shard& shard = shard_of(id);
     Lock lock(shard.mutex);
-    return shard.entries.try_emplace(id, Snapshot{std::move(connection), nullptr, {}, {}}).second;
+    return shard.entries.emplace(id, Snapshot{std::move(connection), nullptr, {}, {}}).second;
   }
   /// What a connection is now, and in which rooms; the first makes it visible to lookups. On its executor.
   void publish(const ConnectionState& connection, PackedStrings rooms) {
@@ -96,7 +96,7 @@ class ConnectionTable {
       }
       std::sort(found.begin() + static_cast<std::ptrdiff_t>(begin), found.end());
     }
-    if (found.size() > limit) found.resize(limit);
+    while (found.size() > limit) found.pop_back();
     return found;
   }
   [[nodiscard]] std::pair<std::size_t, std::size_t> authenticated_and_pending() const {
@@ -177,7 +177,7 @@ class UserTable {
     User& user = shard.tenants[key.tenant][key.user];
     const auto at = std::find(user.connections.end() - user.trials, user.connections.end(), newest);
     if (at == user.connections.end()) return nullptr;
-    std::rotate(user.connections.end() - user.trials--, at, at + 1);
+    move_before(user.connections.end() - user.trials--, at);
     if (limit == 0 || counted(user) <= limit) return nullptr;
     ConnectionPtr yields = may_replace ? user.connections[user.leaving] : newest;
     give_way(user, yields);
@@ -265,8 +265,9 @@ class UserTable {
       Lock lock(shard.mutex);
       const auto at = shard.tenants.find(std::string(tenant));
       if (at == shard.tenants.end()) continue;
-      for (const auto& entry : at->second)
-        found.insert(found.end(), entry.second.connections.begin(), entry.second.connections.end());
+      for (const auto& entry : at->second) {
+        for (const ConnectionPtr& connection : entry.second.connections) found.push_back(connection);
+      }
     }
     return found;
   }
@@ -299,8 +300,11 @@ class UserTable {
   }
   static void give_way(User& user, const ConnectionPtr& connection) {
     const auto stay = user.connections.begin() + user.leaving++;
-    const auto at = std::find(stay, user.connections.end(), connection);
-    std::rotate(stay, at, at + 1);
+    move_before(stay, std::find(stay, user.connections.end(), connection));
+  }
+  using Place = std::vector<ConnectionPtr>::iterator;
+  static void move_before(Place there, Place at) {
+    for (; at != there; --at) at->swap(*(at - 1));
   }
   using Users = std::unordered_map<std::string, User>;
   struct Shard {

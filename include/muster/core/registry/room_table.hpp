@@ -28,7 +28,7 @@ class RoomTable {
   [[nodiscard]] RoomPtr find_or_add(const RoomPtr& fresh) {
     Shard& shard = shards_[std::hash<RoomKey>{}(fresh->key) % shards_.size()];
     Lock lock(shard.mutex);
-    return shard.rooms.try_emplace(fresh->key, fresh).first->second;
+    return shard.rooms.emplace(fresh->key, fresh).first->second;
   }
   /// Removes this very room, if it is still the one of its key.
   void erase(const RoomPtr& room) {

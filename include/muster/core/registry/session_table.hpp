@@ -6,7 +6,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -45,11 +44,12 @@ class SessionTable {
     Lock lock(shard.mutex);
     const auto [at, added] = shard.entries.try_emplace(member);
     try {
-      at->second.rooms.insert(at->second.rooms.end(), rooms.begin(), rooms.end());
+      at->second.rooms.reserve(at->second.rooms.size() + rooms.size());
     } catch (...) {
       if (added) shard.entries.erase(at);
       throw;
     }
+    for (const RoomPtr& room : rooms) at->second.rooms.push_back(room);
     at->second.held = true;
     at->second.generation = generation;
   }
@@ -74,18 +74,17 @@ class SessionTable {
     return Claim::taken;
   }
 
-  /// Ends the grace of a session that nobody has claimed since, and that its connection has parted from.
-  [[nodiscard]] std::optional<std::vector<RoomPtr>> expire(ConnectionId member, std::uint64_t generation) {
+  /// Ends the grace of a session that nobody has claimed since, and that its connection has parted from; `rooms` gets
+  /// those with its seats. False: it has none.
+  [[nodiscard]] bool expire(ConnectionId member, std::uint64_t generation, std::vector<RoomPtr>& rooms) {
     Shard& shard = shard_of(member);
     Lock lock(shard.mutex);
     const auto found = shard.entries.find(member);
-    if (found == shard.entries.end() || !found->second.held || found->second.generation != generation) {
-      return std::nullopt;
-    }
-    auto rooms = std::move(found->second.rooms);
+    if (found == shard.entries.end() || !found->second.held || found->second.generation != generation) return false;
+    rooms = std::move(found->second.rooms);
     shard.entries.erase(found);
     --held_;
-    return rooms;
+    return true;
   }
 
   /// The rooms whose seats are kept for a session that is spoken for; they are kept no longer.

@@ -73,7 +73,7 @@ struct Entry {
   bool latest = false;
   std::string latest_key;
   TimePoint at{};
-  std::unique_ptr<const Notice> notice;
+  std::unique_ptr<Notice> notice;
 
   [[nodiscard]] std::size_t bytes() const {
     return sizeof(Entry) + data.view().size() + from_user.size() + (notice ? notice->bytes() : 0);

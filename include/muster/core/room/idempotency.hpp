@@ -1,7 +1,6 @@
 // IdempotencyKeys: a room's publishes that had a key, so that one which is sent again is answered and not repeated.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <list>
@@ -96,9 +95,10 @@ class IdempotencyKeys {
 
   /// The oldest key of the user with the most. Only when there is one.
   void drop_oldest() {
-    const auto most = std::max_element(users_.begin(), users_.end(), [](const auto& a, const auto& b) {
-      return a.second.by_age.size() < b.second.by_age.size();
-    });
+    auto most = users_.begin();
+    for (auto at = users_.begin(); at != users_.end(); ++at) {
+      if (at->second.by_age.size() > most->second.by_age.size()) most = at;
+    }
     remove(most->second.by_key.find(most->second.by_age.front()->publish.key)->second);
   }
 

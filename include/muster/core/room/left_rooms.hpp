@@ -44,9 +44,12 @@ class LeftRooms {
   void compact() {
     const std::owner_less<std::weak_ptr<RoomState>> before;
     std::sort(more_->begin(), more_->end(), before);
-    const auto end = std::unique(more_->begin(), more_->end(),
-                                 [&](const auto& a, const auto& b) { return !before(a, b) && !before(b, a); });
-    more_->erase(std::remove_if(more_->begin(), end, [](const auto& room) { return room.expired(); }), more_->end());
+    auto end = more_->begin();  // of those that stay
+    for (auto& room : *more_) {
+      if (room.expired() || (end != more_->begin() && !before(*(end - 1), room))) continue;
+      (end++)->swap(room);
+    }
+    more_->erase(end, more_->end());
     more_->reserve(std::max<std::size_t>(2 * more_->size(), 8));
   }
 

@@ -46,9 +46,7 @@ class PresenceBatch {
       if (change.member && (!change.was_member || change.missed)) notice.joined.push_back({id, change.user});
       if (!change.member && (change.was_member || change.seen)) notice.left.push_back({id, change.user});
     }
-    for (auto& [user, change] : users_) {
-      if (change.online != change.was_online) (change.online ? notice.online : notice.offline).push_back(user);
-    }
+    for (const auto& [user, online] : users_) (online ? notice.online : notice.offline).push_back(user);
     (void)drop();
   }
   /// Whether members came or went.
@@ -82,20 +80,17 @@ class PresenceBatch {
       lose();
     }
   }
-  struct UserChange {
-    bool was_online = false;
-    bool online = false;
-  };
   void change(const std::string& user, bool online) noexcept {
     if (lossy_) return;
     try {
-      users_.try_emplace(user, UserChange{!online, online}).first->second.online = online;
+      const auto [at, added] = users_.try_emplace(user, online);
+      if (!added && at->second != online) users_.erase(at);  // it is as it was
     } catch (...) {
       lose();
     }
   }
   std::map<ConnectionId, Change> changes_;
-  std::map<std::string, UserChange> users_;
+  std::map<std::string, bool> users_;  ///< who came online, or went offline
   bool lossy_ = false;
   bool counts_ = false;  ///< of members, while it is lossy
 };
@@ -128,7 +123,9 @@ class Missed {
     const Notice& notice = *entry->notice;
     counts_ = counts_ || notice.counts_only;
     if (notice.whole) {
-      forget_presence();
+      uncount_presence();
+      presence_.clear();
+      users_.clear();
       whole_ = true;
       return;
     }
@@ -142,7 +139,7 @@ class Missed {
   }
   /// `removed_at`: the clock of a removal, or 0.
   void note_awareness(const std::string& client, std::uint64_t removed_at) {
-    const auto [at, added] = awareness_.try_emplace(client, 0);
+    const auto [at, added] = awareness_.try_emplace(client);
     if (added) grow(key_bytes(client));
     at->second = std::max(at->second, removed_at);
   }
@@ -159,9 +156,13 @@ class Missed {
     [[nodiscard]] bool empty() const noexcept { return members.empty() && users.empty() && !counts && !whole; }
   };
   [[nodiscard]] Presence take_presence() {
-    Presence presence{presence_, users_, std::exchange(counts_, false), std::exchange(whole_, false)};
-    forget_presence();
-    return presence;
+    Presence taken;
+    uncount_presence();
+    taken.members.swap(presence_);
+    taken.users.swap(users_);
+    std::swap(taken.counts, counts_);
+    std::swap(taken.whole, whole_);
+    return taken;
   }
   /// Calls `tell` with each client id and its mark, which are forgotten then, until that answers false.
   template <class Tell>
@@ -175,9 +176,11 @@ class Missed {
   template <class Tell>
   void take_latest(Tell tell) {
     for (bool more = true; more && !latest_.empty();) {
-      const auto first = latest_.extract(latest_.begin());
-      shrink(key_bytes(first.key()) + first.mapped()->bytes());
-      more = tell(*first.mapped());
+      const auto first = latest_.begin();
+      const EntryPtr entry = std::move(first->second);
+      shrink(key_bytes(first->first) + entry->bytes());
+      latest_.erase(first);
+      more = tell(*entry);
     }
   }
 
@@ -192,11 +195,9 @@ class Missed {
     bytes_ -= size;
     sum_ -= size;
   }
-  void forget_presence() {
+  void uncount_presence() {
     for (const auto& [id, user] : presence_) shrink(key_bytes(user));
     for (const auto& [user, online] : users_) shrink(key_bytes(user));
-    presence_.clear();
-    users_.clear();
   }
   void note_member(const Member& member) {
     if (presence_.insert_or_assign(member.connection, member.user).second) grow(key_bytes(member.user));

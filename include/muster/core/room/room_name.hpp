@@ -1,7 +1,6 @@
 // Which names rooms may have.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <string_view>
 
@@ -36,10 +35,12 @@ namespace core {
 [[nodiscard]] inline bool valid_room_name(std::string_view name, const Options& options) {
   if (name.empty() || name.size() > options.room_name_bytes) return false;
   if (options.room_names == RoomNames::ascii) {
-    return std::all_of(name.begin(), name.end(), [](char c) {
-      return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == ':' ||
-             c == '.' || c == '-';
-    });
+    for (const char c : name) {
+      const bool may_be = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+                          c == ':' || c == '.' || c == '-';
+      if (!may_be) return false;
+    }
+    return true;
   }
   for (std::size_t at = 0; at < name.size();) {
     const std::size_t length = visible_character(name, at);

@@ -97,6 +97,11 @@ struct RoomPart {
 /// Shared with whoever is about to post its flush: its executor may stop meanwhile, and be forgotten.
 using RoomPartPtr = std::shared_ptr<RoomPart>;
 
+inline void sort_by_id(std::vector<Member>& members) {
+  std::sort(members.begin(), members.end(),
+            [](const Member& a, const Member& b) { return a.connection < b.connection; });
+}
+
 struct RoomState : ByteHolder {
   RoomState(RoomKey room_key, const RoomOptions& room_options, std::uint64_t first_epoch,
             ByteBudget::AccountPtr bytes_account)
@@ -162,7 +167,7 @@ struct RoomState : ByteHolder {
   /// A new member, known by `id`; or nothing has changed.
   void add_member(ConnectionId id, const std::string& user, RoomPart& part, PresenceScope scope)
       MUSTER_REQUIRES(mutex) {
-    const auto [of_user, news] = users.try_emplace(user, 0);
+    const auto [of_user, news] = users.try_emplace(user);
     try {
       members.emplace(id, MemberEntry{user, &part});
     } catch (...) {
@@ -219,7 +224,7 @@ struct RoomState : ByteHolder {
     all.reserve(member_count());
     for (const auto& [id, member] : members) all.push_back({id, member.user});
     for (const auto& [id, user] : remote_members) all.push_back({id, user});
-    std::sort(all.begin(), all.end(), [](const Member& a, const Member& b) { return a.connection < b.connection; });
+    sort_by_id(all);
     return all;
   }
   /// The list that a newcomer is told, and is kept informed of if the room `tells` anybody anything. False: it is told
@@ -284,14 +289,13 @@ inline void append_pending(RoomState& room, const EntryPtr& entry, std::vector<R
     if (entry->latest) {  // of two unsent states with one key only the newer is of use
       constexpr std::ptrdiff_t look_back = 32;
       const auto end = shared.pending.end();
-      const auto old =
-          std::find_if(end - std::min(look_back, end - shared.pending.begin()), end, [&](const EntryPtr& other) {
-            return other->latest && other->latest_key == entry->latest_key && other->exclude == entry->exclude;
-          });
-      if (old != end) {
-        shared.bytes -= (*old)->bytes();
+      for (auto old = end - std::min(look_back, end - shared.pending.begin()); old != end; ++old) {
+        const Entry& other = **old;
+        if (!other.latest || other.latest_key != entry->latest_key || other.exclude != entry->exclude) continue;
+        shared.bytes -= other.bytes();
         shared.pending.erase(old);
         ++conflated;
+        break;
       }
     }
     shared.bytes += bytes;
