@@ -2,12 +2,15 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
+#include <new>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <type_traits>
 #include <utility>
-#include <variant>
 
 #include "muster/config.hpp"
 
@@ -128,21 +131,81 @@ struct Error {
   [[nodiscard]] std::error_code error_code() const noexcept { return make_error_code(code); }
 };
 
-/// A value, or the error that stands in its place.
+namespace detail {
+[[noreturn]] inline void throw_not_held() { throw std::logic_error("A Result was asked for what it does not hold"); }
+/// What nobody has.
+struct Nothing {
+  Nothing() = delete;
+};
+}  // namespace detail
+
+/// A value, or the error that stands in its place. Can be copied if the value can.
 template <class T>
 class [[nodiscard]] Result {
+  // A std::variant says the same in a few lines, for which a compiler writes a hundred and fifty functions for each T.
+  using Copied = std::conditional_t<std::is_copy_constructible_v<T>, Result, detail::Nothing>;
+  static constexpr bool moves_safely = std::is_nothrow_move_constructible_v<T>;
+
  public:
-  Result(T value) : held_(std::in_place_index<0>, std::move(value)) {}
-  Result(Error error) : held_(std::in_place_index<1>, std::move(error)) {}
-  [[nodiscard]] explicit operator bool() const noexcept { return held_.index() == 0; }
+  Result(T value) { hold(std::move(value)); }
+  Result(Error error) noexcept { hold(std::move(error)); }
+  Result(Result&& other) noexcept(moves_safely) { take(other); }
+  Result(const Copied& other) {
+    if (other.holds_ == Holds::value) hold(T(other.value_));
+    if (other.holds_ == Holds::error) hold(Error(other.error_));
+  }
+  Result& operator=(Result&& other) noexcept(moves_safely) {
+    if (this == &other) return *this;
+    let_go();
+    take(other);
+    return *this;
+  }
+  Result& operator=(const Copied& other) { return *this = Result(other); }
+  ~Result() { let_go(); }
+
+  [[nodiscard]] explicit operator bool() const noexcept { return holds_ == Holds::value; }
   /// Only when it holds a value.
-  [[nodiscard]] const T& value() const { return std::get<0>(held_); }
-  [[nodiscard]] T& value() { return std::get<0>(held_); }
+  [[nodiscard]] const T& value() const {
+    if (holds_ != Holds::value) detail::throw_not_held();
+    return value_;
+  }
+  [[nodiscard]] T& value() {
+    if (holds_ != Holds::value) detail::throw_not_held();
+    return value_;
+  }
   /// Only when it holds an error.
-  [[nodiscard]] const Error& error() const { return std::get<1>(held_); }
+  [[nodiscard]] const Error& error() const {
+    if (holds_ != Holds::error) detail::throw_not_held();
+    return error_;
+  }
 
  private:
-  std::variant<T, Error> held_;
+  /// Nothing: a move of a value that threw left it so.
+  enum class Holds : std::uint8_t { nothing, value, error };
+
+  void hold(T&& value) noexcept(moves_safely) {
+    ::new (static_cast<void*>(&value_)) T(std::move(value));
+    holds_ = Holds::value;
+  }
+  void hold(Error&& error) noexcept {
+    ::new (static_cast<void*>(&error_)) Error(std::move(error));
+    holds_ = Holds::error;
+  }
+  void take(Result& other) noexcept(moves_safely) {
+    if (other.holds_ == Holds::value) hold(std::move(other.value_));
+    if (other.holds_ == Holds::error) hold(std::move(other.error_));
+  }
+  void let_go() noexcept {
+    const Holds held = std::exchange(holds_, Holds::nothing);
+    if (held == Holds::value) value_.~T();
+    if (held == Holds::error) error_.~Error();
+  }
+
+  union {
+    T value_;
+    Error error_;
+  };
+  Holds holds_ = Holds::nothing;
 };
 
 /// Done, or the error that stands in its place: of what has no value to answer.

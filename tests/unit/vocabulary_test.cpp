@@ -157,6 +157,57 @@ TEST_CASE("A Result holds a value or the error in its place", "[error]") {
   CHECK(*std::move(owner.value()) == 3);
 }
 
+TEST_CASE("A Result is copied, moved and assigned as what it holds", "[error]") {
+  STATIC_REQUIRE(std::is_copy_constructible_v<Result<std::string>>);
+  STATIC_REQUIRE(std::is_copy_assignable_v<Result<std::string>>);
+  STATIC_REQUIRE(std::is_nothrow_move_constructible_v<Result<std::unique_ptr<int>>>);
+  STATIC_REQUIRE(std::is_nothrow_move_assignable_v<Result<std::unique_ptr<int>>>);
+  STATIC_REQUIRE_FALSE(std::is_copy_constructible_v<Result<std::unique_ptr<int>>>);
+  STATIC_REQUIRE_FALSE(std::is_copy_assignable_v<Result<std::unique_ptr<int>>>);
+
+  const std::string words = "longer than what a string keeps in itself";
+  const Result<std::string> good = words;
+  const Result<std::string> bad = Error{errc::not_found, words, {}};
+  Result<std::string> result = good;
+  CHECK(result.value() == words);
+  result = bad;
+  REQUIRE_FALSE(result);
+  CHECK(result.error().message == words);
+  const Result<std::string> same = result;
+  CHECK(same.error().message == words);
+  result = good;
+  const Result<std::string> moved = std::move(result);
+  CHECK(moved.value() == words);
+  result = Error{errc::not_found, words, {}};
+  CHECK(result.error().message == words);
+  auto& itself = result;
+  result = std::move(itself);
+  CHECK(result.error().message == words);
+  CHECK_THROWS(result.value());
+  CHECK_THROWS(good.error());
+}
+
+TEST_CASE("A Result whose value did not move holds nothing", "[error]") {
+  struct Stubborn {
+    Stubborn() = default;
+    Stubborn(const Stubborn&) = default;
+    Stubborn(Stubborn&& other) : moves(other.moves - 1) {
+      if (moves < 0) throw std::runtime_error("It does not move");
+    }
+    Stubborn& operator=(const Stubborn&) = default;
+    ~Stubborn() = default;
+    int moves = 3;
+  };
+  STATIC_REQUIRE_FALSE(std::is_nothrow_move_constructible_v<Result<Stubborn>>);
+  Result<Stubborn> from = Stubborn();
+  from.value().moves = 0;
+  Result<Stubborn> to = Error{errc::not_found, "Nothing yet", {}};
+  CHECK_THROWS_AS(to = std::move(from), std::runtime_error);
+  CHECK_FALSE(to);
+  to = Error{errc::not_found, "Still nothing", {}};
+  CHECK(to.error().message == "Still nothing");
+}
+
 TEST_CASE("A Result of nothing is done, or the error in its place", "[error]") {
   CHECK(Result<void>());
   Result<void> result = {};
