@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -264,11 +265,53 @@ struct Failure {
 struct Heartbeat {};
 }  // namespace event
 
-using Event = std::variant<event::ConnectionAck, event::Resumed, event::AuthResult, event::RoomJoined, event::RoomLeft,
-                           event::Ack, event::Subscriptions, event::RoomMessage, event::DirectMessage, event::Gap,
-                           event::AwarenessState, event::AwarenessChanged, event::PresenceState, event::PresenceChanged,
-                           event::UsersOnline, event::UsersOffline, event::ReauthRequired, event::Draining,
-                           event::Kicked, event::SessionState, event::Pong, event::Failure, event::Heartbeat>;
+/// One of the events above, wherever it lies: for the time of a call, and of the size of a pointer and a half.
+class Event {
+ public:
+  template <class E>
+  Event(const E& event) noexcept : which_(place_of<E>(List())), event_(&event) {}
+
+  /// Null: it is another.
+  template <class E>
+  [[nodiscard]] const E* get_if() const noexcept {
+    return which_ == place_of<E>(List()) ? static_cast<const E*>(event_) : nullptr;
+  }
+  /// Calls `visitor` with the event that it is.
+  template <class Visitor>
+  void visit(Visitor& visitor) const {
+    visit(visitor, List());
+  }
+
+ private:
+  template <class... Events>
+  struct ListOf {};
+  using List = ListOf<event::ConnectionAck, event::Resumed, event::AuthResult, event::RoomJoined, event::RoomLeft,
+                      event::Ack, event::Subscriptions, event::RoomMessage, event::DirectMessage, event::Gap,
+                      event::AwarenessState, event::AwarenessChanged, event::PresenceState, event::PresenceChanged,
+                      event::UsersOnline, event::UsersOffline, event::ReauthRequired, event::Draining, event::Kicked,
+                      event::SessionState, event::Pong, event::Failure, event::Heartbeat>;
+
+  template <class E, class... Events>
+  [[nodiscard]] static constexpr std::uint8_t place_of(ListOf<Events...>) noexcept {
+    static_assert((std::is_same_v<E, Events> || ...), "it is no event");
+    std::uint8_t place = 0;
+    (void)((std::is_same_v<E, Events> || (++place, false)) || ...);
+    return place;
+  }
+  template <class Visitor, class... Events>
+  void visit(Visitor& visitor, ListOf<Events...>) const {
+    using Call = void (*)(Visitor&, const void*);
+    static constexpr Call calls[] = {&call<Visitor, Events>...};
+    calls[which_](visitor, event_);
+  }
+  template <class Visitor, class E>
+  static void call(Visitor& visitor, const void* event) {
+    visitor(*static_cast<const E*>(event));
+  }
+
+  std::uint8_t which_;
+  const void* event_;
+};
 
 /// The limits a decoder applies while it reads.
 struct DecodeLimits {

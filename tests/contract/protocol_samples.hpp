@@ -3,9 +3,11 @@
 
 #include <chrono>
 #include <cstddef>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -92,59 +94,66 @@ class EventSamples {
   void fill() {
     using std::chrono::milliseconds;
     const Position position{(std::uint64_t{1} << 53U) - 1, 42};
-    events_.emplace_back(event::ConnectionAck{id_, name_, name_, milliseconds(30000), name_, milliseconds(300000)});
-    events_.emplace_back(event::ConnectionAck{id_, name_, "", milliseconds(0), "", milliseconds(0)});
-    events_.emplace_back(event::Resumed{id_, &resumed_});
-    events_.emplace_back(event::Resumed{id_, nullptr});
-    events_.emplace_back(event::AuthResult{&identity_, ""});
-    events_.emplace_back(event::AuthResult{&nobody_, ""});
-    events_.emplace_back(event::AuthResult{nullptr, name_});
-    events_.emplace_back(event::RoomJoined{name_, position, &members_, 2, true});
-    events_.emplace_back(event::RoomJoined{name_, {}, nullptr, 1000, false});
-    events_.emplace_back(event::RoomJoined{name_, {}, &no_members_, 0, false});
-    events_.emplace_back(event::RoomLeft{name_});
-    events_.emplace_back(event::Ack{});
-    events_.emplace_back(event::Ack{position, {}, {}, nullptr, {}});
-    events_.emplace_back(event::Ack{{}, std::size_t{3}, true, nullptr, {}});
-    events_.emplace_back(event::Ack{position, std::size_t{0}, false, nullptr, name_});
-    events_.emplace_back(event::Ack{{}, {}, {}, nullptr, {}, 12, true});
-    events_.emplace_back(event::Subscriptions{&strings_});
-    events_.emplace_back(event::Subscriptions{});
+    add(event::ConnectionAck{id_, name_, name_, milliseconds(30000), name_, milliseconds(300000)});
+    add(event::ConnectionAck{id_, name_, "", milliseconds(0), "", milliseconds(0)});
+    add(event::Resumed{id_, &resumed_});
+    add(event::Resumed{id_, nullptr});
+    add(event::AuthResult{&identity_, ""});
+    add(event::AuthResult{&nobody_, ""});
+    add(event::AuthResult{nullptr, name_});
+    add(event::RoomJoined{name_, position, &members_, 2, true});
+    add(event::RoomJoined{name_, {}, nullptr, 1000, false});
+    add(event::RoomJoined{name_, {}, &no_members_, 0, false});
+    add(event::RoomLeft{name_});
+    add(event::Ack{});
+    add(event::Ack{position, {}, {}, nullptr, {}});
+    add(event::Ack{{}, std::size_t{3}, true, nullptr, {}});
+    add(event::Ack{position, std::size_t{0}, false, nullptr, name_});
+    add(event::Ack{{}, {}, {}, nullptr, {}, 12, true});
+    add(event::Subscriptions{&strings_});
+    add(event::Subscriptions{});
     for (const Payload& payload : payloads_) {
-      events_.emplace_back(event::Ack{{}, {}, {}, &payload, name_});
-      events_.emplace_back(event::RoomMessage{name_, position, id_, name_, &payload});
-      events_.emplace_back(event::RoomMessage{name_, {}, {}, "", &payload});
-      events_.emplace_back(event::DirectMessage{id_, name_, &payload, 7});
-      events_.emplace_back(event::DirectMessage{{}, "", &payload, 0});
+      add(event::Ack{{}, {}, {}, &payload, name_});
+      add(event::RoomMessage{name_, position, id_, name_, &payload});
+      add(event::RoomMessage{name_, {}, {}, "", &payload});
+      add(event::DirectMessage{id_, name_, &payload, 7});
+      add(event::DirectMessage{{}, "", &payload, 0});
     }
-    events_.emplace_back(event::Pong{&payloads_[0]});
-    events_.emplace_back(event::Pong{&payloads_.back()});
-    events_.emplace_back(event::Pong{});
-    events_.emplace_back(event::Gap{name_, 1, ~std::uint64_t{0}});
-    events_.emplace_back(event::AwarenessState{name_, entries_.data(), entries_.size()});
-    events_.emplace_back(event::AwarenessState{name_, entries_.data(), entries_.size(), true});
-    events_.emplace_back(event::AwarenessState{name_, nullptr, 0});
-    events_.emplace_back(event::AwarenessChanged{name_, entries_.data(), entries_.size()});
-    events_.emplace_back(event::AwarenessChanged{name_, nullptr, 0});
-    events_.emplace_back(event::PresenceState{users_.data(), users_.size()});
-    events_.emplace_back(event::PresenceState{users_.data(), users_.size(), true, name_});
-    events_.emplace_back(event::PresenceState{});
-    events_.emplace_back(event::PresenceChanged{name_, &members_, &members_, nullptr, 0, false, 3});
-    events_.emplace_back(event::PresenceChanged{name_, nullptr, &no_members_, nullptr, 0, false, 0});
-    events_.emplace_back(event::PresenceChanged{name_, nullptr, nullptr, nullptr, 0, false, 300});
-    events_.emplace_back(event::PresenceChanged{name_, nullptr, nullptr, members_.data(), members_.size(), true, 3});
-    events_.emplace_back(event::UsersOnline{&strings_});
-    events_.emplace_back(event::UsersOffline{&strings_});
-    events_.emplace_back(event::ReauthRequired{time_, milliseconds(30000)});
-    events_.emplace_back(event::Draining{milliseconds(4321)});
-    events_.emplace_back(event::Kicked{name_, true});
-    events_.emplace_back(event::Kicked{});
-    events_.emplace_back(event::SessionState{id_, name_, name_, &strings_, time_});
-    events_.emplace_back(event::SessionState{});
-    events_.emplace_back(event::Failure{&error_});
-    events_.emplace_back(event::Failure{&plain_error_});
-    events_.emplace_back(event::Failure{});
-    events_.emplace_back(event::Heartbeat{});
+    add(event::Pong{&payloads_[0]});
+    add(event::Pong{&payloads_.back()});
+    add(event::Pong{});
+    add(event::Gap{name_, 1, ~std::uint64_t{0}});
+    add(event::AwarenessState{name_, entries_.data(), entries_.size()});
+    add(event::AwarenessState{name_, entries_.data(), entries_.size(), true});
+    add(event::AwarenessState{name_, nullptr, 0});
+    add(event::AwarenessChanged{name_, entries_.data(), entries_.size()});
+    add(event::AwarenessChanged{name_, nullptr, 0});
+    add(event::PresenceState{users_.data(), users_.size()});
+    add(event::PresenceState{users_.data(), users_.size(), true, name_});
+    add(event::PresenceState{});
+    add(event::PresenceChanged{name_, &members_, &members_, nullptr, 0, false, 3});
+    add(event::PresenceChanged{name_, nullptr, &no_members_, nullptr, 0, false, 0});
+    add(event::PresenceChanged{name_, nullptr, nullptr, nullptr, 0, false, 300});
+    add(event::PresenceChanged{name_, nullptr, nullptr, members_.data(), members_.size(), true, 3});
+    add(event::UsersOnline{&strings_});
+    add(event::UsersOffline{&strings_});
+    add(event::ReauthRequired{time_, milliseconds(30000)});
+    add(event::Draining{milliseconds(4321)});
+    add(event::Kicked{name_, true});
+    add(event::Kicked{});
+    add(event::SessionState{id_, name_, name_, &strings_, time_});
+    add(event::SessionState{});
+    add(event::Failure{&error_});
+    add(event::Failure{&plain_error_});
+    add(event::Failure{});
+    add(event::Heartbeat{});
+  }
+
+  template <class E>
+  void add(E event) {
+    const auto kept = std::make_shared<const E>(std::move(event));
+    events_.emplace_back(*kept);
+    kept_.push_back(kept);
   }
 
   ConnectionId id_{0xfedcba9876543210U};
@@ -161,7 +170,8 @@ class EventSamples {
   Error plain_error_;
   Identity identity_;
   Identity nobody_;
-  std::vector<Event> events_;
+  std::vector<std::shared_ptr<const void>> kept_;
+  std::vector<Event> events_;  ///< of those that are kept
 };
 
 }  // namespace muster::test

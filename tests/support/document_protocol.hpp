@@ -36,23 +36,23 @@ class DocumentProtocol final : public Protocol {
   /// What is published, as it is; else one word for the event, and what it is about.
   [[nodiscard]] std::optional<FrameKind> encode(const Event& event, const Correlation*, WallTime,
                                                 std::string& out) const override {
-    if (const auto* published = std::get_if<event::RoomMessage>(&event)) {
+    if (const auto* published = event.get_if<event::RoomMessage>()) {
       out += published->data->view();
       return FrameKind::binary;
     }
-    if (const auto* joined = std::get_if<event::RoomJoined>(&event)) {
+    if (const auto* joined = event.get_if<event::RoomJoined>()) {
       out += "joined " + std::string(joined->room);
       return FrameKind::binary;
     }
-    if (const auto* ack = std::get_if<event::ConnectionAck>(&event)) {
+    if (const auto* ack = event.get_if<event::ConnectionAck>()) {
       out += "token " + std::string(ack->resume_token);
       return FrameKind::binary;
     }
-    if (const auto* failure = std::get_if<event::Failure>(&event)) {
+    if (const auto* failure = event.get_if<event::Failure>()) {
       out += "error " + std::string(failure->error != nullptr ? to_string(failure->error->code) : std::string_view());
       return FrameKind::binary;
     }
-    if (!std::holds_alternative<event::Heartbeat>(event) || form_.heartbeat != HeartbeatStyle::message) return {};
+    if (event.get_if<event::Heartbeat>() == nullptr || form_.heartbeat != HeartbeatStyle::message) return {};
     out += "alive?";
     return FrameKind::binary;
   }

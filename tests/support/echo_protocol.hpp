@@ -42,9 +42,9 @@ class EchoProtocol final : public Protocol {
   [[nodiscard]] std::optional<FrameKind> encode(const Event& event, const Correlation*, WallTime,
                                                 std::string& out) const override {
     const Payload* payload = nullptr;
-    if (const auto* answer = std::get_if<event::Ack>(&event)) payload = answer->payload;
-    if (const auto* published = std::get_if<event::RoomMessage>(&event)) payload = published->data;
-    if (const auto* direct = std::get_if<event::DirectMessage>(&event)) payload = direct->data;
+    if (const auto* answer = event.get_if<event::Ack>()) payload = answer->payload;
+    if (const auto* published = event.get_if<event::RoomMessage>()) payload = published->data;
+    if (const auto* direct = event.get_if<event::DirectMessage>()) payload = direct->data;
     if (payload == nullptr) return std::nullopt;
     out += payload->view();
     return payload->kind() == PayloadKind::binary ? FrameKind::binary : FrameKind::text;

@@ -30,7 +30,7 @@ class RecodedProtocol final : public Protocol {
   }
   [[nodiscard]] std::optional<FrameKind> encode(const Event& event, const Correlation* correlation, WallTime now,
                                                 std::string& out) const override {
-    if (std::holds_alternative<event::RoomMessage>(event)) ++room_messages_;
+    if (event.get_if<event::RoomMessage>() != nullptr) ++room_messages_;
     return json_.encode(event, correlation, now, out);
   }
   [[nodiscard]] std::uint16_t close_code(CloseReason reason) const noexcept override {

@@ -464,9 +464,9 @@ class EventWriter {
 
 MUSTER_INLINE std::optional<FrameKind> JsonProtocol::encode(const Event& event, const Correlation* correlation,
                                                             WallTime now, std::string& out) const {
-  if (std::holds_alternative<event::Heartbeat>(event)) return std::nullopt;
+  if (event.get_if<event::Heartbeat>() != nullptr) return std::nullopt;
   detail::json_protocol::EventWriter writer(correlation, now, out);
-  std::visit(writer, event);
+  event.visit(writer);
   return FrameKind::text;
 }
 
