@@ -196,9 +196,9 @@ class [[nodiscard]] Result {
     if (other.holds_ == Holds::error) hold(std::move(other.error_));
   }
   void let_go() noexcept {
-    const Holds held = std::exchange(holds_, Holds::nothing);
-    if (held == Holds::value) value_.~T();
-    if (held == Holds::error) error_.~Error();
+    if (holds_ == Holds::value) value_.~T();
+    if (holds_ == Holds::error) error_.~Error();
+    holds_ = Holds::nothing;
   }
 
   union {
