@@ -36,7 +36,7 @@ class Inbound {
   [[nodiscard]] bool charge_bytes(ConnectionState& connection, std::size_t bytes, TimePoint now);
   void take_frame(ConnectionState& connection, FrameKind kind, std::string_view bytes, std::size_t wire_bytes);
   void take_message(ConnectionState& connection, FrameKind kind, std::string_view bytes, bool many_bytes);
-  void handle(ConnectionState& connection, Command command);
+  void handle(ConnectionState& connection, Command& command);
   void run(ConnectionState& connection, Command& command);
 
   const Options& options_;

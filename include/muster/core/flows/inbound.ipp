@@ -115,14 +115,14 @@ MUSTER_INLINE void Inbound::take_message(ConnectionState& connection, FrameKind 
     connection.refused_in_row = 0;
     for (Command& command : commands) {
       if (connection.ended() || connection.ends_soon) break;
-      handle(connection, std::move(command));
+      handle(connection, command);
     }
   }
   commands.clear();
   loop.commands.swap(commands);
 }
 
-MUSTER_INLINE void Inbound::handle(ConnectionState& connection, Command command) {
+MUSTER_INLINE void Inbound::handle(ConnectionState& connection, Command& command) {
   if (!connection.question && connection.waiting.empty()) {
     run(connection, command);
     return;
