@@ -267,7 +267,21 @@ struct Heartbeat {};
 
 /// One of the events above, wherever it lies: for the time of a call, and of the size of a pointer and a half.
 class Event {
+  template <class... Events>
+  struct ListOf {
+    static constexpr std::size_t size = sizeof...(Events);
+  };
+  using List = ListOf<event::ConnectionAck, event::Resumed, event::AuthResult, event::RoomJoined, event::RoomLeft,
+                      event::Ack, event::Subscriptions, event::RoomMessage, event::DirectMessage, event::Gap,
+                      event::AwarenessState, event::AwarenessChanged, event::PresenceState, event::PresenceChanged,
+                      event::UsersOnline, event::UsersOffline, event::ReauthRequired, event::Draining, event::Kicked,
+                      event::SessionState, event::Pong, event::Failure, event::Heartbeat>;
+
  public:
+  /// How many there are, and which of them this is: the n-th above, from 0.
+  static constexpr std::size_t kinds = List::size;
+  [[nodiscard]] std::size_t index() const noexcept { return which_; }
+
   template <class E>
   Event(const E& event) noexcept : which_(place_of<E>(List())), event_(&event) {}
 
@@ -283,14 +297,6 @@ class Event {
   }
 
  private:
-  template <class... Events>
-  struct ListOf {};
-  using List = ListOf<event::ConnectionAck, event::Resumed, event::AuthResult, event::RoomJoined, event::RoomLeft,
-                      event::Ack, event::Subscriptions, event::RoomMessage, event::DirectMessage, event::Gap,
-                      event::AwarenessState, event::AwarenessChanged, event::PresenceState, event::PresenceChanged,
-                      event::UsersOnline, event::UsersOffline, event::ReauthRequired, event::Draining, event::Kicked,
-                      event::SessionState, event::Pong, event::Failure, event::Heartbeat>;
-
   template <class E, class... Events>
   [[nodiscard]] static constexpr std::uint8_t place_of(ListOf<Events...>) noexcept {
     static_assert((std::is_same_v<E, Events> || ...), "it is no event");
