@@ -31,7 +31,10 @@
  * every listener has returned (or its promise resolved); one that throws gets the message again on the next connection, as
  * do clients without a listener. With `acknowledge: 'manually'` call the event's ack().
  *
- * Other events: joined {room, rejoined, resumed}, left {room, error?}, message, gap, presence {room, joined, left,
+ * Where the server puts this client in a room, it follows: joined {room, by: 'server'}, without a join of its own. Such a
+ * seat ends when the server takes it back, or with the session.
+ *
+ * Other events: joined {room, rejoined, resumed, by?}, left {room, error?}, message, gap, presence {room, joined, left,
  * memberCount}, awareness {room, changes: [{client, user, state | null}]} (others only), reauth {expiresAt?, error?} (what
  * became of new credentials, which `token` is asked for before the old ones end), latency {ms}, error (MusterError: what no
  * pending command was waiting for), and every other server message under its own type (draining, kicked, users_online, ...).
@@ -89,12 +92,18 @@ export class Client {
   /** Resolves with the room once joined. A wish that outlives connections: kept while offline, and asked for again after
    *  every reconnect, until the server refuses (then it rejects), leave() or close(). */
   join(name) {
-    if (this.#rooms.has(name)) return this.#rooms.get(name).wished.promise;
+    const known = this.#rooms.get(name);
+    const room = known ?? this.#add(name);
+    room.given = false;                            // whoever put us there: it is our wish from now on
+    if (!known && this.state === 'connected') this.#enter(room);
+    return room.wished.promise;
+  }
+
+  #add(name) {
     const room = new Room(name);
     room.push = throttle(() => this.#pushAwareness(room), this.#options.awarenessInterval);
     this.#rooms.set(name, room);
-    if (this.state === 'connected') this.#enter(room);
-    return room.wished.promise;
+    return room;
   }
 
   async leave(name) {
@@ -220,9 +229,11 @@ export class Client {
     },
     auth_result: ({ authenticated, error }) => { if (!authenticated) this.#refusal = error; },
     room_left: ({ room }, id) => { if (id === undefined) this.#forget(room, new MusterError('left', `the server ended the membership in ${room}`), true); },
-    room_joined: (payload, id) => {                // of a resumed session; to a join, entered() is its answer's business
-      const room = this.#rooms.get(payload.room);
-      if (id === undefined && room) this.#entered(room, payload, true);
+    room_joined: (payload, id) => {                // of a resumed session, or the server's doing; to a join, entered() is its answer's business
+      if (id !== undefined) return;
+      const known = this.#rooms.get(payload.room), given = payload.by === 'server';
+      if (!known && given) this.#add(payload.room).given = true;
+      if (known || given) this.#entered(this.#rooms.get(payload.room), payload, !given);
     },
     message: (message, id, at) => {
       if (!this.#rooms.get(message.room)?.cursor.take(message)) return;    // left meanwhile, or known
@@ -281,8 +292,9 @@ export class Client {
     this.#setState('connected', { resumed: Boolean(resumed), error });
     this.#ready.resolve();
     if (this.state !== 'connected') return;        // a listener closed it
-    for (const room of this.#rooms.values()) {
-      if (!resumed || !['recovered', 'gap'].includes(resumed.rooms[room.name])) this.#enter(room);
+    for (const room of [...this.#rooms.values()]) {
+      if (room.given && !resumed && !room.joined) this.#forget(room.name, new MusterError('left', `the server's seat in ${room.name} went with the session`), true);
+      else if (!room.joined && !['recovered', 'gap'].includes(resumed?.rooms[room.name])) this.#enter(room);
     }
     this.#comeback?.resolve(Boolean(resumed));
     this.#acknowledge();
@@ -374,7 +386,7 @@ export class Client {
       if (changes.length) this.#emit('awareness', { room: name, changes });
     });
     this.#keep();
-    this.#emit('joined', { room: name, rejoined, resumed });
+    this.#emit('joined', { room: name, rejoined, resumed, by: answer.by });
     if (lost) this.#emit('gap', { room: name, ...lost });
     room.wished.resolve(room);
   }

@@ -55,6 +55,7 @@ export class Cursor {
 /** A room this client is in, or wants to be in. */
 export class Room {
   joined = false; members = new Map(); memberCount = 0; awareness = new Map(); cursor = new Cursor();
+  given = false;                                 // by the server: no wish of ours
   own; clock = 0;                                // what this client is doing here, and how often it said so
   wished = deferred();                           // settled when the wish to join is
   #stated;                                       // as which the server knows it

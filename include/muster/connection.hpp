@@ -68,6 +68,11 @@ class Connection {
   /// Publishes to a room of this connection's tenant, to everyone in it but this connection. Not authorised again, and
   /// membership is not required: this is the server speaking on the connection's behalf.
   virtual void publish(std::string_view room, const Payload& payload) = 0;
+  /// Seats this connection in a room, or takes it out of one, after the current handler or hook has returned: see
+  /// IConnectionManager. In on_connected: behind connection_ack, before whatever else the client is told, and before its
+  /// first command.
+  virtual void join(std::string room) = 0;
+  virtual void leave(std::string room) = 0;
   /// Answers the command being handled, in place of the plain acknowledgement. The second reply to one, and a reply
   /// in a hook, do nothing.
   virtual void reply(const Payload& payload) = 0;

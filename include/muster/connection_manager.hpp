@@ -50,6 +50,18 @@ using DisconnectHook = std::function<void(Connection&, CloseReason)>;
 using UserHook = std::function<void(const UserKey&)>;
 using RoomHook = std::function<void(const RoomKey&)>;
 
+/// How the program seats a connection.
+struct JoinAs {
+  /// Whether the authorizer is asked (Action::join), as it is for a client's own join. False: the program has decided, also
+  /// for when the session comes back to the seat on this manager.
+  bool authorized = false;
+};
+/// What became of a seat: `invalid_room`, `not_in_room`, `room_full`, `too_many_rooms`, `permission_denied`, `unavailable`, or
+/// `not_found` where the connection is gone before it was dealt with.
+using SeatDone = Function<void(Result<void>)>;
+/// Of a user's connections: in how many it went well, 0 where none is there; an error if it did in none.
+using SeatsDone = Function<void(Result<std::size_t>)>;
+
 /// What became of a queued message: its id in the user's queue, and how many older ones had to go for it.
 using QueuedDone = Function<void(Result<Queued>)>;
 
@@ -157,6 +169,22 @@ class IConnectionManager : public TransportSink {
   /// As Room::publish.
   virtual void publish(const RoomKey& room, const Payload& payload, Delivery delivery = Delivery::reliable(),
                        ConnectionId exclude = {}, PublishDone done = nullptr) = 0;
+
+  // Seating: the program does what clients ask with `join` and `leave`. The connection of this id, or the one that took up
+  // its session; its client is told as of its own, with by: "server", and need not have asked. What is asked of one
+  // connection happens in order, and before what its client asks while that waits. Room names, capacities and
+  // rooms_per_connection hold; rooms_created_per_minute is the clients'. Each `done`, if given, is called once, from any
+  // thread; who is in the room already, or who leaves one it is not in, is well.
+
+  virtual void join(ConnectionId id, std::string room, JoinAs as = {}, SeatDone done = nullptr) = 0;
+  virtual void leave(ConnectionId id, std::string room, SeatDone done = nullptr) = 0;
+  /// Into `to`, then out of `from`, which it must be in (`not_in_room`): one that is not let into `to` keeps its seat.
+  virtual void move(ConnectionId id, std::string from, std::string to, JoinAs as = {}, SeatDone done = nullptr) = 0;
+  /// Likewise with every connection that a user has now; one that is not in `from` is not moved.
+  virtual void join(const UserKey& user, std::string room, JoinAs as = {}, SeatsDone done = nullptr) = 0;
+  virtual void leave(const UserKey& user, std::string room, SeatsDone done = nullptr) = 0;
+  virtual void move(const UserKey& user, std::string from, std::string to, JoinAs as = {},
+                    SeatsDone done = nullptr) = 0;
 
   // Ending. Each `done`, where given, is called once; from which thread is not said.
 

@@ -147,9 +147,12 @@ struct RoomJoined {
   const std::vector<Member>* members = nullptr;
   std::size_t member_count = 0;
   bool recovered = false;
+  /// The program did it: the client has not asked.
+  bool by_server = false;
 };
 struct RoomLeft {
   std::string_view room;
+  bool by_server = false;
 };
 /// Success of a command without another result.
 struct Ack {

@@ -29,6 +29,8 @@ class BareConnection final : public Connection {
   [[nodiscard]] Counters counters() const noexcept override { return {}; }
   void send(const Payload&) override {}
   void publish(std::string_view, const Payload&) override {}
+  void join(std::string) override {}
+  void leave(std::string) override {}
   void reply(const Payload&) override {}
   void close(CloseReason, std::string_view) override {}
 
@@ -78,6 +80,12 @@ class IdleManager : public IConnectionManager {
   std::size_t send_to_tenant(std::string_view, const Payload&) override { return 0; }
   std::size_t send_to_all(const Payload&) override { return 0; }
   void publish(const RoomKey&, const Payload&, Delivery, ConnectionId, PublishDone) override {}
+  void join(ConnectionId, std::string, JoinAs, SeatDone) override {}
+  void leave(ConnectionId, std::string, SeatDone) override {}
+  void move(ConnectionId, std::string, std::string, JoinAs, SeatDone) override {}
+  void join(const UserKey&, std::string, JoinAs, SeatsDone) override {}
+  void leave(const UserKey&, std::string, SeatsDone) override {}
+  void move(const UserKey&, std::string, std::string, JoinAs, SeatsDone) override {}
   bool remove(ConnectionId, CloseReason, std::string) override { return false; }
   bool kick(ConnectionId, std::string, bool) override { return false; }
   void close_all(CloseReason, std::string, Function<void(std::size_t)> done) override { done(0); }

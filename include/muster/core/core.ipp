@@ -21,6 +21,7 @@
 #include "muster/core/flows/replicating.ipp"
 #include "muster/core/flows/resuming.ipp"
 #include "muster/core/flows/rooms.ipp"
+#include "muster/core/flows/seating.ipp"
 #include "muster/core/flows/sending.ipp"
 #include "muster/core/flows/sessions.ipp"
 #include "muster/core/flows/state_commands.ipp"

@@ -44,6 +44,16 @@ MUSTER_INLINE void ConnectionState::publish(std::string_view room, const Payload
                             nullptr);
 }
 
+MUSTER_INLINE void ConnectionState::join(std::string room) {
+  Call::expect(*this, "join", "IConnectionManager::join");
+  owner.seating_.change(*this, SeatChange::into(std::move(room), {}));
+}
+
+MUSTER_INLINE void ConnectionState::leave(std::string room) {
+  Call::expect(*this, "leave", "IConnectionManager::leave");
+  owner.seating_.change(*this, SeatChange::out_of(std::move(room)));
+}
+
 MUSTER_INLINE void ConnectionState::reply(const Payload& payload) {
   Call::expect(*this, "reply", "IConnectionManager::send: the command has been answered");
   if (handling == nullptr) return;

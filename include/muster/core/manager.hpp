@@ -26,6 +26,7 @@
 #include "muster/core/flows/queues.hpp"
 #include "muster/core/flows/replicating.hpp"
 #include "muster/core/flows/rooms.hpp"
+#include "muster/core/flows/seating.hpp"
 #include "muster/core/flows/sending.hpp"
 #include "muster/core/flows/sessions.hpp"
 #include "muster/core/flows/state_flush.hpp"
@@ -137,6 +138,24 @@ class ConnectionManager final : public IConnectionManager,
   std::size_t send_to_all(const Payload& payload) override { return sending_.to_all(payload); }
   void publish(const RoomKey& room, const Payload& payload, Delivery delivery, ConnectionId exclude,
                PublishDone done) override;
+  void join(ConnectionId id, std::string room, JoinAs as, SeatDone done) override {
+    seating_.change(id, core::SeatChange::into(std::move(room), as), std::move(done));
+  }
+  void leave(ConnectionId id, std::string room, SeatDone done) override {
+    seating_.change(id, core::SeatChange::out_of(std::move(room)), std::move(done));
+  }
+  void move(ConnectionId id, std::string from, std::string to, JoinAs as, SeatDone done) override {
+    seating_.change(id, core::SeatChange::over(std::move(from), std::move(to), as), std::move(done));
+  }
+  void join(const UserKey& user, std::string room, JoinAs as, SeatsDone done) override {
+    seating_.change(user, core::SeatChange::into(std::move(room), as), std::move(done));
+  }
+  void leave(const UserKey& user, std::string room, SeatsDone done) override {
+    seating_.change(user, core::SeatChange::out_of(std::move(room)), std::move(done));
+  }
+  void move(const UserKey& user, std::string from, std::string to, JoinAs as, SeatsDone done) override {
+    seating_.change(user, core::SeatChange::over(std::move(from), std::move(to), as), std::move(done));
+  }
   bool remove(ConnectionId id, CloseReason reason, std::string text) override {
     return ending_.remove(id, reason, std::move(text));
   }
@@ -232,9 +251,10 @@ class ConnectionManager final : public IConnectionManager,
   core::Sweeping sweeping_{options_,    loops_,   failures_, users_,       directory_, admission_, table_, bytes_,
                            *awareness_, fan_out_, rooms_,    state_flush_, edges_,     turn_,      ending_};
   core::Authorizing authorizing_{options_, *authorizer_, questions_, writer_, ending_};
-  core::Authenticating authenticating_{options_,   *authenticator_, users_,      directory_,  entropy_, failures_,
-                                       admission_, hooks_,          questions_,  writer_,     queues_,  edges_,
-                                       sessions_,  ending_,         heartbeats_, authorizing_};
+  core::Seating seating_{users_, directory_, writer_, joining_, authorizing_, *this};
+  core::Authenticating authenticating_{options_,   *authenticator_, users_,      directory_,   entropy_, failures_,
+                                       admission_, hooks_,          questions_,  writer_,      queues_,  edges_,
+                                       sessions_,  ending_,         heartbeats_, authorizing_, seating_};
   core::Opening opening_{options_,   protocols_, *authenticator_, connections_,    directory_, entropy_,
                          admission_, hooks_,     ending_,         authenticating_, *this,      *this};
   core::Resuming resuming_{options_,   *store_,  users_,    kept_sessions_, directory_,   life_,          admission_,
@@ -244,7 +264,7 @@ class ConnectionManager final : public IConnectionManager,
                            questions_,   writer_,  queues_, replicating_, rooms_,          publishing_,
                            state_flush_, joining_, ending_, authorizing_, authenticating_, resuming_};
   core::Pacing pacing_{options_, fire_for_connection<&ConnectionManager::inbound_, &core::Inbound::read_on>};
-  core::Inbound inbound_{options_, pacing_, writer_, sessions_, ending_, commands_, *this};
+  core::Inbound inbound_{options_, pacing_, writer_, sessions_, ending_, seating_, commands_, *this};
 };
 
 }  // namespace MUSTER_ABI

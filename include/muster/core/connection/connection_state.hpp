@@ -38,7 +38,8 @@ struct Membership {
   RoomPtr room;
   RoomPart* part = nullptr;
   std::uint32_t index = 0;
-  bool told = false;  ///< on_joined was: so on_left will be
+  bool told = false;   ///< on_joined was: so on_left will be
+  bool given = false;  ///< by the program: not the authorizer's to judge when the session comes back
   /// What it could not be told while it was behind.
   std::unique_ptr<Missed> missed;
 
@@ -66,6 +67,8 @@ class Question {
   virtual ~Question() = default;
   /// The deadline passed: answers in the seam's stead.
   virtual void expire(ConnectionState& connection) = 0;
+  /// The connection ends: who waits for the answer is let go, even if whoever was asked keeps the question.
+  virtual void drop() noexcept = 0;
 
  protected:
   Question() = default;
@@ -94,6 +97,8 @@ struct Rare {
   std::string previous_token_hash;  ///< good until a command shows that `resumed` has arrived
   std::vector<std::shared_ptr<Latch>> latches;
   std::unique_ptr<Conversation> conversation;  ///< none: its protocol decodes
+  /// What the program has done with it, one after another, while no question waits; before its waiting commands.
+  std::list<Function<void(ConnectionState&)>> acts;
 };
 
 /// Of who is not known yet. Nobody counts who refers to it.
@@ -129,6 +134,8 @@ class ConnectionState final : public Connection, public std::enable_shared_from_
   [[nodiscard]] Counters counters() const noexcept override;
   void send(const Payload& payload) override;
   void publish(std::string_view room, const Payload& payload) override;
+  void join(std::string room) override;
+  void leave(std::string room) override;
   void reply(const Payload& payload) override;
   void close(CloseReason reason, std::string_view text) override;
   [[nodiscard]] std::vector<std::string> room_names() const;
@@ -165,6 +172,13 @@ class ConnectionState final : public Connection, public std::enable_shared_from_
     if (!rare) rare = std::make_unique<Rare>();
     return *rare;
   }
+  /// It is not waited for any more.
+  void drop_question() noexcept {
+    ++generation;
+    if (const auto dropped = std::exchange(question, nullptr)) dropped->drop();
+  }
+  /// The next of the program's acts may go on.
+  [[nodiscard]] bool has_acts() const noexcept { return rare && !rare->acts.empty() && !question; }
   [[nodiscard]] Conversation* conversation() const noexcept { return rare ? rare->conversation.get() : nullptr; }
   [[nodiscard]] std::string previous_token_hash() const { return rare ? rare->previous_token_hash : std::string(); }
 

@@ -11,6 +11,7 @@
 #include "muster/core/flows/authorizing.hpp"
 #include "muster/core/flows/heartbeats.hpp"
 #include "muster/core/flows/queues.hpp"
+#include "muster/core/flows/seating.hpp"
 
 namespace muster {
 inline namespace MUSTER_ABI {
@@ -49,7 +50,7 @@ class Authenticating {
   Authenticating(const Options& options, Authenticator& authenticator, UserTable& users, Directory& directory,
                  Entropy& entropy, Failures& failures, Admission& admission, Hooks& hooks, Questions& questions,
                  Writer& writer, Queues& queues, UserEdges& edges, Sessions& sessions, Ending& ending,
-                 Heartbeats& heartbeats, Authorizing& authorizing)
+                 Heartbeats& heartbeats, Authorizing& authorizing, Seating& seating)
       : options_(options),
         authenticator_(authenticator),
         users_(users),
@@ -65,7 +66,8 @@ class Authenticating {
         sessions_(sessions),
         ending_(ending),
         heartbeats_(heartbeats),
-        authorizing_(authorizing) {}
+        authorizing_(authorizing),
+        seating_(seating) {}
 
   /// Whose token is what it says, as the authenticator answers.
   void ask(ConnectionState& connection, std::string token, TokenSource source,
@@ -106,6 +108,7 @@ class Authenticating {
   Ending& ending_;
   Heartbeats& heartbeats_;
   Authorizing& authorizing_;
+  Seating& seating_;
   std::atomic<std::uint64_t> connections_total_{0};
 };
 

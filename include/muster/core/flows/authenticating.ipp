@@ -95,7 +95,10 @@ MUSTER_INLINE void Authenticating::welcome(ConnectionState& connection, Function
   bool well = hooks_.connected(connection);
   well = edges_.tell(*connection.loop, user, users_.first_edge(user)) && well;
   if (!well) writer_.end_soon(connection, CloseReason::internal_error);
-  queues_.deliver(connection, std::move(then));
+  // Its seats come before all else that it is told.
+  seating_.then(connection, [this, then = std::move(then)](ConnectionState& seated) mutable {
+    queues_.deliver(seated, std::move(then));
+  });
 }
 
 MUSTER_INLINE void Authenticating::first(ConnectionState& connection, const Correlation& correlation, std::string token,

@@ -34,28 +34,13 @@ MUSTER_INLINE void Commands::on(ConnectionState& connection, Correlation& correl
 }
 
 MUSTER_INLINE void Commands::on(ConnectionState& connection, Correlation& correlation, command::Join& join) {
-  if (!valid_room_name(join.room, options_)) {
-    const bool ascii = options_.room_names == RoomNames::ascii;
-    writer_.tell_error(connection, &correlation,
-                       {errc::invalid_room,
-                        "room must have 1 to " + std::to_string(options_.room_name_bytes) +
-                            (ascii ? " of A-Z a-z 0-9 _ : . - (the server's option room_names = unicode allows more)"
-                                   : " bytes of UTF-8 without control characters and line separators"),
-                        {}});
-    return;
-  }
-  if (options_.rooms_per_connection != 0 && connection.memberships.size() >= options_.rooms_per_connection &&
-      connection.membership(join.room) == nullptr) {
-    writer_.tell_error(
-        connection, &correlation,
-        {errc::too_many_rooms,
-         "A connection may be in " + std::to_string(options_.rooms_per_connection) + " rooms; leave one first",
-         {}});
+  if (auto error = joining_.refuse_early(connection, join.room, false)) {
+    writer_.tell_error(connection, &correlation, std::move(*error));
     return;
   }
   authorizing_.demand(connection, Action::join, join.room, correlation,
                       [this, correlation, room = join.room](ConnectionState& allowed) mutable {
-                        joining_.enter(allowed, correlation, {allowed.identity_->tenant, std::move(room)});
+                        joining_.enter(allowed, {correlation, nullptr}, {allowed.identity_->tenant, std::move(room)});
                       });
 }
 

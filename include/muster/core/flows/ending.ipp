@@ -33,7 +33,7 @@ struct Ending::Parting {
 MUSTER_INLINE void Ending::prepare_parting(ConnectionState& connection, Parting& parting) {
   parting.user = user_of(connection);
   std::vector<RoomPtr> kept;
-  if (connection.resumed) kept = kept_.rooms_of(connection.member);
+  if (connection.resumed) kept = kept_.kept_of(connection.member).rooms;
   parting.former.reserve(connection.memberships.size() + kept.size());
   if (connection.session_generation != 0) {
     parting.names = connection.room_names();
@@ -78,14 +78,14 @@ MUSTER_INLINE void Ending::end(ConnectionState& connection, CloseReason reason, 
   // 1. Stop message processing.
   connection.status_ = ConnectionStatus::disconnecting;
   connection.close_reason = reason;
-  ++connection.generation;
-  connection.question.reset();
+  connection.drop_question();
   connection.beat_timer.cancel();
   connection.answer_timer.cancel();
   connection.guard_timer.cancel();
   connection.expiry_timer.cancel();
   connection.pace.reset();
   connection.waiting.clear();
+  if (connection.rare) connection.rare->acts.clear();
 
   // 2. Leave every room. Where the session may come back, its seats wait for it, and so does what is told to others.
   const bool waits = was_live && sessions_.keep(connection, reason, socket_gone);
@@ -158,8 +158,7 @@ MUSTER_INLINE void Ending::refuse(ConnectionState& connection, CloseReason reaso
 }
 
 MUSTER_INLINE void Ending::forget(ConnectionState& connection) noexcept {
-  ++connection.generation;
-  connection.question.reset();
+  connection.drop_question();
   connection.beat_timer.cancel();
   connection.answer_timer.cancel();
   connection.guard_timer.cancel();

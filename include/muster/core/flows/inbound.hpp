@@ -14,13 +14,14 @@ namespace core {
 /// On the connection's executor.
 class Inbound {
  public:
-  Inbound(const Options& options, Pacing& pacing, Writer& writer, Sessions& sessions, Ending& ending,
+  Inbound(const Options& options, Pacing& pacing, Writer& writer, Sessions& sessions, Ending& ending, Seating& seating,
           Commands& commands, Later& later)
       : options_(options),
         pacing_(pacing),
         writer_(writer),
         sessions_(sessions),
         ending_(ending),
+        seating_(seating),
         commands_(commands),
         later_(later) {}
 
@@ -44,6 +45,7 @@ class Inbound {
   Writer& writer_;
   Sessions& sessions_;
   Ending& ending_;
+  Seating& seating_;
   Commands& commands_;
   Later& later_;
 };

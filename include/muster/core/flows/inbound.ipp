@@ -123,8 +123,9 @@ MUSTER_INLINE void Inbound::take_message(ConnectionState& connection, FrameKind 
 }
 
 MUSTER_INLINE void Inbound::handle(ConnectionState& connection, Command& command) {
+  seating_.run(connection);
   if (!connection.question && connection.waiting.empty()) {
-    run(connection, command);
+    if (!connection.ended() && !connection.ends_soon) run(connection, command);
     return;
   }
   connection.waiting.push_back(std::move(command));
@@ -138,7 +139,9 @@ MUSTER_INLINE void Inbound::handle(ConnectionState& connection, Command& command
 MUSTER_INLINE void Inbound::go_on(ConnectionState& connection) {
   if (connection.resuming) return;
   connection.resuming = true;
-  while (!connection.ended() && !connection.ends_soon && !connection.question && !connection.waiting.empty()) {
+  for (;;) {
+    seating_.run(connection);
+    if (connection.ended() || connection.ends_soon || connection.question || connection.waiting.empty()) break;
     pacing_.keep_pace(connection, connection.loop->executor->now());
     if ((connection.pauses & static_cast<std::uint8_t>(Pause::rate)) != 0) break;
     Command command = std::move(connection.waiting.front());

@@ -53,13 +53,28 @@ class Joining {
     std::vector<EntryPtr> replay;  ///< from `next_seq` on, as much as is told at once
   };
 
+  /// A program that has somebody seated.
+  struct Program {
+    virtual ~Program() = default;
+    virtual void told(ConnectionState& connection, Result<void> result) = 0;
+    bool moves = false;  ///< the connection gives up another seat for this one
+  };
+  /// Who is told what becomes of a seat: the client, as the answer to its command, or the program.
+  struct By {
+    Correlation correlation;
+    std::shared_ptr<Program> program;
+  };
+
+  /// Why it cannot get a seat, as far as its name and what it has tell.
+  [[nodiscard]] std::optional<Error> refuse_early(ConnectionState& connection, const std::string& room,
+                                                  bool moves) const;
   /// Makes it a member and tells it so, or why not.
-  void enter(ConnectionState& connection, const Correlation& correlation, const RoomKey& key);
+  void enter(ConnectionState& connection, const By& by, const RoomKey& key);
   /// Makes the connection a member, if the room takes it. With a position it goes on from there.
   [[nodiscard]] Entered take_seat(ConnectionState& connection, const RoomPtr& room,
                                   std::optional<Position> from = std::nullopt);
   void tell_joined(ConnectionState& connection, const Correlation* correlation, const RoomPtr& room,
-                   const Entered& entered);
+                   const Entered& entered, bool by_server);
   /// False: a hook threw.
   [[nodiscard]] bool after_joined(ConnectionState& connection, const RoomPtr& room, const Entered& entered);
   void tell_awareness(ConnectionState& connection, const Correlation* correlation, const RoomKey& key);
@@ -76,7 +91,8 @@ class Joining {
 
  private:
   /// The room of this key, made when there is none. Null: the connection makes too many, and was told so.
-  [[nodiscard]] RoomPtr room_for(ConnectionState& connection, const Correlation& correlation, const RoomKey& key);
+  [[nodiscard]] RoomPtr room_for(ConnectionState& connection, const By& by, const RoomKey& key);
+  void refuse(ConnectionState& connection, const By& by, Error error);
   [[nodiscard]] Entered admit(ConnectionState& connection, RoomState& room, std::optional<Position> from);
   void tell_rest(ConnectionState& connection, Membership& leaving);
 

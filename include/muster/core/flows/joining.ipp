@@ -7,13 +7,42 @@
 #include <utility>
 
 #include "muster/core/flows/joining.hpp"
+#include "muster/core/room/room_name.hpp"
 
 namespace muster {
 inline namespace MUSTER_ABI {
 namespace core {
 
-MUSTER_INLINE void Joining::enter(ConnectionState& connection, const Correlation& correlation, const RoomKey& key) {
-  if (const Membership* there = connection.membership(key.name)) {  // joining again changes nothing
+MUSTER_INLINE std::optional<Error> Joining::refuse_early(ConnectionState& connection, const std::string& room,
+                                                         bool moves) const {
+  if (!valid_room_name(room, options_)) {
+    const bool ascii = options_.room_names == RoomNames::ascii;
+    return Error{errc::invalid_room,
+                 "room must have 1 to " + std::to_string(options_.room_name_bytes) +
+                     (ascii ? " of A-Z a-z 0-9 _ : . - (the server's option room_names = unicode allows more)"
+                            : " bytes of UTF-8 without control characters and line separators"),
+                 {}};
+  }
+  const std::size_t limit = options_.rooms_per_connection;
+  if (limit != 0 && connection.memberships.size() >= limit + (moves ? 1 : 0) &&
+      connection.membership(room) == nullptr) {
+    return Error{
+        errc::too_many_rooms, "A connection may be in " + std::to_string(limit) + " rooms; leave one first", {}};
+  }
+  return std::nullopt;
+}
+
+MUSTER_INLINE void Joining::refuse(ConnectionState& connection, const By& by, Error error) {
+  if (by.program) return by.program->told(connection, std::move(error));
+  writer_.tell_error(connection, &by.correlation, std::move(error));
+}
+
+MUSTER_INLINE void Joining::enter(ConnectionState& connection, const By& by, const RoomKey& key) {
+  if (Membership* there = connection.membership(key.name)) {  // joining again changes nothing
+    if (by.program) {
+      there->given = true;
+      return by.program->told(connection, {});
+    }
     const RoomPtr room = there->room;
     Entered again;
     {
@@ -22,52 +51,47 @@ MUSTER_INLINE void Joining::enter(ConnectionState& connection, const Correlation
       again.member_count = room->member_count();
       again.list = room->list_for_newcomer(again.members, options_.presence_scope != PresenceScope::none);
     }
-    tell_joined(connection, &correlation, room, again);
+    tell_joined(connection, &by.correlation, room, again, false);
     return;
   }
-  if (options_.rooms_per_connection != 0 && connection.memberships.size() >= options_.rooms_per_connection) {
-    writer_.tell_error(connection, &correlation, {errc::too_many_rooms, "The connection is in too many rooms", {}});
-    return;
+  if (auto error = refuse_early(connection, key.name, by.program && by.program->moves)) {
+    return refuse(connection, by, std::move(*error));
   }
-  const RoomPtr room = room_for(connection, correlation, key);
+  const RoomPtr room = room_for(connection, by, key);
   if (!room) return;
   if (replicating_.is_on() &&
-      replicating_.subscribe_first(connection, room,
-                                   [this, correlation, key, room](ConnectionState& joining, Error* error) {
-                                     if (error == nullptr) return enter(joining, correlation, key);
-                                     (void)rooms_.retire(room);
-                                     writer_.tell_error(joining, &correlation, std::move(*error));
-                                   })) {
+      replicating_.subscribe_first(connection, room, [this, by, key, room](ConnectionState& joining, Error* error) {
+        if (error == nullptr) return enter(joining, by, key);
+        (void)rooms_.retire(room);
+        refuse(joining, by, std::move(*error));
+      })) {
     return;
   }
   Entered entered = take_seat(connection, room);
-  if (entered.retired) {  // it ended between finding and entering
-    enter(connection, correlation, key);
-    return;
-  }
-  if (entered.error) {
-    writer_.tell_error(connection, &correlation, std::move(*entered.error));
-    return;
-  }
+  if (entered.retired) return enter(connection, by, key);  // it ended between finding and entering
+  if (entered.error) return refuse(connection, by, std::move(*entered.error));
+  const bool by_server = by.program != nullptr;
+  connection.memberships.back().given = by_server;
   directory_.publish(connection);
-  tell_joined(connection, &correlation, room, entered);
+  tell_joined(connection, by_server ? nullptr : &by.correlation, room, entered, by_server);
   if (!after_joined(connection, room, entered)) writer_.end_soon(connection, CloseReason::internal_error);
+  if (by_server) by.program->told(connection, {});
 }
 
-MUSTER_INLINE RoomPtr Joining::room_for(ConnectionState& connection, const Correlation& correlation,
-                                        const RoomKey& key) {
+/// Clients may make so many rooms a minute; the program may make as many as it likes.
+MUSTER_INLINE RoomPtr Joining::room_for(ConnectionState& connection, const By& by, const RoomKey& key) {
   if (RoomPtr room = table_.find(key)) return room;
-  const std::size_t limit = options_.rooms_created_per_minute;
+  const std::size_t limit = by.program ? 0 : options_.rooms_created_per_minute;
   const auto wait = limit == 0 ? std::chrono::milliseconds(0)
                                : connection.seldom().rooms_created.take(limit, std::chrono::minutes(1),
                                                                         connection.loop->executor->now());
   if (wait.count() != 0) {
     connection.loop->counters.rate_limited.add();
-    writer_.tell_error(connection, &correlation,
-                       {errc::rate_limited,
-                        "A connection may create " + std::to_string(limit) +
-                            " rooms a minute; wait as long as retry_after_ms says, or join a room that exists",
-                        wait});
+    refuse(connection, by,
+           {errc::rate_limited,
+            "A connection may create " + std::to_string(limit) +
+                " rooms a minute; wait as long as retry_after_ms says, or join a room that exists",
+            wait});
     return nullptr;
   }
   const auto fresh =
@@ -94,7 +118,7 @@ MUSTER_INLINE Joining::Entered Joining::take_seat(ConnectionState& connection, c
   slot.next_seq = entered.next_seq;
   slot.joined_serial = entered.serial;
   connection.memberships.push_back(
-      {room, entered.part, static_cast<std::uint32_t>(entered.part->slots.size()), false, nullptr});
+      {room, entered.part, static_cast<std::uint32_t>(entered.part->slots.size()), false, false, nullptr});
   entered.part->slots.push_back(slot);
   connection.status_ = ConnectionStatus::in_room;
   if (entered.flush_state) state_flush_.plan(*connection.loop, room);
@@ -182,13 +206,14 @@ MUSTER_INLINE Joining::Entered Joining::admit(ConnectionState& connection, RoomS
 }
 
 MUSTER_INLINE void Joining::tell_joined(ConnectionState& connection, const Correlation* correlation,
-                                        const RoomPtr& room, const Entered& entered) {
+                                        const RoomPtr& room, const Entered& entered, bool by_server) {
   event::RoomJoined joined;
   joined.room = room->key.name;
   joined.position = entered.position;
   joined.members = entered.list ? &entered.members : nullptr;
   joined.member_count = entered.member_count;
   joined.recovered = entered.recovered;
+  joined.by_server = by_server;
   writer_.tell_asked(connection, joined, correlation);
   tell_awareness(connection, nullptr, room->key);
 }

@@ -19,7 +19,9 @@ struct Resuming::Attempt : Steps {
   Sessions& sessions;
   Correlation correlation;
   std::string token_hash;
-  std::vector<command::ResumeRoom> asked;
+  std::vector<command::ResumeRoom> asked;  ///< then those that the program gave, which the client does not know of
+  std::size_t known = 0;                   ///< of `asked`, to the client
+  std::set<std::string> given;             ///< by the program: nobody is asked about them
   Session session;
   std::vector<command::ResumeRoom> denied;  ///< asked for, but not the session's
   std::vector<char> permitted;              ///< which of `asked`, as far as it was found out
@@ -76,7 +78,8 @@ MUSTER_INLINE void Resuming::take(ConnectionState& connection, const std::shared
              : Error{errc::resume_failed, "Sessions do not resume here; join again", {}});
     return;
   }
-  if (connection.resumed || !connection.memberships.empty()) {
+  const auto by_client = [](const Membership& membership) { return !membership.given; };
+  if (connection.resumed || std::any_of(connection.memberships.begin(), connection.memberships.end(), by_client)) {
     fail(connection, *attempt, {errc::resume_failed, "resume must come once, and before the first join", {}});
     return;
   }
@@ -112,6 +115,10 @@ MUSTER_INLINE void Resuming::claim(ConnectionState& connection, const std::share
     switch (kept_sessions_.claim(attempt->session.id, generation, asker.shared_from_this(), speaker, was_held)) {
       case SessionTable::Claim::taken:
         attempt->taken.reset();
+        while (!asker.memberships.empty()) {  // seats that the program gave a new connection: the session gets them
+          attempt->given.insert(asker.memberships.back().room->key.name);
+          joining_.leave(asker, asker.memberships.size() - 1);
+        }
         asker.member = attempt->session.id;
         asker.session_generation = generation;
         asker.resumed = true;
@@ -172,13 +179,20 @@ MUSTER_INLINE void Resuming::adopt(ConnectionState& connection, const std::share
   sessions_.save(connection, attempt->token_hash, {}, TimePoint::max());
 
   std::set<std::string> had(attempt->session.rooms.begin(), attempt->session.rooms.end());
-  for (const RoomPtr& room : kept_sessions_.rooms_of(connection.member)) had.insert(room->key.name);
+  auto kept = kept_sessions_.kept_of(connection.member);
+  for (const RoomPtr& room : kept.rooms) had.insert(room->key.name);
+  for (const RoomPtr& room : kept.given) attempt->given.insert(room->key.name);
+  had.insert(attempt->given.begin(), attempt->given.end());
   std::set<std::string> seen;
   std::vector<command::ResumeRoom> asked;
   for (command::ResumeRoom& room : attempt->asked) {
     if (!seen.insert(room.room).second) continue;
     // What the session did not have is not asked about.
     (had.count(room.room) != 0 ? asked : attempt->denied).push_back(std::move(room));
+  }
+  attempt->known = asked.size();
+  for (const std::string& room : attempt->given) {
+    if (seen.count(room) == 0) asked.push_back({room, {}});
   }
   attempt->permitted.reserve(asked.size());
   attempt->asked = std::move(asked);
@@ -188,7 +202,7 @@ MUSTER_INLINE void Resuming::adopt(ConnectionState& connection, const std::share
   });
 }
 
-/// Each room is authorised again, one after another.
+/// Each room is authorised again, one after another, but for those that the program gave.
 MUSTER_INLINE void Resuming::permit(ConnectionState& connection, const std::shared_ptr<Attempt>& attempt) {
   const std::size_t next = attempt->permitted.size();
   if (next == attempt->asked.size()) {
@@ -196,29 +210,34 @@ MUSTER_INLINE void Resuming::permit(ConnectionState& connection, const std::shar
     return;
   }
   const std::string& name = attempt->asked[next].room;
+  const auto go_on = [this, attempt](ConnectionState& same, bool permitted) {
+    attempt->permitted.push_back(permitted);
+    one_after_another(attempt, [&] { permit(same, attempt); });
+  };
+  const auto subscribe = [this, go_on, name](ConnectionState& permitted) {
+    if (replicating_.is_on()) {
+      const RoomPtr room = rooms_.find_or_make({permitted.identity_->tenant, name});
+      const bool asked =
+          replicating_.subscribe_first(permitted, room, [this, go_on, room](ConnectionState& same, const Error* error) {
+            if (error != nullptr) (void)rooms_.retire(room);
+            go_on(same, error == nullptr);
+          });
+      if (asked) return;
+    }
+    go_on(permitted, true);
+  };
+  if (attempt->given.count(name) != 0) return subscribe(connection);
   authorizing_.ask(connection, connection.identity_, Action::join, name,
-                   [this, attempt, name](ConnectionState& asker, const Permission& answer) {
-                     const auto go_on = [this, attempt](ConnectionState& same, bool permitted) {
-                       attempt->permitted.push_back(permitted);
-                       one_after_another(attempt, [&] { permit(same, attempt); });
-                     };
-                     if (answer && replicating_.is_on()) {
-                       const RoomPtr room = rooms_.find_or_make({asker.identity_->tenant, name});
-                       const bool asked = replicating_.subscribe_first(
-                           asker, room, [this, go_on, room](ConnectionState& same, const Error* error) {
-                             if (error != nullptr) (void)rooms_.retire(room);
-                             go_on(same, error == nullptr);
-                           });
-                       if (asked) return;
-                     }
-                     go_on(asker, static_cast<bool>(answer));
+                   [go_on, subscribe](ConnectionState& asker, const Permission& answer) {
+                     if (answer) return subscribe(asker);
+                     go_on(asker, false);
                    });
 }
 
 /// Kept seats that were not asked for, or are denied, are nobody's any more.
 MUSTER_INLINE void Resuming::give_up_rest(ConnectionState& connection) {
   Loop& loop = *connection.loop;
-  const auto kept = kept_sessions_.rooms_of(connection.member);
+  const auto kept = kept_sessions_.kept_of(connection.member).rooms;
   Clearings clearings;  // one for each
   for (const RoomPtr& room : kept) {
     clearings.splice(clearings.end(), state_flush_.clearing_for(loop, connection.member, room));
@@ -241,27 +260,30 @@ MUSTER_INLINE void Resuming::finish(ConnectionState& connection, Attempt& attemp
   struct There {
     RoomPtr room;
     Joining::Entered entered;
+    bool by_server = false;
   };
   std::vector<There> there;
   std::vector<event::ResumedRoom> rooms;
   for (std::size_t i = 0; i < attempt.asked.size(); ++i) {
     const command::ResumeRoom& asked = attempt.asked[i];
+    const bool by_server = i >= attempt.known;
     RoomPtr room;
     Joining::Entered entered;
     entered.retired = attempt.permitted[i];
     while (entered.retired) {
       room = rooms_.find_or_make({connection.identity_->tenant, asked.room});
-      entered = joining_.take_seat(connection, room, asked.position);
+      entered = joining_.take_seat(connection, room, by_server ? std::nullopt : std::optional(asked.position));
       if (replicating_.is_on() && entered.retired)
         break;  // it would have to be subscribed to again: the client may join it
     }
-    if (entered.part == nullptr) {
-      rooms.push_back({asked.room, event::ResumedRoom::State::denied});
-      continue;
+    using State = event::ResumedRoom::State;
+    const bool entered_it = entered.part != nullptr;
+    if (!by_server) {
+      rooms.push_back({asked.room, !entered_it ? State::denied : entered.recovered ? State::recovered : State::gap});
     }
-    rooms.push_back(
-        {asked.room, entered.recovered ? event::ResumedRoom::State::recovered : event::ResumedRoom::State::gap});
-    there.push_back({room, std::move(entered)});
+    if (!entered_it) continue;
+    connection.memberships.back().given = attempt.given.count(asked.room) != 0;
+    there.push_back({room, std::move(entered), by_server});
   }
   for (const auto& unknown : attempt.denied) rooms.push_back({unknown.room, event::ResumedRoom::State::denied});
   give_up_rest(connection);
@@ -272,7 +294,7 @@ MUSTER_INLINE void Resuming::finish(ConnectionState& connection, Attempt& attemp
   resumed.rooms = &rooms;
   writer_.tell(connection, resumed, &attempt.correlation);
   for (const There& one : there) {
-    joining_.tell_joined(connection, nullptr, one.room, one.entered);
+    joining_.tell_joined(connection, nullptr, one.room, one.entered, one.by_server);
     if (connection.ends_soon || one.entered.next_seq > one.entered.position.seq) continue;
     catch_up_.tell_history(connection, *connection.membership(one.room->key.name), one.entered.position,
                            one.entered.replay);

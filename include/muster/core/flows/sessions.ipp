@@ -127,10 +127,13 @@ MUSTER_INLINE bool Sessions::keep(ConnectionState& connection, CloseReason reaso
     planned = loop.graces.emplace(loop.executor->now() + grace,
                                   Grace{connection.member, connection.session_generation, user, connection.token_hash,
                                         connection.previous_token_hash()});
-    std::vector<RoomPtr> rooms;
-    rooms.reserve(connection.memberships.size());
-    for (const Membership& membership : connection.memberships) rooms.push_back(membership.room);
-    table_.hold(connection.member, connection.session_generation, rooms);
+    SessionTable::Kept seats;
+    seats.rooms.reserve(connection.memberships.size());
+    for (const Membership& membership : connection.memberships) {
+      seats.rooms.push_back(membership.room);
+      if (membership.given) seats.given.push_back(membership.room);
+    }
+    table_.hold(connection.member, connection.session_generation, seats);
     users_.hold(user);
   });
   if (!kept) {

@@ -97,6 +97,7 @@ struct Questions::Asks final : Asked {
   Asks(Function<void(ConnectionState&, T)> with, Function<void(T)> else_with, T late)
       : then(std::move(with)), unwanted(std::move(else_with)), when_late(std::move(late)) {}
   void expire(ConnectionState& connection) override { then(connection, std::move(when_late)); }
+  void drop() noexcept override { then = nullptr; }
   void go_on(ConnectionState& connection) override { then(connection, std::move(*take())); }
   void undo() override {
     if (unwanted) unwanted(std::move(*take()));

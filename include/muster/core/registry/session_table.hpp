@@ -38,18 +38,24 @@ class SessionTable {
     return true;
   }
   void give_back() noexcept { --held_; }
-  /// Keeps a dropped session's seats in `rooms`, beside those it has kept from before; or nothing has changed.
-  void hold(ConnectionId member, std::uint64_t generation, const std::vector<RoomPtr>& rooms) {
+  /// The rooms whose seats are kept, and of them those that the program gave.
+  struct Kept {
+    std::vector<RoomPtr> rooms, given;
+  };
+  /// Keeps a dropped session's seats, beside those it has kept from before; or nothing has changed.
+  void hold(ConnectionId member, std::uint64_t generation, const Kept& seats) {
     Shard& shard = shard_of(member);
     Lock lock(shard.mutex);
     const auto [at, added] = shard.entries.try_emplace(member);
     try {
-      at->second.rooms.reserve(at->second.rooms.size() + rooms.size());
+      at->second.kept.rooms.reserve(at->second.kept.rooms.size() + seats.rooms.size());
+      at->second.kept.given.reserve(at->second.kept.given.size() + seats.given.size());
     } catch (...) {
       if (added) shard.entries.erase(at);
       throw;
     }
-    for (const RoomPtr& room : rooms) at->second.rooms.push_back(room);
+    for (const RoomPtr& room : seats.rooms) at->second.kept.rooms.push_back(room);
+    for (const RoomPtr& room : seats.given) at->second.kept.given.push_back(room);
     at->second.held = true;
     at->second.generation = generation;
   }
@@ -81,7 +87,7 @@ class SessionTable {
     Lock lock(shard.mutex);
     const auto found = shard.entries.find(member);
     if (found == shard.entries.end() || !found->second.held || found->second.generation != generation) return false;
-    rooms = std::move(found->second.rooms);
+    rooms = std::move(found->second.kept.rooms);
     shard.entries.erase(found);
     --held_;
     return true;
@@ -92,13 +98,13 @@ class SessionTable {
     Shard& shard = shard_of(member);
     Lock lock(shard.mutex);
     const auto found = shard.entries.find(member);
-    return found == shard.entries.end() ? std::vector<RoomPtr>() : std::exchange(found->second.rooms, {});
+    return found == shard.entries.end() ? std::vector<RoomPtr>() : std::exchange(found->second.kept, {}).rooms;
   }
-  [[nodiscard]] std::vector<RoomPtr> rooms_of(ConnectionId member) const {
+  [[nodiscard]] Kept kept_of(ConnectionId member) const {
     const Shard& shard = shard_of(member);
     Lock lock(shard.mutex);
     const auto found = shard.entries.find(member);
-    return found == shard.entries.end() ? std::vector<RoomPtr>() : found->second.rooms;
+    return found == shard.entries.end() ? Kept() : found->second.kept;
   }
 
   /// The connection speaks for it no longer, and is in no table any more: now it can be claimed.
@@ -131,7 +137,7 @@ class SessionTable {
     std::uint64_t generation = 0;
     ConnectionPtr speaker;
     bool held = false;
-    std::vector<RoomPtr> rooms;
+    Kept kept;
   };
   struct Shard {
     mutable Mutex mutex;

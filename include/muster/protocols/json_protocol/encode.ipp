@@ -200,6 +200,7 @@ class EventWriter {
     members(R"(,"members":)", e.members);
     (out_ << R"(,"member_count":)").number(e.member_count);
     (out_ << R"(,"recovered":)").boolean(e.recovered);
+    if (e.by_server) out_ << R"(,"by":"server")";
     end();
   }
 
@@ -207,6 +208,7 @@ class EventWriter {
     if (form() != Form::plain) return alias(e.room);
     begin("room_left");
     (out_ << R"({"room":)").string(e.room);
+    if (e.by_server) out_ << R"(,"by":"server")";
     end();
   }
 

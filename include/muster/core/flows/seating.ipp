@@ -1,0 +1,140 @@
+// The way of a seat that the program gives or takes.
+#pragma once
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "muster/core/flows/seating.hpp"
+
+namespace muster {
+inline namespace MUSTER_ABI {
+namespace core {
+
+struct Seating::Asked final : Joining::Program {
+  Asked(Seating& seating, SeatChange wanted, std::shared_ptr<Loop> loop, SeatDone done)
+      : of(seating), change(std::move(wanted)), outcome(std::move(loop), std::move(done)) {
+    moves = change.from.has_value();
+  }
+  void told(ConnectionState& connection, Result<void> result) override {
+    if (result && moves && change.from != change.to) of.leave(connection, *change.from);
+    outcome.tell(std::move(result));
+  }
+
+  Seating& of;
+  const SeatChange change;
+  Outcome<void> outcome;
+};
+
+MUSTER_INLINE void Seating::change(ConnectionId id, SeatChange change, SeatDone done) {
+  const ConnectionPtr connection = directory_.known(id);
+  if (!connection) {
+    if (done) done(Error{errc::not_found, "There is no connection of this id", {}});
+    return;
+  }
+  post(connection, std::move(change), std::move(done));
+}
+
+MUSTER_INLINE void Seating::change(const UserKey& user, SeatChange change, SeatsDone done) {
+  struct All {
+    explicit All(SeatsDone told) : done(std::move(told)) {}
+    void told(const Result<void>& result) {
+      {
+        Lock lock(mutex);
+        if (result) {
+          ++well;
+        } else if (result.error().code != errc::not_found) {  // one that has gone is a user's connection no more
+          error = result.error();
+        }
+        if (--left != 0) return;
+      }
+      if (!done) return;
+      if (well == 0 && error) return done(std::move(*error));
+      done(well);
+    }
+    Mutex mutex;
+    SeatsDone done;
+    std::size_t left MUSTER_GUARDED_BY(mutex) = 1;
+    std::size_t well = 0;
+    std::optional<Error> error;
+  };
+  const std::shared_ptr<All> all(new All(std::move(done)));
+  change.only_if_there = true;
+  for (const ConnectionPtr& connection : users_.of(user)) {
+    {
+      Lock lock(all->mutex);
+      ++all->left;
+    }
+    post(connection, change, [all](const Result<void>& result) { all->told(result); });
+  }
+  all->told(Error{errc::not_found, {}, {}});
+}
+
+MUSTER_INLINE void Seating::post(const ConnectionPtr& connection, SeatChange change, SeatDone done) {
+  const std::shared_ptr<Asked> asked(new Asked(*this, std::move(change), connection->loop, std::move(done)));
+  (void)connection->loop->post([connection, asked] {
+    if (!connection->live()) return;
+    connection->seldom().acts.push_back([asked](ConnectionState& same) { asked->of.begin(same, asked); });
+    asked->of.later_.go_on(*connection);
+  });
+}
+
+MUSTER_INLINE void Seating::change(ConnectionState& connection, SeatChange change) {
+  const std::shared_ptr<Asked> asked(new Asked(*this, std::move(change), connection.loop, nullptr));
+  connection.seldom().acts.push_back([asked](ConnectionState& same) { asked->of.begin(same, asked); });
+  (void)connection.loop->post([later = &later_, keep = connection.shared_from_this()] { later->go_on(*keep); });
+}
+
+MUSTER_INLINE void Seating::run(ConnectionState& connection) {
+  while (connection.has_acts() && connection.live() && !connection.ends_soon) {
+    auto act = std::move(connection.rare->acts.front());
+    connection.rare->acts.pop_front();
+    act(connection);
+  }
+}
+
+MUSTER_INLINE void Seating::then(ConnectionState& connection, Function<void(ConnectionState&)> act) {
+  if (!connection.has_acts()) return act(connection);
+  connection.rare->acts.push_back(std::move(act));
+  run(connection);
+}
+
+MUSTER_INLINE void Seating::begin(ConnectionState& connection, const std::shared_ptr<Asked>& asked) {
+  const SeatChange& change = asked->change;
+  if (change.from && connection.membership(*change.from) == nullptr) {
+    if (!change.to || change.only_if_there) return asked->outcome.tell({});
+    return asked->outcome.tell(Error{errc::not_in_room, "The connection is not in the room it is to leave", {}});
+  }
+  if (!change.to) {
+    leave(connection, *change.from);
+    return asked->outcome.tell({});
+  }
+  const auto enter = [this, asked](ConnectionState& allowed) {
+    joining_.enter(allowed, {{}, asked}, {allowed.identity_->tenant, *asked->change.to});
+  };
+  if (!change.authorized) return enter(connection);
+  if (auto error = joining_.refuse_early(connection, *change.to, asked->moves))
+    return asked->outcome.tell(std::move(*error));
+  authorizing_.ask(connection, connection.identity_, Action::join, *change.to,
+                   [asked, enter](ConnectionState& allowed, const Permission& answer) {
+                     if (answer) return enter(allowed);
+                     const errc code = answer.unavailable() ? errc::unavailable : errc::permission_denied;
+                     asked->outcome.tell(Error{code, answer.message(), {}});
+                   });
+}
+
+MUSTER_INLINE void Seating::leave(ConnectionState& connection, const std::string& room) {
+  const auto& memberships = connection.memberships;
+  const auto there = std::find_if(memberships.begin(), memberships.end(),
+                                  [&](const Membership& one) { return one.room->key.name == room; });
+  if (there == memberships.end()) return;
+  joining_.leave(connection, static_cast<std::size_t>(there - memberships.begin()));
+  event::RoomLeft left;
+  left.room = room;
+  left.by_server = true;
+  if (connection.live()) writer_.tell(connection, left);
+}
+
+}  // namespace core
+}  // namespace MUSTER_ABI
+}  // namespace muster
