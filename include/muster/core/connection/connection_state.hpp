@@ -65,8 +65,8 @@ struct Pace {
 class Question {
  public:
   virtual ~Question() = default;
-  /// The deadline passed: answers in the seam's stead.
-  virtual void expire(ConnectionState& connection) = 0;
+  /// With the seam's answer or, where the deadline has passed, with what stands for it.
+  virtual void go_on(ConnectionState& connection) = 0;
   /// The connection ends: who waits for the answer is let go, even if whoever was asked keeps the question.
   virtual void drop() noexcept = 0;
 

@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <utility>
 
 #include "muster/core/base/function_ref.hpp"
@@ -57,18 +56,18 @@ class Questions {
     if (!question) return;
     const auto keep = connection.shared_from_this();
     ++connection.generation;
-    question->expire(connection);
+    question->go_on(connection);
     later_.go_on(connection);
   }
 
  private:
   /// What is the same whatever is asked.
   struct Asked : Question {
-    virtual void go_on(ConnectionState& connection) = 0;  ///< with the answer
-    virtual void undo() = 0;                              ///< nobody waits for the answer
+    virtual void undo() = 0;  ///< nobody waits for the answer
 
     Mutex mutex;
     bool outside MUSTER_GUARDED_BY(mutex) = false;  ///< the call has returned: answers are posted
+    bool given MUSTER_GUARDED_BY(mutex) = false;    ///< the seam's answer is there, and nobody has taken it yet
   };
   template <class T>
   struct Asks;
@@ -95,40 +94,41 @@ class Questions {
 template <class T>
 struct Questions::Asks final : Asked {
   Asks(Function<void(ConnectionState&, T)> with, Function<void(T)> else_with, T late)
-      : then(std::move(with)), unwanted(std::move(else_with)), when_late(std::move(late)) {}
-  void expire(ConnectionState& connection) override { then(connection, std::move(when_late)); }
+      : then(std::move(with)), unwanted(std::move(else_with)), answer(std::move(late)) {}
+  void go_on(ConnectionState& connection) override {
+    if (then) then(connection, take());
+  }
   void drop() noexcept override { then = nullptr; }
-  void go_on(ConnectionState& connection) override { then(connection, std::move(*take())); }
   void undo() override {
-    if (unwanted) unwanted(std::move(*take()));
+    {
+      Lock lock(mutex);
+      if (!given) return;
+    }
+    if (unwanted) unwanted(take());
   }
   /// Whether it has to be posted.
-  bool keep(T given) {
+  bool keep(T from_seam) {
     Lock lock(mutex);
-    answer.emplace(std::move(given));
+    answer = std::move(from_seam);
+    given = true;
     return outside;
   }
-  /// The call has returned, `well` or by throwing. None: it is not answered yet.
-  std::optional<T> leave(bool well) {
+  /// The call has returned, `well` or by throwing: whether it is answered by that.
+  bool leave(bool well) {
     Lock lock(mutex);
     outside = true;
-    if (!well && !answer) return when_thrown(std::move(when_late));
-    return take_held();
+    if (!well && !given) answer = when_thrown(std::move(answer));
+    return given || !well;
   }
-  std::optional<T> take() {
+  T take() {
     Lock lock(mutex);
-    return take_held();
-  }
-  std::optional<T> take_held() MUSTER_REQUIRES(mutex) {
-    std::optional<T> taken = std::move(answer);
-    answer.reset();
-    return taken;
+    given = false;
+    return std::move(answer);
   }
 
   Function<void(ConnectionState&, T)> then;
   Function<void(T)> unwanted;
-  T when_late;
-  std::optional<T> answer MUSTER_GUARDED_BY(mutex);
+  T answer MUSTER_GUARDED_BY(mutex);  ///< the seam's, or until then what stands for it
 };
 
 inline void Questions::Way::post(std::shared_ptr<Asked> asked) const {
@@ -155,10 +155,9 @@ void Questions::ask(ConnectionState& connection, FunctionRef<void(Reply<T>)> cal
     if (asked->keep(std::move(answer))) way.post(asked);
   });
   const bool well = connection.contain("A question to a seam", [&] { call(std::move(reply)); });
-  std::optional<T> answer = asked->leave(well);
-  if (!answer) return wait(connection);
+  if (!asked->leave(well)) return wait(connection);
   connection.question.reset();
-  asked->then(connection, std::move(*answer));
+  asked->go_on(connection);
 }
 
 }  // namespace core
