@@ -104,7 +104,9 @@ class EventSamples {
     add(event::RoomJoined{name_, position, &members_, 2, true});
     add(event::RoomJoined{name_, {}, nullptr, 1000, false});
     add(event::RoomJoined{name_, {}, &no_members_, 0, false});
+    add(event::RoomJoined{name_, position, nullptr, 3, false, true});
     add(event::RoomLeft{name_});
+    add(event::RoomLeft{name_, true});
     add(event::Ack{});
     add(event::Ack{position, {}, {}, nullptr, {}});
     add(event::Ack{{}, std::size_t{3}, true, nullptr, {}});

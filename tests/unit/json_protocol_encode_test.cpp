@@ -46,6 +46,10 @@ TEST_CASE("joining and leaving are told", "[json][encode]") {
   CHECK(tell(event::RoomJoined{"r", {5, 0}, nullptr, 300, false}) ==
         message_of("room_joined", R"({"room":"r","seq":0,"epoch":5,"member_count":300,"recovered":false})"));
   CHECK(tell(event::RoomLeft{"r"}) == message_of("room_left", R"({"room":"r"})"));
+  CHECK(tell(event::RoomLeft{"r", true}) == message_of("room_left", R"({"room":"r","by":"server"})"));
+  CHECK(tell(event::RoomJoined{"r", {5, 0}, nullptr, 300, false, true}) ==
+        message_of("room_joined",
+                   R"({"room":"r","seq":0,"epoch":5,"member_count":300,"recovered":false,"by":"server"})"));
 }
 
 TEST_CASE("subscribe and unsubscribe are answered in their own words", "[json][encode]") {

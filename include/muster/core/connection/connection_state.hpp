@@ -67,8 +67,6 @@ class Question {
   virtual ~Question() = default;
   /// With the seam's answer or, where the deadline has passed, with what stands for it.
   virtual void go_on(ConnectionState& connection) = 0;
-  /// The connection ends: who waits for the answer is let go, even if whoever was asked keeps the question.
-  virtual void drop() noexcept = 0;
 
  protected:
   Question() = default;
@@ -91,6 +89,19 @@ struct Arrival {
   bool subprotocol_named = false;
 };
 
+/// Something that the program has done with a connection.
+class Act {
+ public:
+  virtual ~Act() = default;
+  /// The connection ends before it is done: the program is told, even if whoever was asked keeps the question.
+  virtual void gone() noexcept = 0;
+
+ protected:
+  Act() = default;
+  Act(const Act&) = default;
+  Act& operator=(const Act&) = default;
+};
+
 /// What few connections ever need.
 struct Rare {
   RateWindow rooms_created;
@@ -99,6 +110,12 @@ struct Rare {
   std::unique_ptr<Conversation> conversation;  ///< none: its protocol decodes
   /// What the program has done with it, one after another, while no question waits; before its waiting commands.
   std::list<Function<void(ConnectionState&)>> acts;
+  std::shared_ptr<Act> act;  ///< that was begun last
+
+  void drop_acts() noexcept {
+    acts.clear();
+    if (const auto dropped = std::exchange(act, nullptr)) dropped->gone();
+  }
 };
 
 /// Of who is not known yet. Nobody counts who refers to it.
@@ -171,11 +188,6 @@ class ConnectionState final : public Connection, public std::enable_shared_from_
   [[nodiscard]] Rare& seldom() {
     if (!rare) rare = std::make_unique<Rare>();
     return *rare;
-  }
-  /// It is not waited for any more.
-  void drop_question() noexcept {
-    ++generation;
-    if (const auto dropped = std::exchange(question, nullptr)) dropped->drop();
   }
   /// The next of the program's acts may go on.
   [[nodiscard]] bool has_acts() const noexcept { return rare && !rare->acts.empty() && !question; }

@@ -78,14 +78,15 @@ MUSTER_INLINE void Ending::end(ConnectionState& connection, CloseReason reason, 
   // 1. Stop message processing.
   connection.status_ = ConnectionStatus::disconnecting;
   connection.close_reason = reason;
-  connection.drop_question();
+  ++connection.generation;
+  connection.question.reset();
   connection.beat_timer.cancel();
   connection.answer_timer.cancel();
   connection.guard_timer.cancel();
   connection.expiry_timer.cancel();
   connection.pace.reset();
   connection.waiting.clear();
-  if (connection.rare) connection.rare->acts.clear();
+  if (connection.rare) connection.rare->drop_acts();
 
   // 2. Leave every room. Where the session may come back, its seats wait for it, and so does what is told to others.
   const bool waits = was_live && sessions_.keep(connection, reason, socket_gone);
@@ -158,7 +159,8 @@ MUSTER_INLINE void Ending::refuse(ConnectionState& connection, CloseReason reaso
 }
 
 MUSTER_INLINE void Ending::forget(ConnectionState& connection) noexcept {
-  connection.drop_question();
+  ++connection.generation;
+  connection.question.reset();
   connection.beat_timer.cancel();
   connection.answer_timer.cancel();
   connection.guard_timer.cancel();

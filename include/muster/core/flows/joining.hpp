@@ -54,8 +54,7 @@ class Joining {
   };
 
   /// A program that has somebody seated.
-  struct Program {
-    virtual ~Program() = default;
+  struct Program : Act {
     virtual void told(ConnectionState& connection, Result<void> result) = 0;
     bool moves = false;  ///< the connection gives up another seat for this one
   };

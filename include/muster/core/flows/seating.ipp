@@ -16,6 +16,7 @@ struct Seating::Asked final : Joining::Program {
       : of(seating), change(std::move(wanted)), outcome(std::move(loop), std::move(done)) {
     moves = change.from.has_value();
   }
+  void gone() noexcept override { outcome.tell(gone_connection()); }
   void told(ConnectionState& connection, Result<void> result) override {
     if (result && moves && change.from != change.to) of.leave(connection, *change.from);
     outcome.tell(std::move(result));
@@ -101,6 +102,7 @@ MUSTER_INLINE void Seating::then(ConnectionState& connection, Function<void(Conn
 
 MUSTER_INLINE void Seating::begin(ConnectionState& connection, const std::shared_ptr<Asked>& asked) {
   const SeatChange& change = asked->change;
+  connection.seldom().act = asked;
   if (change.from && connection.membership(*change.from) == nullptr) {
     if (!change.to || change.only_if_there) return asked->outcome.tell({});
     return asked->outcome.tell(Error{errc::not_in_room, "The connection is not in the room it is to leave", {}});

@@ -12,6 +12,8 @@ namespace muster {
 inline namespace MUSTER_ABI {
 namespace core {
 
+[[nodiscard]] inline Error gone_connection() { return {errc::not_found, "The connection is gone", {}}; }
+
 /// A `done` that is called exactly once: with what became of it or, where nobody came to say so, that the connection is
 /// gone. What it throws is contained.
 template <class T>
@@ -24,7 +26,7 @@ class Outcome {
   Outcome& operator=(Outcome&&) = delete;
   Outcome& operator=(const Outcome&) = delete;
   ~Outcome() {
-    if (done_) tell(Error{errc::not_found, "The connection is gone", {}});
+    if (done_) tell(gone_connection());
   }
 
   void tell(Result<T> result) noexcept {

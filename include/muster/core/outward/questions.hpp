@@ -95,10 +95,7 @@ template <class T>
 struct Questions::Asks final : Asked {
   Asks(Function<void(ConnectionState&, T)> with, Function<void(T)> else_with, T late)
       : then(std::move(with)), unwanted(std::move(else_with)), answer(std::move(late)) {}
-  void go_on(ConnectionState& connection) override {
-    if (then) then(connection, take());
-  }
-  void drop() noexcept override { then = nullptr; }
+  void go_on(ConnectionState& connection) override { then(connection, take()); }
   void undo() override {
     {
       Lock lock(mutex);
