@@ -63,7 +63,7 @@ export class Client {
   id; user; tenant;                               // once connected; id: the connection id others know this client by
   #url; #options; #socket; #ready; #timers = new Timers(); #attempt = 0; #connectedAt = 0; #generation = 0; #refusal; #kicked;
   #closeCode; #notBefore = 0; #drained; #commands = new Commands(); #rooms = new Map(); #listeners = new Listeners();
-  #session; #inbox = new Inbox(); #offered; #comeback; #expiry; #keep; #present = new Map();
+  #session; #inbox = new Inbox(); #offered; #held; #comeback; #expiry; #keep; #present = new Map();
 
   constructor(url, options) {
     [this.#url, this.#options] = [url, { ...DEFAULTS, WebSocket: globalThis.WebSocket, ...options }];
@@ -108,7 +108,9 @@ export class Client {
 
   async leave(name) {
     const room = this.#forget(name, new MusterError('left', `left ${name}`));
-    if (room && this.state === 'connected') await this.request('leave', { room: name });
+    if (!room || this.state !== 'connected') return;
+    const left = () => { if (this.#rooms.get(name)?.given) this.#forget(name, new MusterError('left', `left ${name}`)); };   // given meanwhile
+    await this.request('leave', { room: name }, { then: left });
   }
 
   /** The room as known here, or undefined: {name, joined, members, memberCount, awareness, cursor}. Read only. */
@@ -150,7 +152,8 @@ export class Client {
   /** Round trip in ms. */
   async ping() { const start = performance.now(); await this.request('ping', {}); return performance.now() - start; }
 
-  /** Any command with a reply. Rejects with the server's error, or offline, timeout, disconnected. */
+  /** Any command with a reply. Rejects with the server's error, or offline, timeout, disconnected. hooks: timeout in ms, and
+   *  progress(payload), called each time that the server says how far it is. */
   async request(type, payload, hooks) {
     this.#needConnection(type);
     return this.#ask(type, payload, hooks);
@@ -196,9 +199,13 @@ export class Client {
     socket.onerror = () => {};                     // close follows, and says all there is to know
   }
 
-  #received({ type, timestamp, reply_to: id, payload = {} }) {
+  #received(message) {
+    const { type, timestamp, reply_to: id, payload = {} } = message;
     this.#timers.cancel('pong');                   // whatever arrives is a sign of life
+    // Of a seat that the server gave before it knew who comes back: a resumed session tells its rooms anew.
+    if (this.#held && id === undefined && payload.room !== undefined) return void this.#held.push(message);
     this.#handlers[type]?.(payload, id, timestamp);
+    if (type === 'progress') return;
     const waiting = this.#commands.answered(id);
     if (type === 'error') {
       const { code, message, details, retry_after_ms: retryAfter } = payload;
@@ -228,6 +235,7 @@ export class Client {
       if (this.#session.resumable) this.#resume(); else this.#welcome();
     },
     auth_result: ({ authenticated, error }) => { if (!authenticated) this.#refusal = error; },
+    progress: (payload, id) => this.#commands.progress(id, payload),
     room_left: ({ room }, id) => { if (id === undefined) this.#forget(room, new MusterError('left', `the server ended the membership in ${room}`), true); },
     room_joined: (payload, id) => {                // of a resumed session, or the server's doing; to a join, entered() is its answer's business
       if (id !== undefined) return;
@@ -274,9 +282,20 @@ export class Client {
     this.#offered ??= {};
     const positions = [...this.#rooms.values()].filter(({ cursor }) => cursor.epoch !== undefined).map(({ name, cursor }) => [name, cursor.position]);
     const resume = { token: this.#session.token, auth, rooms: Object.fromEntries(positions) };
+    this.#held = [];
     const asked = this.#ask('resume', resume, {
-      then: (answer) => { if (answer.rooms) this.#welcome(answer); },      // otherwise it is about the credentials, and a close follows
-      refused: (error) => { if (this.#offered.id) this.#welcome(undefined, error); },
+      then: (answer) => {
+        if (!answer.rooms) return;                 // it is about the credentials, and a close follows
+        this.#held = undefined;
+        this.#welcome(answer);
+      },
+      refused: (error) => {
+        const held = this.#held;
+        this.#held = undefined;
+        if (!this.#offered.id) return;
+        this.#welcome(undefined, error);
+        held.forEach((message) => this.#received(message));
+      },
     });
     asked.catch(({ code, message }) => { if (code === 'timeout') this.#lost(1006, message); });
   }
@@ -293,9 +312,11 @@ export class Client {
     this.#ready.resolve();
     if (this.state !== 'connected') return;        // a listener closed it
     for (const room of [...this.#rooms.values()]) {
-      if (room.given && !resumed && !room.joined) this.#forget(room.name, new MusterError('left', `the server's seat in ${room.name} went with the session`), true);
-      else if (!room.joined && !['recovered', 'gap'].includes(resumed?.rooms[room.name])) this.#enter(room);
+      if (room.joined || ['recovered', 'gap'].includes(resumed?.rooms[room.name])) continue;
+      if (!room.given) this.#enter(room);
+      else this.#forget(room.name, new MusterError('left', `the server's seat in ${room.name} went with the session`), true);
     }
+    if (this.state !== 'connected') return;
     this.#comeback?.resolve(Boolean(resumed));
     this.#acknowledge();
     const { pingInterval } = this.#options;
@@ -441,7 +462,7 @@ export class Client {
   #detach(code, reason) {
     ++this.#generation;
     const socket = this.#socket;
-    this.#socket = this.#expiry = undefined;
+    this.#socket = this.#expiry = this.#held = undefined;
     if (this.state === 'connected') {
       this.#session.lost();
       this.#comeback = deferred();

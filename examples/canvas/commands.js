@@ -6,15 +6,18 @@ import { MusterError } from './protocol.js';
 export class Commands {
   #waiting = new Map(); #nextId = 1;
 
-  /** `then(reply)` and `refused(error)` are called before any later message is handled. */
-  ask(socket, type, payload, { timeout, then, refused }) {
+  /** `then(reply)`, `refused(error)` and, before them, `progress(payload)` are called before any later message is handled. */
+  ask(socket, type, payload, { timeout, then, refused, progress }) {
     const id = this.#nextId++;
     socket.send(JSON.stringify({ type, id, payload }));
     const reply = deferred();
     const giveUp = () => this.answered(id)?.reject(new MusterError('timeout', `no reply to ${type} within ${timeout} ms`));
-    this.#waiting.set(id, { ...reply, then, refused, timer: setTimeout(giveUp, timeout) });
+    this.#waiting.set(id, { ...reply, then, refused, progress, timer: setTimeout(giveUp, timeout) });
     return reply.promise;
   }
+
+  /** The server says how far it is. */
+  progress(id, payload) { this.#waiting.get(id)?.progress?.(payload); }
 
   /** Who waits for this reply, if anybody still does. */
   answered(id) {

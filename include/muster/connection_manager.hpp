@@ -22,6 +22,7 @@
 #include "muster/observer.hpp"
 #include "muster/options.hpp"
 #include "muster/protocol.hpp"
+#include "muster/responder.hpp"
 #include "muster/room.hpp"
 #include "muster/session_store.hpp"
 #include "muster/transport_sink.hpp"
@@ -31,8 +32,17 @@ namespace muster {
 inline namespace MUSTER_ABI {
 
 /// An embedder's command handler and hooks. What they throw is contained: counted, logged, and that connection is
-/// closed with internal_error.
+/// closed with internal_error. But a handler that throws an Error has refused its command: the client is told the error.
 using MessageHandler = std::function<void(Connection&, const Payload&)>;
+/// A handler that may answer after it has returned.
+using RespondingHandler = std::function<void(Connection&, const Payload&, Responder)>;
+struct HandlerOptions {
+  /// Whether the connection's later commands wait for the answer. False: they go on meanwhile, and answers come as they
+  /// are given; of one connection at most Options::waiting_commands may be under way, then `too_many`.
+  bool in_order = true;
+  /// After it the client is told `unavailable`. 0: Options::answer_timeout.
+  std::chrono::milliseconds timeout{0};
+};
 using ConnectionHook = std::function<void(Connection&)>;
 /// `returns`: its session had the seat still, so that the others know nothing of a leave.
 struct Joining {
@@ -53,7 +63,7 @@ using RoomHook = std::function<void(const RoomKey&)>;
 /// How the program seats a connection.
 struct JoinAs {
   /// Whether the authorizer is asked (Action::join), as it is for a client's own join. False: the program has decided, also
-  /// for when the session comes back to the seat on this manager.
+  /// for when credentials are renewed, and when the session comes back to the seat on this manager.
   bool authorized = false;
 };
 /// What became of a seat: `invalid_room`, `not_in_room`, `room_full`, `too_many_rooms`, `permission_denied`, `unavailable`, or
@@ -106,6 +116,7 @@ class IConnectionManager : public TransportSink {
   /// (Action::custom). Throws std::invalid_argument for an empty type or handler, and for a type that every protocol
   /// serves itself. The same holds for empty hooks.
   virtual void on(std::string type, MessageHandler handler) = 0;
+  virtual void on(std::string type, RespondingHandler handler, HandlerOptions options = {}) = 0;
   /// Hooks run on the connection's executor, exactly once each, after the tables changed: on_connected, on_joined; and
   /// every on_left before on_disconnected. Several hooks of one kind are called in the order in which they were given.
   ///
@@ -174,7 +185,8 @@ class IConnectionManager : public TransportSink {
   // its session; its client is told as of its own, with by: "server", and need not have asked. What is asked of one
   // connection happens in order, and before what its client asks while that waits. Room names, capacities and
   // rooms_per_connection hold; rooms_created_per_minute is the clients'. Each `done`, if given, is called once, from any
-  // thread; who is in the room already, or who leaves one it is not in, is well.
+  // thread; who is in the room already, or who leaves one it is not in, is well. A session that has no connection now is
+  // not reached: its seats are what they were when it comes back, which on_joined tells (`Joining::returns`).
 
   virtual void join(ConnectionId id, std::string room, JoinAs as = {}, SeatDone done = nullptr) = 0;
   virtual void leave(ConnectionId id, std::string room, SeatDone done = nullptr) = 0;

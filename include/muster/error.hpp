@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "muster/config.hpp"
+#include "muster/message.hpp"
 
 namespace muster {
 inline namespace MUSTER_ABI {
@@ -127,6 +128,10 @@ struct Error {
   std::string message;
   /// When a new try makes sense; 0: unknown.
   std::chrono::milliseconds retry_after{0};
+  /// The program's own code, which clients get in place of that of `code`; empty: none.
+  std::string name = {};
+  /// What else a program has to say to its clients; empty: nothing.
+  Payload details = {};
 
   [[nodiscard]] std::error_code error_code() const noexcept { return make_error_code(code); }
 };
@@ -134,8 +139,8 @@ struct Error {
 namespace detail {
 [[noreturn]] inline void throw_not_held() { throw std::logic_error("A Result was asked for what it does not hold"); }
 /// What nobody has.
-struct Nothing {
-  Nothing() = delete;
+class Nothing {
+  Nothing();
 };
 }  // namespace detail
 

@@ -261,6 +261,10 @@ struct SessionState {
 struct Pong {
   const Payload* payload = nullptr;
 };
+/// A handler says how far it is with a command; the answer follows.
+struct Progress {
+  const Payload* payload = nullptr;
+};
 struct Failure {
   const Error* error = nullptr;
 };
@@ -278,7 +282,7 @@ class Event {
                       event::Ack, event::Subscriptions, event::RoomMessage, event::DirectMessage, event::Gap,
                       event::AwarenessState, event::AwarenessChanged, event::PresenceState, event::PresenceChanged,
                       event::UsersOnline, event::UsersOffline, event::ReauthRequired, event::Draining, event::Kicked,
-                      event::SessionState, event::Pong, event::Failure, event::Heartbeat>;
+                      event::SessionState, event::Pong, event::Progress, event::Failure, event::Heartbeat>;
 
  public:
   /// How many there are, and which of them this is: the n-th above, from 0.

@@ -41,7 +41,7 @@ std::map<std::string, Names> events_of_the_code() {
     }
   }
   CHECK(kinds.size() == Event::kinds);
-  for (const char* type : {"ack", "pong"}) events[type].erase("a");  // the samples' application data
+  for (const char* type : {"ack", "pong", "progress"}) events[type].erase("a");  // the samples' application data
   return events;
 }
 

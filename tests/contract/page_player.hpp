@@ -219,6 +219,24 @@ class Player {
          sim_->manager().on(
              m[1], [answer = m[2].str()](Connection& connection, const Payload&) { connection.reply(json(answer)); });
        }},
+      {"the server serves the type \"(\\w+)\", says (.*), then answers (.*)",
+       [this](const std::smatch& m) {
+         sim_->manager().on(m[1],
+                            [so_far = m[2].str(), answer = m[3].str()](Connection&, const Payload&, Responder respond) {
+                              respond.progress(json(so_far));
+                              respond(json(answer));
+                            });
+       }},
+      {"the server serves the type \"(\\w+)\", and refuses with (\\w+) (.*)",
+       [this](const std::smatch& m) {
+         sim_->manager().on(m[1], [name = m[2].str(), details = m[3].str()](Connection&, const Payload&) {
+           throw Error{errc::permission_denied, "Not yet", {}, name, json(details)};
+         });
+       }},
+      {"the server puts (\\w+) into (\\S+)",
+       [this](const std::smatch& m) { sim_->manager().join(who(m[1]).client.id(), m[2]); }},
+      {"the server takes (\\w+) out of (\\S+)",
+       [this](const std::smatch& m) { sim_->manager().leave(who(m[1]).client.id(), m[2]); }},
       {"the server publishes (.*) to (\\S+)",
        [this](const std::smatch& m) {
          sim_->manager().publish({"acme", m[2]}, json(m[1]));

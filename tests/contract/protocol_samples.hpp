@@ -81,6 +81,7 @@ class EventSamples {
     resumed_ = {{name_, State::recovered}, {"g", State::gap}, {"d", State::denied}};
     error_ = {errc::rate_limited, name_, std::chrono::milliseconds(1500)};
     plain_error_ = {errc::not_found, "x", {}};
+    own_error_ = {errc::permission_denied, name_, {}, name_, payloads_[0]};
     identity_ = {name_, name_, {name_}, time_};
     nobody_ = {name_, "", {}, {}};
     fill();
@@ -124,6 +125,8 @@ class EventSamples {
     add(event::Pong{&payloads_[0]});
     add(event::Pong{&payloads_.back()});
     add(event::Pong{});
+    add(event::Progress{&payloads_[0]});
+    add(event::Progress{});
     add(event::Gap{name_, 1, ~std::uint64_t{0}});
     add(event::AwarenessState{name_, entries_.data(), entries_.size()});
     add(event::AwarenessState{name_, entries_.data(), entries_.size(), true});
@@ -147,6 +150,7 @@ class EventSamples {
     add(event::SessionState{});
     add(event::Failure{&error_});
     add(event::Failure{&plain_error_});
+    add(event::Failure{&own_error_});
     add(event::Failure{});
     add(event::Heartbeat{});
   }
@@ -170,6 +174,7 @@ class EventSamples {
   std::vector<event::ResumedRoom> resumed_;
   Error error_;
   Error plain_error_;
+  Error own_error_;
   Identity identity_;
   Identity nobody_;
   std::vector<std::shared_ptr<const void>> kept_;

@@ -12,7 +12,7 @@ from pathlib import Path
 
 VOCABULARY = "config function types error close_reason options message span thread_safety".split()  # layer 0
 SEAMS = ("transport wire_format executor authenticator authorizer protocol broker session_store room_log "
-         "awareness_store observer room connection connection_manager reply transport_sink").split()  # layer 1
+         "awareness_store observer room connection connection_manager reply responder transport_sink").split()  # layer 1
 CORE = ["core/", "memory/", "testing/"]  # layer 2
 TESTING = "testing/"
 FRONT = "muster"  # the front page: layers 0 and 1 in one include

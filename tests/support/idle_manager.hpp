@@ -48,6 +48,7 @@ class IdleManager : public IConnectionManager {
   [[nodiscard]] const Options& options() const noexcept override { return options_; }
   void refused(RefusedFor, const RemoteAddress&, std::string_view, TimePoint) override {}
   void on(std::string, MessageHandler) override {}
+  void on(std::string, RespondingHandler, HandlerOptions) override {}
   void on_connected(ConnectionHook) override {}
   void on_joined(JoinHook) override {}
   void on_left(LeaveHook) override {}

@@ -202,7 +202,7 @@ TEST_CASE("handlers that could never be called, and empty ones, are refused", "[
   const MessageHandler handler = [](Connection&, const Payload&) {};
   CHECK_THROWS_AS(manager->on("", handler), std::invalid_argument);
   CHECK_THROWS_WITH(manager->on("join", handler), Contains("muster.v1.json serves that type itself"));
-  CHECK_THROWS_WITH(manager->on("move", nullptr), Contains("on(\"move\"): the function is empty"));
+  CHECK_THROWS_WITH(manager->on("move", MessageHandler()), Contains("on(\"move\"): the function is empty"));
   CHECK_THROWS_AS(manager->on_connected(nullptr), std::invalid_argument);
   CHECK_THROWS_AS(manager->on_joined(nullptr), std::invalid_argument);
   CHECK_THROWS_AS(manager->on_left(nullptr), std::invalid_argument);

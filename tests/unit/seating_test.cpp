@@ -210,6 +210,107 @@ TEST_CASE("a seat that was given comes back with the session, whether its client
   CHECK(third.members("r") == Texts{"ann", "bob"});
 }
 
+TEST_CASE("a seat that the authorizer was asked about is asked about again", "[seating]") {
+  CheckedSim sim;
+  Told told;
+  const auto ann = sim.connect("ann");
+  sim.manager().join(ann.id(), "asked", {true}, told.seat());
+  sim.manager().join(ann.id(), "decided", {}, told.seat());
+  sim.run();
+  CHECK(told.all == Texts{"well", "well"});
+  sim.authorizer->decide = [](const Access& access) {
+    return access.action == Action::join ? Permission::deny("Not any more") : Permission::allow();
+  };
+  SECTION("when the session comes back") {
+    ann.hang_up(CloseReason::lost);
+    sim.run();
+    const auto again = sim.resume_session(ann, {"asked", "decided"});
+    CHECK(again.resumed("asked") == "denied");
+    CHECK(again.resumed("decided") == "recovered");
+  }
+  SECTION("when credentials are renewed") {
+    ann.authenticate("ann");
+    sim.run();
+    CHECK(ann.error() == "permission_denied");
+    sim.manager().leave(ann.id(), "asked");
+    sim.run();
+    ann.authenticate("ann");
+    sim.run();
+    CHECK(ann.last("auth_result")->value("authenticated") == "true");
+  }
+}
+
+TEST_CASE("seats of a new connection whose resume is refused stay its own", "[seating]") {
+  CheckedSim sim;
+  sim.hook = [](const std::string& line, Connection* connection) {
+    if (line == "connected ann") connection->join("lobby");
+  };
+  const auto before = sim.connect("ann");
+  before.hang_up(CloseReason::lost);
+  sim.run();
+  SECTION("before it is known whose session it is") {
+    const auto ann = sim.connect("ann");
+    ann.resume_session(std::string("no token"), {});
+    sim.run();
+    CHECK(ann.error() == "resume_failed");
+    CHECK(sim.manager().find(ann.id())->rooms == Texts{"lobby"});
+  }
+  SECTION("as its first message") {
+    const auto ann = sim.connect("ann", Dial().silent());
+    ann.resume_session(std::string("no token"), {}, "ann");
+    sim.run();
+    CHECK(ann.error() == "resume_failed");
+    CHECK(sim.manager().find(ann.id())->rooms == Texts{"lobby"});
+  }
+  SECTION("and as the first message of one that comes back it is given behind the resume") {
+    const auto ann = sim.connect("ann", Dial().silent());
+    ann.resume_session(before, {"lobby"}, "ann");
+    sim.run();
+    CHECK(ann.resumed("lobby") == "recovered");
+    CHECK(ann.count("room_joined") == 1);
+    CHECK(sim.manager().find(ann.id())->rooms == Texts{"lobby"});
+  }
+}
+
+TEST_CASE("seats that were laid down for a session which cannot be had are given again", "[seating]") {
+  CheckedSim sim({}, 2);
+  sim.hook = [](const std::string& line, Connection* connection) {
+    if (line == "connected ann") connection->join("lobby");
+  };
+  const auto before = sim.connect("ann", Dial().on(1));
+  before.executor()->hold(true);  // nobody has noticed that it is half-open, nor can it be asked
+  const auto ann = sim.connect("ann");
+  ann.resume_session(before, {"lobby"});
+  sim.advance(6s);
+  CHECK(ann.error() == "unavailable");
+  CHECK(sim.manager().find(ann.id())->rooms == Texts{"lobby"});
+  before.executor()->hold(false);
+}
+
+TEST_CASE("a seat that somebody else has taken while its session came back is told as left", "[seating]") {
+  Options options;
+  options.room.room_capacity = 1;
+  CheckedSim sim(options);
+  const auto bob = sim.connect("bob");
+  const auto before = sim.connect("ann");
+  before.hang_up(CloseReason::lost);
+  sim.run();
+  sim.hook = [](const std::string& line, Connection* connection) {
+    if (line == "connected ann") connection->join("solo");
+  };
+  const auto ann = sim.connect("ann");
+  CHECK(sim.manager().find(ann.id())->rooms == Texts{"solo"});
+  sim.sessions->answer = Answer::later(50ms);
+  ann.resume_session(before, {});
+  sim.advance(75ms);  // the session is taken, and its queue is read
+  sim.manager().join(bob.id(), "solo");
+  sim.advance(1s);
+  CHECK(ann.count("resumed") == 1);
+  CHECK(sim.manager().find(ann.id())->rooms.empty());
+  CHECK(sim.manager().find(bob.id())->rooms == Texts{"solo"});
+  CHECK(ann.last("room_left")->text("by") == "server");
+}
+
 TEST_CASE("what the program asks goes before the commands that wait", "[seating]") {
   CheckedSim sim;
   const auto ann = sim.connect("ann");
@@ -222,6 +323,18 @@ TEST_CASE("what the program asks goes before the commands that wait", "[seating]
   sim.advance(1s);
   CHECK(ann.count("error") == 0);
   CHECK(sim.manager().find(ann.id())->rooms == Texts{"slow", "given"});
+}
+
+TEST_CASE("a handler's seat is there for the next command", "[seating]") {
+  CheckedSim sim;
+  sim.manager().on("enter", [](Connection& connection, const Payload&) { connection.join("r"); });
+  sim.manager().on("go", [](Connection& connection, const Payload&) { connection.leave("r"); });
+  const auto ann = sim.connect("ann");
+  ann.say("enter", "{}").publish("r", "1").say("go", "{}").publish("r", "2");
+  sim.run();
+  CHECK(ann.count("error") == 1);
+  CHECK(ann.error() == "not_in_room");
+  CHECK(ann.types().back() == "error");
 }
 
 TEST_CASE("seats are given on a cluster, too, and its rooms are subscribed to first", "[seating][cluster]") {

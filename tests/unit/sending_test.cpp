@@ -187,7 +187,7 @@ TEST_CASE("a handler that throws closes that connection 1011, nothing else notic
 TEST_CASE("handlers and hooks are registered before the first open, later is a logic error", "[handlers]") {
   CheckedSim sim;
   sim.connect("ann");
-  CHECK_THROWS_AS(sim.manager().on("late", nullptr), std::logic_error);
+  CHECK_THROWS_AS(sim.manager().on("late", MessageHandler()), std::logic_error);
   CHECK_THROWS_AS(sim.manager().on_connected(nullptr), std::logic_error);
 }
 

@@ -5,6 +5,7 @@
 #include "muster/core/delivery/encode.ipp"
 #include "muster/core/delivery/fan_out.ipp"
 #include "muster/core/delivery/writer.ipp"
+#include "muster/core/flows/answering.ipp"
 #include "muster/core/flows/authenticating.ipp"
 #include "muster/core/flows/authorizing.ipp"
 #include "muster/core/flows/broker_inbox.ipp"

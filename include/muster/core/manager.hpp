@@ -15,6 +15,7 @@
 #include "muster/core/base/entropy.hpp"
 #include "muster/core/base/life.hpp"
 #include "muster/core/delivery/fan_out.hpp"
+#include "muster/core/flows/answering.hpp"
 #include "muster/core/flows/broker_inbox.hpp"
 #include "muster/core/flows/draining.hpp"
 #include "muster/core/flows/ending.hpp"
@@ -87,7 +88,10 @@ class ConnectionManager final : public IConnectionManager,
   void fail(Connection& connection, CloseReason reason, std::string_view text) override {
     ending_.end(static_cast<core::ConnectionState&>(connection), reason, text);
   }
-  void on(std::string type, MessageHandler handler) override;
+  void on(std::string type, MessageHandler handler) override { serve(std::move(type), {std::move(handler), {}, {}}); }
+  void on(std::string type, RespondingHandler handler, HandlerOptions options) override {
+    serve(std::move(type), {{}, std::move(handler), options});
+  }
   void on_connected(ConnectionHook hook) override { hooks_.on_connected(std::move(hook)); }
   void on_joined(JoinHook hook) override { hooks_.on_joined(std::move(hook)); }
   void on_left(LeaveHook hook) override { hooks_.on_left(std::move(hook)); }
@@ -181,6 +185,7 @@ class ConnectionManager final : public IConnectionManager,
   friend class core::ConnectionState;
   friend class core::RoomHandle;
 
+  void serve(std::string type, core::Handler handler);
   // What the parts below have done by the whole.
   void end_turn(core::Loop& loop) override { turn_.end(loop); }
   void end(core::ConnectionState& connection, CloseReason reason, const std::string& text) noexcept override {
@@ -257,12 +262,13 @@ class ConnectionManager final : public IConnectionManager,
                                        sessions_,  ending_,         heartbeats_, authorizing_, seating_};
   core::Opening opening_{options_,   protocols_, *authenticator_, connections_,    directory_, entropy_,
                          admission_, hooks_,     ending_,         authenticating_, *this,      *this};
-  core::Resuming resuming_{options_,   *store_,  users_,    kept_sessions_, directory_,   life_,          admission_,
-                           questions_, writer_,  catch_up_, queues_,        replicating_, rooms_,         state_flush_,
-                           edges_,     joining_, sessions_, ending_,        authorizing_, authenticating_};
-  core::Commands commands_{options_,     users_,   loops_,  *awareness_,  bytes_,          hooks_,
-                           questions_,   writer_,  queues_, replicating_, rooms_,          publishing_,
-                           state_flush_, joining_, ending_, authorizing_, authenticating_, resuming_};
+  core::Resuming resuming_{options_,   *store_,  users_,    kept_sessions_, directory_,   life_,    admission_,
+                           questions_, writer_,  catch_up_, queues_,        replicating_, rooms_,   state_flush_,
+                           edges_,     joining_, sessions_, ending_,        authorizing_, seating_, authenticating_};
+  core::Answering answering_{options_, hooks_, questions_, writer_, ending_};
+  core::Commands commands_{options_, users_,       loops_,          *awareness_, bytes_,      hooks_,       questions_,
+                           writer_,  queues_,      replicating_,    rooms_,      publishing_, state_flush_, joining_,
+                           ending_,  authorizing_, authenticating_, resuming_,   answering_};
   core::Pacing pacing_{options_, fire_for_connection<&ConnectionManager::inbound_, &core::Inbound::read_on>};
   core::Inbound inbound_{options_, pacing_, writer_, sessions_, ending_, seating_, commands_, *this};
 };

@@ -133,7 +133,7 @@ MUSTER_INLINE core::ConnectionPtr ConnectionManager::make_connection(const core:
   return std::make_shared<core::ConnectionState>(*this, timers, loop, id, std::move(transport));
 }
 
-MUSTER_INLINE void ConnectionManager::on(std::string type, MessageHandler handler) {
+MUSTER_INLINE void ConnectionManager::serve(std::string type, core::Handler handler) {
   bool reaches = false;
   for (const auto& protocol : protocols_) reaches = reaches || !protocol->serves(type);
   if (!reaches) {

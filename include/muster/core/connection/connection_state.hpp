@@ -38,8 +38,9 @@ struct Membership {
   RoomPtr room;
   RoomPart* part = nullptr;
   std::uint32_t index = 0;
-  bool told = false;   ///< on_joined was: so on_left will be
-  bool given = false;  ///< by the program: not the authorizer's to judge when the session comes back
+  bool told = false;     ///< on_joined was: so on_left will be
+  bool given = false;    ///< by the program
+  bool decided = false;  ///< by the program, too: not the authorizer's to judge
   /// What it could not be told while it was behind.
   std::unique_ptr<Missed> missed;
 
@@ -110,11 +111,13 @@ struct Rare {
   std::unique_ptr<Conversation> conversation;  ///< none: its protocol decodes
   /// What the program has done with it, one after another, while no question waits; before its waiting commands.
   std::list<Function<void(ConnectionState&)>> acts;
-  std::shared_ptr<Act> act;  ///< that was begun last
+  std::shared_ptr<Act> act;   ///< that was begun last
+  std::size_t answering = 0;  ///< commands whose handlers have not answered, and which hold up none
 
   void drop_acts() noexcept {
-    acts.clear();
     if (const auto dropped = std::exchange(act, nullptr)) dropped->gone();
+    std::list<Function<void(ConnectionState&)>> rest;
+    rest.swap(acts);
   }
 };
 

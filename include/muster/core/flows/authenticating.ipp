@@ -95,7 +95,8 @@ MUSTER_INLINE void Authenticating::welcome(ConnectionState& connection, Function
   bool well = hooks_.connected(connection);
   well = edges_.tell(*connection.loop, user, users_.first_edge(user)) && well;
   if (!well) writer_.end_soon(connection, CloseReason::internal_error);
-  // Its seats come before all else that it is told.
+  // Its seats come before all else that it is told; of one that comes back for a session, behind that.
+  if (connection.on_trial) return queues_.deliver(connection, std::move(then));
   seating_.then(connection, [this, then = std::move(then)](ConnectionState& seated) mutable {
     queues_.deliver(seated, std::move(then));
   });
@@ -179,7 +180,9 @@ MUSTER_INLINE void Authenticating::again(ConnectionState& connection, const Corr
         const std::shared_ptr<Renewal> renewal(new Renewal());
         renewal->correlation = correlation;
         renewal->identity = std::make_shared<const Identity>(std::move(answer.value()));
-        renewal->rooms = asker.room_names();
+        for (const Membership& seat : asker.memberships) {
+          if (!seat.decided) renewal->rooms.push_back(seat.room->key.name);
+        }
         one_after_another(renewal, [&] { renew(asker, renewal); });
       });
 }

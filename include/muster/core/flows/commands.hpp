@@ -6,6 +6,7 @@
 #include <variant>
 #include <vector>
 
+#include "muster/core/flows/answering.hpp"
 #include "muster/core/flows/publishing.hpp"
 #include "muster/core/flows/resuming.hpp"
 
@@ -19,7 +20,8 @@ class Commands {
   Commands(const Options& options, const UserTable& users, const Loops& loops, AwarenessStore& awareness,
            ByteBudget& bytes, Hooks& hooks, Questions& questions, Writer& writer, Queues& queues,
            Replicating& replicating, Rooms& rooms, Publishing& publishing, StateFlush& state_flush, Joining& joining,
-           Ending& ending, Authorizing& authorizing, Authenticating& authenticating, Resuming& resuming)
+           Ending& ending, Authorizing& authorizing, Authenticating& authenticating, Resuming& resuming,
+           Answering& answering)
       : options_(options),
         users_(users),
         loops_(loops),
@@ -37,7 +39,8 @@ class Commands {
         ending_(ending),
         authorizing_(authorizing),
         authenticating_(authenticating),
-        resuming_(resuming) {}
+        resuming_(resuming),
+        answering_(answering) {}
 
   void run(ConnectionState& connection, Command& command) {
     std::visit([&](auto& body) { on(connection, command.correlation, body); }, command.body);
@@ -87,6 +90,7 @@ class Commands {
   Authorizing& authorizing_;
   Authenticating& authenticating_;
   Resuming& resuming_;
+  Answering& answering_;
 };
 
 }  // namespace core

@@ -158,7 +158,7 @@ MUSTER_INLINE void Commands::on(ConnectionState& connection, Correlation& correl
 }
 
 MUSTER_INLINE void Commands::on(ConnectionState& connection, Correlation& correlation, command::Custom& custom) {
-  const MessageHandler* const handler = hooks_.handler(custom.type);
+  const Handler* const handler = hooks_.handler(custom.type);
   if (handler == nullptr) {
     writer_.tell_error(connection, &correlation,
                        {errc::unknown_message, "Unknown type \"" + custom.type.substr(0, 64) + "\"", {}});
@@ -166,12 +166,17 @@ MUSTER_INLINE void Commands::on(ConnectionState& connection, Correlation& correl
   }
   authorizing_.demand(connection, Action::custom, custom.type, correlation,
                       [this, correlation, handler, payload = std::move(custom.payload)](ConnectionState& allowed) {
+                        if (handler->later) return answering_.serve(allowed, correlation, *handler, payload);
+                        std::optional<Error> refused;
                         allowed.handling = &correlation;
-                        const bool well = hooks_.handle(allowed, *handler, payload);
+                        const bool well = hooks_.handle(
+                            allowed, [&] { handler->at_once(allowed, payload); }, refused);
                         const bool replied = allowed.handling == nullptr;
                         allowed.handling = nullptr;
                         if (!well) {
                           ending_.end(allowed, CloseReason::internal_error, {});
+                        } else if (refused && !replied) {
+                          writer_.tell_error(allowed, &correlation, std::move(*refused));
                         } else if (!replied && correlation.reply) {
                           writer_.tell(allowed, event::Ack{}, &correlation);
                         }

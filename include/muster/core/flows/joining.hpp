@@ -56,7 +56,8 @@ class Joining {
   /// A program that has somebody seated.
   struct Program : Act {
     virtual void told(ConnectionState& connection, Result<void> result) = 0;
-    bool moves = false;  ///< the connection gives up another seat for this one
+    bool moves = false;    ///< the connection gives up another seat for this one
+    bool decides = false;  ///< the authorizer is not asked
   };
   /// Who is told what becomes of a seat: the client, as the answer to its command, or the program.
   struct By {

@@ -40,7 +40,7 @@ MUSTER_INLINE void Joining::refuse(ConnectionState& connection, const By& by, Er
 MUSTER_INLINE void Joining::enter(ConnectionState& connection, const By& by, const RoomKey& key) {
   if (Membership* there = connection.membership(key.name)) {  // joining again changes nothing
     if (by.program) {
-      there->given = true;
+      there->decided = there->decided || by.program->decides;
       return by.program->told(connection, {});
     }
     const RoomPtr room = there->room;
@@ -72,6 +72,7 @@ MUSTER_INLINE void Joining::enter(ConnectionState& connection, const By& by, con
   if (entered.error) return refuse(connection, by, std::move(*entered.error));
   const bool by_server = by.program != nullptr;
   connection.memberships.back().given = by_server;
+  connection.memberships.back().decided = by_server && by.program->decides;
   directory_.publish(connection);
   tell_joined(connection, by_server ? nullptr : &by.correlation, room, entered, by_server);
   if (!after_joined(connection, room, entered)) writer_.end_soon(connection, CloseReason::internal_error);
@@ -118,7 +119,7 @@ MUSTER_INLINE Joining::Entered Joining::take_seat(ConnectionState& connection, c
   slot.next_seq = entered.next_seq;
   slot.joined_serial = entered.serial;
   connection.memberships.push_back(
-      {room, entered.part, static_cast<std::uint32_t>(entered.part->slots.size()), false, false, nullptr});
+      {room, entered.part, static_cast<std::uint32_t>(entered.part->slots.size()), false, false, false, nullptr});
   entered.part->slots.push_back(slot);
   connection.status_ = ConnectionStatus::in_room;
   if (entered.flush_state) state_flush_.plan(*connection.loop, room);

@@ -17,7 +17,7 @@ class Resuming {
   Resuming(const Options& options, SessionStore& store, UserTable& users, SessionTable& kept, Directory& directory,
            const Life& life, Admission& admission, Questions& questions, Writer& writer, CatchUp& catch_up,
            Queues& queues, Replicating& replicating, Rooms& rooms, StateFlush& state_flush, UserEdges& edges,
-           Joining& joining, Sessions& sessions, Ending& ending, Authorizing& authorizing,
+           Joining& joining, Sessions& sessions, Ending& ending, Authorizing& authorizing, Seating& seating,
            Authenticating& authenticating)
       : options_(options),
         store_(store),
@@ -38,6 +38,7 @@ class Resuming {
         sessions_(sessions),
         ending_(ending),
         authorizing_(authorizing),
+        seating_(seating),
         authenticating_(authenticating) {}
 
   /// Takes up the session of the token, of who is known already or with the credentials that come with it.
@@ -49,6 +50,7 @@ class Resuming {
  private:
   struct Attempt;
   void take(ConnectionState& connection, const std::shared_ptr<Attempt>& attempt);
+  void lay_down_given(ConnectionState& connection, Attempt& attempt);
   void claim(ConnectionState& connection, const std::shared_ptr<Attempt>& attempt);
   void adopt(ConnectionState& connection, const std::shared_ptr<Attempt>& attempt);
   void permit(ConnectionState& connection, const std::shared_ptr<Attempt>& attempt);
@@ -76,6 +78,7 @@ class Resuming {
   Sessions& sessions_;
   Ending& ending_;
   Authorizing& authorizing_;
+  Seating& seating_;
   Authenticating& authenticating_;
   std::atomic<std::uint64_t> resumed_{0}, failed_{0};
 };

@@ -1,6 +1,7 @@
 // A resume, step by step: take, claim, adopt, permit, finish.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <set>
 #include <string>
@@ -21,7 +22,8 @@ struct Resuming::Attempt : Steps {
   std::string token_hash;
   std::vector<command::ResumeRoom> asked;  ///< then those that the program gave, which the client does not know of
   std::size_t known = 0;                   ///< of `asked`, to the client
-  std::set<std::string> given;             ///< by the program: nobody is asked about them
+  std::set<std::string> given;             ///< by the program: they come back whether the client names them or not
+  std::set<std::string> decided;           ///< of them: nobody is asked about them
   Session session;
   std::vector<command::ResumeRoom> denied;  ///< asked for, but not the session's
   std::vector<char> permitted;              ///< which of `asked`, as far as it was found out
@@ -56,6 +58,9 @@ MUSTER_INLINE void Resuming::fail(ConnectionState& connection, const Attempt& at
   ++failed_;
   writer_.tell_error(connection, &attempt.correlation, std::move(error));
   end_trial(connection);
+  for (const std::string& room : attempt.given) {
+    seating_.change(connection, SeatChange::into(room, JoinAs{attempt.decided.count(room) == 0}));
+  }
 }
 
 /// Whose resume came with its credentials was let in beyond the user's limit, since its ghost might be the one too many.
@@ -96,6 +101,7 @@ MUSTER_INLINE void Resuming::take(ConnectionState& connection, const std::shared
         }
         attempt->session = std::move(session.value());
         attempt->taken = life_.handle();
+        lay_down_given(asker, *attempt);
         claim(asker, attempt);
       },
       Error{errc::unavailable, "The session store did not answer in time", std::chrono::seconds(1)},
@@ -103,6 +109,16 @@ MUSTER_INLINE void Resuming::take(ConnectionState& connection, const std::shared
         const auto alive = life.lock();
         if (alive && session) sessions_.give_back(token_hash, std::move(session.value()));
       });
+}
+
+/// Seats that the program gave the new connection: the session gets them, or else the connection again.
+MUSTER_INLINE void Resuming::lay_down_given(ConnectionState& connection, Attempt& attempt) {
+  while (!connection.memberships.empty()) {
+    const Membership& last = connection.memberships.back();
+    attempt.given.insert(last.room->key.name);
+    if (last.decided) attempt.decided.insert(last.room->key.name);
+    joining_.leave(connection, connection.memberships.size() - 1);
+  }
 }
 
 /// In this process another connection may still speak for the session: its executor parts them, and then this one
@@ -115,10 +131,6 @@ MUSTER_INLINE void Resuming::claim(ConnectionState& connection, const std::share
     switch (kept_sessions_.claim(attempt->session.id, generation, asker.shared_from_this(), speaker, was_held)) {
       case SessionTable::Claim::taken:
         attempt->taken.reset();
-        while (!asker.memberships.empty()) {  // seats that the program gave a new connection: the session gets them
-          attempt->given.insert(asker.memberships.back().room->key.name);
-          joining_.leave(asker, asker.memberships.size() - 1);
-        }
         asker.member = attempt->session.id;
         asker.session_generation = generation;
         asker.resumed = true;
@@ -181,7 +193,10 @@ MUSTER_INLINE void Resuming::adopt(ConnectionState& connection, const std::share
   std::set<std::string> had(attempt->session.rooms.begin(), attempt->session.rooms.end());
   auto kept = kept_sessions_.kept_of(connection.member);
   for (const RoomPtr& room : kept.rooms) had.insert(room->key.name);
-  for (const RoomPtr& room : kept.given) attempt->given.insert(room->key.name);
+  for (const RoomPtr& room : kept.decided) {
+    attempt->given.insert(room->key.name);
+    attempt->decided.insert(room->key.name);
+  }
   had.insert(attempt->given.begin(), attempt->given.end());
   std::set<std::string> seen;
   std::vector<command::ResumeRoom> asked;
@@ -226,7 +241,7 @@ MUSTER_INLINE void Resuming::permit(ConnectionState& connection, const std::shar
     }
     go_on(permitted, true);
   };
-  if (attempt->given.count(name) != 0) return subscribe(connection);
+  if (attempt->decided.count(name) != 0) return subscribe(connection);
   authorizing_.ask(connection, connection.identity_, Action::join, name,
                    [go_on, subscribe](ConnectionState& asker, const Permission& answer) {
                      if (answer) return subscribe(asker);
@@ -263,13 +278,16 @@ MUSTER_INLINE void Resuming::finish(ConnectionState& connection, Attempt& attemp
     bool by_server = false;
   };
   std::vector<There> there;
+  std::vector<std::string> lost;  ///< of the program's: the client may have heard of a seat
   std::vector<event::ResumedRoom> rooms;
   for (std::size_t i = 0; i < attempt.asked.size(); ++i) {
     const command::ResumeRoom& asked = attempt.asked[i];
     const bool by_server = i >= attempt.known;
     RoomPtr room;
     Joining::Entered entered;
-    entered.retired = attempt.permitted[i];
+    const std::size_t limit = options_.rooms_per_connection;
+    const bool too_many = by_server && limit != 0 && connection.memberships.size() >= limit;
+    entered.retired = attempt.permitted[i] && !too_many;
     while (entered.retired) {
       room = rooms_.find_or_make({connection.identity_->tenant, asked.room});
       entered = joining_.take_seat(connection, room, by_server ? std::nullopt : std::optional(asked.position));
@@ -281,8 +299,12 @@ MUSTER_INLINE void Resuming::finish(ConnectionState& connection, Attempt& attemp
     if (!by_server) {
       rooms.push_back({asked.room, !entered_it ? State::denied : entered.recovered ? State::recovered : State::gap});
     }
-    if (!entered_it) continue;
+    if (!entered_it) {
+      if (by_server) lost.push_back(asked.room);
+      continue;
+    }
     connection.memberships.back().given = attempt.given.count(asked.room) != 0;
+    connection.memberships.back().decided = attempt.decided.count(asked.room) != 0;
     there.push_back({room, std::move(entered), by_server});
   }
   for (const auto& unknown : attempt.denied) rooms.push_back({unknown.room, event::ResumedRoom::State::denied});
@@ -293,6 +315,12 @@ MUSTER_INLINE void Resuming::finish(ConnectionState& connection, Attempt& attemp
   resumed.connection = connection.member;
   resumed.rooms = &rooms;
   writer_.tell(connection, resumed, &attempt.correlation);
+  for (const std::string& room : lost) {
+    event::RoomLeft left;
+    left.room = room;
+    left.by_server = true;
+    writer_.tell(connection, left);
+  }
   for (const There& one : there) {
     joining_.tell_joined(connection, nullptr, one.room, one.entered, one.by_server);
     if (connection.ends_soon || one.entered.next_seq > one.entered.position.seq) continue;

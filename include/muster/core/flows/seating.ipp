@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <exception>
 #include <optional>
 #include <utility>
 
@@ -15,8 +16,9 @@ struct Seating::Asked final : Joining::Program {
   Asked(Seating& seating, SeatChange wanted, std::shared_ptr<Loop> loop, SeatDone done)
       : of(seating), change(std::move(wanted)), outcome(std::move(loop), std::move(done)) {
     moves = change.from.has_value();
+    decides = !change.authorized;
   }
-  void gone() noexcept override { outcome.tell(gone_connection()); }
+  void gone() noexcept override { outcome.gone(); }
   void told(ConnectionState& connection, Result<void> result) override {
     if (result && moves && change.from != change.to) of.leave(connection, *change.from);
     outcome.tell(std::move(result));
@@ -66,7 +68,11 @@ MUSTER_INLINE void Seating::change(const UserKey& user, SeatChange change, Seats
       Lock lock(all->mutex);
       ++all->left;
     }
-    post(connection, change, [all](const Result<void>& result) { all->told(result); });
+    try {
+      post(connection, change, [all](const Result<void>& result) { all->told(result); });
+    } catch (const std::exception&) {  // the others' are on their way
+      all->told(Error{errc::unavailable, {}, {}});
+    }
   }
   all->told(Error{errc::not_found, {}, {}});
 }
@@ -75,15 +81,19 @@ MUSTER_INLINE void Seating::post(const ConnectionPtr& connection, SeatChange cha
   const std::shared_ptr<Asked> asked(new Asked(*this, std::move(change), connection->loop, std::move(done)));
   (void)connection->loop->post([connection, asked] {
     if (!connection->live()) return;
-    connection->seldom().acts.push_back([asked](ConnectionState& same) { asked->of.begin(same, asked); });
-    asked->of.later_.go_on(*connection);
+    guard(asked->of.later_, *connection, "A seat", [&] {
+      connection->seldom().acts.push_back([asked](ConnectionState& same) { asked->of.begin(same, asked); });
+      asked->of.later_.go_on(*connection);
+    });
   });
 }
 
 MUSTER_INLINE void Seating::change(ConnectionState& connection, SeatChange change) {
   const std::shared_ptr<Asked> asked(new Asked(*this, std::move(change), connection.loop, nullptr));
   connection.seldom().acts.push_back([asked](ConnectionState& same) { asked->of.begin(same, asked); });
-  (void)connection.loop->post([later = &later_, keep = connection.shared_from_this()] { later->go_on(*keep); });
+  (void)connection.loop->post([later = &later_, keep = connection.shared_from_this()] {
+    guard(*later, *keep, "A seat", [&] { later->go_on(*keep); });
+  });
 }
 
 MUSTER_INLINE void Seating::run(ConnectionState& connection) {

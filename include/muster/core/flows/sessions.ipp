@@ -131,7 +131,7 @@ MUSTER_INLINE bool Sessions::keep(ConnectionState& connection, CloseReason reaso
     seats.rooms.reserve(connection.memberships.size());
     for (const Membership& membership : connection.memberships) {
       seats.rooms.push_back(membership.room);
-      if (membership.given) seats.given.push_back(membership.room);
+      if (membership.decided) seats.decided.push_back(membership.room);
     }
     table_.hold(connection.member, connection.session_generation, seats);
     users_.hold(user);

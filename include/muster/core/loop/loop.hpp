@@ -127,6 +127,8 @@ struct Loop : std::enable_shared_from_this<Loop> {
   /// As `post`, when a turn of the executor ends: see there.
   template <class F>
   bool post_at_turn_end(F task, std::size_t turns = 0);
+  /// What `post` does with a task when its time has come.
+  void run(FunctionRef<void()> task) noexcept;
   /// Runs what may throw, the embedder's code or ours; what it throws is counted, logged and goes no further. False: it
   /// threw. `of`, `secret`: whose code it is, and what is kept out of the log, asked only then.
   bool contain(const char* where, FunctionRef<void()> code) noexcept;
@@ -206,7 +208,6 @@ struct Loop : std::enable_shared_from_this<Loop> {
       loop->run(FunctionRef<void()>([this] { task(); }));
     }
   };
-  void run(FunctionRef<void()> task) noexcept;
   bool taken(bool well) noexcept {
     if (!well) stopped = true;
     return well;

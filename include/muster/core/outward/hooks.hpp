@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <map>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "muster/connection_manager.hpp"
+#include "muster/core/base/function_ref.hpp"
 #include "muster/core/connection/connection_state.hpp"
 #include "muster/core/outward/call.hpp"
 
@@ -17,13 +19,23 @@ namespace muster {
 inline namespace MUSTER_ABI {
 namespace core {
 
+/// One that serves a type of command: the one or the other function is empty.
+struct Handler {
+  MessageHandler at_once;
+  RespondingHandler later;
+  HandlerOptions options;
+};
+
 /// Registered before the first connection opens, read-only from then on.
 class Hooks {
  public:
-  void on(std::string type, MessageHandler handler) {
+  void on(std::string type, Handler handler) {
     must_be_closed("on");
     if (type.empty()) throw std::invalid_argument("on: the type of message is empty");
-    must_be_given("on(\"" + type + "\")", static_cast<bool>(handler));
+    must_be_given("on(\"" + type + "\")", handler.at_once || handler.later);
+    if (handler.options.timeout.count() < 0) {
+      throw std::invalid_argument("on(\"" + type + "\"): the timeout is negative");
+    }
     given_.handlers[std::move(type)] = std::move(handler);
   }
   void on_connected(ConnectionHook hook) { add(given_.connected, "on_connected", std::move(hook)); }
@@ -38,14 +50,22 @@ class Hooks {
   /// When no executor has anything left that would call one.
   void clear() noexcept { given_ = {}; }
 
-  [[nodiscard]] const MessageHandler* handler(const std::string& type) const {
+  [[nodiscard]] const Handler* handler(const std::string& type) const {
     const auto found = given_.handlers.find(type);
     return found == given_.handlers.end() ? nullptr : &found->second;
   }
 
   // Each event, told to all its hooks in the order they were registered. False: one threw.
-  bool handle(ConnectionState& connection, const MessageHandler& handler, const Payload& payload) noexcept {
-    return lend(connection, "A message handler", handler, payload);
+  /// With the error that a handler threw to refuse its command.
+  bool handle(ConnectionState& connection, FunctionRef<void()> code, std::optional<Error>& refused) noexcept {
+    return connection.contain("A message handler", [&] {
+      const Call call(connection);
+      try {
+        code();
+      } catch (Error& error) {
+        refused = std::move(error);
+      }
+    });
   }
   bool connected(ConnectionState& connection) noexcept { return each(given_.connected, "on_connected", connection); }
   bool joined(ConnectionState& connection, const RoomKey& room, const Joining& joining) noexcept {
@@ -67,7 +87,7 @@ class Hooks {
 
  private:
   struct Given {
-    std::map<std::string, MessageHandler, std::less<>> handlers;
+    std::map<std::string, Handler, std::less<>> handlers;
     std::vector<ConnectionHook> connected;
     std::vector<JoinHook> joined;
     std::vector<LeaveHook> left;

@@ -4,6 +4,7 @@
 #include <memory>
 #include <utility>
 
+#include "muster/core/base/function_ref.hpp"
 #include "muster/core/loop/loop.hpp"
 #include "muster/error.hpp"
 #include "muster/function.hpp"
@@ -11,8 +12,6 @@
 namespace muster {
 inline namespace MUSTER_ABI {
 namespace core {
-
-[[nodiscard]] inline Error gone_connection() { return {errc::not_found, "The connection is gone", {}}; }
 
 /// A `done` that is called exactly once: with what became of it or, where nobody came to say so, that the connection is
 /// gone. What it throws is contained.
@@ -25,16 +24,27 @@ class Outcome {
   Outcome(const Outcome&) = delete;
   Outcome& operator=(Outcome&&) = delete;
   Outcome& operator=(const Outcome&) = delete;
-  ~Outcome() {
-    if (done_) tell(gone_connection());
-  }
+  ~Outcome() { gone(); }
 
   void tell(Result<T> result) noexcept {
-    Function<void(Result<T>)> done = std::move(done_);
-    if (done) (void)loop_->contain("A done", [&] { done(std::move(result)); });
+    call([&](Function<void(Result<T>)>& done) { done(std::move(result)); });
+  }
+  void gone() noexcept {
+    call([](Function<void(Result<T>)>& done) { done(Error{errc::not_found, "The connection is gone", {}}); });
   }
 
  private:
+  void call(FunctionRef<void(Function<void(Result<T>)>&)> code) noexcept {
+    Function<void(Result<T>)> done = std::move(done_);
+    if (!done) return;
+    const auto alive = loop_->life.lock();
+    if (alive) return (void)loop_->contain("A done", [&] { code(done); });
+    try {
+      code(done);
+    } catch (...) {  // nobody is there who could be told
+    }
+  }
+
   std::shared_ptr<Loop> loop_;
   Function<void(Result<T>)> done_;
 };

@@ -1,6 +1,7 @@
 // Questions: what is asked of a seam, and may be answered later, from any thread, or never.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <utility>
@@ -46,10 +47,10 @@ class Questions {
   /// Answered inside `call`, the command goes on at once; otherwise it waits, and an answer that comes after the deadline,
   /// or for a connection or command that is gone, finds another generation and does nothing. `when_late`: what stands for
   /// the answer then. `unwanted` gets an answer that comes when nobody waits for it any more, so that what it stands for
-  /// can be undone.
+  /// can be undone. `timeout`: the deadline, where it is not answer_timeout.
   template <class T>
   void ask(ConnectionState& connection, FunctionRef<void(Reply<T>)> call, Function<void(ConnectionState&, T)> then,
-           T when_late, Function<void(T)> unwanted = nullptr);
+           T when_late, Function<void(T)> unwanted = nullptr, std::chrono::milliseconds timeout = {});
   /// The deadline has passed.
   void expire(ConnectionState& connection) {
     const auto question = std::exchange(connection.question, nullptr);
@@ -82,8 +83,9 @@ class Questions {
     connection.question = std::move(asked);
     return Way{life_.handle(&later_), connection.weak_from_this(), ++connection.generation};
   }
-  void wait(ConnectionState& connection) {
-    connection.loop->arm(connection.answer_timer, connection.loop->executor->now() + options_.answer_timeout);
+  void wait(ConnectionState& connection, std::chrono::milliseconds timeout) {
+    connection.loop->arm(connection.answer_timer,
+                         connection.loop->executor->now() + (timeout.count() != 0 ? timeout : options_.answer_timeout));
   }
 
   const Options& options_;
@@ -146,13 +148,14 @@ inline void Questions::Way::post(std::shared_ptr<Asked> asked) const {
 
 template <class T>
 void Questions::ask(ConnectionState& connection, FunctionRef<void(Reply<T>)> call,
-                    Function<void(ConnectionState&, T)> then, T when_late, Function<void(T)> unwanted) {
+                    Function<void(ConnectionState&, T)> then, T when_late, Function<void(T)> unwanted,
+                    std::chrono::milliseconds timeout) {
   const auto asked = std::make_shared<Asks<T>>(std::move(then), std::move(unwanted), std::move(when_late));
   Reply<T> reply([asked, way = begin(connection, asked)](T answer) {
     if (asked->keep(std::move(answer))) way.post(asked);
   });
   const bool well = connection.contain("A question to a seam", [&] { call(std::move(reply)); });
-  if (!asked->leave(well)) return wait(connection);
+  if (!asked->leave(well)) return wait(connection, timeout);
   connection.question.reset();
   asked->go_on(connection);
 }

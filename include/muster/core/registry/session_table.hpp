@@ -38,9 +38,9 @@ class SessionTable {
     return true;
   }
   void give_back() noexcept { --held_; }
-  /// The rooms whose seats are kept, and of them those that the program gave.
+  /// The rooms whose seats are kept, and of them those that the program decided on.
   struct Kept {
-    std::vector<RoomPtr> rooms, given;
+    std::vector<RoomPtr> rooms, decided;
   };
   /// Keeps a dropped session's seats, beside those it has kept from before; or nothing has changed.
   void hold(ConnectionId member, std::uint64_t generation, const Kept& seats) {
@@ -49,13 +49,13 @@ class SessionTable {
     const auto [at, added] = shard.entries.try_emplace(member);
     try {
       at->second.kept.rooms.reserve(at->second.kept.rooms.size() + seats.rooms.size());
-      at->second.kept.given.reserve(at->second.kept.given.size() + seats.given.size());
+      at->second.kept.decided.reserve(at->second.kept.decided.size() + seats.decided.size());
     } catch (...) {
       if (added) shard.entries.erase(at);
       throw;
     }
     for (const RoomPtr& room : seats.rooms) at->second.kept.rooms.push_back(room);
-    for (const RoomPtr& room : seats.given) at->second.kept.given.push_back(room);
+    for (const RoomPtr& room : seats.decided) at->second.kept.decided.push_back(room);
     at->second.held = true;
     at->second.generation = generation;
   }

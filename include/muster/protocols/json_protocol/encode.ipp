@@ -354,29 +354,41 @@ class EventWriter {
     end();
   }
 
-  void operator()(const event::Pong& e) {
-    begin("pong");
-    if (e.payload == nullptr || e.payload->empty()) {
-      out_ << "{}}";
-    } else {
-      out_.payload(e.payload) << "}";
-    }
-    out_.flush();
-  }
+  void operator()(const event::Pong& e) { whole("pong", e.payload); }
+  void operator()(const event::Progress& e) { whole("progress", e.payload); }
 
   void operator()(const event::Heartbeat&) {}  // its clients are pinged
 
   void operator()(const event::Failure& e) {
     begin("error");
-    (out_ << R"({"code":)").string(to_string(e.error != nullptr ? e.error->code : errc::internal));
+    (out_ << R"({"code":)").string(code_of(e.error));
     (out_ << R"(,"message":)").string(e.error != nullptr ? std::string_view(e.error->message) : std::string_view());
     if (e.error != nullptr && e.error->retry_after.count() > 0) {
       (out_ << R"(,"retry_after_ms":)").number(e.error->retry_after.count());
+    }
+    if (e.error != nullptr && !e.error->details.empty()) {
+      out_ << R"(,"details":)";
+      out_.payload(&e.error->details);
     }
     end();
   }
 
  private:
+  /// Whose payload is what somebody gave.
+  void whole(std::string_view type, const Payload* payload) {
+    begin(type);
+    if (payload == nullptr || payload->empty()) {
+      out_ << "{}}";
+    } else {
+      out_.payload(payload) << "}";
+    }
+    out_.flush();
+  }
+  [[nodiscard]] static std::string_view code_of(const Error* error) {
+    if (error == nullptr) return to_string(errc::internal);
+    return error->name.empty() ? to_string(error->code) : std::string_view(error->name);
+  }
+
   /// Up to where the payload begins.
   void begin(std::string_view type) {
     (out_ << R"({"type":")" << type << R"(","timestamp":)").number(milliseconds_of(now_));
