@@ -78,6 +78,7 @@ TEST_CASE("a command is answered once: by the first answer, or by its deadline",
     CHECK(answers(ann).empty());
     sim.advance(2ms);
     CHECK(answers(ann) == Texts{"1 unavailable"});
+    kept.responders[0].progress(json(R"({"done":1})"));
     kept.responders[0](json("1"));
     kept.responders.clear();
     sim.run();

@@ -311,6 +311,23 @@ TEST_CASE("a seat that somebody else has taken while its session came back is to
   CHECK(ann.last("room_left")->text("by") == "server");
 }
 
+TEST_CASE("a session that comes back gets no more rooms than a connection may be in", "[seating]") {
+  Options options;
+  options.rooms_per_connection = 2;
+  CheckedSim sim(options);
+  const auto before = sim.member("ann", "a");
+  sim.manager().join(before.id(), "b");
+  sim.run();
+  before.hang_up(CloseReason::lost);
+  sim.run();
+  sim.hook = [](const std::string& line, Connection* connection) {
+    if (line == "connected ann") connection->join("c");
+  };
+  const auto ann = sim.resume_session(before, {"a"});
+  CHECK(sim.manager().find(ann.id())->rooms == Texts{"a", "b"});
+  CHECK(ann.last("room_left")->text("room") == "c");
+}
+
 TEST_CASE("what the program asks goes before the commands that wait", "[seating]") {
   CheckedSim sim;
   const auto ann = sim.connect("ann");

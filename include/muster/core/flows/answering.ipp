@@ -92,6 +92,7 @@ class Answering::UnderWay final : public Responder::Receiver, public std::enable
  private:
   [[nodiscard]] static Error no_answer() { return {errc::internal, "The handler gave no answer", {}}; }
   void tell_progress(ConnectionState& asker) {
+    if (told_) return;  // by its deadline
     std::vector<Payload> said;
     {
       Lock lock(mutex_);

@@ -45,12 +45,7 @@ MUSTER_INLINE void Commands::on(ConnectionState& connection, Correlation& correl
 }
 
 MUSTER_INLINE void Commands::on(ConnectionState& connection, Correlation& correlation, command::Leave& leaving) {
-  for (std::size_t i = 0; i < connection.memberships.size(); ++i) {
-    if (connection.memberships[i].room->key.name == leaving.room) {
-      joining_.leave(connection, i);
-      break;
-    }
-  }
+  (void)joining_.leave(connection, leaving.room);
   if (!correlation.reply || connection.ended()) return;
   event::RoomLeft left;
   left.room = leaving.room;

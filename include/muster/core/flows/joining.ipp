@@ -268,7 +268,10 @@ MUSTER_INLINE void Joining::tell_rest(ConnectionState& connection, Membership& l
   writer_.tell(connection, gap);
 }
 
-MUSTER_INLINE void Joining::leave(ConnectionState& connection, std::size_t index) {
+MUSTER_INLINE bool Joining::leave(ConnectionState& connection, const std::string& name) {
+  std::size_t index = 0;
+  while (index < connection.memberships.size() && connection.memberships[index].room->key.name != name) ++index;
+  if (index == connection.memberships.size()) return false;
   Loop& loop = *connection.loop;
   const RoomPtr room = connection.memberships[index].room;
   tell_rest(connection, connection.memberships[index]);
@@ -281,6 +284,7 @@ MUSTER_INLINE void Joining::leave(ConnectionState& connection, std::size_t index
     return connection.contain("A leave", [&] { directory_.publish(connection); });
   });
   if (!well) writer_.end_soon(connection, CloseReason::internal_error);
+  return true;
 }
 
 MUSTER_INLINE void Joining::give_up_seat(Loop& loop, const RoomPtr& room, ConnectionId member) noexcept {

@@ -114,10 +114,10 @@ MUSTER_INLINE void Resuming::take(ConnectionState& connection, const std::shared
 /// Seats that the program gave the new connection: the session gets them, or else the connection again.
 MUSTER_INLINE void Resuming::lay_down_given(ConnectionState& connection, Attempt& attempt) {
   while (!connection.memberships.empty()) {
-    const Membership& last = connection.memberships.back();
-    attempt.given.insert(last.room->key.name);
-    if (last.decided) attempt.decided.insert(last.room->key.name);
-    joining_.leave(connection, connection.memberships.size() - 1);
+    const std::string room = connection.memberships.back().room->key.name;
+    attempt.given.insert(room);
+    if (connection.memberships.back().decided) attempt.decided.insert(room);
+    (void)joining_.leave(connection, room);
   }
 }
 
@@ -285,8 +285,7 @@ MUSTER_INLINE void Resuming::finish(ConnectionState& connection, Attempt& attemp
     const bool by_server = i >= attempt.known;
     RoomPtr room;
     Joining::Entered entered;
-    const std::size_t limit = options_.rooms_per_connection;
-    const bool too_many = by_server && limit != 0 && connection.memberships.size() >= limit;
+    const bool too_many = by_server && joining_.refuse_early(connection, asked.room, false);
     entered.retired = attempt.permitted[i] && !too_many;
     while (entered.retired) {
       room = rooms_.find_or_make({connection.identity_->tenant, asked.room});

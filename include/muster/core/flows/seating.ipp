@@ -1,8 +1,6 @@
 // The way of a seat that the program gives or takes.
 #pragma once
 
-#include <algorithm>
-#include <exception>
 #include <optional>
 #include <utility>
 
@@ -39,42 +37,28 @@ MUSTER_INLINE void Seating::change(ConnectionId id, SeatChange change, SeatDone 
 }
 
 MUSTER_INLINE void Seating::change(const UserKey& user, SeatChange change, SeatsDone done) {
-  struct All {
-    explicit All(SeatsDone told) : done(std::move(told)) {}
-    void told(const Result<void>& result) {
-      {
-        Lock lock(mutex);
-        if (result) {
-          ++well;
-        } else if (result.error().code != errc::not_found) {  // one that has gone is a user's connection no more
-          error = result.error();
-        }
-        if (--left != 0) return;
-      }
-      if (!done) return;
-      if (well == 0 && error) return done(std::move(*error));
-      done(well);
-    }
+  struct Refusal {
     Mutex mutex;
-    SeatsDone done;
-    std::size_t left MUSTER_GUARDED_BY(mutex) = 1;
-    std::size_t well = 0;
-    std::optional<Error> error;
+    std::optional<Error> error MUSTER_GUARDED_BY(mutex);
   };
-  const std::shared_ptr<All> all(new All(std::move(done)));
+  const std::shared_ptr<Refusal> refusal(new Refusal());
+  const std::shared_ptr<Latch> all(new Latch([refusal, done = std::move(done)](std::size_t well) mutable {
+    Result<std::size_t> sum = well;
+    {
+      Lock lock(refusal->mutex);
+      if (well == 0 && refusal->error) sum = std::move(*refusal->error);
+    }
+    if (done) done(std::move(sum));
+  }));
   change.only_if_there = true;
   for (const ConnectionPtr& connection : users_.of(user)) {
-    {
-      Lock lock(all->mutex);
-      ++all->left;
-    }
-    try {
-      post(connection, change, [all](const Result<void>& result) { all->told(result); });
-    } catch (const std::exception&) {  // the others' are on their way
-      all->told(Error{errc::unavailable, {}, {}});
-    }
+    post(connection, change, [all, refusal](const Result<void>& result) {
+      if (result) return all->count();
+      if (result.error().code == errc::not_found) return;  // it has gone: it is no connection of the user's any more
+      Lock lock(refusal->mutex);
+      refusal->error = result.error();
+    });
   }
-  all->told(Error{errc::not_found, {}, {}});
 }
 
 MUSTER_INLINE void Seating::post(const ConnectionPtr& connection, SeatChange change, SeatDone done) {
@@ -136,11 +120,7 @@ MUSTER_INLINE void Seating::begin(ConnectionState& connection, const std::shared
 }
 
 MUSTER_INLINE void Seating::leave(ConnectionState& connection, const std::string& room) {
-  const auto& memberships = connection.memberships;
-  const auto there = std::find_if(memberships.begin(), memberships.end(),
-                                  [&](const Membership& one) { return one.room->key.name == room; });
-  if (there == memberships.end()) return;
-  joining_.leave(connection, static_cast<std::size_t>(there - memberships.begin()));
+  if (!joining_.leave(connection, room)) return;
   event::RoomLeft left;
   left.room = room;
   left.by_server = true;

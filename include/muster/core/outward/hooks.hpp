@@ -55,8 +55,7 @@ class Hooks {
     return found == given_.handlers.end() ? nullptr : &found->second;
   }
 
-  // Each event, told to all its hooks in the order they were registered. False: one threw.
-  /// With the error that a handler threw to refuse its command.
+  /// Runs a handler's code; `refused` gets the Error that it threw to refuse its command. False: it threw anything else.
   bool handle(ConnectionState& connection, FunctionRef<void()> code, std::optional<Error>& refused) noexcept {
     return connection.contain("A message handler", [&] {
       const Call call(connection);
@@ -67,6 +66,8 @@ class Hooks {
       }
     });
   }
+
+  // Each event, told to all its hooks in the order they were registered. False: one threw.
   bool connected(ConnectionState& connection) noexcept { return each(given_.connected, "on_connected", connection); }
   bool joined(ConnectionState& connection, const RoomKey& room, const Joining& joining) noexcept {
     return each(given_.joined, "on_joined", connection, room, joining);
