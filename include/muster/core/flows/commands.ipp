@@ -45,7 +45,7 @@ MUSTER_INLINE void Commands::on(ConnectionState& connection, Correlation& correl
 }
 
 MUSTER_INLINE void Commands::on(ConnectionState& connection, Correlation& correlation, command::Leave& leaving) {
-  (void)joining_.leave(connection, leaving.room);
+  joining_.leave(connection, leaving.room);
   if (!correlation.reply || connection.ended()) return;
   event::RoomLeft left;
   left.room = leaving.room;

@@ -79,8 +79,8 @@ class Joining {
   [[nodiscard]] bool after_joined(ConnectionState& connection, const RoomPtr& room, const Entered& entered);
   void tell_awareness(ConnectionState& connection, const Correlation* correlation, const RoomKey& key);
 
-  /// Of a live connection. False: it was not there.
-  bool leave(ConnectionState& connection, const std::string& room);
+  /// Of a live connection. One that is not there stays out.
+  void leave(ConnectionState& connection, const std::string& room);
   /// Takes the connection out of the room's fan-out; `then` does what else belongs to it before the hooks are called, and
   /// answers false where that has failed. False: that, or a hook threw.
   template <class Then>

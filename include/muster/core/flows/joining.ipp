@@ -268,10 +268,10 @@ MUSTER_INLINE void Joining::tell_rest(ConnectionState& connection, Membership& l
   writer_.tell(connection, gap);
 }
 
-MUSTER_INLINE bool Joining::leave(ConnectionState& connection, const std::string& name) {
+MUSTER_INLINE void Joining::leave(ConnectionState& connection, const std::string& name) {
   std::size_t index = 0;
   while (index < connection.memberships.size() && connection.memberships[index].room->key.name != name) ++index;
-  if (index == connection.memberships.size()) return false;
+  if (index == connection.memberships.size()) return;
   Loop& loop = *connection.loop;
   const RoomPtr room = connection.memberships[index].room;
   tell_rest(connection, connection.memberships[index]);
@@ -284,7 +284,6 @@ MUSTER_INLINE bool Joining::leave(ConnectionState& connection, const std::string
     return connection.contain("A leave", [&] { directory_.publish(connection); });
   });
   if (!well) writer_.end_soon(connection, CloseReason::internal_error);
-  return true;
 }
 
 MUSTER_INLINE void Joining::give_up_seat(Loop& loop, const RoomPtr& room, ConnectionId member) noexcept {

@@ -117,7 +117,7 @@ MUSTER_INLINE void Resuming::lay_down_given(ConnectionState& connection, Attempt
     const std::string room = connection.memberships.back().room->key.name;
     attempt.given.insert(room);
     if (connection.memberships.back().decided) attempt.decided.insert(room);
-    (void)joining_.leave(connection, room);
+    joining_.leave(connection, room);
   }
 }
 

@@ -120,7 +120,7 @@ MUSTER_INLINE void Seating::begin(ConnectionState& connection, const std::shared
 }
 
 MUSTER_INLINE void Seating::leave(ConnectionState& connection, const std::string& room) {
-  if (!joining_.leave(connection, room)) return;
+  joining_.leave(connection, room);
   event::RoomLeft left;
   left.room = room;
   left.by_server = true;
