@@ -7,6 +7,14 @@ set(MUSTER_CMAKE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/muster)
 install(DIRECTORY include/muster DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
         FILES_MATCHING PATTERN "*.hpp" PATTERN "*.ipp")
 
+# In the folders that they have here, so that the links between the documents hold.
+install(FILES README.md CHANGELOG.md LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(DIRECTORY examples DESTINATION ${CMAKE_INSTALL_DOCDIR})
+foreach(document core/README.md protocols/json_protocol.md)
+  get_filename_component(folder ${document} DIRECTORY)
+  install(FILES include/muster/${document} DESTINATION ${CMAKE_INSTALL_DOCDIR}/include/muster/${folder})
+endforeach()
+
 # Each component has a targets file of its own, so that an absent dependency of one does not spoil the others.
 install(TARGETS muster muster_header_only EXPORT muster_core)
 install(EXPORT muster_core NAMESPACE muster:: DESTINATION ${MUSTER_CMAKE_DIR} FILE muster-core-targets.cmake)

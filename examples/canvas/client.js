@@ -7,7 +7,7 @@
  *   client.on('presence', ({ room, joined, left }) => console.log(room, joined, left));
  *   client.on('state', ({ state, retryAt }) => console.log(state, retryAt));
  *   await client.connect();
- *   const room = await client.join('canvas:lobby');                  // room.members: Map of connection -> {connection, user}
+ *   const room = await client.join('canvas:lobby');                  // room.members: Map of connection -> {connection, user, profile?}
  *   await client.publish('canvas:lobby', { text: 'hello' });         // resolves with {seq, epoch}; rejects while offline
  *   client.setAwareness('canvas:lobby', { name: 'Ann', x: 0.5 });    // newest state wins, at most one update per 50 ms
  *   client.close();
@@ -34,8 +34,11 @@
  * Where the server puts this client in a room, it follows: joined {room, by: 'server'}, without a join of its own. Such a
  * seat ends when the server takes it back, or with the session.
  *
+ * What the server asks is answered by client.serve('confirm', async (data) => result); what that throws is a refusal, with
+ * the error's `code`, message and `details`. What nobody serves is refused with `unknown_request`.
+ *
  * Other events: joined {room, rejoined, resumed, by?}, left {room, error?}, message, gap, presence {room, joined, left,
- * memberCount}, awareness {room, changes: [{client, user, state | null}]} (others only), reauth {expiresAt?, error?} (what
+ * changed, memberCount}, awareness {room, changes: [{client, user, state | null}]} (others only), reauth {expiresAt?, error?} (what
  * became of new credentials, which `token` is asked for before the old ones end), latency {ms}, error (MusterError: what no
  * pending command was waiting for), and every other server message under its own type (draining, kicked, users_online, ...).
  *
@@ -52,6 +55,7 @@ import { Timers, deferred, newKey, throttle } from './later.js';
 import { Listeners, THREW } from './listeners.js';
 import { ADVICE, DEFAULTS, MusterError, PROTOCOL } from './protocol.js';
 import { Room } from './rooms.js';
+import { Served } from './served.js';
 import { Inbox, Session } from './session.js';
 
 export { MusterError, throttle };
@@ -64,6 +68,7 @@ export class Client {
   #url; #options; #socket; #ready; #timers = new Timers(); #attempt = 0; #connectedAt = 0; #generation = 0; #refusal; #kicked;
   #closeCode; #notBefore = 0; #drained; #commands = new Commands(); #rooms = new Map(); #listeners = new Listeners();
   #session; #inbox = new Inbox(); #offered; #held; #comeback; #expiry; #keep; #present = new Map();
+  #served = new Served();
 
   constructor(url, options) {
     [this.#url, this.#options] = [url, { ...DEFAULTS, WebSocket: globalThis.WebSocket, ...options }];
@@ -141,6 +146,16 @@ export class Client {
     room.push();
   }
 
+  /** What others are shown of this client (member.profile: an object, or null for nothing), where the server allows it. */
+  async setProfile(profile) { return this.request('profile_update', { profile }); }
+
+  /** A room's messages, from the oldest that the server has or behind a seq: {epoch, messages: [{seq, from, data}], complete,
+   *  more}. */
+  async history(room, { epoch, after, limit } = {}) { return this.request('history_query', { room, epoch, after, limit }); }
+
+  /** Answers what the server asks under this name with what `answer(data)` returns, or refuses with what it throws. */
+  serve(type, answer) { this.#served.add(type, answer); }
+
   /** Who is online: of these user ids (an array), or of this room. */
   async presence(target) {
     if (Array.isArray(target)) return this.request('presence_query', { users: target });
@@ -148,6 +163,10 @@ export class Client {
     const last = await this.request('presence_query', { room: target });
     return { ...last, users: [...this.#present.get(target), ...last.users] };
   }
+
+  /** The members of a room in pages, which is the way in a crowd: {members: [{connection, user, profile?}], more?}. With
+   *  `more` the last of them is the next page's `after`, by its connection. */
+  async members(room, { after, limit = 256 } = {}) { return this.request('presence_query', { room, after, limit }); }
 
   /** Round trip in ms. */
   async ping() { const start = performance.now(); await this.request('ping', {}); return performance.now() - start; }
@@ -202,8 +221,8 @@ export class Client {
   #received(message) {
     const { type, timestamp, reply_to: id, payload = {} } = message;
     this.#timers.cancel('pong');                   // whatever arrives is a sign of life
-    // Of a seat that the server gave before it knew who comes back: a resumed session tells its rooms anew.
-    if (this.#held && id === undefined && payload.room !== undefined) return void this.#held.push(message);
+    // Of a seat or a request from before it knew who comes back: a resumed session tells its rooms and requests anew.
+    if (this.#held && id === undefined && (payload.room !== undefined || type === 'request')) return void this.#held.push(message);
     this.#handlers[type]?.(payload, id, timestamp);
     if (type === 'progress') return;
     const waiting = this.#commands.answered(id);
@@ -254,11 +273,12 @@ export class Client {
       this.#emit('gap', { room, from, to, epoch: cursor?.epoch });
     },
     direct: (payload, id, at) => this.#direct(payload, at),
+    request: (payload) => this.#serve(payload),
     presence: (payload) => {
       const told = this.#rooms.get(payload.room)?.presence(payload);
       if (told) this.#emit('presence', { room: payload.room, ...told });
     },
-    presence_state: ({ room, users }) => this.#present.get(room)?.push(...users),      // before the last, which is the answer
+    presence_state: ({ room, users = [] }) => this.#present.get(room)?.push(...users),      // before the last, which is the answer
     awareness_state: (payload) => {
       this.#aware(payload);
       if (!payload.more) this.#announce(this.#rooms.get(payload.room));   // only now is the clock known under which the server has our state
@@ -305,6 +325,7 @@ export class Client {
   #welcome(resumed, error) {
     const { id, token, ttl } = this.#offered;
     this.id = resumed?.connection ?? id;
+    if (!resumed) this.#served.clear();
     this.#session.begin({ token, ttl, id: this.id });
     this.#keep();
     this.#connectedAt = Date.now();
@@ -360,6 +381,11 @@ export class Client {
     if (this.#options.acknowledge === 'manually') return void this.#emit('direct', { ...event, ack: () => done('done') });
     const results = await Promise.allSettled(this.#emit('direct', event));
     done(results.length && results.every(({ status, value }) => status === 'fulfilled' && value !== THREW) ? 'done' : 'failed');
+  }
+
+  async #serve(payload) {
+    const said = await this.#served.answer(payload);
+    if (this.state === 'connected') this.#send('answer', { request: payload.request, ...said });
   }
 
   #acknowledge() {

@@ -85,8 +85,8 @@ export class Room {
 
   get unsaid() { return JSON.stringify(this.own) !== this.#stated; }
 
-  /** Returns {joined, left, memberCount}, without what was known; nothing while more of a whole list is to come. */
-  presence({ joined = [], left = [], members, more, member_count: memberCount }) {
+  /** Returns {joined, left, changed, memberCount}, without what was known; nothing while more of a whole list is to come. */
+  presence({ joined = [], left = [], changed = [], members, more, member_count: memberCount }) {
     if (members) {
       this.#list.push(...members);
       if (more) return undefined;
@@ -94,12 +94,18 @@ export class Room {
       [joined, left] = [this.#list, [...this.members.values()].filter(({ connection }) => !there.has(connection))];
       this.#list = [];
     }
-    const come = joined.filter((member) => !this.members.has(member.connection));
+    const shown = [...joined, ...changed];
+    const come = shown.filter((member) => !this.members.has(member.connection));
+    const other = shown.filter((member) => !come.includes(member) && this.#shows(member));
     const gone = left.map(({ connection }) => this.members.get(connection)).filter(Boolean);
-    come.forEach((member) => this.members.set(member.connection, member));
+    [...come, ...other].forEach((member) => this.members.set(member.connection, member));
     gone.forEach((member) => this.members.delete(member.connection));
     this.memberCount = memberCount;
-    return { joined: come, left: gone, memberCount };
+    return { joined: come, left: gone, changed: other, memberCount };
+  }
+
+  #shows({ connection, profile }) {
+    return JSON.stringify(this.members.get(connection)?.profile) !== JSON.stringify(profile);
   }
 
   /** Returns what changed for others; one's own state teaches the clock it has on the server. */

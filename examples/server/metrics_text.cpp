@@ -1,9 +1,13 @@
 #include "metrics_text.hpp"
 
+#include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <muster/close_reason.hpp>
 #include <muster/config.hpp>
+#include <string>
 #include <string_view>
+#include <utility>
 
 namespace muster_server {
 namespace {
@@ -29,9 +33,30 @@ class Exposition {
   void reason(std::string_view name, std::string_view reason, std::uint64_t value) {
     line(name, "{reason=\"" + std::string(reason) + "\"}", value);
   }
+  /// In seconds, each bucket with those below it.
+  void histogram(std::string_view name, std::string_view help, const muster::Histogram& times) {
+    start(name, help, "histogram");
+    const std::string bucket = std::string(name) + "_bucket";
+    std::uint64_t up_to = 0;
+    for (std::size_t i = 0; i < times.bounds.size(); ++i) {
+      up_to += times.counts[i];
+      line(bucket, "{le=\"" + seconds(times.bounds[i]) + "\"}", up_to);
+    }
+    up_to += times.counts.back();
+    line(bucket, "{le=\"+Inf\"}", up_to);
+    text_.append("muster_").append(name).append("_sum ").append(seconds(times.sum)).append("\n");
+    line(std::string(name) + "_count", "", up_to);
+  }
   [[nodiscard]] std::string take() { return std::move(text_); }
 
  private:
+  /// Decimal, without zeros at its end, whatever the locale.
+  static std::string seconds(std::chrono::nanoseconds time) {
+    std::string fraction = std::to_string(1'000'000'000 + time.count() % 1'000'000'000).substr(1);
+    fraction.erase(fraction.find_last_not_of('0') + 1);
+    return std::to_string(time.count() / 1'000'000'000) + (fraction.empty() ? "" : "." + fraction);
+  }
+
   std::string text_;
 };
 
@@ -44,7 +69,7 @@ std::string metrics_text(const muster::Metrics& metrics, bool ready) {
                refused_going_away, refused_host, refused_origin, refused_path, refused_request, closed, messages_in,
                bytes_in, writes, bytes_out, deliveries, blocks, conflated, gaps, history_dropped, refused_when_full,
                errors, rate_limited, callback_failures, sweep_findings, resumes, resumes_failed, queued, queue_dropped,
-               session_store_failures, lost] = metrics;
+               session_store_failures, lost, slowed, loop_lag, command_wait, handler_time] = metrics;
   Exposition out;
   out.start("build_info", "The version, as a label; always 1.", "gauge");
   out.line("build_info",
@@ -101,6 +126,10 @@ std::string metrics_text(const muster::Metrics& metrics, bool ready) {
   out.counter("queue_dropped_total", "Queued messages that had to go for newer ones.", queue_dropped);
   out.counter("session_store_failures_total", "Calls that the session store did not serve.", session_store_failures);
   out.counter("lost_total", "Connections whose executor stopped under them.", lost);
+  out.counter("slowed_total", "How often a connection did not keep up any more.", slowed);
+  out.histogram("loop_lag_seconds", "How late an event loop ran its timers.", loop_lag);
+  out.histogram("command_wait_seconds", "How long commands waited that had to.", command_wait);
+  out.histogram("handler_seconds", "How long handlers and hooks ran.", handler_time);
   return out.take();
 }
 

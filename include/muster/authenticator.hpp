@@ -3,7 +3,9 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <utility>
+#include <vector>
 
 #include "muster/close_reason.hpp"
 #include "muster/error.hpp"
@@ -26,6 +28,23 @@ struct Credentials {
   std::string path;    ///< of the upgrade request, without the query
   std::string query;   ///< of the upgrade request, without the token parameter
   std::string origin;  ///< the Origin header; empty when there was none
+  /// Of the upgrade request, what Options::credential_headers and credential_cookies name, under those names and if it was
+  /// there. Secrets, likewise; and unlike the token, what an authenticator says of them in an error or throws is logged. A header that came several times is joined by ", " (RFC 9110, 5.3).
+  std::vector<std::pair<std::string, std::string>> headers = {};
+  std::vector<std::pair<std::string, std::string>> cookies = {};
+
+  /// Empty: it was not there, or was not asked for. The name as in Options.
+  [[nodiscard]] std::string_view header(std::string_view name) const noexcept { return find(headers, name); }
+  [[nodiscard]] std::string_view cookie(std::string_view name) const noexcept { return find(cookies, name); }
+
+ private:
+  [[nodiscard]] static std::string_view find(const std::vector<std::pair<std::string, std::string>>& all,
+                                             std::string_view name) noexcept {
+    for (const auto& [known, value] : all) {
+      if (known == name) return value;
+    }
+    return {};
+  }
 };
 
 /// The answer of an Authenticator: an identity, or why not.

@@ -1,6 +1,7 @@
 // The seam that says what a connection may do, and where.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -48,6 +49,14 @@ class Permission {
     permission.unavailable_ = true;
     return permission;
   }
+  /// The same answer, which holds for so long: until then the connection is not asked about again with that action and
+  /// target, unless it has shown new credentials since, or has been told more such answers than Options::permissions_kept.
+  /// `late` never holds.
+  [[nodiscard]] Permission hold_for(std::chrono::milliseconds time) && {
+    holds_for_ = time;
+    return std::move(*this);
+  }
+  [[nodiscard]] std::chrono::milliseconds holds_for() const noexcept { return holds_for_; }
   [[nodiscard]] explicit operator bool() const noexcept { return allowed_; }
   [[nodiscard]] bool unavailable() const noexcept { return unavailable_; }
   [[nodiscard]] const std::string& message() const noexcept { return message_; }
@@ -55,6 +64,7 @@ class Permission {
  private:
   bool allowed_ = true;
   bool unavailable_ = false;
+  std::chrono::milliseconds holds_for_{0};
   std::string message_;
 };
 

@@ -31,7 +31,7 @@ struct BrokerMessage {
 /// What a manager replicates of a room, one key at a time; a newer version replaces an older one.
 struct BrokerState {
   enum class Kind : std::uint8_t {
-    member,    ///< key: connection id; value: user
+    member,    ///< key: connection id; value: its profile, or nothing
     awareness  ///< key: client id; value: the state
   };
   RoomKey room;
@@ -89,8 +89,10 @@ class Broker {
   /// position before or after the sinks get the message.
   virtual void publish(BrokerMessage message, Reply<Result<Position>> done) = 0;
 
-  /// Starts carrying a room to this node. With a known position what followed it is carried first, or named lost.
-  /// `done` gets the room's position; the others' state follows through the sink.
+  /// Starts carrying a room to this node. `done` is called first, with the room's position, when no call to the sink for an
+  /// earlier subscription to it is under way: what reaches the sink before that is dropped. Then comes what followed the
+  /// known position, if there is one, or that it is lost; and the others' state. The manager keeps the room until it is
+  /// answered, if only with an error, or `done` is let go of.
   virtual void subscribe(NodeId node, RoomKey room, std::optional<Position> known, Reply<Result<Position>> done) = 0;
   virtual void unsubscribe(NodeId node, const RoomKey& room) = 0;
 

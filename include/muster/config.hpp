@@ -1,6 +1,10 @@
 // The one switch of the library: compiled (MUSTER_COMPILED, set by the target muster::muster) or header-only.
 #pragma once
 
+#if !defined(_MSVC_LANG) && __cplusplus < 201703L
+#error "muster needs C++17: compile with -std=c++17, or target_compile_features(... cxx_std_17)"
+#endif
+
 #define MUSTER_VERSION_MAJOR 0
 #define MUSTER_VERSION_MINOR 1
 #define MUSTER_VERSION_PATCH 0

@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "muster/authenticator.hpp"
@@ -16,8 +17,10 @@
 #include "muster/broker.hpp"
 #include "muster/close_reason.hpp"
 #include "muster/connection.hpp"
+#include "muster/continuation.hpp"
 #include "muster/error.hpp"
 #include "muster/executor.hpp"
+#include "muster/interceptor.hpp"
 #include "muster/message.hpp"
 #include "muster/observer.hpp"
 #include "muster/options.hpp"
@@ -57,6 +60,16 @@ struct Leaving {
 };
 using LeaveHook = std::function<void(Connection&, const RoomKey&, const Leaving&)>;
 using DisconnectHook = std::function<void(Connection&, CloseReason)>;
+/// Of a connection that does not keep up.
+struct Slow {
+  /// When the oldest byte was queued that its peer had not taken as it became slow; by the clock of its executor.
+  TimePoint since{};
+  /// How long ago that was.
+  std::chrono::milliseconds lasts{0};
+  /// As in Connection::Counters.
+  std::size_t unsent_bytes = 0;
+};
+using SlowHook = std::function<void(Connection&, const Slow&)>;
 using UserHook = std::function<void(const UserKey&)>;
 using RoomHook = std::function<void(const RoomKey&)>;
 
@@ -71,6 +84,11 @@ struct JoinAs {
 using SeatDone = Function<void(Result<void>)>;
 /// Of a user's connections: in how many it went well, 0 where none is there; an error if it did in none.
 using SeatsDone = Function<void(Result<std::size_t>)>;
+
+/// What became of a request: the client's answer, or `permission_denied` where it refused (with its own name, message and
+/// details), `unavailable` where it did not answer in time, `not_found` where it is gone, `not_supported` where its
+/// protocol carries no requests, and `too_many` beyond Options::waiting_commands at once.
+using RequestDone = Function<void(Result<Payload>)>;
 
 /// What became of a queued message: its id in the user's queue, and how many older ones had to go for it.
 using QueuedDone = Function<void(Result<Queued>)>;
@@ -102,6 +120,15 @@ struct Explanation {
   std::optional<CloseReason> close_reason;
 };
 
+namespace detail {
+/// How a callable of another form becomes this kind of handler or hook: with a function
+/// `static Wanted adapt(IConnectionManager&, Callable)`. coroutine.hpp has it for coroutines.
+template <class Wanted, class Callable, class = void>
+struct Adapter {};
+template <class Wanted, class Callable>
+using Adapted = decltype(&Adapter<Wanted, Callable>::adapt);
+}  // namespace detail
+
 /// Connections, users, rooms, awareness and delivery. Made by make_connection_manager; callers share it by
 /// std::shared_ptr<IConnectionManager>. Managers are independent of each other: there is no global state.
 ///
@@ -110,13 +137,27 @@ struct Explanation {
 /// unknown ids with nothing. No callback is called under a lock or inside Transport::write.
 class IConnectionManager : public TransportSink {
  public:
-  // Extending. Before the first `open`; later is std::logic_error.
+  // Extending.
 
   /// Serves a client command of this type, in place of an earlier handler; the authorizer is asked first
   /// (Action::custom). Throws std::invalid_argument for an empty type or handler, and for a type that every protocol
   /// serves itself. The same holds for empty hooks.
+  ///
+  /// At any time, also in a handler: every command whose turn comes after this has returned is served so. A handler that
+  /// is being called then is kept until it has returned.
   virtual void on(std::string type, MessageHandler handler) = 0;
   virtual void on(std::string type, RespondingHandler handler, HandlerOptions options = {}) = 0;
+  /// Likewise takes the handler of this type away: the command is unknown from then on. False: it had none. `done`, if
+  /// given, is called once, from any thread, when no executor calls that handler any more, and what it held has been let
+  /// go of; but for coroutines that it has begun, which hold it until they are done.
+  virtual bool off(std::string_view type, Function<void()> done = nullptr) = 0;
+  /// Likewise, at any time: sees what clients publish, `latest` messages and awareness included, and says what becomes of
+  /// it; in place of an earlier one. An empty one: nobody looks, and nothing is spent on it. It is asked behind the
+  /// authorizer, about members of the room alone, and before a message has its number. A state that is taken away, what
+  /// the program publishes and what other nodes do is not shown to it. What it throws is as of a handler.
+  virtual void intercept(PublishInterceptor interceptor) = 0;
+  /// Hooks are given before the first `open`, since they tell of what begins and ends; later is std::logic_error.
+  ///
   /// Hooks run on the connection's executor, exactly once each, after the tables changed: on_connected, on_joined; and
   /// every on_left before on_disconnected. Several hooks of one kind are called in the order in which they were given.
   ///
@@ -126,16 +167,64 @@ class IConnectionManager : public TransportSink {
   /// of another when two change it at the same time. on_room_opened comes before the on_joined that opens the room, and
   /// on_room_emptied after the on_left that gives up its last seat.
   ///
-  /// Handlers and hooks are let go of when `shutdown` is done. One that holds the manager keeps it until then; what they
-  /// need of it is Connection::manager().
+  /// Handlers and hooks are let go of when `shutdown` is done, and one that is given after it at once. One that holds the
+  /// manager keeps it until then; what they need of it is Connection::manager().
   virtual void on_connected(ConnectionHook hook) = 0;
   virtual void on_joined(JoinHook hook) = 0;
   virtual void on_left(LeaveHook hook) = 0;
   virtual void on_disconnected(DisconnectHook hook) = 0;
+  /// A connection is slow when its pipe is full and more than Options::unsent_soft_bytes waits for it, or what a room could
+  /// not tell it before there was more. It has caught up when its pipe has taken all that, and what it was owed from
+  /// history. The two come in turns, each from a task of its own: what is over before that has run is not told, and
+  /// a connection that ends while it is slow has never caught up.
+  virtual void on_slow(SlowHook hook) = 0;
+  virtual void on_caught_up(SlowHook hook) = 0;
   virtual void on_user_online(UserHook hook) = 0;
   virtual void on_user_offline(UserHook hook) = 0;
   virtual void on_room_opened(RoomHook hook) = 0;
   virtual void on_room_emptied(RoomHook hook) = 0;
+
+  // The same for coroutines, with C++20 and muster/coroutine.hpp, which says what they take and give.
+
+  template <class Coroutine, class = detail::Adapted<RespondingHandler, Coroutine>>
+  void on(std::string type, Coroutine handler, HandlerOptions options = {}) {
+    on(std::move(type), adapted<RespondingHandler>(std::move(handler)), options);
+  }
+  template <class Coroutine, class = detail::Adapted<ConnectionHook, Coroutine>>
+  void on_connected(Coroutine hook) {
+    on_connected(adapted<ConnectionHook>(std::move(hook)));
+  }
+  template <class Coroutine, class = detail::Adapted<JoinHook, Coroutine>>
+  void on_joined(Coroutine hook) {
+    on_joined(adapted<JoinHook>(std::move(hook)));
+  }
+  template <class Coroutine, class = detail::Adapted<LeaveHook, Coroutine>>
+  void on_left(Coroutine hook) {
+    on_left(adapted<LeaveHook>(std::move(hook)));
+  }
+  template <class Coroutine, class = detail::Adapted<DisconnectHook, Coroutine>>
+  void on_disconnected(Coroutine hook) {
+    on_disconnected(adapted<DisconnectHook>(std::move(hook)));
+  }
+  template <class Coroutine, class = detail::Adapted<UserHook, Coroutine>>
+  void on_user_online(Coroutine hook) {
+    on_user_online(adapted<UserHook>(std::move(hook)));
+  }
+  template <class Coroutine, class = detail::Adapted<UserHook, Coroutine>>
+  void on_user_offline(Coroutine hook) {
+    on_user_offline(adapted<UserHook>(std::move(hook)));
+  }
+  template <class Coroutine, class = detail::Adapted<RoomHook, Coroutine>>
+  void on_room_opened(Coroutine hook) {
+    on_room_opened(adapted<RoomHook>(std::move(hook)));
+  }
+  template <class Coroutine, class = detail::Adapted<RoomHook, Coroutine>>
+  void on_room_emptied(Coroutine hook) {
+    on_room_emptied(adapted<RoomHook>(std::move(hook)));
+  }
+
+  /// Where the handler or hook goes on that runs in this thread. Throws std::logic_error where none of this manager does.
+  [[nodiscard]] virtual std::shared_ptr<Continuation> continuation() = 0;
 
   // Lookups: authenticated connections only.
 
@@ -156,6 +245,10 @@ class IConnectionManager : public TransportSink {
   /// Sorted.
   [[nodiscard]] virtual std::vector<std::string> online_users(std::string_view tenant) const = 0;
   [[nodiscard]] virtual std::size_t room_count() const = 0;
+  /// Rooms of this process whose names begin with `prefix`, in the order of names: those after `after`, at most `limit`.
+  /// Looks at every room there is: for people and their tools.
+  [[nodiscard]] virtual std::vector<RoomInfo> rooms(std::string_view tenant, std::string_view prefix,
+                                                    std::string_view after, std::size_t limit) const = 0;
   /// A handle; the room need not exist.
   [[nodiscard]] virtual std::shared_ptr<Room> room(RoomKey key) = 0;
   [[nodiscard]] virtual const AwarenessStore& awareness() const noexcept = 0;
@@ -180,6 +273,20 @@ class IConnectionManager : public TransportSink {
   /// As Room::publish.
   virtual void publish(const RoomKey& room, const Payload& payload, Delivery delivery = Delivery::reliable(),
                        ConnectionId exclude = {}, PublishDone done = nullptr) = 0;
+
+  /// Asks the client of the connection of this id, or of the one that took up its session, and tells `done` what became
+  /// of it, once, from any thread. A request outlives a connection that is lost: whoever resumes the session within the
+  /// timeout is asked again, under the same number.
+  virtual void request(ConnectionId id, std::string type, Payload data, std::chrono::milliseconds timeout,
+                       RequestDone done) = 0;
+
+  // Profiles: what the members of its rooms are shown of a connection (Member::profile), first that of its identity, then
+  // what was set last, also by its client where Options::allow_profile says so. Kept over a resume and by new credentials.
+  // Others are told changes with presence, and so not in rooms of more than presence_list_max. Empty: none. Each returns
+  // how many connections it was handed to, and throws std::invalid_argument for more than Options::profile_bytes.
+
+  virtual std::size_t set_profile(ConnectionId id, Payload profile) = 0;
+  virtual std::size_t set_profile(const UserKey& user, Payload profile) = 0;
 
   // Seating: the program does what clients ask with `join` and `leave`. The connection of this id, or the one that took up
   // its session; its client is told as of its own, with by: "server", and need not have asked. What is asked of one
@@ -229,6 +336,12 @@ class IConnectionManager : public TransportSink {
   IConnectionManager() = default;
   IConnectionManager(const IConnectionManager&) = default;
   IConnectionManager& operator=(const IConnectionManager&) = default;
+
+ private:
+  template <class Wanted, class Coroutine>
+  [[nodiscard]] Wanted adapted(Coroutine coroutine) {
+    return detail::Adapter<Wanted, Coroutine>::adapt(*this, std::move(coroutine));
+  }
 };
 
 /// The seams a manager is put together from. Protocols: at least one. The others have defaults: awareness and

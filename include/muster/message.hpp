@@ -20,17 +20,23 @@ enum class PayloadKind : std::uint8_t { json, text, binary };
 class Payload {
  public:
   Payload() = default;
-  Payload(std::string bytes, PayloadKind kind)
-      : bytes_(std::make_shared<const std::string>(std::move(bytes))), kind_(kind) {}
+  Payload(std::string bytes, PayloadKind kind) : body_(std::make_shared<const Body>(Body{std::move(bytes), kind})) {}
   [[nodiscard]] std::string_view view() const noexcept {
-    return bytes_ ? std::string_view(*bytes_) : std::string_view();
+    return body_ ? std::string_view(body_->bytes) : std::string_view();
   }
-  [[nodiscard]] PayloadKind kind() const noexcept { return kind_; }
+  [[nodiscard]] PayloadKind kind() const noexcept { return body_ ? body_->kind : PayloadKind::json; }
   [[nodiscard]] bool empty() const noexcept { return view().empty(); }
+  friend bool operator==(const Payload& a, const Payload& b) noexcept {
+    return a.kind() == b.kind() && a.view() == b.view();
+  }
+  friend bool operator!=(const Payload& a, const Payload& b) noexcept { return !(a == b); }
 
  private:
-  std::shared_ptr<const std::string> bytes_;
-  PayloadKind kind_ = PayloadKind::json;
+  struct Body {
+    std::string bytes;
+    PayloadKind kind;
+  };
+  std::shared_ptr<const Body> body_;
 };
 
 /// `value` must be one valid JSON value; it is forwarded byte for byte and, from server code, not checked again.

@@ -2,7 +2,7 @@
 //
 //   your program ── IConnectionManager, Room, AwarenessStore ──┐
 //                                                              │
-//   adapters     transports/  protocols/  auth/  cluster/      │   each includes the seams and one library
+//   adapters     transports/  protocols/  auth/                │   each includes the seams and one library
 //   core         connections, rooms, fan-out, awareness        │   no sockets, no threads, no clock of its own
 //   seams        Transport WireFormat Executor Protocol Authenticator Authorizer Broker SessionStore RoomLog Observer
 //   vocabulary   types error close_reason options message

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "muster/close_reason.hpp"
+#include "muster/histogram.hpp"
 #include "muster/types.hpp"
 
 namespace muster {
@@ -78,7 +79,13 @@ struct Metrics {
   std::uint64_t queued = 0;         ///< messages put into offline queues
   std::uint64_t queue_dropped = 0;  ///< that had to go for newer ones
   std::uint64_t session_store_failures = 0;
-  std::uint64_t lost = 0;  ///< connections of an executor that stopped under them
+  std::uint64_t lost = 0;    ///< connections of an executor that stopped under them
+  std::uint64_t slowed = 0;  ///< how often a connection has become slow: see IConnectionManager::on_slow
+  // How long things took.
+  Histogram loop_lag;  ///< by how much an executor ran a timer too late
+  Histogram
+      command_wait;  ///< of commands that were read and had to wait: for the answer to one before, or for their rate
+  Histogram handler_time;  ///< of calls of handlers and hooks
 };
 
 /// Called for rare events only, never per delivery. From any thread, at once; must not throw, must not block.

@@ -44,8 +44,15 @@ struct RoomOptions {
   /// Changes of awareness and presence within this time travel in one frame per member (0 = at once). Shorter means
   /// fresher cursors and more writes: n members cost n writes an interval.
   std::chrono::milliseconds awareness_interval{50};
-  /// Rooms above this size are told member counts instead of who joined and left.
+  /// Rooms above this size are told member counts instead of who joined and left, and that at most once a second.
   std::size_t presence_list_max = 256;
+
+  friend bool operator==(const RoomOptions& a, const RoomOptions& b) noexcept {
+    return a.room_capacity == b.room_capacity && a.capacity_counts == b.capacity_counts &&
+           a.history_messages == b.history_messages && a.history_bytes == b.history_bytes &&
+           a.history_age == b.history_age && a.awareness_entries == b.awareness_entries &&
+           a.awareness_interval == b.awareness_interval && a.presence_list_max == b.presence_list_max;
+  }
 };
 
 /// A duration beyond 50 years, as milliseconds::max() is, counts as 50 years: never.
@@ -86,6 +93,10 @@ struct Options {
   std::chrono::milliseconds answer_timeout = std::chrono::seconds(5);
   /// The cookie that carries a token; empty: none. Looked at where no other source has one, and taken with an Origin only.
   std::string auth_cookie;
+  /// Headers and cookies of the upgrade request that an authenticator is shown, by name (headers in whatever case), each
+  /// time it is asked about this connection: they are kept as long as that. Cookies with an Origin only, as the token's.
+  std::vector<std::string> credential_headers;
+  std::vector<std::string> credential_cookies;
   /// Accept a `token` query parameter. Off: addresses end up in logs.
   bool auth_query = false;
   /// So long before Identity::expires_at the client is told `reauth_required`; so long after it, the connection is
@@ -94,6 +105,10 @@ struct Options {
   std::chrono::milliseconds reauth_grace = std::chrono::seconds(30);
   /// Whether a command that the authorizer denies also closes the connection, behind the error.
   bool close_on_permission_denied = false;
+  /// Of the authorizer's answers that hold for a while (Permission::hold_for), so many are kept for a connection, and a
+  /// newer one takes the place of the one that would have ended first; 0: none. Each costs its message and its target,
+  /// of at most 256 bytes: a longer one is asked about again.
+  std::size_t permissions_kept = 32;
   /// What a peer may send before it is authenticated; beyond: close policy.
   std::size_t pre_auth_bytes = 16 * 1024;
   std::size_t pre_auth_messages = 8;
@@ -116,6 +131,9 @@ struct Options {
   std::size_t rooms_created_per_minute = 60;  ///< by joining rooms that do not exist; others cost nothing
   std::size_t awareness_per_connection = 16;  ///< entries, in all its rooms
   std::size_t awareness_state_bytes = 4 * 1024;
+  std::size_t profile_bytes = 256;  ///< of what others are shown of it (Member::profile), in every list of members
+  /// Whether clients may change their own profile; off: only the program does.
+  bool allow_profile = false;
   std::size_t room_name_bytes = 256;  ///< above 0
   RoomNames room_names = RoomNames::ascii;
   std::size_t json_nesting = 32;  ///< above 0
@@ -253,6 +271,15 @@ void each_duration(SomeOptions& options, Visit visit) {
 
 }  // namespace detail
 
+/// What is wrong with a room's options, one sentence each, with what to do; empty: nothing.
+[[nodiscard]] inline std::vector<std::string> problems(const RoomOptions& options) {
+  std::vector<std::string> found;
+  detail::each_room_duration(options, [&](const std::string& name, std::chrono::milliseconds value, const char* zero) {
+    if (value.count() < 0) found.push_back(name + " must not be negative; 0 " + zero);
+  });
+  return found;
+}
+
 /// What is wrong with the options, one sentence each, with what to do; empty: nothing.
 [[nodiscard]] inline std::vector<std::string> problems(const Options& options) {
   using std::chrono::milliseconds;
@@ -278,6 +305,10 @@ void each_duration(SomeOptions& options, Visit visit) {
   require(options.room_name_bytes > 0, "room_name_bytes must be above 0");
   require(options.fan_out_slice > 0, "fan_out_slice must be above 0");
   require(options.waiting_commands > 0, "waiting_commands must be above 0");
+  for (const auto* names : {&options.credential_headers, &options.credential_cookies}) {
+    require(std::find(names->begin(), names->end(), std::string()) == names->end(),
+            "credential_headers and credential_cookies must name what they ask for: a name is empty");
+  }
   return found;
 }
 

@@ -80,15 +80,34 @@ struct AwarenessSet {
 struct AwarenessQuery {
   std::string room;
 };
+/// What a room's history holds behind a position, as Room::history has it. `limit` 0: as many as the server likes.
+struct HistoryQuery {
+  std::string room;
+  Position after;
+  std::size_t limit = 0;
+};
 /// By users, or by room when `room` is not empty.
 struct PresenceQuery {
   std::vector<std::string> users;
   std::string room;
+  /// Not 0: the room's members instead of its users, at most so many, in the order of connection ids behind `after`.
+  std::size_t limit = 0;
+  ConnectionId after;
 };
 /// The client's session has every queued message up to `queue_id`. A client that resumes waits for `resumed` with it:
 /// what the session lacks is sent before that, and may be older than what came first.
 struct AcknowledgeQueue {
   std::uint64_t queue_id = 0;
+};
+/// Answers an event::Request of the server's. One that is over is answered in vain.
+struct Answer {
+  std::uint64_t request = 0;
+  /// Or why not: the client's own words, with the code permission_denied.
+  Result<Payload> result = Payload();
+};
+/// What others shall be shown of this connection; empty: nothing.
+struct ProfileSet {
+  Payload profile;
 };
 struct SessionInfo {};
 struct Ping {
@@ -106,8 +125,9 @@ struct Invalid {
 struct Command {
   Correlation correlation;
   std::variant<command::Authenticate, command::Resume, command::Join, command::Leave, command::ListSubscriptions,
-               command::Publish, command::Send, command::AwarenessSet, command::AwarenessQuery, command::PresenceQuery,
-               command::AcknowledgeQueue, command::SessionInfo, command::Ping, command::Custom, command::Invalid>
+               command::Publish, command::Send, command::AwarenessSet, command::AwarenessQuery, command::HistoryQuery,
+               command::PresenceQuery, command::AcknowledgeQueue, command::Answer, command::ProfileSet,
+               command::SessionInfo, command::Ping, command::Custom, command::Invalid>
       body;
 };
 
@@ -193,6 +213,15 @@ struct Gap {
   std::uint64_t from = 0;
   std::uint64_t to = 0;
 };
+/// Answers a HistoryQuery: as HistoryPage.
+struct History {
+  std::string_view room;
+  std::uint64_t epoch = 0;
+  const HistoryMessage* messages = nullptr;
+  std::size_t count = 0;
+  bool complete = true;
+  bool more = false;
+};
 /// A room's awareness as it is now, or a chunk of it. An answer's correlation comes with the last.
 struct AwarenessState {
   std::string_view room;
@@ -221,6 +250,8 @@ struct PresenceState {
   bool more = false;
   /// Empty: it was asked about users.
   std::string_view room = {};
+  /// Not null: these members instead, and whether there are others behind them.
+  const std::vector<Member>* members = nullptr;
 };
 /// Who came and went. With `members` instead: all who are there, or a chunk of them, in place of what was told before:
 /// the room was larger than presence_list_max, and is no longer. Null lists: only the count is told.
@@ -232,6 +263,8 @@ struct PresenceChanged {
   std::size_t count = 0;  ///< of this chunk
   bool more = false;      ///< another chunk follows
   std::size_t member_count = 0;
+  /// Members whose profile has changed; null as well where there are none.
+  const std::vector<Member>* changed = nullptr;
 };
 /// Users whose first connection came, or whose last one went.
 struct UsersOnline {
@@ -265,6 +298,14 @@ struct Pong {
 struct Progress {
   const Payload* payload = nullptr;
 };
+/// The server asks the client, which has `timeout` for its command::Answer. After a resume, what it has not answered is
+/// told again.
+struct Request {
+  std::uint64_t request = 0;
+  std::string_view type;
+  const Payload* data = nullptr;
+  std::chrono::milliseconds timeout{0};
+};
 struct Failure {
   const Error* error = nullptr;
 };
@@ -278,11 +319,12 @@ class Event {
   struct ListOf {
     static constexpr std::size_t size = sizeof...(Events);
   };
-  using List = ListOf<event::ConnectionAck, event::Resumed, event::AuthResult, event::RoomJoined, event::RoomLeft,
-                      event::Ack, event::Subscriptions, event::RoomMessage, event::DirectMessage, event::Gap,
-                      event::AwarenessState, event::AwarenessChanged, event::PresenceState, event::PresenceChanged,
-                      event::UsersOnline, event::UsersOffline, event::ReauthRequired, event::Draining, event::Kicked,
-                      event::SessionState, event::Pong, event::Progress, event::Failure, event::Heartbeat>;
+  using List =
+      ListOf<event::ConnectionAck, event::Resumed, event::AuthResult, event::RoomJoined, event::RoomLeft, event::Ack,
+             event::Subscriptions, event::RoomMessage, event::DirectMessage, event::Gap, event::History,
+             event::AwarenessState, event::AwarenessChanged, event::PresenceState, event::PresenceChanged,
+             event::UsersOnline, event::UsersOffline, event::ReauthRequired, event::Draining, event::Kicked,
+             event::SessionState, event::Pong, event::Progress, event::Request, event::Failure, event::Heartbeat>;
 
  public:
   /// How many there are, and which of them this is: the n-th above, from 0.

@@ -1,6 +1,7 @@
 // TransportSink: what an adapter calls. The core is one.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -24,6 +25,10 @@
 namespace muster {
 inline namespace MUSTER_ABI {
 
+namespace core {
+class Admission;
+}
+
 /// A place among `max_connections`, held by a socket from accept until its descriptor is closed. Move-only; the
 /// destructor gives the place back, in any thread; it may outlive the manager. A refused one says why.
 class Reservation {
@@ -32,7 +37,8 @@ class Reservation {
   Reservation(Function<void()> release) noexcept : release_(std::move(release)) {}
   Reservation(CloseReason refusal, Error error)
       : refused_(std::make_unique<const Refused>(Refused{refusal, std::move(error)})) {}
-  Reservation(Reservation&& other) noexcept : release_(std::move(other.release_)), refused_(std::move(other.refused_)) {
+  Reservation(Reservation&& other) noexcept
+      : release_(std::move(other.release_)), by_(other.by_), of_(other.of_), refused_(std::move(other.refused_)) {
     other.release_ = nullptr;
   }
   Reservation& operator=(Reservation&& other) noexcept {
@@ -40,6 +46,8 @@ class Reservation {
       release();
       release_ = std::move(other.release_);
       other.release_ = nullptr;
+      by_ = other.by_;
+      of_ = other.of_;
       refused_ = std::move(other.refused_);
     }
     return *this;
@@ -74,7 +82,10 @@ class Reservation {
     CloseReason reason;
     Error error;
   };
+  friend class core::Admission;
   Function<void()> release_;
+  const core::Admission* by_ = nullptr;  ///< who knows it by its address; null: it is more than that
+  std::array<std::uint8_t, 16> of_{};
   std::unique_ptr<const Refused> refused_;
 };
 
@@ -87,6 +98,9 @@ struct OpenRequest {
   std::string path = "/ws";
   std::string query;
   std::string origin;
+  /// The values of Options::credential_headers and credential_cookies, in that order; empty: not there.
+  std::vector<std::string> headers;
+  std::vector<std::string> cookies;
   /// The token found in the upgrade, if any, and where.
   std::string token;
   TokenSource token_source = TokenSource::none;

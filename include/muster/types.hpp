@@ -1,6 +1,7 @@
 // The vocabulary's values: identifiers, keys, positions, addresses, time.
 #pragma once
 
+#include <any>
 #include <array>
 #include <chrono>
 #include <cstddef>
@@ -9,9 +10,12 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "muster/config.hpp"
+#include "muster/message.hpp"
 
 namespace muster {
 inline namespace MUSTER_ABI {
@@ -57,8 +61,19 @@ class ConnectionId {
   return ConnectionId(value);
 }
 
+namespace detail {
+template <class... Texts>
+using Strings = std::enable_if_t<(std::is_convertible_v<Texts, std::string> && ...)>;
+}  // namespace detail
+
+// The two keys are no aggregates: g++ before 13 destroys one twice that is made in a co_await expression.
+
 /// A user within a tenant. The tenant comes from the identity, never from what a client says.
 struct UserKey {
+  UserKey() = default;
+  template <class Tenant = std::string, class Name = std::string, class = detail::Strings<Tenant, Name>>
+  UserKey(Tenant&& of, Name&& named) : tenant(std::forward<Tenant>(of)), user(std::forward<Name>(named)) {}
+
   std::string tenant;
   std::string user;
   friend bool operator==(const UserKey& a, const UserKey& b) { return a.user == b.user && a.tenant == b.tenant; }
@@ -70,6 +85,10 @@ struct UserKey {
 
 /// A room within a tenant: two tenants' rooms of one name have nothing in common.
 struct RoomKey {
+  RoomKey() = default;
+  template <class Tenant = std::string, class Name = std::string, class = detail::Strings<Tenant, Name>>
+  RoomKey(Tenant&& of, Name&& named) : tenant(std::forward<Tenant>(of)), name(std::forward<Name>(named)) {}
+
   std::string tenant;
   std::string name;
   friend bool operator==(const RoomKey& a, const RoomKey& b) { return a.name == b.name && a.tenant == b.tenant; }
@@ -97,13 +116,33 @@ struct Identity {
   std::optional<WallTime> expires_at;
   /// False: no other connection will ever be this user, so nothing is kept for one that might come back.
   bool returns = true;
+  /// What else the credentials say, as a JSON object; JwtAuthenticator puts the token's claims here. Empty: nothing.
+  Payload claims = {};
+  /// How its connections are shown to others at first (Member::profile), a JSON object for clients of muster.v1.json. One
+  /// beyond Options::profile_bytes is not shown, which is logged.
+  Payload profile = {};
+  /// What the program knows of it, in its own type: `std::any_cast<Account>(&identity.account)`. Shared by reading threads.
+  std::any account = {};
 };
 
 /// One member of a room, as presence shows it.
 struct Member {
   ConnectionId connection;
   std::string user;
-  friend bool operator==(const Member& a, const Member& b) { return a.connection == b.connection && a.user == b.user; }
+  /// What others are shown of it beside that: a name, a colour; empty: nothing.
+  Payload profile = {};
+  friend bool operator==(const Member& a, const Member& b) {
+    return a.connection == b.connection && a.user == b.user && a.profile == b.profile;
+  }
+};
+
+/// One message of a room's history.
+struct HistoryMessage {
+  std::uint64_t seq = 0;
+  Payload data;
+  /// 0: from the server.
+  ConnectionId from;
+  std::string from_user;
 };
 
 /// Where a peer connects from. `bytes` is the IPv6 address in network order, IPv4 as v4-mapped (RFC 4291, 2.5.5.2);
@@ -115,8 +154,20 @@ struct RemoteAddress {
   [[nodiscard]] static RemoteAddress v4(std::uint8_t a, std::uint8_t b, std::uint8_t c, std::uint8_t d) {
     RemoteAddress address;
     address.bytes = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d};
-    address.text = std::to_string(a) + "." + std::to_string(b) + "." + std::to_string(c) + "." + std::to_string(d);
+    address.text = text_of_v4(address.bytes);
     return address;
+  }
+  /// Whether `bytes` are those of an IPv4 address.
+  [[nodiscard]] static bool is_v4(const std::array<std::uint8_t, 16>& bytes) noexcept {
+    constexpr std::array<std::uint8_t, 12> mapping{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+    return std::equal(mapping.begin(), mapping.end(), bytes.begin());
+  }
+  /// As `v4` writes such an address; empty for any other.
+  [[nodiscard]] static std::string text_of_v4(const std::array<std::uint8_t, 16>& bytes) {
+    if (!is_v4(bytes)) return {};
+    std::string text = std::to_string(bytes[12]);
+    for (std::size_t i = 13; i < 16; ++i) text.append(".").append(std::to_string(bytes[i]));
+    return text;
   }
   /// False for one that nothing was said of: no limit of addresses holds for it.
   [[nodiscard]] bool is_known() const noexcept { return !text.empty() || bytes != std::array<std::uint8_t, 16>{}; }

@@ -180,6 +180,20 @@ inline void broker_contract(const MakeBrokerFixture& make) {
     CHECK(b->losses(room).empty());
   }
 
+  SECTION("a subscription is answered before anything that it brings") {
+    (void)subscribe(node_a, room);
+    const Position one = publish(room, "1");
+    (void)publish(room, "2");
+    broker.replicate(node_a, state(room, Kind::member, "1", 1, "ann"));
+    const bool knows = GENERATE(true, false);
+    std::atomic<int> before{-1};
+    broker.subscribe(node_b, room, knows ? Known(one) : Known(),
+                     Reply<Result<Position>>([&](const auto&) { before = static_cast<int>(b->calls(room)); }));
+    REQUIRE(settle(b, room));
+    CHECK(before == 0);
+    CHECK(b->states(room, Kind::member) == Values{{"1", "ann"}});
+  }
+
   SECTION("who subscribes and knows nothing gets what comes from now on") {
     (void)subscribe(node_a, room);
     const Position one = publish(room, "1");

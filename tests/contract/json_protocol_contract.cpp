@@ -24,6 +24,7 @@ const std::vector<std::string> messages{
     R"({"type":"awareness_query","payload":{"room":"r"}})",
     R"({"type":"presence_query","payload":{"users":["ann","b\u006fb"]}})",
     R"({"type":"presence_query","payload":{"room":"r"}})",
+    R"({"type":"presence_query","payload":{"room":"r","limit":10,"after":"00000000000000a1"}})",
     R"({"type":"ack","payload":{"queue_id":9}})",
     R"({"type":"session_info","id":"\u0001"})",
     R"({"type":"ping","payload":{"t":[[[0]]]}})",

@@ -33,6 +33,8 @@ class Player {
       if (!std::regex_match(line.text, said, option)) continue;
       if (said[1] == "allow_send") {
         options.allow_send = said[2] == "true";
+      } else if (said[1] == "allow_profile") {
+        options.allow_profile = said[2] == "true";
       } else if (said[1] == "history_messages") {
         options.room.history_messages = std::stoul(said[2]);
       } else {
@@ -237,6 +239,8 @@ class Player {
        [this](const std::smatch& m) { sim_->manager().join(who(m[1]).client.id(), m[2]); }},
       {"the server takes (\\w+) out of (\\S+)",
        [this](const std::smatch& m) { sim_->manager().leave(who(m[1]).client.id(), m[2]); }},
+      {"the server asks (\\w+) \"(\\w+)\" (.*)",
+       [this](const std::smatch& m) { sim_->manager().request(who(m[1]).client.id(), m[2], json(m[3]), 5s, nullptr); }},
       {"the server publishes (.*) to (\\S+)",
        [this](const std::smatch& m) {
          sim_->manager().publish({"acme", m[2]}, json(m[1]));

@@ -40,11 +40,19 @@ namespace muster::test {
     } else if constexpr (std::is_same_v<Body, command::AwarenessSet>) {
       return quoted(c.room) + quoted(c.client) + (c.state ? payload(*c.state) : " removes") + number(c.clock);
     } else if constexpr (std::is_same_v<Body, command::PresenceQuery>) {
-      std::string text = quoted(c.room);
+      std::string text = quoted(c.room) + number(c.limit) + to_string(c.after);
       for (const std::string& user : c.users) text += quoted(user);
       return text;
     } else if constexpr (std::is_same_v<Body, command::AcknowledgeQueue>) {
       return number(c.queue_id);
+    } else if constexpr (std::is_same_v<Body, command::HistoryQuery>) {
+      return quoted(c.room) + number(c.after.epoch) + number(c.after.seq) + number(c.limit);
+    } else if constexpr (std::is_same_v<Body, command::Answer>) {
+      if (c.result) return number(c.request) + payload(c.result.value());
+      const Error& error = c.result.error();
+      return number(c.request) + quoted(error.name) + quoted(error.message) + payload(error.details);
+    } else if constexpr (std::is_same_v<Body, command::ProfileSet>) {
+      return payload(c.profile);
     } else if constexpr (std::is_same_v<Body, command::Ping>) {
       return payload(c.payload);
     } else if constexpr (std::is_same_v<Body, command::Custom>) {
@@ -77,6 +85,10 @@ class EventSamples {
       entries_.push_back(entry);
     }
     users_ = {{name_, 0}, {"bob", 3}};
+    for (const Payload& payload : payloads_) {
+      shown_.push_back({id_, name_, payload});
+      history_.push_back({history_.size() + 1, payload, history_.empty() ? ConnectionId() : id_, name_});
+    }
     using State = event::ResumedRoom::State;
     resumed_ = {{name_, State::recovered}, {"g", State::gap}, {"d", State::denied}};
     error_ = {errc::rate_limited, name_, std::chrono::milliseconds(1500)};
@@ -127,6 +139,10 @@ class EventSamples {
     add(event::Pong{});
     add(event::Progress{&payloads_[0]});
     add(event::Progress{});
+    add(event::Request{7, name_, &payloads_[0], milliseconds(5000)});
+    add(event::Request{~std::uint64_t{0}, "", nullptr, milliseconds(0)});
+    add(event::History{name_, position.epoch, history_.data(), history_.size(), false, true});
+    add(event::History{name_, 0, nullptr, 0, true, false});
     add(event::Gap{name_, 1, ~std::uint64_t{0}});
     add(event::AwarenessState{name_, entries_.data(), entries_.size()});
     add(event::AwarenessState{name_, entries_.data(), entries_.size(), true});
@@ -136,7 +152,9 @@ class EventSamples {
     add(event::PresenceState{users_.data(), users_.size()});
     add(event::PresenceState{users_.data(), users_.size(), true, name_});
     add(event::PresenceState{});
+    add(event::PresenceState{nullptr, 0, true, name_, &members_});
     add(event::PresenceChanged{name_, &members_, &members_, nullptr, 0, false, 3});
+    add(event::PresenceChanged{name_, &no_members_, &no_members_, nullptr, 0, false, 3, &shown_});
     add(event::PresenceChanged{name_, nullptr, &no_members_, nullptr, 0, false, 0});
     add(event::PresenceChanged{name_, nullptr, nullptr, nullptr, 0, false, 300});
     add(event::PresenceChanged{name_, nullptr, nullptr, members_.data(), members_.size(), true, 3});
@@ -167,6 +185,8 @@ class EventSamples {
   std::string name_;
   std::vector<std::string> strings_;
   std::vector<Member> members_;
+  std::vector<Member> shown_;
+  std::vector<HistoryMessage> history_;
   std::vector<Member> no_members_;
   std::vector<Payload> payloads_;
   std::vector<AwarenessEntry> entries_;

@@ -74,8 +74,28 @@ struct Tell {
     std::vector<event::UserPresence> users;
     for (const std::string& user : c.users) users.push_back({user, 1, false});
     check_told(protocol, event::PresenceState{users.data(), users.size()}, &correlation);
+    if (c.limit == 0) return;
+    must(c.users.empty(), "members are asked of a room");
+    const std::vector<Member> page{{c.after, c.room}};
+    check_told(protocol, event::PresenceState{nullptr, 0, true, c.room, &page}, &correlation);
   }
   void operator()(const command::AcknowledgeQueue&) const {}
+  void operator()(const command::HistoryQuery& c) const {
+    room(c.room);
+    const HistoryMessage told{c.after.seq, json("7"), ConnectionId(c.limit), c.room};
+    check_told(protocol, event::History{c.room, c.after.epoch, &told, 1, false, true}, &correlation);
+  }
+  void operator()(const command::Answer& c) const {
+    if (c.result) return data("", c.result.value());
+    check_told(protocol, event::Failure{&c.result.error()}, &correlation);
+  }
+  void operator()(const command::ProfileSet& c) const {
+    if (!c.profile.empty()) must(is_json_object(c.profile.view()), "a profile is an object");
+    const std::vector<Member> shown{{ConnectionId(1), "ann", c.profile}};
+    event::PresenceChanged presence;
+    presence.joined = presence.left = presence.changed = &shown;
+    check_told(protocol, presence, nullptr);
+  }
   void operator()(const command::SessionInfo&) const {}
   void operator()(const command::Ping& c) const { data("", c.payload); }
   void operator()(const command::Custom& c) const { data(c.type, c.payload); }

@@ -1,6 +1,8 @@
-// The head of a request, from its bytes to what the core would be asked, under every option that changes how it is read.
+// The head of a request, from its bytes to what the core would be asked, under every option that changes how it is read;
+// and its body, from whatever framing.
 
 #include "fuzz/fuzz.hpp"
+#include "muster/transports/websocketpp/body.ipp"
 #include "muster/transports/websocketpp/extensions.ipp"
 #include "muster/transports/websocketpp/handshake.ipp"
 #include "support/json_check.hpp"
@@ -32,7 +34,7 @@ Options options_of(unsigned choice) {
 
 /// An answer is one message whatever is in it: no value of a header ends the head early, and the body's length is told.
 void check_answer(const HttpResponse& response, bool without_body) {
-  const std::string bytes = format_response(response, without_body);
+  const std::string bytes = format_response(response, without_body, true, response.status % 2 == 0);
   const std::size_t end = bytes.find("\r\n\r\n");
   must(begins(bytes, "HTTP/1.1 ") && end != std::string::npos, "an answer has a head");
   const std::string_view head(bytes.data(), end);
@@ -112,6 +114,95 @@ void check_deflate(const HttpRequest& request, int client_window_bits) {
        "no context of ours is taken over, the client's as agreed, and nothing else is said");
 }
 
+// ---- Bodies.
+
+constexpr std::size_t body_bytes = 1024;  // ListenerOptions::http_body_bytes
+constexpr std::size_t aside_bytes = 256;
+
+/// What a second reader, written plainly, makes of chunks that are all there (RFC 9112, 7.1): the body, and where it ends.
+struct Chunks {
+  bool good = false;
+  std::string body;
+  std::size_t end = 0;
+};
+Chunks chunks_of(const std::string& in) {
+  Chunks read;
+  std::size_t at = 0;
+  const auto next_line = [&](std::string& line) {
+    const std::size_t end = in.find("\r\n", at);
+    if (end == std::string::npos) return false;
+    line = in.substr(at, end - at);
+    at = end + 2;
+    return is_clean(line);
+  };
+  for (std::string line; next_line(line);) {
+    const std::size_t digits = std::min(line.find_first_not_of("0123456789abcdefABCDEF"), line.size());
+    const std::string_view more = trim(std::string_view(line).substr(digits));
+    if (digits == 0 || digits > 16 || (digits != line.size() && !begins(more, ";"))) return read;
+    const std::size_t size = std::stoull(line.substr(0, digits), nullptr, 16);
+    if (size == 0) {
+      while (next_line(line)) {
+        if (line.empty()) {
+          read.good = true;
+          read.end = at;
+          return read;
+        }
+        const std::size_t colon = line.find(':');
+        if (colon == std::string::npos || !is_token(std::string_view(line).substr(0, colon))) return read;
+      }
+      return read;
+    }
+    if (size > in.size() - at || in.compare(at + size, 2, "\r\n") != 0) return read;
+    read.body.append(in, at, size);
+    at += size + 2;
+  }
+  return read;
+}
+
+struct Fed {
+  BodyReader::State state;
+  std::string body;
+  std::size_t used;
+};
+Fed feed(const Framing& framing, std::string_view bytes, std::size_t piece) {
+  BodyReader reader(framing, body_bytes, aside_bytes);
+  std::size_t used = 0;
+  const std::size_t before = held_bytes();
+  while (reader.state() == BodyReader::State::reading && used < bytes.size()) {
+    const Alone alone(bytes.substr(used, std::min(piece, reader.wanted(bytes.size()))));
+    std::string_view left = alone.view();
+    reader.read(left);
+    must(left.empty() || reader.state() != BodyReader::State::reading, "a body takes what it is given until it ends");
+    used += alone.view().size() - left.size();
+  }
+  at_most(held_bytes(), before + 2 * body_bytes + 2 * aside_bytes + 512, "a body is held for as far as it may go");
+  return {reader.state(), reader.take(), used};
+}
+
+void check_body(const HttpRequest& request, const std::string& bytes) {
+  Framing framing;
+  if (const auto refusal = read_framing(request, framing)) return check_refusal(*refusal);
+  must(!framing.chunked || count_headers(request, "Content-Length") == 0, "a body has one end");
+  const Fed whole = feed(framing, bytes, bytes.size() + 1);
+  for (const std::size_t piece : {1U, 2U, 7U}) {
+    const Fed again = feed(framing, bytes, piece);
+    must(again.state == whole.state && again.body == whole.body, "a body is what it is however it comes");
+    must(again.state != BodyReader::State::done || again.used == whole.used, "and ends where it ends");
+  }
+  at_most(whole.body.size(), body_bytes, "a body is bounded");
+  const bool done = whole.state == BodyReader::State::done;
+  if (!framing.chunked) {
+    must(framing.bytes <= body_bytes || whole.state == BodyReader::State::refused, "a length too large is refused");
+    must(!done || whole.body == bytes.substr(0, static_cast<std::size_t>(framing.bytes)),
+         "a body is as long as was said");
+    return;
+  }
+  const Chunks plain = chunks_of(bytes);
+  must(!done || (plain.good && plain.body == whole.body && plain.end == whole.used), "both readers see one body");
+  must(done || !plain.good || plain.body.size() > body_bytes || plain.end > plain.body.size() + aside_bytes,
+       "and what is in order is taken");
+}
+
 }  // namespace
 
 void run(std::string_view input) {
@@ -124,6 +215,7 @@ void run(std::string_view input) {
   const std::size_t start = head.find_first_not_of("\r\n");
   if (start == std::string::npos) return;
   const std::size_t end = head.find("\r\n\r\n", start);
+  const std::string behind = end != std::string::npos ? head.substr(end + 4) : std::string();
   head = end != std::string::npos ? head.substr(0, end + 4) : head + "\r\n\r\n";
 
   const std::size_t before = held_bytes();
@@ -134,6 +226,7 @@ void run(std::string_view input) {
   at_most(held_bytes(), before + 64 * head.size() + 4096, "a head costs memory in proportion to its bytes");
   if (refusal) return check_refusal(*refusal);
   check_head(request, http_1_1);
+  check_body(request, behind);
 
   if (const auto wrong_host = check_host(request, http_1_1, options, loopback)) return check_refusal(*wrong_host);
   if (loopback && options.allowed_hosts.empty() && count_headers(request, "Host") != 0) {
@@ -176,6 +269,13 @@ std::vector<std::string> seeds() {
       seed(0x20, "GET /healthz HTTP/1.0\r\nHost: 127.0.0.1\r\nAccept: */*\r\n"),
       seed(0, "\r\n\r\nHEAD / HTTP/1.1\r\nHost: [::1]:80\r\nX-Tab:\ta\tb \r\n"),
       seed(0, "GET /ws HTTP/1.1\r\n" + upgrade + "Content-Length: 0\r\nTransfer-Encoding: chunked\r\n"),
+      seed(0, "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello!"),
+      seed(0, "POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0"),
+      seed(0,
+           "POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n"
+           "5\r\nhello\r\n06 ;a=\"b\"\r\n world\r\n0;c\r\nA: b\r\n\r\nGET /"),
+      seed(0, "POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n3ff\r\n" +
+                  std::string(1023, 'x') + "\r\n1\r\ny\r\n0\r\n"),
   };
 }
 

@@ -314,6 +314,19 @@ class Script {
                       .then(Act::upgrade, 0, 4)
                       .then(Act::command, 0, 16, 1)
                       .then(Act::half_close, 1));
+  const std::string host = " HTTP/1.1\r\nHost: localhost\r\n";
+  for (unsigned kind : {0U, 3U, 4U}) {
+    Script http(kind, 0x80);
+    for (unsigned client = 0; client < 4; ++client) http.then(Act::connect, client);
+    http.then(Act::raw, 0).some("GET /" + host + "\r\nHEAD /late/x" + host + "\r\n");
+    http.then(Act::raw, 1).some("POST /now" + host + "Content-Length: 4\r\n\r\nbodyGET /stream" + host + "\r\n");
+    http.then(Act::raw, 2).some("POST /" + host + "Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n");
+    http.then(Act::raw, 2).some("5;a=b\r\nhello\r\n0\r\nA: b\r\n\r\nGET /stream?known" + host + "\r\n");
+    http.then(Act::raw, 3).some("POST /now" + host + "Content-Length: 0\r\n\r\nGET /stream HTTP/1.0\r\n\r\n");
+    http.then(Act::advance, 3).then(Act::raw, 2).some("PUT /stream" + host + "\r\nDELETE /late/y" + host + "\r\n");
+    http.then(Act::upgrade, 0, 4).then(Act::half_close, 1).then(Act::advance, 7);
+    seeds.push_back(http);
+  }
   seeds.push_back(two_members(6, 4)
                       .then(Act::answer, 1)
                       .then(Act::answer, 1)

@@ -1,6 +1,7 @@
 // What a server says on one connection, read by a plain second reader: HTTP, then frames (RFC 6455, 7692).
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -16,8 +17,9 @@ class ServerStream {
   void read(std::string_view bytes) {
     must(!closed_ || bytes.empty(), "nothing follows a close frame");
     in_.append(bytes);
-    if (status_ == 0 && !read_head()) return;
-    if (status_ != 101) return check_body();
+    while (status_ != 101 && read_answer()) {
+    }
+    if (status_ != 101) return;
     std::size_t at = 0;
     while (read_frame(at)) {
     }
@@ -26,10 +28,7 @@ class ServerStream {
   }
 
   /// Nothing more will come; the last of it may be cut off.
-  void end() {
-    if (status_ == 101 || status_ == 0) return;
-    must(in_.size() <= length_, "a body is as long as it was said");
-  }
+  void end() {}
 
   [[nodiscard]] int status() const { return status_; }
   [[nodiscard]] bool closed() const { return closed_; }
@@ -37,6 +36,44 @@ class ServerStream {
   [[nodiscard]] std::size_t held() const { return in_.capacity(); }
 
  private:
+  /// A head, or what there is of a body. Whether there was any of it, and there may be more.
+  bool read_answer() {
+    if (in_.empty()) return false;
+    switch (part_) {
+      case Part::head:
+        must(!last_, "nothing follows an answer that closes");
+        return read_head();
+      case Part::maybe:
+        // No body of the server's begins as an answer does: this one was to a HEAD.
+        part_ = in_[0] == 'H' ? Part::head : size_ == Size::chunks ? Part::size : Part::body;
+        return true;
+      case Part::size: {
+        const std::size_t end = in_.find("\r\n");
+        must(end <= 16 || end == std::string::npos, "a chunk's size is short");
+        if (end == std::string::npos) return false;
+        left_ = std::stoul(in_.substr(0, end), nullptr, 16);
+        in_.erase(0, end + 2);
+        ends_ = left_ == 0;
+        part_ = ends_ ? Part::line_end : Part::body;
+        return true;
+      }
+      case Part::line_end:
+        if (in_.size() < 2) return false;
+        must(in_[0] == '\r' && in_[1] == '\n', "a chunk is as long as it was said");
+        in_.erase(0, 2);
+        part_ = ends_ ? Part::head : Part::size;
+        return true;
+      case Part::body: {
+        const std::size_t size = size_ == Size::to_the_end ? in_.size() : std::min(left_, in_.size());
+        in_.erase(0, size);
+        left_ -= size_ == Size::to_the_end ? 0 : size;
+        if (left_ == 0 && size_ != Size::to_the_end) part_ = size_ == Size::chunks ? Part::line_end : Part::head;
+        return true;
+      }
+    }
+    return false;
+  }
+
   bool read_head() {
     const std::size_t end = in_.find("\r\n\r\n");
     if (end == std::string::npos) {
@@ -47,14 +84,20 @@ class ServerStream {
     in_.erase(0, end + 4);
     must(head.rfind("HTTP/1.1 ", 0) == 0 && head.size() > 12, "an answer is HTTP");
     status_ = std::stoi(head.substr(9, 3));
-    must(status_ >= 101 && status_ < 600, "a status is one");
+    must(status_ >= 100 && status_ < 600, "a status is one");
     deflate_ = head.find("Sec-WebSocket-Extensions: permessage-deflate") != std::string::npos;
+    if (status_ < 200) return status_ != 101;
+    last_ = head.find("\r\nConnection: close") != std::string::npos;
     const std::size_t length = head.find("\r\nContent-Length: ");
-    if (length != std::string::npos) length_ = std::stoul(head.substr(length + 18));
+    const bool chunked = head.find("\r\nTransfer-Encoding: chunked\r\n") != std::string::npos;
+    const bool bodiless = status_ == 204 || status_ == 304;
+    must(!chunked || length == std::string::npos, "a body has one end");
+    must(length != std::string::npos || chunked || bodiless || last_, "and says so");
+    left_ = length != std::string::npos ? std::stoul(head.substr(length + 18)) : 0;
+    size_ = chunked ? Size::chunks : length != std::string::npos ? Size::known : Size::to_the_end;
+    part_ = bodiless || (size_ == Size::known && left_ == 0) ? Part::head : Part::maybe;
     return true;
   }
-
-  void check_body() const { must(in_.size() <= length_, "a body is not longer than it was said"); }
 
   bool read_frame(std::size_t& at) {
     const auto byte = [this](std::size_t i) { return static_cast<unsigned char>(in_[i]); };
@@ -114,11 +157,18 @@ class ServerStream {
     must(test::is_json("\"" + text + "\""), "and a reason in UTF-8");
   }
 
+  enum class Part : std::uint8_t { head, maybe, size, line_end, body };
+  enum class Size : std::uint8_t { known, chunks, to_the_end };
+
   std::string in_;
   int status_ = 0;
   bool deflate_ = false;
   bool closed_ = false;
-  std::size_t length_ = 0;
+  Part part_ = Part::head;  // of an answer
+  Size size_ = Size::known;
+  std::size_t left_ = 0;
+  bool ends_ = false;  // the chunk is the last
+  bool last_ = false;  // the answer is
   std::string resume_token_;
 };
 

@@ -1,11 +1,64 @@
 // A whole server: what clients say, in whatever pieces, what they do not read, how they go, what the server does meanwhile,
 // and how time passes. Each input is a server and a list of acts; server_world.hpp says what holds throughout.
 
+#include <algorithm>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
 #include "fuzz/server_acts.hpp"
 #include "fuzz/server_world.hpp"
 
 namespace muster::fuzz {
 namespace {
+
+/// Plain HTTP of every kind: answers at once, later and never, bodies of every size, and of none that is known.
+void serve_http(websocketpp::ListenerOptions& options) {
+  using websocketpp::HttpRequest;
+  using websocketpp::HttpResponder;
+  using websocketpp::HttpResponse;
+  struct Program {
+    std::vector<HttpResponder> late;
+    std::vector<std::function<void()>> wake;
+  };
+  const auto program = std::make_shared<Program>();
+  options.http_body_bytes = 4096;
+  options.http_requests_per_socket = 20;
+  options.http = [](const HttpRequest& request) {
+    HttpResponse response;
+    response.headers = request.headers;
+    response.body = std::string(request.path.size() > 20 ? 100'000 : 10 + request.body.size(), 'b');
+    return response;
+  };
+  options.routes.add("GET", "/late/{name}", [program](HttpRequest, HttpResponder respond) {
+    if (program->late.size() < 8) program->late.push_back(std::move(respond));
+  });
+  options.routes.add("GET", "/stream", [program](HttpRequest request, HttpResponder respond) {
+    if (program->wake.size() < 8) program->wake.push_back(respond.waker());
+    HttpResponse response;
+    response.source_bytes = request.query.empty() ? HttpResponse::unknown_bytes : 40;
+    response.source = [turn = std::size_t{0}](char* to, std::size_t size) mutable -> std::size_t {
+      if (++turn % 3 == 0) return websocketpp::body_not_now;
+      if (turn > 8) return 0;
+      std::fill_n(to, std::min<std::size_t>(size, 10), 's');
+      return std::min<std::size_t>(size, 10);
+    };
+    respond(std::move(response));
+  });
+  // What is kept is answered, and what waits is woken.
+  options.routes.add("POST", "/now", [program](const HttpRequest& request) {
+    for (HttpResponder& respond : std::exchange(program->late, {})) {
+      HttpResponse response;
+      response.status = request.body.empty() ? 204 : 200;
+      response.body = "late";
+      if (request.body != "drop") respond(std::move(response));
+    }
+    for (const auto& wake : std::exchange(program->wake, {})) wake();
+    return HttpResponse();
+  });
+}
 
 WorldOptions options_of(Choices& choices) {
   WorldOptions options;
@@ -44,6 +97,7 @@ WorldOptions options_of(Choices& choices) {
       core.rooms_created_per_minute = 3;
       core.awareness_per_connection = 1;
       options.listener.extra_sockets = 1;
+      options.listener.http_sockets = 1;
       break;
     case 5:  // no limits
       core.pre_auth_bytes = core.pre_auth_messages = std::size_t{1} << 30U;
@@ -78,14 +132,7 @@ WorldOptions options_of(Choices& choices) {
   if ((more & 16U) != 0) core.auth_mode = AuthMode::upgrade_only;
   if ((more & 32U) != 0) options.small_buffers = true;
   options.loopback = (more & 64U) != 0;
-  if ((more & 128U) != 0) {
-    options.listener.http = [](const websocketpp::HttpRequest& request) {
-      websocketpp::HttpResponse response;
-      response.headers = request.headers;
-      response.body = std::string(request.path.size() > 20 ? 100'000 : 10, 'b');
-      return response;
-    };
-  }
+  if ((more & 128U) != 0) serve_http(options.listener);
   return options;
 }
 

@@ -127,12 +127,10 @@ class World {
     client.server = pair[1];
     client.server_inode = at.st_ino;
     client.began = loop_->executor->now();
-    websocketpp::detail::TcpSocket socket(*io_);
-    socket.assign(asio::ip::tcp::v4(), pair[1]);
     loop_->sockets.fetch_add(1);
     using websocketpp::detail::Stream;
-    std::make_shared<websocketpp::detail::Socket>(loop_, listener_, Stream(std::move(socket), nullptr), peer,
-                                                  std::move(place), extra)
+    std::make_shared<websocketpp::detail::Socket>(loop_, listener_, Stream(pair[1], nullptr), peer, std::move(place),
+                                                  extra)
         ->start();
   }
 

@@ -148,3 +148,72 @@ test('progress is told before the answer, and an error has the details of the pr
   assert.deepEqual([code, details], ['not_your_turn', { turn: 'bob' }]);
   assert.deepEqual(take(), []);
 });
+
+test('what the server asks is answered by what serves it, once, also when it is asked again over a resume', async () => {
+  const socket = await connected();
+  const prices = [];
+  let agree;
+  client.serve('confirm', ({ price }) => {
+    prices.push(price);
+    return new Promise((resolve) => { agree = resolve; });
+  });
+  client.serve('refuse', () => { throw Object.assign(new Error('Not for that'), { code: 'too_dear', details: { most: 5 } }); });
+  socket.tell('request', { request: 1, type: 'confirm', data: { price: 7 }, timeout_ms: 5000 });
+  socket.tell('request', { request: 2, type: 'refuse', data: null, timeout_ms: 5000 });
+  await until(() => socket.asked('answer'), () => 'the refusal');
+  assert.deepEqual(socket.asked('answer').payload, { request: 2, error: { code: 'too_dear', message: 'Not for that', details: { most: 5 } } });
+  socket.tell('request', { request: 3, type: 'nobody', data: null, timeout_ms: 5000 });
+  await until(() => socket.asked('answer').payload.request === 3, () => 'another refusal');
+  assert.equal(socket.asked('answer').payload.error.code, 'unknown_request');
+
+  const next = await back(socket);
+  welcome(next, 2);
+  next.tell('resumed', { connection: 'c1', rooms: {} }, next.asked('resume').id);
+  next.tell('request', { request: 1, type: 'confirm', data: { price: 7 }, timeout_ms: 4000 });
+  agree({ agreed: true });
+  await until(() => next.asked('answer'), () => 'the answer');
+  assert.deepEqual(next.asked('answer').payload, { request: 1, data: { agreed: true } });
+  assert.deepEqual(prices, [7]);
+});
+
+test('a profile that changes is kept with its member, and told', async () => {
+  const socket = await connected();
+  const told = [];
+  client.on('presence', ({ changed }) => told.push(...changed));
+  socket.tell('room_joined', joined('lobby', 0, { ...GIVEN, members: [{ connection: 'c9', user: 'bob' }] }));
+  socket.tell('presence', { room: 'lobby', joined: [], left: [], changed: [{ connection: 'c9', user: 'bob', profile: { colour: 'red' } }], member_count: 2 });
+  assert.deepEqual(client.room('lobby').members.get('c9').profile, { colour: 'red' });
+  assert.equal(told.length, 1);
+  const set = client.setProfile({ name: 'Ann' });
+  assert.deepEqual(socket.asked('profile_update').payload, { profile: { name: 'Ann' } });
+  socket.tell('ack', {}, socket.asked('profile_update').id);
+  await set;
+});
+
+test('what a served handler gives that is no JSON is a refusal, and so is whatever it throws', async () => {
+  const socket = await connected();
+  client.serve('big', () => 10n);
+  client.serve('nothing', () => { throw undefined; });
+  client.serve('odd', () => { throw { code: 7, message: { a: 1 }, details: 10n }; });
+  for (const [request, type] of [[1, 'big'], [2, 'nothing'], [3, 'odd']]) {
+    socket.tell('request', { request, type, data: null, timeout_ms: 2 ** 40 });
+    await until(() => socket.asked('answer')?.payload.request === request, () => `the answer to ${type}`);
+    const { code, message } = socket.asked('answer').payload.error;
+    assert.equal(typeof code, 'string');
+    assert.equal(typeof message, 'string');
+  }
+});
+
+test('reads the members of a crowd in pages, and takes a changed member that it does not know', async () => {
+  const socket = await connected();
+  socket.tell('room_joined', { room: 'hall', seq: 0, epoch: EPOCH, member_count: 900, recovered: false, ...GIVEN });
+  const page = client.members('hall', { after: 'c7', limit: 2 });
+  assert.deepEqual(socket.asked('presence_query').payload, { room: 'hall', after: 'c7', limit: 2 });
+  const members = [{ connection: 'c8', user: 'bob' }, { connection: 'c9', user: 'cat' }];
+  socket.tell('presence_state', { room: 'hall', members, more: true }, socket.asked('presence_query').id);
+  assert.deepEqual(await page, { room: 'hall', members, more: true });
+  const told = [];
+  client.on('presence', ({ joined }) => told.push(...joined));
+  socket.tell('presence', { room: 'hall', joined: [], left: [], changed: [{ connection: 'c5', user: 'dan' }], member_count: 3 });
+  assert.deepEqual(told.map(({ user }) => user), ['dan']);
+});

@@ -10,17 +10,21 @@ from pathlib import Path
 
 # ---- The table. A public header that is not in it is an error: decide where it belongs, and add it. ----
 
-VOCABULARY = "config function types error close_reason options message span thread_safety".split()  # layer 0
+VOCABULARY = ("config data function types error close_reason options message path_pattern span thread_safety "
+              "histogram").split()  # layer 0
 SEAMS = ("transport wire_format executor authenticator authorizer protocol broker session_store room_log "
-         "awareness_store observer room connection connection_manager reply responder transport_sink").split()  # layer 1
+         "awareness_store observer room connection connection_manager continuation reply responder interceptor "
+         "transport_sink async coroutine").split()  # layer 1
 CORE = ["core/", "memory/", "testing/"]  # layer 2
 TESTING = "testing/"
+PROGRAMS = "coroutine"  # C++20: for programs, which ask for that
 FRONT = "muster"  # the front page: layers 0 and 1 in one include
 
 # Layer 3. An adapter is a header (and a folder of the same name), with what it alone may include by <...>. OpenSSL and
 # zlib are the websocketpp adapter's because TLS and compression are parts of a WebSocket's pipe; each has one file.
 POSIX = ["sys/", "netinet/", "arpa/", "fcntl.h", "netdb.h", "poll.h", "unistd.h"]
 ADAPTERS = {
+    "asio": ["asio/"],
     "protocols/json_protocol": ["rapidjson/"],
     "transports/websocketpp": ["websocketpp/", "asio.hpp", "asio/", "openssl/", "zlib.h", *POSIX],
     "auth/allow_all": [],
@@ -121,6 +125,8 @@ def why_not(path, bracket, target, header_only):
         return "testing/ is for embedders' tests, and nothing else needs it"
     if target_layer is None:
         return "it is not in the table of check_layers.py"
+    if stem(target) == PROGRAMS:
+        return "it needs C++20, and the rest does not"
     # A header ends with its body when the build is header-only. That is not a dependency.
     if header_only and target.endswith(".ipp") and target_adapter == adapter:
         return None

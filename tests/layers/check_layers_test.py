@@ -112,6 +112,11 @@ class LayerRule(unittest.TestCase):
     def test_the_front_page_is_for_programs(self):
         self.expect("protocols/json_protocol.hpp", '#include "muster/muster.hpp"', "front page")
 
+    def test_coroutines_are_for_programs(self):
+        for path in ("muster.hpp", "transport.hpp", "core/core.ipp", "transports/websocketpp.hpp"):
+            found = self.violations({"coroutine.hpp": "", path: '#include "muster/coroutine.hpp"'})
+            self.assertTrue(any("C++20" in line for line in found), found)
+
     def test_an_include_of_a_missing_file_is_found(self):
         self.expect("types.hpp", '#include "muster/span.hpp"', "no such file")
 

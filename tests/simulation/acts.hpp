@@ -78,10 +78,11 @@ class Acts : protected ArrivalActs {
       case 14:
         client.resume();
         return;
-      case 15:
-        client.pipe().take_per_turn(random_.one_in(2) ? 0 : 1 + random_.below(100),
-                                    std::chrono::milliseconds(random_.one_in(2) ? 0 : 20 + random_.below(400)));
+      case 15: {
+        const std::chrono::milliseconds delay(random_.one_in(2) ? 0 : 20 + random_.below(400));
+        client.pipe().take_per_turn(random_.one_in(2) ? 0 : 1 + random_.below(100), delay);
         return;
+      }
       case 16:
         if (random_.one_in(deadly_)) client.pipe().fail_write(1 + random_.below(5));
         return;

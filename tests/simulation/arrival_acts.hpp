@@ -99,13 +99,16 @@ class ArrivalActs : protected ServerActs {
     for (const auto& [room, view] : before.client.rooms()) {
       if (!view.stays.empty() && !random_.one_in(8)) asked.push_back(room);
     }
-    bool spent = false;
+    bool spent = false, pending = false;
     for (const auto& peer : oracle_.peers) {
-      spent = spent || (!store_fails_ && peer.resumes == index && oracle_.has_spent(peer));
+      if (store_fails_ || peer.resumes != index) continue;
+      const bool has_spent = oracle_.has_spent(peer);
+      spent = spent || has_spent;
+      pending = pending || (!has_spent && !peer.token_was_spent);  // it came in time, and may come again
     }
     Oracle::Peer& peer = dial_in(before.token + "#" + std::to_string(oracle_.peers.size()), before.token, dial);
     peer.resumes = index;
-    peer.token_was_spent = spent;
+    peer.token_was_spent = spent && !pending;
     peer.asks_for = {asked.begin(), asked.end()};
     peer.client.resume_session(before.client, asked, silent ? before.token : "");
     peer.resume_id = peer.client.last_id();
@@ -154,7 +157,8 @@ class ArrivalActs : protected ServerActs {
     openings_.clear();
     const std::size_t first = oracle_.peers.size();
     for (std::size_t times = 1 + random_.below(3); times > 0; --times) {
-      connect(random_.pick(users), random_.one_in(5) ? "t2" : "", false);
+      const char* const tenant = random_.one_in(5) ? "t2" : "";
+      connect(random_.pick(users), tenant, false);
     }
     for (std::size_t steps = 1 + random_.below(12); steps > 0 && sim_.schedule.step(); --steps) {
     }

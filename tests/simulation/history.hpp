@@ -138,6 +138,7 @@ class History : Acts {
       sim_.advance(500ms);
     }
     reentrant_ = false;
+    if (broker_) broker_->resume();  // a hook may have held it
     beat();
     sim_.advance(300ms);
   }

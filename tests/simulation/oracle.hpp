@@ -228,9 +228,10 @@ class Oracle : public ArrivalOracle {
   /// Excluded under an id that stood for a session at some time only: either is right.
   [[nodiscard]] bool may_be_excluded(const Publish& publish, std::size_t index) const {
     if (is_excluded(publish, index)) return true;
-    if (!publish.exclude) return false;
-    const Peer* excluded = peer_of(publish.exclude);
-    return excluded != nullptr && spoke_for(*excluded) == member_of(peers[index]);
+    const std::string member = member_of(peers[index]);
+    if (publish.publisher && !publish.echo && spoke_for(peers[*publish.publisher]) == member) return true;
+    const Peer* excluded = publish.exclude ? peer_of(publish.exclude) : nullptr;
+    return excluded != nullptr && spoke_for(*excluded) == member;
   }
 
   void place(const std::string& tenant, const std::string& room, Position position, std::uint64_t number) {
@@ -305,8 +306,9 @@ class Oracle : public ArrivalOracle {
         continue;
       }
       if (at == placed_.end() || !may_be_excluded(publishes_[at->second], index)) {
-        fail(who + " never heard of seq " + std::to_string(seq) + " (joined at " + std::to_string(stay.joined_at) +
-             ", room at " + std::to_string(end) + ")");
+        fail(who + " never heard of seq " + std::to_string(seq) + " (" +
+             (at == placed_.end() ? "nobody knows whose" : "publish " + std::to_string(at->second)) + ", joined at " +
+             std::to_string(stay.joined_at) + ", room at " + std::to_string(end) + ")");
       }
     }
   }

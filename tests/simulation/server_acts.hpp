@@ -61,7 +61,8 @@ class ServerActs {
     sim_.authenticator->script = [this](const Credentials& credentials) {
       if (!is_slow_) return random_answer();
       openings_.push_back(credentials.connection);
-      return Answer::later(std::chrono::milliseconds(random_.below(2) * random_.below(300)));
+      const std::size_t soon = random_.below(2);  // one draw a statement: compilers take those of one in any order
+      return Answer::later(std::chrono::milliseconds(soon * random_.below(300)));
     };
     sim_.authorizer->script = [this](const Access&) { return random_answer(); };
   }
@@ -174,6 +175,7 @@ class ServerActs {
     publish.tenant = key.tenant;
     publish.room = key.name;
     publish.exclude = exclude;
+    note_session(manager, exclude);
     publish.latest = random_.one_in(6);
     const std::uint64_t number = oracle_.publishing(publish);
     manager.publish(key, json(std::to_string(number)), publish.latest ? Delivery::latest("s") : Delivery::reliable(),
@@ -181,6 +183,12 @@ class ServerActs {
                       if (core_holds_a_lock()) oracle_.fail("a publish was answered under a lock");
                       if (done) oracle_.published(number, done.value().position);
                     });
+  }
+
+  /// Who is excluded is so as what others know it by just now.
+  void note_session(IConnectionManager& manager, ConnectionId excluded) {
+    const auto info = excluded ? manager.find(excluded) : std::nullopt;
+    if (info) oracle_.speaks_for(excluded, info->member);
   }
 
   void store_answers(Answer answer) {
@@ -203,6 +211,7 @@ class ServerActs {
         publish.tenant = connection.identity().tenant;
         publish.room = some_room();
         publish.exclude = connection.id();
+        note_session(manager, publish.exclude);
         connection.publish(publish.room, json(std::to_string(oracle_.publishing(publish))));
         return;
       }

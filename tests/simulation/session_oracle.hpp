@@ -64,6 +64,7 @@ class SessionOracle {
     const auto found = members_.find(peer.client.id());
     return found == members_.end() ? member_of(peer) : to_string(found->second);
   }
+  void speaks_for(ConnectionId connection, ConnectionId member) { members_[connection] = member; }
   /// Whether a command after `resumed` was answered: then the token it resumed with is spent.
   [[nodiscard]] bool has_spent(const Peer& peer) const {
     bool resumed = false;

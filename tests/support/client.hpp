@@ -209,6 +209,15 @@ class Client {
     std::sort(users.begin(), users.end());
     return users;
   }
+  /// What it sees of the members in a room that show something, sorted: "ann {"colour":"red"}".
+  [[nodiscard]] Texts profiles(const std::string& room) const {
+    Texts shown;
+    for (const auto& [id, profile] : view(room).profiles) {
+      if (view(room).members.count(id) != 0) shown.push_back(view(room).members.at(id) + " " + profile);
+    }
+    std::sort(shown.begin(), shown.end());
+    return shown;
+  }
   /// Client id -> state, as it sees them.
   [[nodiscard]] std::map<std::string, std::string> awareness(const std::string& room) const {
     std::map<std::string, std::string> states;

@@ -168,7 +168,7 @@ class DelayedSessionStore final : public SessionStore {
   const std::shared_ptr<Gate> gate_;
 };
 
-/// Delays the answers; what a broker carries to its sinks passes as it comes.
+/// Delays the answers to publishes; what a broker carries to its sinks passes as it comes.
 class DelayedBroker final : public Broker {
  public:
   DelayedBroker(std::shared_ptr<Broker> behind, std::shared_ptr<Gate> gate)
@@ -181,7 +181,7 @@ class DelayedBroker final : public Broker {
   }
   void subscribe(NodeId node, RoomKey room, std::optional<Position> known, Reply<Result<Position>> done) override {
     if (gate_->is_failing()) return done(not_reachable());
-    behind_->subscribe(node, std::move(room), known, Gate::through(gate_, std::move(done)));
+    behind_->subscribe(node, std::move(room), known, std::move(done));  // before all that it brings
   }
   void unsubscribe(NodeId node, const RoomKey& room) override { behind_->unsubscribe(node, room); }
   void replicate(NodeId node, BrokerState state) override { behind_->replicate(node, std::move(state)); }

@@ -80,8 +80,9 @@ class Told {
   [[nodiscard]] std::string reply_to() const { return value(document(), "reply_to"); }
   [[nodiscard]] const rapidjson::Value& payload() const {
     static const rapidjson::Value none(rapidjson::kObjectType);
-    const auto found = document().FindMember("payload");
-    return found == document().MemberEnd() || !found->value.IsObject() ? none : found->value;
+    const rapidjson::Value& frame = document();  // const: C++20 compares two of its iterators in one way only
+    const auto found = frame.FindMember("payload");
+    return found == frame.MemberEnd() || !found->value.IsObject() ? none : found->value;
   }
   [[nodiscard]] bool has(const char* name) const { return payload().HasMember(name); }
   [[nodiscard]] std::string text(const char* name) const { return text(payload(), name); }

@@ -24,13 +24,16 @@ class BareConnection final : public Connection {
   [[nodiscard]] ConnectionId id() const noexcept override { return id_; }
   [[nodiscard]] ConnectionStatus status() const noexcept override { return ConnectionStatus::connected; }
   [[nodiscard]] const Identity& identity() const noexcept override { return identity_; }
-  [[nodiscard]] const RemoteAddress& remote_address() const noexcept override { return address_; }
+  [[nodiscard]] RemoteAddress remote_address() const override { return {}; }
   [[nodiscard]] std::vector<std::string> rooms() const override { return {}; }
   [[nodiscard]] Counters counters() const noexcept override { return {}; }
+  [[nodiscard]] Data& data() override { return data_; }
   void send(const Payload&) override {}
   void publish(std::string_view, const Payload&) override {}
-  void join(std::string) override {}
+  void join(std::string, Function<void(Result<void>)>) override {}
   void leave(std::string) override {}
+  void request(std::string, Payload, std::chrono::milliseconds, Function<void(Result<Payload>)>) override {}
+  void set_profile(Payload) override {}
   void reply(const Payload&) override {}
   void close(CloseReason, std::string_view) override {}
 
@@ -39,6 +42,7 @@ class BareConnection final : public Connection {
   const ConnectionId id_;
   const RemoteAddress address_;
   const Identity identity_;
+  Data data_;
 };
 
 class IdleManager : public IConnectionManager {
@@ -49,14 +53,19 @@ class IdleManager : public IConnectionManager {
   void refused(RefusedFor, const RemoteAddress&, std::string_view, TimePoint) override {}
   void on(std::string, MessageHandler) override {}
   void on(std::string, RespondingHandler, HandlerOptions) override {}
+  bool off(std::string_view, Function<void()>) override { return false; }
+  void intercept(PublishInterceptor) override {}
   void on_connected(ConnectionHook) override {}
   void on_joined(JoinHook) override {}
   void on_left(LeaveHook) override {}
   void on_disconnected(DisconnectHook) override {}
+  void on_slow(SlowHook) override {}
+  void on_caught_up(SlowHook) override {}
   void on_user_online(UserHook) override {}
   void on_user_offline(UserHook) override {}
   void on_room_opened(RoomHook) override {}
   void on_room_emptied(RoomHook) override {}
+  [[nodiscard]] std::shared_ptr<Continuation> continuation() override { return nullptr; }
   [[nodiscard]] std::optional<ConnectionInfo> find(ConnectionId) const override { return std::nullopt; }
   [[nodiscard]] bool contains(ConnectionId) const override { return false; }
   [[nodiscard]] std::vector<ConnectionInfo> connections(ConnectionId, std::size_t) const override { return {}; }
@@ -70,6 +79,10 @@ class IdleManager : public IConnectionManager {
   [[nodiscard]] bool is_online(const UserKey&) const override { return false; }
   [[nodiscard]] std::vector<std::string> online_users(std::string_view) const override { return {}; }
   [[nodiscard]] std::size_t room_count() const override { return 0; }
+  [[nodiscard]] std::vector<RoomInfo> rooms(std::string_view, std::string_view, std::string_view,
+                                            std::size_t) const override {
+    return {};
+  }
   [[nodiscard]] std::shared_ptr<Room> room(RoomKey) override { return nullptr; }
   [[nodiscard]] const AwarenessStore& awareness() const noexcept override { return awareness_; }
   [[nodiscard]] Metrics metrics() const override { return {}; }
@@ -87,6 +100,9 @@ class IdleManager : public IConnectionManager {
   void join(const UserKey&, std::string, JoinAs, SeatsDone) override {}
   void leave(const UserKey&, std::string, SeatsDone) override {}
   void move(const UserKey&, std::string, std::string, JoinAs, SeatsDone) override {}
+  void request(ConnectionId, std::string, Payload, std::chrono::milliseconds, RequestDone) override {}
+  std::size_t set_profile(ConnectionId, Payload) override { return 0; }
+  std::size_t set_profile(const UserKey&, Payload) override { return 0; }
   bool remove(ConnectionId, CloseReason, std::string) override { return false; }
   bool kick(ConnectionId, std::string, bool) override { return false; }
   void close_all(CloseReason, std::string, Function<void(std::size_t)> done) override { done(0); }

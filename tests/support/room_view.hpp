@@ -47,7 +47,8 @@ struct RoomView {
   /// Asked for in a resume: the next room_joined goes on from here.
   std::optional<Position> resumes_at;
   std::vector<Stay> stays;
-  std::map<std::string, std::string> members;  ///< connection -> user
+  std::map<std::string, std::string> members;   ///< connection -> user
+  std::map<std::string, std::string> profiles;  ///< of those that have one, by connection
   std::uint64_t member_count = 0;
   bool lossy = false;  ///< told counts only, since the last whole list
   std::map<std::string, State> awareness;
@@ -92,8 +93,10 @@ struct RoomView {
     const std::uint64_t seq = told.number("seq");
     const std::uint64_t epoch = told.number("epoch");
     members.clear();
+    profiles.clear();
     for (const auto* member : told.list("members")) {
       members[Told::text(*member, "connection")] = Told::text(*member, "user");
+      note_profile(*member);
     }
     member_count = told.number("member_count");
     lossy = !told.payload().HasMember("members");
@@ -153,6 +156,7 @@ struct RoomView {
     if (has("members")) {
       for (const auto* member : told.list("members")) {
         list_[Told::text(*member, "connection")] = Told::text(*member, "user");
+        note_profile(*member);
       }
       if (has("more")) return;
       for (const auto& [id, user] : members) {
@@ -169,6 +173,20 @@ struct RoomView {
     }
     for (const auto* member : told.list("joined")) {
       members[Told::text(*member, "connection")] = Told::text(*member, "user");
+      note_profile(*member);
+    }
+    for (const auto* member : told.list("changed")) {
+      // What was on its way while the list was told may name who came since.
+      members[Told::text(*member, "connection")] = Told::text(*member, "user");
+      note_profile(*member);
+    }
+  }
+  void note_profile(const rapidjson::Value& member) {
+    const std::string profile = Told::value(member, "profile");
+    if (profile.empty()) {
+      profiles.erase(Told::text(member, "connection"));
+    } else {
+      profiles[Told::text(member, "connection")] = profile;
     }
   }
   void on_awareness(const Told& told, bool change) {

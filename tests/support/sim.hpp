@@ -43,6 +43,8 @@ struct Dial {
   ConnectionId id;
   ConnectionId resumes;
   std::vector<std::string> subprotocols;
+  Texts headers;
+  Texts cookies;
 
   Dial& of(std::string which) { return tenant = std::move(which), *this; }
   Dial& on(std::size_t which) { return executor = which, *this; }
@@ -156,6 +158,8 @@ class Sim {
     request.id = how.id;
     request.resumes = how.resumes;
     request.subprotocols = std::move(how.subprotocols);
+    request.headers = std::move(how.headers);
+    request.cookies = std::move(how.cookies);
     client.pipe().open(managers_[how.node], std::move(request), [client](const Decision& decision) {
       client.count_answer();
       if (decision.connection) client.set_id(decision.connection->id());

@@ -216,6 +216,109 @@ TEST_CASE("a subscription that nobody waits for any more is ended", "[cluster]")
   CHECK(cluster.ann.count("room_joined") == 1);
 }
 
+TEST_CASE("a subscription whose asker is gone is ended when it is answered", "[cluster]") {
+  Cluster cluster;
+  cluster.broker->hold();
+  cluster.ann.join("r");
+  cluster.sim.run();
+  cluster.ann.hang_up();
+  cluster.sim.run();
+  CHECK(cluster.sim.broker->unsubscribed == 0);
+  CHECK(cluster.sim.manager(0).metrics().rooms == 1);
+  cluster.broker->resume();
+  cluster.sim.run();
+  CHECK(cluster.sim.broker->unsubscribed == 1);
+  CHECK(cluster.sim.manager(0).metrics().rooms == 0);
+}
+
+/// Answers when the test does, and says what the test says.
+struct PuppetBroker final : Broker {
+  NodeId attach(std::weak_ptr<Sink> to) override {
+    sink = std::move(to);
+    return 1;
+  }
+  void detach(NodeId) override {}
+  void publish(BrokerMessage, Reply<Result<Position>>) override {}
+  void subscribe(NodeId, RoomKey, std::optional<Position>, Reply<Result<Position>> done) override {
+    asked.push_back(std::move(done));
+  }
+  void unsubscribe(NodeId, const RoomKey&) override { ++unsubscribed; }
+  void replicate(NodeId, BrokerState) override {}
+  void say_there(ConnectionId member, const std::string& user) const {
+    BrokerState state;
+    state.room = {"", "r"};
+    state.key = to_string(member);
+    state.user = user;
+    state.owner = member;
+    state.version = 1;
+    state.value = Payload();
+    sink.lock()->on_state(state);
+  }
+  void say(std::uint64_t seq) const {
+    BrokerMessage message;
+    message.room = {"", "r"};
+    message.position = {7, seq};
+    message.data = json(std::to_string(seq));
+    sink.lock()->on_message(message);
+  }
+  std::weak_ptr<Sink> sink;
+  std::vector<Reply<Result<Position>>> asked;
+  std::size_t unsubscribed = 0;
+};
+
+TEST_CASE("a question that is kept for ever keeps no room but its own", "[cluster]") {
+  const auto broker = std::make_shared<PuppetBroker>();
+  Options options;
+  options.presence_grace = 0ms;
+  CheckedSim sim(Setup{options, 1, 1, broker, 1});
+  const auto ann = sim.connect("ann");
+  for (const char* room : {"a", "b"}) {
+    ann.join(room);
+    sim.run();
+    broker->asked.back()(Position{7, 4});
+    sim.run();
+  }
+  ann.hang_up(CloseReason::lost);
+  sim.run();
+  REQUIRE(broker->unsubscribed == 2);
+  const auto again = sim.resume_session(ann, {"a", "b"});
+  REQUIRE(broker->asked.size() == 3);
+  broker->asked[2](Position{7, 4});
+  sim.run();
+  REQUIRE(broker->asked.size() == 4);  // for b, and it is never answered
+  sim.advance(options.answer_timeout + 1s);
+  CHECK(again.resumed("a") == "recovered");
+  CHECK(again.resumed("b") == "denied");
+  again.leave("a");
+  sim.run();
+  CHECK(broker->unsubscribed == 3);
+  CHECK(sim.manager().room_count() == 1);
+  broker->asked.clear();
+  sim.run();
+  CHECK(sim.manager().room_count() == 0);
+}
+
+TEST_CASE("what comes before the answer to a subscription is of one before it", "[cluster]") {
+  const auto broker = std::make_shared<PuppetBroker>();
+  CheckedSim sim(Setup{{}, 1, 1, broker, 1});
+  const auto ann = sim.connect("ann");
+  ann.join("r");
+  sim.run();
+  REQUIRE(broker->asked.size() == 1);
+  broker->say_there(ConnectionId(1), "eve");
+  broker->say(9);
+  broker->sink.lock()->on_lost({"", "r"}, {7, 9}, {7, 12});
+  broker->asked[0](Position{7, 4});
+  sim.run();
+  REQUIRE(ann.count("room_joined") == 1);
+  CHECK(ann.last("room_joined")->number("seq") == 4);
+  broker->say_there(ConnectionId(2), "bob");
+  broker->say(5);
+  sim.advance(1s);
+  CHECK(ann.members("r") == Texts{"ann", "bob"});
+  CHECK(ann.messages("r") == Texts{"5"});
+}
+
 TEST_CASE("who joins while the room before is unsubscribed hears what is published", "[cluster]") {
   CheckedSim sim(Setup{without_sessions(), 2, 1, std::make_shared<LoopbackBroker>(LoopbackBroker::Limits{}, 1), 1});
   const auto ann = sim.member("ann", "r", Dial().on(0));
@@ -230,6 +333,37 @@ TEST_CASE("who joins while the room before is unsubscribed hears what is publish
   sim.run();
   REQUIRE(inside);
   REQUIRE(bob.count("room_joined") == 1);
+  sim.manager().publish({"", "r"}, json("1"));
+  sim.run();
+  CHECK(bob.messages("r") == Texts{"1"});
+}
+
+TEST_CASE("an unsubscribe that fails leaves the room alone that was made anew meanwhile", "[cluster]") {
+  CheckedSim sim(Setup{without_sessions(), 3, 1, std::make_shared<LoopbackBroker>(LoopbackBroker::Limits{}, 1), 1});
+  const auto ann = sim.connect("ann", Dial().on(0));
+  const auto bob = sim.connect("bob", Dial().on(1));
+  const auto cat = sim.connect("cat", Dial().on(2));
+  auto& last = *sim.schedule.executors[2];
+  sim.broker->answer = Answer::unavailable();
+  cat.join("r");
+  while (sim.manager().room_count() == 0) REQUIRE(last.loop().run_one());
+  last.hold(true);  // with the task that looks whether the room is to end
+  sim.broker->answer = Answer::now();
+  ann.join("r");
+  sim.run();
+  bool inside = false;
+  sim.broker->before_unsubscribe = [&] {
+    if (std::exchange(inside, true)) return;
+    bob.join("r");
+    sim.schedule.executors[1]->loop().run_ready(50);
+    throw std::runtime_error("the broker fails");
+  };
+  ann.leave("r");
+  sim.run();
+  REQUIRE(inside);
+  REQUIRE(bob.count("room_joined") == 1);
+  last.hold(false);
+  sim.run();
   sim.manager().publish({"", "r"}, json("1"));
   sim.run();
   CHECK(bob.messages("r") == Texts{"1"});

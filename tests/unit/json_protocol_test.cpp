@@ -59,7 +59,24 @@ TEST_CASE("a presence query asks by users or by room", "[json][decode]") {
       read_as<command::PresenceQuery>(R"({"type":"presence_query","payload":{"users":["ann","b\u006fb",""]}})");
   CHECK(by_users.users == std::vector<std::string>{"ann", "bob", ""});
   CHECK(read_as<command::PresenceQuery>(R"({"type":"presence_query","payload":{"users":[]}})").users.empty());
-  CHECK(read_as<command::PresenceQuery>(R"({"type":"presence_query","payload":{"room":"r"}})").room == "r");
+  const auto by_room = read_as<command::PresenceQuery>(R"({"type":"presence_query","payload":{"room":"r"}})");
+  CHECK(by_room.room == "r");
+  CHECK(by_room.limit == 0);
+}
+
+TEST_CASE("a presence query reads a room's members in pages", "[json][decode]") {
+  const auto first = read_as<command::PresenceQuery>(R"({"type":"presence_query","payload":{"room":"r","limit":7}})");
+  CHECK(first.limit == 7);
+  CHECK_FALSE(first.after);
+  const auto next =
+      read_as<command::PresenceQuery>(R"({"type":"presence_query","payload":{"room":"r","after":"00000000000000a1"}})");
+  CHECK(next.limit > 1000);
+  CHECK(next.after == ConnectionId(0xa1));
+  const auto refused =
+      GENERATE(R"({"room":"r","after":"ann"})", R"({"room":"r","after":7})", R"({"room":"r","limit":-1})",
+               R"({"users":["ann"],"limit":1})", R"({"users":["ann"],"after":"00000000000000a1"})");
+  INFO(refused);
+  CHECK(problem(std::string(R"({"type":"presence_query","payload":)") + refused + "}") != "");
 }
 
 TEST_CASE("a resume names rooms with epoch and seq", "[json][decode]") {

@@ -43,6 +43,15 @@ TEST_CASE("tokens of HS256, RS256 and ES256 are let in by their key", "[jwt]") {
   }
 }
 
+TEST_CASE("a token's claims are told with the identity, unless they are not to be kept", "[jwt]") {
+  auto asked = options({hs.key()});
+  const auto answer = ask(asked, hs.sign(R"({"sub":"ann","exp":2000,"plan":"gold"})"));
+  REQUIRE(answer);
+  CHECK(answer.value().claims == json(R"({"exp":2000,"plan":"gold","sub":"ann"})"));
+  asked.keep_claims = false;
+  CHECK(ask(asked, hs.sign(ann)).value().claims.empty());
+}
+
 TEST_CASE("the tokens that RFC 7515 gives as examples are let in", "[jwt]") {
   const std::string claims =
       "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";

@@ -63,6 +63,24 @@ TEST_CASE("a server that was held up hears its peers before it judges them", "[l
   CHECK_FALSE(dead.is_open());
 }
 
+TEST_CASE("a server that is a little late hears its peers before it judges them, too", "[liveness]") {
+  Options options = without_sessions();
+  options.heartbeat = 10s;
+  CheckedSim sim(options);
+  const auto ann = sim.connect("ann");
+  auto& loop = sim.schedule.executors[0]->loop();
+  while (ann.pings() == 0) sim.advance(1ms);
+  sim.advance(options.pong_timeout - 1ms);
+  sim.schedule.clock->move_to(sim.now() + 51ms);
+  REQUIRE(loop.run_one());  // as above
+  ann.pong();
+  sim.advance(500ms);
+  CHECK(ann.is_open());
+  ann.vanish();
+  sim.advance(options.heartbeat + options.pong_timeout);
+  CHECK_FALSE(ann.is_open());
+}
+
 TEST_CASE("a half-open client is gone within heartbeat and pong timeout, and the others are told once", "[liveness]") {
   CheckedSim sim(without_sessions());
   const auto ann = sim.connect("ann");

@@ -1,5 +1,5 @@
 // Paths with names in them: what matches, what stands there, and which patterns are none.
-#include "muster/core/base/path_pattern.hpp"
+#include "muster/path_pattern.hpp"
 
 #include <random>
 #include <string>
@@ -11,9 +11,9 @@ namespace muster::test {
 namespace {
 
 using Catch::Matchers::Contains;
-using core::match_path;
-using core::PathNames;
-using core::problem_of_path;
+using muster::detail::match_path;
+using muster::detail::PathNames;
+using muster::detail::problem_of_path;
 
 /// What stands at the one name; "-": it does not match.
 std::string at_name(std::string_view pattern, std::string_view path) {

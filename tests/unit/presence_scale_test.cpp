@@ -88,6 +88,10 @@ TEST_CASE("a long list comes in chunks, of which only the last is without more",
   CHECK(chunks[0].value("more") == "true");
   CHECK_FALSE(chunks[1].payload().HasMember("more"));
   CHECK(all[0].members("r").size() == 320);
+  all[0].say("presence_query", R"({"room":"r","limit":1000})");
+  sim.run();
+  CHECK(all[0].reply()->list("members").size() == 256);
+  CHECK(all[0].reply()->has("more"));
 }
 
 TEST_CASE("a large room is told no names: a count a change, and nothing of users", "[presence][scale]") {
@@ -103,6 +107,59 @@ TEST_CASE("a large room is told no names: a count a change, and nothing of users
   sim.advance(1s);
   CHECK(all[0].log().size() <= frames + 2);
   CHECK(all[0].view("r").member_count == 61);
+}
+
+TEST_CASE("a crowd that changes all the time is told how many it is once a second", "[presence][scale]") {
+  CheckedSim sim(up_to(10));
+  auto all = fill(sim, 11);
+  const auto before = all[0].count("presence");
+  for (int i = 0; i < 100; ++i) {  // for ten seconds
+    all.push_back(sim.member("m" + std::to_string(i), "r"));
+    sim.advance(100ms);
+  }
+  CHECK(all[0].count("presence") - before >= 9);
+  CHECK(all[0].count("presence") - before <= 11);
+  sim.advance(1s);
+  CHECK(all[0].view("r").member_count == 111);
+  all[1].aware("r", "{}", 1, "a");
+  sim.advance(60ms);  // states do not wait for that
+  CHECK(all[0].awareness("r").size() == 1);
+}
+
+TEST_CASE("a crowd's count that an executor was to tell is told when it has stopped", "[presence][scale]") {
+  Options options = up_to(3);
+  options.sweep_interval = 1h;  // which would see to it
+  CheckedSim sim(options, 2);
+  std::vector<Client> all;
+  for (int i = 0; i < 7; ++i) all.push_back(sim.member("u" + std::to_string(i), "r", Dial().on(1)));
+  sim.advance(2s);
+  REQUIRE(all[1].view("r").member_count == 7);
+  all[1].leave("r");
+  sim.advance(100ms);  // told, and for a second nothing more
+  const auto late = sim.member("late", "r", Dial().on(0));
+  sim.advance(100ms);
+  all[2].leave("r");
+  sim.advance(100ms);
+  late.executor()->loop().stop();  // with the count that it was to tell
+  sim.manager().sweep_now(nullptr);
+  sim.advance(5s);
+  CHECK(sim.manager().room({"", "r"})->size() == 5);
+  CHECK(all[4].view("r").member_count == 5);
+}
+
+TEST_CASE("a crowd's count does not hold up what else its members are told", "[presence][scale]") {
+  CheckedSim sim(up_to(10));
+  auto all = fill(sim, 11);
+  const auto late = sim.member("late", "r");
+  sim.advance(60ms);  // told, or it waits
+  const auto later = sim.member("later", "r");
+  all[1].aware("r", "{}", 1, "a");
+  sim.advance(60ms);
+  CHECK(all[0].view("r").member_count < 13);
+  CHECK(all[0].awareness("r").size() == 1);
+  for (std::size_t i = 2; i < 8; ++i) all[i].leave("r");
+  sim.advance(60ms);  // nor the list of a room that has shrunk
+  CHECK(all[0].members("r") == Texts{"late", "later", "u0", "u1", "u10", "u8", "u9"});
 }
 
 TEST_CASE("where nobody is told of anybody, a newcomer is told the list of a room that has shrunk",

@@ -1,6 +1,7 @@
 // Presence: who came and who went, told to those whom it concerns, in batches.
 #include "muster/auth/allow_all.hpp"
 #include "muster/auth/allow_anonymous.hpp"
+#include "muster/memory/loopback_broker.hpp"
 #include "support/checked_sim.hpp"
 #include "support/live_allocations.hpp"
 
@@ -74,6 +75,7 @@ TEST_CASE("above presence_list_max only the count is told", "[presence]") {
     one.join("r");
     sim.advance(100ms);
   }
+  sim.advance(1s);  // once a second
   const auto told = all[0].last("presence");
   REQUIRE(told);
   CHECK(told->list("joined").empty());
@@ -84,6 +86,7 @@ TEST_CASE("above presence_list_max only the count is told", "[presence]") {
     all[i].leave("r");
     sim.advance(100ms);
   }
+  sim.advance(1s);
   CHECK(all[0].last("presence")->number("member_count") == 1);
 }
 
@@ -206,6 +209,54 @@ TEST_CASE("presence_query answers by users and by room", "[presence]") {
   told = ann.reply();
   REQUIRE(told);
   CHECK(told->list("users").size() == 2);
+}
+
+TEST_CASE("presence_query and Room::members read a room in pages", "[presence]") {
+  CheckedSim sim;
+  std::vector<Client> all;
+  for (int i = 0; i < 5; ++i) all.push_back(sim.member("u" + std::to_string(i), "r"));
+  const auto everybody = sim.manager().room({"", "r"})->members();
+  REQUIRE(everybody.size() == 5);
+  std::string after;
+  for (std::size_t page = 0; page < 3; ++page) {
+    const ConnectionId behind = page == 0 ? ConnectionId() : everybody[2 * page - 1].connection;
+    const auto here = sim.manager().room({"", "r"})->members(behind, 2);
+    all[0].say("presence_query", R"({"room":"r","limit":2)" + after + "}");
+    sim.run();
+    const auto told = all[0].reply();
+    REQUIRE(told);
+    CHECK(told->has("more") == (page < 2));
+    CHECK_FALSE(told->has("users"));
+    const auto members = told->list("members");
+    REQUIRE(members.size() == here.size());
+    for (std::size_t i = 0; i < members.size(); ++i) {
+      CHECK(Told::text(*members[i], "connection") == to_string(here[i].connection));
+      CHECK(here[i] == everybody[2 * page + i]);
+    }
+    after = R"(,"after":")" + Told::text(*members.back(), "connection") + "\"";
+  }
+  CHECK(sim.manager().room({"", "r"})->members({}, 0).empty());
+  CHECK(sim.manager().room({"", "r"})->members(everybody.back().connection, 2).empty());
+  CHECK(sim.manager().room({"", "nobody's"})->members({}, 2).empty());
+  const auto outside = sim.connect("eve");
+  outside.say("presence_query", R"({"room":"r","limit":2})");
+  sim.run();
+  CHECK(outside.error() == "not_in_room");
+}
+
+TEST_CASE("a page of a room has the members of other nodes in their places", "[presence]") {
+  CheckedSim sim(Setup{{}, 1, 2, std::make_shared<LoopbackBroker>(LoopbackBroker::Limits{}, 1), 1});
+  for (int i = 0; i < 6; ++i)
+    (void)sim.member("u" + std::to_string(i), "r", Dial().at(static_cast<std::size_t>(i) % 2));
+  sim.advance(1s);
+  std::vector<Member> pages;
+  for (ConnectionId behind;; behind = pages.back().connection) {
+    const auto page = sim.manager(0).room({"", "r"})->members(behind, 2);
+    if (page.empty()) break;
+    pages.insert(pages.end(), page.begin(), page.end());
+  }
+  CHECK(pages == sim.manager(0).room({"", "r"})->members());
+  CHECK(pages.size() == 6);
 }
 
 TEST_CASE("presence_query says of a user in its grace what the others were told: online", "[presence]") {

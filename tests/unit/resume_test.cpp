@@ -39,6 +39,21 @@ TEST_CASE("resume keeps seats, presence and awareness, and replays what was miss
   CHECK(sim.manager().metrics().resumes == 1);
 }
 
+TEST_CASE("a session that is handed out to who is gone by then waits again", "[sessions]") {
+  CheckedSim sim;
+  const auto ann = sim.member("ann", "r");
+  ann.hang_up(CloseReason::lost);
+  sim.run();
+  const auto taker = sim.connect("ann");
+  sim.sessions->answer = Answer::later(2s);
+  taker.resume_session(ann, {"r"});
+  sim.run();
+  taker.hang_up();
+  sim.sessions->answer = Answer::now();
+  sim.advance(3s);
+  CHECK(sim.resume_session(ann, {"r"}).resumed("r") == "recovered");
+}
+
 TEST_CASE("a resumed connection is known to others by its session's first id", "[sessions]") {
   CheckedSim sim;
   const auto bob = sim.member("bob", "r");
@@ -227,7 +242,7 @@ TEST_CASE("a session resumes at another node, which was told nothing", "[session
   CHECK(again.messages("r") == Texts{"1"});
 }
 
-TEST_CASE("a room that ended while the next was still asked about is not entered without the broker", "[sessions]") {
+TEST_CASE("a room that others have left while the next was still asked about is there for who resumes", "[sessions]") {
   Setup setup;
   setup.broker = std::make_shared<LoopbackBroker>();
   setup.options.presence_grace = 0ms;  // no place keeps the room
@@ -244,13 +259,39 @@ TEST_CASE("a room that ended while the next was still asked about is not entered
   sim.authorizer->answer = Answer::now();
   bob.join("a").leave("a");
   sim.run();
-  REQUIRE(sim.manager().room_count() == 0);
+  CHECK(sim.broker->unsubscribed == 2);  // after ann, of both
   sim.advance(1s);
-  CHECK(again.resumed("a") == "denied");
-  CHECK(again.resumed("b") != "denied");
-  again.join("a").publish_echo("a", "2");
+  CHECK(again.resumed("a") == "gap");
+  CHECK(again.resumed("b") == "recovered");
+  again.publish_echo("a", "2");
   sim.run();
   CHECK(again.messages("a") == Texts{"2"});
+}
+
+TEST_CASE("a session that its connection has left for another one is not resumed", "[sessions]") {
+  CheckedSim sim({}, 2);
+  const auto ann = sim.member("ann", "r");
+  ann.hang_up(CloseReason::lost);
+  const auto second = sim.connect("ann");
+  const auto third = sim.connect("ann", Dial().on(1));
+  sim.sessions->answer = Answer::later(10ms);
+  third.resume_session(second, {});
+  sim.run();
+  sim.schedule.executors[1]->hold(true);
+  sim.advance(20ms);  // it has taken the session, and does not know yet
+  sim.sessions->answer = Answer::now();
+  second.resume_session(ann, {"r"});
+  sim.run();
+  REQUIRE(second.resumed("r") == "recovered");
+  sim.schedule.executors[1]->hold(false);
+  sim.run();
+  CHECK(third.error() == "resume_failed");
+  third.join("r");
+  sim.run();
+  const auto there = sim.manager().connections_in({"", "r"});
+  REQUIRE(there.size() == 2);
+  CHECK(there[0].member != there[1].member);
+  CHECK(sim.manager().find(second.id())->id == second.id());
 }
 
 }  // namespace

@@ -1,7 +1,10 @@
 // Seating: rooms that the program puts people in, and takes them out of.
 #include <algorithm>
 
+#include "muster/auth/allow_all.hpp"
+#include "muster/auth/allow_anonymous.hpp"
 #include "muster/memory/loopback_broker.hpp"
+#include "muster/protocols/json_protocol.hpp"
 #include "support/checked_sim.hpp"
 
 namespace muster::test {
@@ -84,6 +87,41 @@ TEST_CASE("a move leaves the old room only when there is a seat in the new one",
   sim.run();
   CHECK(told.all == Texts{"room_full", "well", "not_in_room", "well", "too_many_rooms", "invalid_room"});
   CHECK(sim.manager().find(ann.id())->rooms == Texts{"game"});
+}
+
+TEST_CASE("a hook is told what becomes of the seat that it gives, if it asks", "[seating]") {
+  Options options;
+  options.room.room_capacity = 1;
+  CheckedSim sim(options);
+  Told told;
+  const bool asks = GENERATE(true, false);
+  sim.manager().on_connected(
+      [&](Connection& connection) { connection.join("lobby", asks ? told.seat() : SeatDone()); });
+  const auto ann = sim.connect("ann");
+  const auto bob = sim.connect("bob");
+  CHECK(told.all == (asks ? Texts{"well", "room_full"} : Texts{}));
+}
+
+TEST_CASE("a seat that a hook gives and that is refused is logged, where nobody asks what became of it", "[seating]") {
+  struct Lines final : Observer {
+    void log(LogLevel, std::string_view message) override { all.emplace_back(message); }
+    Texts all;
+  };
+  const auto lines = std::make_shared<Lines>();
+  Components components;
+  components.protocols = {std::make_shared<JsonProtocol>()};
+  components.observer = lines;
+  const auto manager = make_connection_manager({}, std::make_shared<AllowAnonymous>(), std::make_shared<AllowAll>(),
+                                               std::move(components));
+  manager->on_connected([](Connection& connection) { connection.join("no room"); });
+  const auto executor = std::make_shared<ManualExecutor>();
+  const auto pipe = std::make_shared<MemoryTransport>(executor);
+  pipe->open(manager, OpenRequest());
+  executor->run_ready();
+  REQUIRE(lines->all.size() == 1);
+  CHECK(lines->all[0].find("has no seat in room no room: room must have") != std::string::npos);
+  manager->shutdown(nullptr);
+  executor->advance(30s);
 }
 
 TEST_CASE("the authorizer is asked where the program says so", "[seating]") {

@@ -167,6 +167,24 @@ TEST_CASE("state is told newest per key when a member has caught up", "[slow]") 
   CHECK(bob.members("r") == Texts{"ann", "bob", "cat"});
 }
 
+TEST_CASE("who is behind and asks who is there is not told again what it missed until then", "[slow]") {
+  CheckedSim sim(tight());
+  const auto ann = sim.member("ann", "r");
+  const auto bob = sim.member("bob", "r");
+  sim.advance(1s);
+  let_fall_behind(sim, bob, ann);
+  const auto cat = sim.member("cat", "r");
+  sim.advance(60ms);
+  cat.leave("r");
+  sim.advance(60ms);
+  bob.join("r");  // again: the answer has the list
+  sim.run();
+  bob.resume();
+  sim.advance(1s);
+  CHECK(bob.members("r") == Texts{"ann", "bob"});
+  CHECK(bob.view("r").lefts.empty());
+}
+
 TEST_CASE("latest messages of one key conflate because the member is behind", "[slow]") {
   CheckedSim sim(tight());
   const auto ann = sim.member("ann", "r");

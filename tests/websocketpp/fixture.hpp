@@ -31,7 +31,10 @@ inline std::size_t open_descriptors() {
 struct Fixture {
   explicit Fixture(Options core = {}, websocketpp::ListenerOptions listener_options = {})
       : manager(std::make_shared<RecordingManager>(std::move(core))), settings(std::move(listener_options)) {}
+  virtual ~Fixture() = default;
 
+  /// Where clients go.
+  [[nodiscard]] virtual std::uint16_t port() const { return listener->port(); }
   /// Listens from now on; what the manager and the listener are to do is set before.
   void listen() {
     if (!listener) listener.emplace(io, manager, settings);
@@ -39,7 +42,7 @@ struct Fixture {
 
   RawClient& connect(bool tls = false, int receive_buffer = 0) {
     listen();
-    clients.push_back(std::make_unique<RawClient>(listener->port(), tls, receive_buffer));
+    clients.push_back(std::make_unique<RawClient>(port(), tls, receive_buffer));
     return *clients.back();
   }
   /// Connects, upgrades, and waits for the 101.

@@ -9,9 +9,10 @@ using test::RawClient;
 
 namespace {
 
+/// One request for a socket of its own.
 std::string get(std::string_view target, std::string_view method = "GET", std::string_view extra = {}) {
-  return std::string(method) + " " + std::string(target) + " HTTP/1.1\r\nHost: localhost\r\n" + std::string(extra) +
-         "\r\n";
+  return std::string(method) + " " + std::string(target) + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" +
+         std::string(extra) + "\r\n";
 }
 
 std::string body(Fixture& f, RawClient& client) {

@@ -174,6 +174,21 @@ TEST_CASE("the authenticator is shown the token of each source, and which it was
   CHECK(served.gatekeeper->shown().back().source == TokenSource::message);
 }
 
+TEST_CASE("the authenticator is shown the headers and cookies that were asked for by name", "[websocketpp][identity]") {
+  Options options;
+  options.credential_headers = {"X-Device", "x-none"};
+  options.credential_cookies = {"sid", "none"};
+  Served served(options);
+  const std::string device = "x-device: phone\r\nX-Device: tablet\r\n";
+  CHECK(served.ask(bearer("ann-secret") + device + own_page + "Cookie: other=1; sid=\"abc\"\r\n") == 0);
+  const Credentials shown = served.gatekeeper->shown().back();
+  CHECK(shown.header("X-Device") == "phone, tablet");
+  CHECK(shown.cookie("sid") == "abc");
+  CHECK(shown.headers.size() + shown.cookies.size() == 2);
+  CHECK(served.ask(bearer("ann-secret") + "Cookie: sid=abc\r\n") == 0);
+  CHECK(served.gatekeeper->shown().back().cookies.empty());  // no Origin: nobody knows whose page had it sent
+}
+
 TEST_CASE("one bad token is refused, even if the next source has a good one", "[websocketpp][identity]") {
   Options options;
   options.auth_query = true;

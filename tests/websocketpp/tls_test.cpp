@@ -100,7 +100,7 @@ TEST_CASE("the HTTP hook answers over TLS", "[websocketpp][tls]") {
   };
   Fixture f({}, options);
   RawClient& client = f.connect(true);
-  client.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  client.send("GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
   CHECK(f.status(client) == 200);
   CHECK(f.until([&] { return client.ended(); }));
   CHECK(client.in.size() == 3'000'000);

@@ -62,6 +62,8 @@ struct JwtOptions {
   /// An array of strings, or one string of names with spaces between them (as `scope` in RFC 8693, 4.2); a token
   /// without it has no roles. Empty: no claim is looked at.
   std::string roles_claim = "roles";
+  /// Whether Identity::claims gets all the token's claims, as JSON: each connection then keeps them.
+  bool keep_claims = true;
   /// How far the issuer's clock may be off: `exp` counts as this much later, `nbf` as this much earlier.
   std::chrono::milliseconds leeway{0};
   /// False: a token that never expires is refused.

@@ -23,9 +23,12 @@
 #include "muster/core/flows/inbound.hpp"
 #include "muster/core/flows/joining.hpp"
 #include "muster/core/flows/opening.hpp"
+#include "muster/core/flows/pacing.hpp"
+#include "muster/core/flows/profiles.hpp"
 #include "muster/core/flows/publishing.hpp"
 #include "muster/core/flows/queues.hpp"
 #include "muster/core/flows/replicating.hpp"
+#include "muster/core/flows/requesting.hpp"
 #include "muster/core/flows/rooms.hpp"
 #include "muster/core/flows/seating.hpp"
 #include "muster/core/flows/sending.hpp"
@@ -92,14 +95,22 @@ class ConnectionManager final : public IConnectionManager,
   void on(std::string type, RespondingHandler handler, HandlerOptions options) override {
     serve(std::move(type), {{}, std::move(handler), options});
   }
+  bool off(std::string_view type, Function<void()> done) override;
+  void intercept(PublishInterceptor interceptor) override {
+    hooks_.intercept(std::move(interceptor));
+    change_over();
+  }
   void on_connected(ConnectionHook hook) override { hooks_.on_connected(std::move(hook)); }
   void on_joined(JoinHook hook) override { hooks_.on_joined(std::move(hook)); }
   void on_left(LeaveHook hook) override { hooks_.on_left(std::move(hook)); }
   void on_disconnected(DisconnectHook hook) override { hooks_.on_disconnected(std::move(hook)); }
+  void on_slow(SlowHook hook) override { hooks_.on_slow(std::move(hook)); }
+  void on_caught_up(SlowHook hook) override { hooks_.on_caught_up(std::move(hook)); }
   void on_user_online(UserHook hook) override { hooks_.on_user_online(std::move(hook)); }
   void on_user_offline(UserHook hook) override { hooks_.on_user_offline(std::move(hook)); }
   void on_room_opened(RoomHook hook) override { hooks_.on_room_opened(std::move(hook)); }
   void on_room_emptied(RoomHook hook) override { hooks_.on_room_emptied(std::move(hook)); }
+  [[nodiscard]] std::shared_ptr<Continuation> continuation() override;
   [[nodiscard]] std::optional<ConnectionInfo> find(ConnectionId id) const override { return directory_.find(id); }
   [[nodiscard]] bool contains(ConnectionId id) const override { return directory_.known(id) != nullptr; }
   [[nodiscard]] std::vector<ConnectionInfo> connections(ConnectionId after, std::size_t limit) const override {
@@ -121,6 +132,8 @@ class ConnectionManager final : public IConnectionManager,
     return users_.users_of(tenant);
   }
   [[nodiscard]] std::size_t room_count() const override { return table_.size(); }
+  [[nodiscard]] std::vector<RoomInfo> rooms(std::string_view tenant, std::string_view prefix, std::string_view after,
+                                            std::size_t limit) const override;
   [[nodiscard]] std::shared_ptr<Room> room(RoomKey key) override;
   [[nodiscard]] const AwarenessStore& awareness() const noexcept override { return *awareness_; }
   [[nodiscard]] Metrics metrics() const override;
@@ -160,6 +173,14 @@ class ConnectionManager final : public IConnectionManager,
   void move(const UserKey& user, std::string from, std::string to, JoinAs as, SeatsDone done) override {
     seating_.change(user, core::SeatChange::over(std::move(from), std::move(to), as), std::move(done));
   }
+  void request(ConnectionId id, std::string type, Payload data, std::chrono::milliseconds timeout,
+               RequestDone done) override {
+    requesting_.ask(id, {std::move(type), std::move(data), timeout}, std::move(done));
+  }
+  std::size_t set_profile(ConnectionId id, Payload profile) override { return profiles_.set(id, std::move(profile)); }
+  std::size_t set_profile(const UserKey& user, Payload profile) override {
+    return profiles_.set(user, std::move(profile));
+  }
   bool remove(ConnectionId id, CloseReason reason, std::string text) override {
     return ending_.remove(id, reason, std::move(text));
   }
@@ -186,6 +207,8 @@ class ConnectionManager final : public IConnectionManager,
   friend class core::RoomHandle;
 
   void serve(std::string type, core::Handler handler);
+  /// Every loop changes over to the handlers that there are now; `done`, if given, is called when all have.
+  void change_over(Function<void()> done = nullptr);
   // What the parts below have done by the whole.
   void end_turn(core::Loop& loop) override { turn_.end(loop); }
   void end(core::ConnectionState& connection, CloseReason reason, const std::string& text) noexcept override {
@@ -200,6 +223,7 @@ class ConnectionManager final : public IConnectionManager,
   static void fire_for_loop(void* loop);
   template <auto Part, auto Method>
   static void fire_for_connection(void* connection);
+  static void run_due(core::ConnectionState& connection);
 
   const Options options_;
   const std::shared_ptr<Authenticator> authenticator_;
@@ -228,25 +252,29 @@ class ConnectionManager final : public IConnectionManager,
 
   // outward
   core::Hooks hooks_;
-  core::Questions questions_{options_, life_, *this};
+  core::Questions questions_{options_, life_,
+                             fire_for_connection<&ConnectionManager::questions_, &core::Questions::expire>, *this};
 
   // delivery
-  core::Writer writer_{options_, bytes_, *this};
+  core::Pressure pressure_{options_, hooks_, *this};
+  core::Writer writer_{options_, bytes_, pressure_, *this};
   core::CatchUp catch_up_{options_, *awareness_, writer_};
-  core::FanOut fan_out_{options_, bytes_, connections_, kept_sessions_, writer_, catch_up_};
+  core::FanOut fan_out_{options_, bytes_, connections_, kept_sessions_, pressure_, writer_, catch_up_};
 
   // flows
   core::Queues queues_{options_, *store_, users_, loops_, life_, failures_, questions_, writer_};
   core::Replicating replicating_;
-  core::Rooms rooms_{options_, table_, bytes_, entropy_, loops_, *awareness_, directory_, replicating_, hooks_};
+  core::Rooms rooms_{options_,    table_,     bytes_,       entropy_, loops_,
+                     *awareness_, directory_, replicating_, hooks_,   questions_};
   core::Publishing publishing_{options_, table_, loops_, rooms_, replicating_, fan_out_};
   core::StateFlush state_flush_{options_, table_, users_, loops_, *awareness_, replicating_, writer_, fan_out_};
-  core::Turn turn_{writer_, catch_up_, queues_, *this};
+  core::Turn turn_{pressure_, writer_, catch_up_, queues_, *this};
   core::BrokerInbox broker_inbox_{options_, table_, loops_, life_, *awareness_, publishing_, state_flush_};
   core::Sending sending_{connections_, users_, directory_, loops_, writer_, queues_};
   core::UserEdges edges_{options_, users_, hooks_, state_flush_};
   core::Joining joining_{options_,     table_, bytes_,  entropy_,  *awareness_,  directory_, hooks_,
                          replicating_, rooms_, writer_, catch_up_, state_flush_, edges_};
+  core::Profiles profiles_{options_, users_, directory_, replicating_, state_flush_};
   core::Sessions sessions_{options_,  *store_,    kept_sessions_, users_,       entropy_, loops_,  life_,
                            failures_, admission_, rooms_,         state_flush_, edges_,   joining_};
   core::Ending ending_{connections_, users_, kept_sessions_, table_,       directory_, loops_,   admission_,
@@ -262,14 +290,18 @@ class ConnectionManager final : public IConnectionManager,
                                        sessions_,  ending_,         heartbeats_, authorizing_, seating_};
   core::Opening opening_{options_,   protocols_, *authenticator_, connections_,    directory_, entropy_,
                          admission_, hooks_,     ending_,         authenticating_, *this,      *this};
-  core::Resuming resuming_{options_,   *store_,  users_,    kept_sessions_, directory_,   life_,    admission_,
-                           questions_, writer_,  catch_up_, queues_,        replicating_, rooms_,   state_flush_,
-                           edges_,     joining_, sessions_, ending_,        authorizing_, seating_, authenticating_};
-  core::Answering answering_{options_, hooks_, questions_, writer_, ending_};
-  core::Commands commands_{options_, users_,       loops_,          *awareness_, bytes_,      hooks_,       questions_,
-                           writer_,  queues_,      replicating_,    rooms_,      publishing_, state_flush_, joining_,
-                           ending_,  authorizing_, authenticating_, resuming_,   answering_};
   core::Pacing pacing_{options_, fire_for_connection<&ConnectionManager::inbound_, &core::Inbound::read_on>};
+  core::Requesting requesting_{options_, entropy_, directory_, writer_, pacing_};
+  core::Resuming resuming_{options_,     *store_,      users_,          kept_sessions_, directory_, life_,
+                           admission_,   questions_,   writer_,         catch_up_,      queues_,    replicating_,
+                           rooms_,       state_flush_, edges_,          joining_,       sessions_,  ending_,
+                           authorizing_, seating_,     authenticating_, requesting_};
+  core::Answering answering_{options_, hooks_,
+                             writer_,  ending_,
+                             *this,    fire_for_connection<&ConnectionManager::answering_, &core::Answering::expire>};
+  core::Commands commands_{options_,  users_,  loops_,       *awareness_,     bytes_,      hooks_,       questions_,
+                           writer_,   queues_, replicating_, rooms_,          publishing_, state_flush_, joining_,
+                           profiles_, ending_, authorizing_, authenticating_, resuming_,   answering_};
   core::Inbound inbound_{options_, pacing_, writer_, sessions_, ending_, seating_, commands_, *this};
 };
 

@@ -7,10 +7,10 @@
 #include <utility>
 #include <vector>
 
-#include "muster/core/base/path_pattern.hpp"
 #include "muster/core/manager.hpp"
 #include "muster/memory/memory_awareness_store.hpp"
 #include "muster/memory/memory_session_store.hpp"
+#include "muster/path_pattern.hpp"
 
 namespace muster {
 inline namespace MUSTER_ABI {
@@ -28,13 +28,14 @@ MUSTER_INLINE std::shared_ptr<IConnectionManager> make_connection_manager(Option
       found.push_back("a protocol is null");
       continue;
     }
-    if (std::string problem = core::problem_of_path(protocol->path()); !problem.empty()) {
+    if (std::string problem = muster::detail::problem_of_path(protocol->path()); !problem.empty()) {
       found.push_back(std::string(protocol->name()) + ": " + std::move(problem));
       continue;
     }
     for (const auto& before : components.protocols) {
       if (&before == &protocol) break;
-      if (!before || before->name() != protocol->name() || !core::match_path(before->path(), protocol->path()))
+      if (!before || before->name() != protocol->name() ||
+          !muster::detail::match_path(before->path(), protocol->path()))
         continue;
       found.push_back("two protocols are called " + std::string(protocol->name()) + " at " +
                       std::string(protocol->path()) + ": only the first would ever be chosen");
@@ -67,7 +68,7 @@ MUSTER_INLINE ConnectionManager::ConnectionManager(Options options, std::shared_
       entropy_(components.random_seed),
       failures_(std::move(components.observer)),
       loops_(std::move(components.clock)),
-      replicating_(std::move(components.broker), *awareness_, table_, life_, questions_) {}
+      replicating_(std::move(components.broker), *awareness_) {}
 
 MUSTER_INLINE void ConnectionManager::begin() {
   life_.begin(weak_from_this());
@@ -76,11 +77,15 @@ MUSTER_INLINE void ConnectionManager::begin() {
 
 MUSTER_INLINE ConnectionManager::~ConnectionManager() {
   replicating_.detach();
+  hooks_.clear();  // a loop that somebody keeps must not keep handlers, which may keep it
   // Rooms, their parts, sessions and the loops know each other: take the knot apart.
   kept_sessions_.clear();
   table_.clear();
   for (const core::LoopPtr& loop : loops_.all()) {
-    for (const core::ConnectionPtr& connection : loop->connections) connection->memberships.clear();
+    for (const core::ConnectionPtr& connection : loop->connections) {
+      connection->memberships.clear();
+      connections_.erase(*connection);  // what ends with it may look for others
+    }
     loop->state_flushes.clear();
     loop->draining.clear();
     loop->connections.clear();
@@ -96,8 +101,22 @@ void ConnectionManager::fire_for_loop(void* self) {
 template <auto Part, auto Method>
 void ConnectionManager::fire_for_connection(void* self) {
   auto& connection = *static_cast<core::ConnectionState*>(self);
-  auto& part = connection.owner.*Part;
-  core::guard(connection.owner, connection, "A timer", [&] { (part.*Method)(connection); });
+  auto& part = connection.owner().*Part;
+  core::guard(connection.owner(), connection, "A timer", [&] { (part.*Method)(connection); });
+}
+
+MUSTER_INLINE void ConnectionManager::run_due(core::ConnectionState& connection) {
+  const core::ConnectionPtr keep = connection.shared_from_this();
+  connection.deadlines.run(*connection.loop, [&](core::Deadline due) {
+    switch (due) {
+      case core::Deadline::beat:
+        return fire_for_connection<&ConnectionManager::heartbeats_, &core::Heartbeats::beat>(&connection);
+      case core::Deadline::guard:
+        return fire_for_connection<&ConnectionManager::heartbeats_, &core::Heartbeats::check>(&connection);
+      case core::Deadline::expiry:
+        return fire_for_connection<&ConnectionManager::authenticating_, &core::Authenticating::on_expiry>(&connection);
+    }
+  });
 }
 
 MUSTER_INLINE core::LoopPtr ConnectionManager::loop_for(const std::shared_ptr<Executor>& executor) {
@@ -113,6 +132,7 @@ MUSTER_INLINE core::LoopPtr ConnectionManager::loop_for(const std::shared_ptr<Ex
   // Only this executor's own thread opens connections on it, so nobody else makes this loop meanwhile.
   std::shared_ptr<core::Loop> loop(new core::Loop(this, timers, life_.handle(), failures_, executor, entropy_.seed()));
   const bool is_only = loops_.add(loop);
+  hooks_.refresh(*loop);
   loop->arm(loop->sweep_timer, executor->now() + options_.sweep_interval);
   if (options_.awareness_ttl.count() > 0) {
     loop->arm(loop->awareness_timer, executor->now() + core::awareness_check(options_));
@@ -124,13 +144,8 @@ MUSTER_INLINE core::LoopPtr ConnectionManager::loop_for(const std::shared_ptr<Ex
 
 MUSTER_INLINE core::ConnectionPtr ConnectionManager::make_connection(const core::LoopPtr& loop, ConnectionId id,
                                                                      std::shared_ptr<Transport> transport) {
-  constexpr core::ConnectionTimers timers{
-      fire_for_connection<&ConnectionManager::heartbeats_, &core::Heartbeats::beat>,
-      fire_for_connection<&ConnectionManager::questions_, &core::Questions::expire>,
-      fire_for_connection<&ConnectionManager::heartbeats_, &core::Heartbeats::check>,
-      fire_for_connection<&ConnectionManager::authenticating_, &core::Authenticating::on_expiry>,
-  };
-  return std::make_shared<core::ConnectionState>(*this, timers, loop, id, std::move(transport));
+  const auto due = [](void* connection) { run_due(*static_cast<core::ConnectionState*>(connection)); };
+  return std::make_shared<core::ConnectionState>(due, loop, id, std::move(transport));
 }
 
 MUSTER_INLINE void ConnectionManager::serve(std::string type, core::Handler handler) {
@@ -141,12 +156,39 @@ MUSTER_INLINE void ConnectionManager::serve(std::string type, core::Handler hand
                                 " serves that type itself, so the handler would never be called; choose another");
   }
   hooks_.on(std::move(type), std::move(handler));
+  change_over();
+}
+
+MUSTER_INLINE bool ConnectionManager::off(std::string_view type, Function<void()> done) {
+  const bool was_there = hooks_.off(type);
+  change_over(std::move(done));
+  return was_there;
+}
+
+MUSTER_INLINE void ConnectionManager::change_over(Function<void()> done) {
+  const std::shared_ptr<core::Latch> all(new core::Latch([done = std::move(done)](std::size_t) mutable {
+    if (done) done();
+  }));
+  for (const core::LoopPtr& loop : loops_.all()) {
+    (void)loop->post([this, at = loop.get(), all] { hooks_.refresh(*at); });
+  }
 }
 
 MUSTER_INLINE std::vector<ConnectionInfo> ConnectionManager::connections_in(const RoomKey& key) const {
   const core::RoomPtr room = table_.find(key);
   return room ? directory_.in(*room) : std::vector<ConnectionInfo>();
 }
+
+MUSTER_INLINE std::vector<RoomInfo> ConnectionManager::rooms(std::string_view tenant, std::string_view prefix,
+                                                             std::string_view after, std::size_t limit) const {
+  std::vector<RoomInfo> infos;
+  for (const core::RoomPtr& room : table_.page(tenant, prefix, after, limit)) {
+    core::Lock lock(room->mutex);
+    infos.push_back({room->key, room->member_count(), {room->epoch, room->last_seq}});
+  }
+  return infos;
+}
+
 MUSTER_INLINE Metrics ConnectionManager::metrics() const {
   Metrics sum;
   const auto connections = connections_.authenticated_and_pending();
@@ -192,6 +234,10 @@ MUSTER_INLINE Metrics ConnectionManager::metrics() const {
   sum.errors = counters.errors.get();
   sum.rate_limited = counters.rate_limited.get();
   sum.callback_failures = counters.callback_failures.get();
+  sum.slowed = counters.slowed.get();
+  sum.loop_lag = counters.lag.get();
+  sum.command_wait = counters.command_wait.get();
+  sum.handler_time = counters.handler_time.get();
   return sum;
 }
 
@@ -215,7 +261,7 @@ MUSTER_INLINE void ConnectionManager::explain(ConnectionId id, Function<void(std
     if (connection->transport) connection->outbox.recount(*connection->transport);
     story.counters = connection->counters();
     story.protocol = std::string(connection->loop->formats[connection->format].protocol->name());
-    story.waiting_commands = connection->waiting.size();
+    story.waiting_commands = connection->waiting_commands();
     story.behind = connection->behind;
     const auto since = [at = connection->loop->executor->now()](TimePoint then) {
       return std::chrono::duration_cast<std::chrono::milliseconds>(at - then);

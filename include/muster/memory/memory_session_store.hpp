@@ -6,7 +6,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <list>
+#include <map>
+#include <memory>
 #include <set>
 #include <string>
 #include <string_view>
@@ -15,6 +18,7 @@
 #include <vector>
 
 #include "muster/config.hpp"
+#include "muster/core/base/intrusive_table.hpp"
 #include "muster/core/base/mutex.hpp"
 #include "muster/core/base/packed_strings.hpp"
 #include "muster/core/base/sha256.hpp"
@@ -29,7 +33,7 @@ inline namespace MUSTER_ABI {
 
 /// What a MemorySessionStore may hold (0 = no limit). At a bound it drops what has expired, then answers `unavailable`.
 struct MemorySessionLimits {
-  /// Each costs about 270 bytes, 70 more while it waits to be taken up, and what its room names and a long user name cost.
+  /// Each costs about 180 bytes, 80 more while it waits to be taken up, and what its room names and a long user name cost.
   std::size_t sessions = 100'000;
   /// Payloads of all queues, and of one tenant's; each message is charged 128 bytes more, for what surrounds it.
   std::size_t queued_bytes = std::size_t{512} * 1024 * 1024;
@@ -41,11 +45,11 @@ struct MemorySessionLimits {
 /// Queue ids come from one counter: a user's ids still grow after the queue was empty and its memory given back.
 class MemorySessionStore final : public SessionStore {
  public:
-  explicit MemorySessionStore(MemorySessionLimits limits = {}) : limits_(limits) {
-    // Half as many buckets, for a look at one more entry.
-    tokens_.max_load_factor(2);
-    sessions_.max_load_factor(2);
-    users_.max_load_factor(2);
+  explicit MemorySessionStore(MemorySessionLimits limits = {}) : limits_(limits) {}
+  ~MemorySessionStore() override {
+    const core::Lock lock(mutex_);
+    tokens_.clear([](Token& token) { delete &token; });
+    sessions_.clear([](Known& known) { delete &known; });
   }
 
   void save(std::string token_hash, Session session, TimePoint now, TimePoint expires,
@@ -92,49 +96,50 @@ class MemorySessionStore final : public SessionStore {
   struct Queue {
     std::list<Waiting> waiting;
     std::size_t bytes = 0;
-    std::uint64_t acknowledged = 0;  ///< by whichever reader is farthest
+    std::uint64_t acknowledged = 0;                 ///< by whichever reader is farthest
+    std::map<ConnectionId, std::uint64_t> cursors;  ///< what a session has acknowledged; one that is not here, nothing
   };
-  struct Known;
-  /// Who has a queue or a session, and the first of its sessions.
-  using Users = std::unordered_map<UserKey, Known*>;
+  /// By user, as `packed`.
+  using Queues = std::unordered_map<std::string, Queue>;
   /// A session that has a token, or whose last one was taken a short while ago.
   struct Known {
-    Users::value_type* user = nullptr;
+    std::string user;  ///< as `packed`
+    ConnectionId id;
     std::uint64_t generation = 0;  ///< the newest: who comes with an older one has lost it
-    std::uint64_t cursor = 0;      ///< what it has acknowledged of its user's queue
-    std::size_t tokens = 0;
-    TimePoint forgotten_at{};  ///< while it has no token
-    Known* next = nullptr;
-    Known* previous = nullptr;
+    TimePoint forgotten_at{};      ///< while it has no token
+    Known* next_by_id = nullptr;
+    Known* next_by_user = nullptr;
+    Known** at_by_user = nullptr;
+    std::uint32_t tokens = 0;
   };
-  using Sessions = std::unordered_map<ConnectionId, Known>;
+  struct Token;
+  /// Tokens that wait to be taken up, by when they expire, and the session's rooms.
+  using Dropped = std::multimap<TimePoint, std::pair<Token*, core::PackedStrings>>;
   struct Token {
-    Sessions::value_type* session = nullptr;
+    core::Digest hash{};
+    Known* session = nullptr;
     std::uint64_t generation = 0;
-    core::PackedStrings rooms;  ///< while it is connected, there are none
-    TimePoint expires{};
+    Dropped::iterator dropped;  ///< the end while it is connected
+    Token* next_by_hash = nullptr;
   };
-  struct HashOfKey {
-    std::size_t operator()(const core::Digest& key) const noexcept {
-      std::size_t hash = 0;  // a digest is one already
-      std::memcpy(&hash, key.data(), sizeof(hash));
+  struct Id {
+    static ConnectionId of(const Known& known) noexcept { return known.id; }
+    static std::size_t hash(ConnectionId id) noexcept { return std::hash<ConnectionId>{}(id); }
+  };
+  struct User {
+    static const std::string& of(const Known& known) noexcept { return known.user; }
+    static std::size_t hash(const std::string& user) noexcept { return std::hash<std::string>{}(user); }
+  };
+  struct Hash {
+    static const core::Digest& of(const Token& token) noexcept { return token.hash; }
+    static std::size_t hash(const core::Digest& digest) noexcept {
+      std::size_t hash = 0;  // it is one already
+      std::memcpy(&hash, digest.data(), sizeof(hash));
       return hash;
     }
   };
-  using Tokens = std::unordered_map<core::Digest, Token, HashOfKey>;
-  struct TokenExpiry {
-    TimePoint when;
-    Tokens::value_type* token;
-    bool operator<(const TokenExpiry& other) const {
-      return when != other.when ? when < other.when : std::less<Tokens::value_type*>()(token, other.token);
-    }
-  };
-  struct Expiry {
-    TimePoint when;
-    std::uint64_t id;         ///< of a session, or of a message in a queue
-    Users::value_type* user;  ///< whose queue it is
-    bool operator<(const Expiry& other) const { return when != other.when ? when < other.when : id < other.id; }
-  };
+  /// When it ends, and a session's or a message's id.
+  using Expiry = std::pair<TimePoint, std::uint64_t>;
 
   static constexpr std::size_t surroundings = 128;
   /// How long a taker may take to save its own token.
@@ -154,38 +159,76 @@ class MemorySessionStore final : public SessionStore {
     return digest ? *digest : core::sha256("not a digest: " + token_hash);
   }
 
+  /// One string, as it is kept for each session, and short for most: the tenant's length, seven bits a byte, tenant, user.
+  static std::string packed(const UserKey& user) {
+    std::string key;
+    key.reserve(1 + user.tenant.size() + user.user.size());
+    std::size_t length = user.tenant.size();
+    for (; length >= 0x80; length >>= 7U) key.push_back(static_cast<char>(0x80U | (length & 0x7fU)));
+    key.push_back(static_cast<char>(length));
+    return key.append(user.tenant).append(user.user);
+  }
+  static std::string_view tenant_of(std::string_view packed_user) {
+    std::size_t at = 0;
+    std::size_t length = 0;
+    for (unsigned shift = 0;; shift += 7) {
+      const auto byte = static_cast<unsigned char>(packed_user[at++]);
+      length |= static_cast<std::size_t>(byte & 0x7fU) << shift;
+      if (byte < 0x80) return packed_user.substr(at, length);
+    }
+  }
+
   [[nodiscard]] Result<void> save_now(const std::string& token_hash, Session session, TimePoint now,
                                       TimePoint expires) {
     const core::Digest key = key_of(token_hash);
+    std::string user = packed(session.user);
     core::PackedStrings rooms(session.rooms.size(), [&](std::size_t i) { return std::string_view(session.rooms[i]); });
     const core::Lock lock(mutex_);
     drop_expired_sessions(now);
-    auto at = tokens_.find(key);
-    const bool is_new = at == tokens_.end();
-    auto known = sessions_.find(session.id);
-    if (known != sessions_.end() &&
-        (known->second.generation > session.generation || known->second.user->first != session.user)) {
+    Token* token = tokens_.find(key);
+    Known* known = sessions_.find(session.id);
+    if (known != nullptr && (known->generation > session.generation || known->user != user)) {
       return Error{errc::resume_failed, "The session is another connection's now", {}};
     }
-    if ((is_new && beyond(tokens_.size(), 1, limits_.sessions)) ||
-        (known == sessions_.end() && beyond(sessions_.size(), 1, limits_.sessions))) {
+    if ((token == nullptr && beyond(tokens_.size(), 1, limits_.sessions)) ||
+        (known == nullptr && beyond(sessions_.size(), 1, limits_.sessions))) {
       return full("No room for more sessions");
     }
-    if (known == sessions_.end()) known = add_session(session);
-    try {
-      if (is_new) at = tokens_.emplace(key, Token{}).first;
-      if (expires != TimePoint::max()) tokens_by_expiry_.insert({expires, &*at});
-    } catch (...) {  // nothing was changed then
-      if (is_new && at != tokens_.end()) tokens_.erase(at);
-      if (known->second.tokens == 0 && known->second.forgotten_at == TimePoint{}) drop_session(known);
-      throw;
+    // All that needs memory, before anything changes.
+    std::unique_ptr<Token> new_token;
+    std::unique_ptr<Known> new_known;
+    if (token == nullptr) {
+      new_token = std::make_unique<Token>();
+      tokens_.make_room();
+      token = new_token.get();
+      token->hash = key;
     }
-    Token& token = at->second;
-    Sessions::value_type* const before = token.session;
-    if (before != nullptr && token.expires != expires) tokens_by_expiry_.erase({token.expires, &*at});
-    token = Token{&*known, session.generation, std::move(rooms), expires};
-    known->second.generation = session.generation;
-    if (known->second.tokens++ == 0) taken_.erase({known->second.forgotten_at, session.id.value(), nullptr});
+    Dropped drop;
+    if (expires != TimePoint::max()) drop.emplace(expires, std::make_pair(token, std::move(rooms)));
+    if (known == nullptr) {
+      new_known = std::make_unique<Known>();
+      sessions_.make_room();
+      sessions_by_user_.make_room();
+      known = new_known.get();
+      known->id = session.id;
+      known->user = std::move(user);
+      const auto queue = queues_.find(known->user);
+      if (queue != queues_.end()) queue->second.cursors[session.id] = queue->second.acknowledged;
+    }
+    if (new_known) {
+      sessions_.insert(*known);
+      sessions_by_user_.insert(*new_known.release());
+    }
+    Known* const before = token->session;
+    if (new_token) {
+      tokens_.insert(*new_token.release());
+    } else {
+      keep(*token);
+    }
+    token->dropped = drop.empty() ? dropped_.end() : dropped_.insert(drop.extract(drop.begin()));
+    token->session = known;
+    token->generation = known->generation = session.generation;
+    if (known->tokens++ == 0) taken_.erase({known->forgotten_at, session.id.value()});
     if (before != nullptr) release(*before);  // after the new one was counted: the last takes the session with it
     return {};
   }
@@ -195,20 +238,22 @@ class MemorySessionStore final : public SessionStore {
     const core::Digest key = key_of(token_hash);
     const core::Lock lock(mutex_);
     drop_expired_sessions(now);
-    const auto at = tokens_.find(key);
-    if (at == tokens_.end() || at->second.session->second.user->first != user) return not_resumable();
-    Sessions::value_type& session = *at->second.session;
-    Known& known = session.second;
+    Token* const token = tokens_.find(key);
+    if (token == nullptr || token->session->user != packed(user)) return not_resumable();
+    Known& known = *token->session;
     // Another token of the same session was taken since.
-    if (known.generation != at->second.generation) return not_resumable();
-    Session taken{session.first, user, known.generation + 1, connection, at->second.rooms.unpack()};
+    if (known.generation != token->generation) return not_resumable();
+    const bool waits = token->dropped != dropped_.end();
+    Session taken{known.id, user, known.generation + 1, connection,
+                  waits ? token->dropped->second.second.unpack() : std::vector<std::string>()};
     if (known.tokens == 1) {  // outlives its last token: the taker is about to save another
-      known.forgotten_at = std::min(at->second.expires, later(now, taken_for));
-      taken_.insert({known.forgotten_at, session.first.value(), nullptr});
+      const TimePoint forgotten_at = std::min(waits ? token->dropped->first : TimePoint::max(), later(now, taken_for));
+      taken_.insert({forgotten_at, known.id.value()});
+      known.forgotten_at = forgotten_at;
     }
     ++known.generation;
     ++known.tokens;
-    drop_token(at);
+    drop_token(*token);
     --known.tokens;
     return taken;
   }
@@ -219,27 +264,24 @@ class MemorySessionStore final : public SessionStore {
   [[nodiscard]] Result<void> forget_now(const std::string& token_hash) {
     const core::Digest key = key_of(token_hash);
     const core::Lock lock(mutex_);
-    const auto at = tokens_.find(key);
-    if (at != tokens_.end()) drop_token(at);
+    if (Token* const token = tokens_.find(key)) drop_token(*token);
     return {};
   }
 
   /// Looks at every token: rare, and a few milliseconds for a hundred thousand.
   [[nodiscard]] Result<std::size_t> revoke_now(const Revocation& which) {
+    const std::string of = packed({which.tenant, which.user.value_or(std::string())});
+    std::vector<Token*> revoked;
     const core::Lock lock(mutex_);
-    std::size_t revoked = 0;
-    for (auto at = tokens_.begin(); at != tokens_.end();) {
-      const auto token = at++;
-      const auto& [id, known] = *token->second.session;
-      const UserKey& user = known.user->first;
-      if (which.session ? id != *which.session
-                        : user.tenant != which.tenant || (which.user && user.user != *which.user)) {
-        continue;
-      }
-      drop_token(token);
-      ++revoked;
-    }
-    return revoked;
+    tokens_.for_each([&](Token& token) {
+      const Known& known = *token.session;
+      const bool matches = which.session ? known.id == *which.session
+                           : which.user  ? known.user == of
+                                         : known.user.compare(0, of.size(), of) == 0;
+      if (matches) revoked.push_back(&token);
+    });
+    for (Token* const token : revoked) drop_token(*token);
+    return revoked.size();
   }
 
   [[nodiscard]] Result<Queued> enqueue_now(const UserKey& user, QueuedMessage message, const QueueLimits& limits,
@@ -248,33 +290,35 @@ class MemorySessionStore final : public SessionStore {
     if (limits.messages == 0 || size > limits.bytes) {
       return Error{errc::too_large, "The message is larger than an offline queue may be", {}};
     }
+    const std::string key = packed(user);
     const core::Lock lock(mutex_);
     drop_expired_sessions(now);
-    if (!has_room(user, size)) {
-      while (!queued_by_expiry_.empty() && queued_by_expiry_.begin()->when <= now) drop_expired_message();
-      if (!has_room(user, size)) return full("No room for more queued messages");
+    if (!has_room(user.tenant, size)) {
+      while (!queued_by_expiry_.empty() && queued_by_expiry_.begin()->first.first <= now) drop_expired_message();
+      if (!has_room(user.tenant, size)) return full("No room for more queued messages");
     }
-    const auto to = users_.try_emplace(user).first;
+    const auto to = queues_.try_emplace(key).first;
     try {
-      return append(queues_[&*to], *to, std::move(message), limits, now);
+      return append(*to, std::move(message), limits, now);
     } catch (...) {
-      trim(*to);
+      trim(key);
       throw;
     }
   }
-  [[nodiscard]] Queued append(Queue& queue, Users::value_type& user, QueuedMessage message, const QueueLimits& limits,
-                              TimePoint now) MUSTER_REQUIRES(mutex_) {
+  [[nodiscard]] Queued append(Queues::value_type& to, QueuedMessage message, const QueueLimits& limits, TimePoint now)
+      MUSTER_REQUIRES(mutex_) {
+    Queue& queue = to.second;
     const std::size_t size = message.payload.view().size();
     const TimePoint expires = later(now, limits.age);
     Queued queued;
     while (!queue.waiting.empty() && (queue.waiting.front().expires <= now || queue.waiting.size() >= limits.messages ||
                                       queue.bytes > limits.bytes - size)) {
-      drop_front(user.first, queue);
+      drop_front(to);
       ++queued.dropped;
     }
     message.queue_id = queued.queue_id = ++last_queue_id_;
-    std::size_t& of_tenant = tenant_bytes_[user.first.tenant];
-    const auto expiry = queued_by_expiry_.insert({expires, queued.queue_id, &user}).first;
+    std::size_t& of_tenant = tenant_bytes_[std::string(tenant_of(to.first))];
+    const auto expiry = queued_by_expiry_.insert({{expires, queued.queue_id}, &to}).first;
     try {
       queue.waiting.push_back({std::move(message), expires});
     } catch (...) {
@@ -290,14 +334,12 @@ class MemorySessionStore final : public SessionStore {
   [[nodiscard]] Result<std::vector<QueuedMessage>> pending_now(const QueueReader& reader, std::uint64_t after,
                                                                TimePoint now) const {
     std::vector<QueuedMessage> messages;
+    const std::string user = packed(reader.user);
     const core::Lock lock(mutex_);
-    const auto user = users_.find(reader.user);
-    if (user == users_.end()) return messages;
-    const auto queue = queues_.find(&*user);
+    const auto queue = queues_.find(user);
     if (queue == queues_.end()) return messages;
-    const auto session = sessions_.find(reader.session);
-    const bool known = session != sessions_.end() && session->second.user == &*user;
-    after = std::max(after, known ? session->second.cursor : queue->second.acknowledged);
+    after = std::max(after, is_session(reader.session, user) ? cursor_of(queue->second, reader.session)
+                                                             : queue->second.acknowledged);
     for (const Waiting& waiting : queue->second.waiting) {
       if (waiting.message.queue_id > after && waiting.expires > now) messages.push_back(waiting.message);
     }
@@ -305,118 +347,114 @@ class MemorySessionStore final : public SessionStore {
   }
 
   [[nodiscard]] Result<void> acknowledge_now(const QueueReader& reader, std::uint64_t queue_id) {
+    const std::string user = packed(reader.user);
     const core::Lock lock(mutex_);
-    const auto user = users_.find(reader.user);
-    if (user == users_.end()) return {};
-    const auto queue = queues_.find(&*user);
-    if (queue == queues_.end()) return {};
+    const auto at = queues_.find(user);
+    if (at == queues_.end()) return {};
+    Queue& queue = at->second;
     queue_id = std::min(queue_id, last_queue_id_);
-    const auto session = sessions_.find(reader.session);
-    if (session != sessions_.end() && session->second.user == &*user) {
-      session->second.cursor = std::max(session->second.cursor, queue_id);
+    if (is_session(reader.session, user)) {
+      std::uint64_t& cursor = queue.cursors[reader.session];
+      cursor = std::max(cursor, queue_id);
     }
-    queue->second.acknowledged = std::max(queue->second.acknowledged, queue_id);
-    trim(*user);
+    queue.acknowledged = std::max(queue.acknowledged, queue_id);
+    trim(user);
     return {};
   }
+  [[nodiscard]] bool is_session(ConnectionId id, const std::string& user) const MUSTER_REQUIRES(mutex_) {
+    const Known* const known = sessions_.find(id);
+    return known != nullptr && known->user == user;
+  }
+  static std::uint64_t cursor_of(const Queue& queue, ConnectionId session) {
+    const auto cursor = queue.cursors.find(session);
+    return cursor == queue.cursors.end() ? 0 : cursor->second;
+  }
 
-  [[nodiscard]] Sessions::iterator add_session(const Session& session) MUSTER_REQUIRES(mutex_) {
-    const auto added = sessions_.emplace(session.id, Known{}).first;
-    Users::iterator user;
-    try {
-      user = users_.try_emplace(session.user).first;
-    } catch (...) {
-      sessions_.erase(added);
-      throw;
-    }
-    Known& known = added->second;
-    known.user = &*user;
-    const auto queue = queues_.find(&*user);
-    if (queue != queues_.end()) known.cursor = queue->second.acknowledged;
-    known.next = std::exchange(user->second, &known);
-    if (known.next != nullptr) known.next->previous = &known;
-    return added;
-  }
   /// Nobody can come back to it, and no message waits for it any longer.
-  void drop_session(Sessions::iterator at) MUSTER_REQUIRES(mutex_) {
-    const Known known = at->second;
-    (known.previous == nullptr ? known.user->second : known.previous->next) = known.next;
-    if (known.next != nullptr) known.next->previous = known.previous;
-    sessions_.erase(at);
-    trim(*known.user);
+  void drop_session(Known& known) MUSTER_REQUIRES(mutex_) {
+    const std::unique_ptr<Known> dropped(&known);
+    sessions_.erase(known);
+    sessions_by_user_.erase(known);
+    const auto queue = queues_.find(known.user);
+    if (queue == queues_.end()) return;
+    queue->second.cursors.erase(known.id);
+    trim(known.user);
   }
-  void drop_token(Tokens::iterator at) MUSTER_REQUIRES(mutex_) {
-    if (at->second.expires != TimePoint::max()) tokens_by_expiry_.erase({at->second.expires, &*at});
-    Sessions::value_type& session = *at->second.session;
-    tokens_.erase(at);
-    release(session);
+  void drop_token(Token& token) MUSTER_REQUIRES(mutex_) {
+    const std::unique_ptr<Token> dropped(&token);
+    keep(token);
+    tokens_.erase(token);
+    release(*token.session);
   }
-  void release(Sessions::value_type& session) MUSTER_REQUIRES(mutex_) {
-    if (--session.second.tokens == 0) drop_session(sessions_.find(session.first));
+  /// It is connected, or gone: it does not wait to be taken up.
+  void keep(Token& token) MUSTER_REQUIRES(mutex_) {
+    if (token.dropped != dropped_.end()) dropped_.erase(token.dropped);
+    token.dropped = dropped_.end();
+  }
+  void release(Known& known) MUSTER_REQUIRES(mutex_) {
+    if (--known.tokens == 0) drop_session(known);
   }
   void drop_expired_sessions(TimePoint now) MUSTER_REQUIRES(mutex_) {
-    while (!tokens_by_expiry_.empty() && tokens_by_expiry_.begin()->when <= now) {
-      drop_token(tokens_.find(tokens_by_expiry_.begin()->token->first));
-    }
-    while (!taken_.empty() && taken_.begin()->when <= now) {
-      drop_session(sessions_.find(ConnectionId(taken_.begin()->id)));
+    while (!dropped_.empty() && dropped_.begin()->first <= now) drop_token(*dropped_.begin()->second.first);
+    while (!taken_.empty() && taken_.begin()->first <= now) {
+      const ConnectionId session(taken_.begin()->second);
       taken_.erase(taken_.begin());
+      drop_session(*sessions_.find(session));
     }
   }
 
-  /// Removes what every session has; and the user with its last message and session.
-  void trim(Users::value_type& user) MUSTER_REQUIRES(mutex_) {
-    const auto queue = queues_.find(&user);
-    if (queue != queues_.end()) {
-      std::uint64_t all_have = queue->second.acknowledged;
-      for (const Known* one = user.second; one != nullptr; one = one->next) all_have = std::min(all_have, one->cursor);
-      auto& waiting = queue->second.waiting;
-      while (!waiting.empty() && waiting.front().message.queue_id <= all_have) drop_front(user.first, queue->second);
-      if (!waiting.empty()) return;
-      queues_.erase(queue);
+  /// Removes what every session has; and the queue with its last message.
+  void trim(const std::string& user) MUSTER_REQUIRES(mutex_) {
+    const auto at = queues_.find(user);
+    Queue& queue = at->second;
+    std::uint64_t all_have = queue.acknowledged;
+    for (const Known* one = sessions_by_user_.find(user); one != nullptr; one = sessions_by_user_.find_next(*one)) {
+      all_have = std::min(all_have, cursor_of(queue, one->id));
     }
-    if (user.second == nullptr) users_.erase(users_.find(user.first));
+    while (!queue.waiting.empty() && queue.waiting.front().message.queue_id <= all_have) drop_front(*at);
+    if (queue.waiting.empty()) queues_.erase(at);
   }
-  [[nodiscard]] bool has_room(const UserKey& user, std::size_t size) const MUSTER_REQUIRES(mutex_) {
-    const auto tenant = tenant_bytes_.find(user.tenant);
+  [[nodiscard]] bool has_room(const std::string& tenant, std::size_t size) const MUSTER_REQUIRES(mutex_) {
+    const auto held = tenant_bytes_.find(tenant);
     return !beyond(bytes_, size + surroundings, limits_.queued_bytes) &&
-           !beyond(tenant == tenant_bytes_.end() ? 0 : tenant->second, size + surroundings,
+           !beyond(held == tenant_bytes_.end() ? 0 : held->second, size + surroundings,
                    limits_.queued_bytes_per_tenant);
   }
-  void uncharge(const std::string& tenant, Queue& queue, const Waiting& waiting) MUSTER_REQUIRES(mutex_) {
-    queue.bytes -= waiting.message.payload.view().size();
+  void uncharge(Queues::value_type& of, const Waiting& waiting) MUSTER_REQUIRES(mutex_) {
+    of.second.bytes -= waiting.message.payload.view().size();
     bytes_ -= charge(waiting.message);
-    const auto held = tenant_bytes_.find(tenant);
+    const auto held = tenant_bytes_.find(tenant_of(of.first));
     held->second -= charge(waiting.message);
     if (held->second == 0) tenant_bytes_.erase(held);
   }
-  void drop_front(const UserKey& user, Queue& queue) MUSTER_REQUIRES(mutex_) {
-    const Waiting& oldest = queue.waiting.front();
-    queued_by_expiry_.erase({oldest.expires, oldest.message.queue_id, nullptr});
-    uncharge(user.tenant, queue, oldest);
-    queue.waiting.pop_front();
+  void drop_front(Queues::value_type& of) MUSTER_REQUIRES(mutex_) {
+    const Waiting& oldest = of.second.waiting.front();
+    queued_by_expiry_.erase({oldest.expires, oldest.message.queue_id});
+    uncharge(of, oldest);
+    of.second.waiting.pop_front();
   }
   void drop_expired_message() MUSTER_REQUIRES(mutex_) {
-    const Expiry expiry = *queued_by_expiry_.begin();
-    Queue& queue = queues_.find(expiry.user)->second;
-    auto expired = queue.waiting.begin();
-    while (expired->message.queue_id != expiry.id) ++expired;
-    queued_by_expiry_.erase(queued_by_expiry_.begin());
-    uncharge(expiry.user->first.tenant, queue, *expired);
-    queue.waiting.erase(expired);
-    trim(*expiry.user);
+    const auto first = queued_by_expiry_.begin();
+    Queues::value_type& of = *first->second;
+    auto expired = of.second.waiting.begin();
+    while (expired->message.queue_id != first->first.second) ++expired;
+    queued_by_expiry_.erase(first);
+    uncharge(of, *expired);
+    of.second.waiting.erase(expired);
+    trim(of.first);
   }
 
   const MemorySessionLimits limits_;
   mutable core::Mutex mutex_;
-  Tokens tokens_ MUSTER_GUARDED_BY(mutex_);
-  std::set<TokenExpiry> tokens_by_expiry_ MUSTER_GUARDED_BY(mutex_);
-  Sessions sessions_ MUSTER_GUARDED_BY(mutex_);
+  core::IntrusiveTable<Token, Hash, &Token::next_by_hash> tokens_ MUSTER_GUARDED_BY(mutex_);
+  Dropped dropped_ MUSTER_GUARDED_BY(mutex_);
+  core::IntrusiveTable<Known, Id, &Known::next_by_id> sessions_ MUSTER_GUARDED_BY(mutex_);
+  core::IntrusiveTable<Known, User, &Known::next_by_user, &Known::at_by_user> sessions_by_user_
+      MUSTER_GUARDED_BY(mutex_);
   std::set<Expiry> taken_ MUSTER_GUARDED_BY(mutex_);
-  Users users_ MUSTER_GUARDED_BY(mutex_);
-  std::unordered_map<const Users::value_type*, Queue> queues_ MUSTER_GUARDED_BY(mutex_);
-  std::set<Expiry> queued_by_expiry_ MUSTER_GUARDED_BY(mutex_);
-  std::unordered_map<std::string, std::size_t> tenant_bytes_ MUSTER_GUARDED_BY(mutex_);
+  Queues queues_ MUSTER_GUARDED_BY(mutex_);
+  std::map<Expiry, Queues::value_type*> queued_by_expiry_ MUSTER_GUARDED_BY(mutex_);
+  std::map<std::string, std::size_t, std::less<>> tenant_bytes_ MUSTER_GUARDED_BY(mutex_);
   std::size_t bytes_ MUSTER_GUARDED_BY(mutex_) = 0;
   std::uint64_t last_queue_id_ MUSTER_GUARDED_BY(mutex_) = 0;
 };

@@ -11,61 +11,49 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <type_traits>
 #include <utility>
 #include <vector>
-
-// After a header of the standard library: Asio 1.22 looks for what that library has before it includes any of it, and
-// translation units that disagree about it allocate in two ways.
-#include <asio/io_context.hpp>
 
 #include "muster/config.hpp"
 #include "muster/connection_manager.hpp"
 #include "muster/error.hpp"
 #include "muster/executor.hpp"
+#include "muster/transports/websocketpp_http.hpp"
 #include "muster/types.hpp"
+
+// Named here and not included, since Boost.Asio 1.74 and Asio cannot be in one translation unit: a compiled muster
+// can be used in those of Boost's. Who makes an io_context includes <asio/io_context.hpp>, after a header of the standard
+// library: Asio 1.22 looks for what that library has before it includes any of it, and translation units that disagree
+// about it allocate in two ways.
+namespace asio {
+class io_context;
+}
+struct ssl_st;  // OpenSSL's SSL
 
 namespace muster {
 inline namespace MUSTER_ABI {
 namespace websocketpp {
 
-/// A plain HTTP request on the listener's port: one that does not ask for an upgrade to WebSocket.
-struct HttpRequest {
-  /// As sent, except that HEAD is asked as GET; the answer's body is then left out on the way.
-  std::string method;
-  /// The target up to the `?`, and what follows it; both as sent, with their percent-encoding.
+namespace detail {
+class Acceptor;
+}
+
+/// Another manager on a listener's port, and whose requests it gets.
+struct Site {
+  /// A host, or a host and its port, as in Options::allowed_hosts, to which it is as if it was added; "*.example" is every
+  /// host below that domain. Empty: every host.
+  std::string host;
+  /// This path and those below it, as a request has it: "/admin" is "/admin" and "/admin/ws". Empty: every path. What its
+  /// protocols are asked for is the whole path.
   std::string path;
-  std::string query;
-  /// In the order and spelling they came in.
-  std::vector<std::pair<std::string, std::string>> headers;
-  RemoteAddress remote_address;
-
-  /// The first header of this name, in whatever case; empty when there is none.
-  [[nodiscard]] std::string_view header(std::string_view name) const noexcept;
+  std::shared_ptr<IConnectionManager> manager;
 };
-
-/// Bytes of a body, asked for as the peer takes them. Fills `to` with up to `size` of them, from where it stood, and says how
-/// many; 0: there are no more. On the socket's loop, as HttpHandler; what it throws is an end.
-using BodySource = std::function<std::size_t(char* to, std::size_t size)>;
-
-/// What is answered. Content-Length, Transfer-Encoding and Connection are not for the hook to say; named here, they are
-/// left out.
-struct HttpResponse {
-  unsigned status = 200;
-  std::string content_type = "text/plain; charset=utf-8";
-  std::string body;
-  std::vector<std::pair<std::string, std::string>> headers;
-  /// In place of `body`, for what is large: `source_bytes` in all, of which no more than 32 KiB are held for a peer at a
-  /// time. A source that ends before cuts the socket, lest a part be taken for the whole.
-  BodySource source;
-  std::uint64_t source_bytes = 0;
-};
-
-/// Answers plain HTTP requests: health checks, metrics, the files of a page.
-/// Threads: called on the loop of the socket, on several loops at once when there are several; it must not block.
-/// What it throws is answered 500.
-using HttpHandler = std::function<HttpResponse(const HttpRequest&)>;
 
 struct ListenerOptions {
+  /// false: there is no port, and connections come by `adopt` alone, from a program that has one. What is said below of
+  /// `address` and `port` is left out then; `proxy_protocol` and the files of TLS are refused, being the port's.
+  bool listen = true;
   /// Where to listen: an address or a local name. A loopback address answers requests for loopback names only, unless
   /// Options::allowed_hosts lists others (DNS rebinding).
   std::string address = "127.0.0.1";
@@ -96,14 +84,39 @@ struct ListenerOptions {
   /// is where the marks of unsent bytes, conflation and gaps see it. Smaller: a slow peer's state is fresher, and it costs
   /// less memory; larger: fewer wake-ups for it. 0: the system's own, which is megabytes.
   std::size_t unsent_low_water_bytes = 16 * 1024;
-  /// None: a request that is not an upgrade is answered 426, as one is always whose Upgrade a proxy has removed.
+  /// Answers plain HTTP by method and path.
+  HttpRoutes routes;
+  /// Answers plain HTTP at the paths that no route has. None, and no routes: a request that is not an upgrade is answered
+  /// 426, as one is always whose Upgrade a proxy has removed.
   HttpHandler http;
+  /// What a request's body may have; beyond: 413, and closed. Bodies are read for sockets among `http_sockets` alone, others
+  /// are answered 503: so all of them hold at most http_sockets times this and `handshake_bytes`, in strings that may have
+  /// grown to twice that. Costs nothing where no bodies come.
+  std::size_t http_body_bytes = 64 * 1024;
+  /// How long all of a body may take to come in; then 408, and closed.
+  std::chrono::milliseconds http_body_timeout = std::chrono::seconds(30);
+  /// How long an HttpResponder may be kept; then 503. 0: Options::answer_timeout.
+  std::chrono::milliseconds http_answer_timeout{0};
+  /// How long a socket is kept for the next request (RFC 9112, 9.3). Its requests are answered one after the other, and one
+  /// may be an upgrade. Longer than load balancers keep theirs by default, so that it is they who close, with no request on
+  /// the way. A socket that is kept is the first to be closed where `http_sockets` is full, the one that waits longest before
+  /// all others. 0: none is kept, as never are those of HTTP/1.0, and those behind a refusal.
+  std::chrono::milliseconds http_idle_timeout = std::chrono::seconds(65);
+  /// Requests that a socket may bring; it is closed with the answer to the last.
+  std::size_t http_requests_per_socket = 1000;
   /// Paths of plain HTTP that are answered whatever the Host header says: those that load balancers ask, by address. What
   /// is there is no secret from any page of the web (DNS rebinding), and changes nothing.
   std::vector<std::string> probe_paths;
   /// For health checks and metrics on a port of their own: plain HTTP alone, which takes no place among
   /// Options::max_connections whatever comes there. An upgrade is refused with 404.
   bool plain_http_only = false;
+  /// Other managers on this port. A request goes to the first whose host and path it has, else to the listener's own: from
+  /// then on Options are that manager's, its limits among them. What comes before is the own manager's: `handshake_timeout`,
+  /// `handshake_bytes`, `trusted_proxies`, and a place among its max_connections, which is given back for one of the
+  /// other's once the request has named it. So whoever comes for the other takes a place of the own for as long as its
+  /// request takes; and where the own has none, one of `extra_sockets`, which are there for all. Plain HTTP is answered by
+  /// `routes` and `http`, whosever host it names.
+  std::vector<Site> sites;
   /// Sockets without a place among Options::max_connections have three budgets, so that none of them starves another.
   /// Each costs a descriptor. First: those whose request is not known yet, each with up to `handshake_bytes`, for at most
   /// Options::handshake_timeout. Beyond: closed unanswered.
@@ -111,8 +124,9 @@ struct ListenerOptions {
   /// Those that are refused: until they have closed, at most `http_timeout` and then Options::close_timeout. Beyond: told,
   /// and closed at once.
   std::size_t refused_sockets = 64;
-  /// Plain HTTP, which gives its place back once it is known to be that, for as long as its answer takes. Beyond: it keeps
-  /// its place; and one that has none is told as much as the socket takes at once, which is all of a health check.
+  /// Plain HTTP, which gives its place back once it is known to be that, until its socket is closed; an upgrade that comes
+  /// on a socket that was kept needs one again. Beyond: it keeps its place, and is closed with its answer; and one that has
+  /// none is told as much as the socket takes at once, which is all of a health check.
   std::size_t http_sockets = 256;
   /// How long a peer may take none of the answer to its plain HTTP request, or of a refusal. Once all is written it has
   /// Options::close_timeout to close.
@@ -122,6 +136,42 @@ struct ListenerOptions {
 struct ServerOptions : ListenerOptions {
   /// Loops, each one thread. A connection stays on its loop; new ones go where the fewest are. At least 1.
   std::size_t threads = 1;
+};
+
+/// A connected TCP socket that the program has accepted itself, on its way to `adopt`. Owns it: one that is not adopted is
+/// closed.
+class AcceptedSocket {
+ public:
+  /// A descriptor, from whatever library it was released, with the TLS on it, where there is any: its handshake is made,
+  /// and nothing of it under way. The TLS is shared (SSL_up_ref), and from here on used by nobody else. Throws
+  /// std::invalid_argument for a TLS that is not so far; the descriptor is closed all the same.
+  AcceptedSocket(int descriptor, ssl_st* tls = nullptr);
+  /// A socket of Asio's or of Boost.Asio's, `ip::tcp::socket`, or a TLS stream of either on one,
+  /// `ssl::stream<ip::tcp::socket>`; on whatever io_context. What waits for it is cancelled. Of a TLS stream nothing may be
+  /// under way: throws as above.
+  template <class Socket, class = std::enable_if_t<std::is_class_v<Socket>>>
+  AcceptedSocket(Socket socket) : AcceptedSocket(release(socket.lowest_layer()), tls_of(socket)) {}
+  AcceptedSocket(AcceptedSocket&& other) noexcept;
+  AcceptedSocket& operator=(AcceptedSocket&&) = delete;
+  ~AcceptedSocket();
+
+ private:
+  friend class detail::Acceptor;
+
+  template <class Socket>
+  [[nodiscard]] static int release(Socket& socket) {
+    return socket.is_open() ? socket.release() : -1;
+  }
+  /// A plain socket's native handle is its descriptor.
+  template <class Socket>
+  [[nodiscard]] static ssl_st* tls_of(Socket& socket) {
+    if constexpr (std::is_pointer_v<decltype(socket.native_handle())>) return socket.native_handle();
+    return nullptr;
+  }
+
+  int descriptor_;  // -1: none
+  ssl_st* tls_ = nullptr;
+  std::string decrypted_;  // by its TLS, and not read by the program
 };
 
 /// An Asio io_context as an Executor. The io_context must be run by one thread at a time: a second one that is found in a
@@ -171,10 +221,11 @@ class AsioExecutor final : public Executor {
   std::shared_ptr<State> state_;
 };
 
-/// Accepts connections on an io_context that the program owns and one thread runs.
+/// Accepts connections on an io_context that the program owns and one thread runs, and serves those that the program has
+/// accepted.
 ///
-/// Lifetimes: `manager->shutdown(done)` first; when `done` was called, the listener, the io_context and the manager may
-/// go, in this order. A listener that goes earlier only stops accepting: its connections live on. An io_context that
+/// Lifetimes: `manager->shutdown(done)` first, and that of each of ListenerOptions::sites; when `done` was called, the
+/// listener, the io_context and the manager may go, in this order. A listener that goes earlier only stops accepting: its connections live on. An io_context that
 /// goes earlier takes its connections with it, and the manager counts them as lost.
 /// Threads: constructed, stopped and destroyed in the thread that runs the io_context, or while none does.
 class Listener {
@@ -187,10 +238,23 @@ class Listener {
   /// Stops.
   ~Listener();
 
-  /// The port it listens on.
+  /// The port it listens on; 0: none.
   [[nodiscard]] std::uint16_t port() const noexcept;
   /// Accepts no more, and closes the port. Connections live on. Idempotent.
   void stop();
+  /// Serves a socket that the program has accepted on a port of its own, from the upgrade's request on, as one that came to
+  /// the port of this: the same checks, limits, deadlines and numbers, the same answers. `received` is what the program has
+  /// read of it, as it came: the request's head from its first line on, and what follows it; where the head is not whole,
+  /// the rest is still read. A request that is not an upgrade is answered as on the port.
+  ///
+  /// Where the socket's own end is a loopback address, requests for loopback names are answered only, unless
+  /// Options::allowed_hosts lists others. X-Forwarded-For counts as ever; `proxy_protocol` does not.
+  ///
+  /// Any thread. Returns before anything is answered: the loop does it, with the `handshake_timeout` from then on. A peer
+  /// that is refused is told so, after `IConnectionManager::shutdown` as well; where the loop has ended, the socket is
+  /// closed. `stop` changes nothing here. Throws std::invalid_argument for what is not an open TCP socket, nothing for what
+  /// a peer has done.
+  void adopt(AcceptedSocket socket, std::string received);
   /// Reads the files of `tls_certificate_file` and `tls_key_file` again: connections from now on are shown the new
   /// certificate, those that are there keep what they have. The error says what is wrong with which file, or that TLS is
   /// off; then nothing has changed. Any thread.
@@ -211,7 +275,7 @@ class Server {
   /// Stops.
   ~Server();
 
-  /// The port it listens on.
+  /// The port it listens on; 0: none.
   [[nodiscard]] std::uint16_t port() const noexcept;
   /// The first loop's io_context, for what the program itself waits for: signals, timers, sockets of its own. It is the
   /// server's, and lives as long. Any thread may post to it; handlers run in the first loop's thread, where clients wait
@@ -225,11 +289,13 @@ class Server {
   /// thread has ended. After `start` it only waits for that, also where `stop` was faster. Throws
   /// as `start`.
   void run();
-  /// Accepts no more, shuts the manager down (IConnectionManager::shutdown, which closes every connection with
-  /// going_away), and ends the loops as soon as every socket is gone, at the latest a second after
+  /// Accepts no more, shuts the managers down (IConnectionManager::shutdown, which closes every connection with
+  /// going_away), its own and those of ListenerOptions::sites, and ends the loops as soon as every socket is gone, at the latest a second after
   /// Options::close_timeout. Any thread; idempotent. Waits until that is done, unless it is called on one of the
   /// server's own loops: then it only begins it. Not from a signal handler: wait for signals in a thread.
   void stop();
+  /// As Listener::adopt, on the loop with the fewest sockets; before `start` or `run`, it waits for that.
+  void adopt(AcceptedSocket socket, std::string received);
   /// As Listener::reload_certificate.
   [[nodiscard]] std::optional<Error> reload_certificate();
 

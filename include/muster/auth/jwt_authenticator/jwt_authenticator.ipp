@@ -251,6 +251,7 @@ MUSTER_INLINE Authentication JwtAuthenticator::identify(std::string_view text) c
     if (!names) return reject("The token's \"" + options_.roles_claim + "\" is not an array of strings, nor a string");
     identity.roles = std::move(*names);
   }
+  if (options_.keep_claims) identity.claims = json(std::string(text));
   return accept(std::move(identity));
 }
 

@@ -49,6 +49,12 @@ class PackedStrings {
 
   void swap(PackedStrings& other) noexcept { block_.swap(other.block_); }
   [[nodiscard]] bool empty() const noexcept { return !block_; }
+  /// Empty where there is none.
+  [[nodiscard]] std::string_view front() const noexcept {
+    if (!block_) return {};
+    const char* const first = block_.get() + sizeof(Length);
+    return {first + sizeof(Length), length(first)};
+  }
   [[nodiscard]] std::vector<std::string> unpack() const {
     std::vector<std::string> strings;
     if (!block_) return strings;

@@ -14,42 +14,37 @@ inline namespace MUSTER_ABI {
 namespace core {
 
 /// Tokens come at `rate` a second up to a burst of twice that. A rate of 0 is no limit.
+///
+/// All there is to keep is when the burst will be whole again: the virtual scheduling of ITU-T I.371, annex A.
 class TokenBucket {
  public:
   /// How long until `amount` is there (0: now). `paid`: what was charged of it already. More than a burst counts as one.
-  [[nodiscard]] std::chrono::milliseconds until(std::size_t rate, double amount, TimePoint now, double paid = 0) {
+  [[nodiscard]] std::chrono::milliseconds until(std::size_t rate, double amount, TimePoint now, double paid = 0) const {
     if (rate == 0) return std::chrono::milliseconds(0);
-    fill(rate, now);
     const double wanted = std::max(std::min(amount, 2 * static_cast<double>(rate)) - paid, 0.0);
-    if (tokens_ >= wanted) return std::chrono::milliseconds(0);
-    const double seconds = std::min((wanted - tokens_) / static_cast<double>(rate), longest_seconds);
-    return std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000) + 1);
+    const TimePoint there = whole_at_ - burst + time_of(wanted, rate);
+    if (there <= now) return std::chrono::milliseconds(0);
+    const auto wait = std::min<TimePoint::duration>(there - now, std::chrono::hours(24));
+    return std::chrono::duration_cast<std::chrono::milliseconds>(wait) + std::chrono::milliseconds(1);
   }
   /// Takes `amount` whatever there is: what is owed then must come in before anything is there again.
   void charge(std::size_t rate, double amount, TimePoint now) {
-    if (rate == 0) return;
-    fill(rate, now);
-    tokens_ -= amount;
+    if (rate != 0) whole_at_ = std::min(std::max(whole_at_, now) + time_of(amount, rate), now + longest);
   }
-  /// Whether anything was owed when it was last asked for or charged.
-  [[nodiscard]] bool owes() const noexcept { return tokens_ < 0; }
+  /// Whether anything is owed.
+  [[nodiscard]] bool owes(TimePoint now) const noexcept { return whole_at_ - now > burst; }
   /// How long until nothing is owed (0: now).
-  [[nodiscard]] std::chrono::milliseconds debt(std::size_t rate, TimePoint now) { return until(rate, 0, now); }
+  [[nodiscard]] std::chrono::milliseconds debt(std::size_t rate, TimePoint now) const { return until(rate, 0, now); }
 
  private:
-  void fill(std::size_t rate, TimePoint now) {
-    const double burst = 2 * static_cast<double>(rate);
-    if (last_ == TimePoint{}) {
-      tokens_ = burst;
-    } else {
-      const double seconds = std::chrono::duration<double>(now - last_).count();
-      tokens_ = std::min(burst, tokens_ + seconds * static_cast<double>(rate));
-    }
-    last_ = now;
+  static constexpr TimePoint::duration burst = std::chrono::seconds(2);         // at any rate
+  static constexpr TimePoint::duration longest = std::chrono::hours(24 * 365);  // that anybody owes
+  [[nodiscard]] static TimePoint::duration time_of(double amount, std::size_t rate) {
+    using Seconds = std::chrono::duration<double>;
+    const Seconds time(amount / static_cast<double>(rate));
+    return time < Seconds(longest) ? std::chrono::round<TimePoint::duration>(time) : longest;
   }
-  static constexpr double longest_seconds = 86'400;  // of what is waited for at once
-  double tokens_ = 0;
-  TimePoint last_{};
+  TimePoint whole_at_{};
 };
 
 /// So many in any window of time, for what is rare enough that each can be remembered: exact.

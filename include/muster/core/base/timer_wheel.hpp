@@ -37,7 +37,7 @@ class Timer {
   TimerWheel* wheel_ = nullptr;
   Timer* previous_ = nullptr;
   Timer* next_ = nullptr;
-  // In one word, as each connection has four: 48 bits of milliseconds are 8,900 years, and a TimePoint reaches 292.
+  // In one word, as each connection has one: 48 bits of milliseconds are 8,900 years, and a TimePoint reaches 292.
   std::uint64_t tick_ : 48;
   std::uint64_t level_ : 8;
   std::uint64_t slot_ : 8;

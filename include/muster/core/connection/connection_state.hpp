@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -20,6 +21,8 @@
 #include "muster/core/base/packed_strings.hpp"
 #include "muster/core/base/rates.hpp"
 #include "muster/core/base/sha256.hpp"
+#include "muster/core/connection/deadlines.hpp"
+#include "muster/core/connection/permissions.hpp"
 #include "muster/core/loop/loop.hpp"
 #include "muster/core/loop/outbox.hpp"
 #include "muster/core/room/left_rooms.hpp"
@@ -62,6 +65,11 @@ struct Pace {
   TimePoint since{};
 };
 
+struct WaitingCommand {
+  Command command;
+  TimePoint since;
+};
+
 /// A question to a seam that has not been answered; the command behind it waits.
 class Question {
  public:
@@ -69,15 +77,10 @@ class Question {
   /// With the seam's answer or, where the deadline has passed, with what stands for it.
   virtual void go_on(ConnectionState& connection) = 0;
 
+  std::optional<Timer> deadline;  ///< while it waits; the connection's executor's
+
  protected:
   Question() = default;
-  Question(const Question&) = default;
-  Question& operator=(const Question&) = default;
-};
-
-/// What a connection's timers call, with the connection.
-struct ConnectionTimers {
-  Timer::Fire beat, answer, guard, expiry;
 };
 
 /// What a connection needs until it is established, and again while its new credentials are asked about.
@@ -103,6 +106,13 @@ class Act {
   Act& operator=(const Act&) = default;
 };
 
+/// A command whose handler has not answered: those behind it wait, and what the program has done with it goes on.
+struct Serving {
+  Serving(void* connection, Timer::Fire late) : deadline(connection, late) {}
+  Timer deadline;
+  std::shared_ptr<void> command;
+};
+
 /// What few connections ever need.
 struct Rare {
   RateWindow rooms_created;
@@ -111,8 +121,15 @@ struct Rare {
   std::unique_ptr<Conversation> conversation;  ///< none: its protocol decodes
   /// What the program has done with it, one after another, while no question waits; before its waiting commands.
   std::list<Function<void(ConnectionState&)>> acts;
-  std::shared_ptr<Act> act;   ///< that was begun last
+  std::shared_ptr<Act> act;  ///< that was begun last
+  std::unique_ptr<Serving> serving;
+  bool asks = false;          ///< the program has asked its client something, and waits
   std::size_t answering = 0;  ///< commands whose handlers have not answered, and which hold up none
+  Data data;                  ///< of the program
+  TimePoint data_ends{};      ///< once they are kept for its session
+  TimePoint slow_since{};     ///< as in Slow
+  Permissions permissions;    ///< that its identity has
+  std::unique_ptr<Reservation> reservation;
 
   void drop_acts() noexcept {
     if (const auto dropped = std::exchange(act, nullptr)) dropped->gone();
@@ -120,6 +137,9 @@ struct Rare {
     rest.swap(acts);
   }
 };
+
+/// What is before headers and cookies in ConnectionState::upgrade.
+inline constexpr std::size_t upgrade_begins = 4;
 
 /// Of who is not known yet. Nobody counts who refers to it.
 [[nodiscard]] inline std::shared_ptr<const Identity> nobody() {
@@ -129,19 +149,18 @@ struct Rare {
 
 class ConnectionState final : public Connection, public std::enable_shared_from_this<ConnectionState> {
  public:
-  ConnectionState(ConnectionManager& its_owner, const ConnectionTimers& timers, std::shared_ptr<Loop> on,
-                  ConnectionId connection_id, std::shared_ptr<Transport> pipe)
+  ConnectionState(Timer::Fire due, std::shared_ptr<Loop> on, ConnectionId connection_id,
+                  std::shared_ptr<Transport> pipe)
       : transport(std::move(pipe)),
         loop(std::move(on)),
-        owner(its_owner),
         id_(connection_id),
         member(connection_id),
         identity_(nobody()),
-        beat_timer(this, timers.beat),
-        answer_timer(this, timers.answer),
-        guard_timer(this, timers.guard),
-        expiry_timer(this, timers.expiry),
+        deadlines(this, due),
         arrival(std::make_unique<Arrival>()) {}
+  ~ConnectionState() override { drop_question(); }
+  ConnectionState(const ConnectionState&) = delete;
+  ConnectionState& operator=(const ConnectionState&) = delete;
 
   // What embedders speak through: core/handles.ipp.
 
@@ -149,13 +168,20 @@ class ConnectionState final : public Connection, public std::enable_shared_from_
   [[nodiscard]] ConnectionId id() const noexcept override { return id_; }
   [[nodiscard]] ConnectionStatus status() const noexcept override { return status_; }
   [[nodiscard]] const Identity& identity() const noexcept override { return *identity_; }
-  [[nodiscard]] const RemoteAddress& remote_address() const noexcept override { return address; }
+  [[nodiscard]] RemoteAddress remote_address() const override {
+    const std::string_view text = upgrade.front();
+    return {address, text.empty() ? RemoteAddress::text_of_v4(address) : std::string(text)};
+  }
   [[nodiscard]] std::vector<std::string> rooms() const override;
   [[nodiscard]] Counters counters() const noexcept override;
+  [[nodiscard]] Data& data() override;
   void send(const Payload& payload) override;
   void publish(std::string_view room, const Payload& payload) override;
-  void join(std::string room) override;
+  void join(std::string room, Function<void(Result<void>)> done) override;
   void leave(std::string room) override;
+  void request(std::string type, Payload data, std::chrono::milliseconds timeout,
+               Function<void(Result<Payload>)> done) override;
+  void set_profile(Payload profile) override;
   void reply(const Payload& payload) override;
   void close(CloseReason reason, std::string_view text) override;
   [[nodiscard]] std::vector<std::string> room_names() const;
@@ -165,12 +191,20 @@ class ConnectionState final : public Connection, public std::enable_shared_from_
     return loop->contain(where, code, id_, [this] { return arrival ? &arrival->credentials.token : nullptr; });
   }
 
+  [[nodiscard]] ConnectionManager& owner() const noexcept { return *static_cast<ConnectionManager*>(loop->owner); }
+
   /// From here on it is as good as gone, and is taken down as soon as that can be done.
   void put_off(CloseReason reason, bool its_socket_gone) noexcept {
     ends_soon = true;
     cut = cut || its_socket_gone;
     close_reason = reason;
     loop->retry_soon();
+  }
+
+  /// It waits for it no more. Whoever was asked may keep it.
+  void drop_question() noexcept {
+    if (question) question->deadline.reset();
+    question.reset();
   }
 
   /// Authenticated and not ending.
@@ -192,9 +226,29 @@ class ConnectionState final : public Connection, public std::enable_shared_from_
     if (!rare) rare = std::make_unique<Rare>();
     return *rare;
   }
+  /// The next of its client's commands has to wait.
+  [[nodiscard]] bool holds_commands() const noexcept { return question || (rare && rare->serving); }
+  void wait(Command command, TimePoint since) {
+    std::list<WaitingCommand> one;
+    one.push_back({std::move(command), since});
+    if (!waiting) waiting = std::make_unique<std::list<WaitingCommand>>();
+    waiting->splice(waiting->end(), one);
+  }
+  [[nodiscard]] WaitingCommand next_waiting() noexcept {
+    WaitingCommand next = std::move(waiting->front());
+    waiting->pop_front();
+    if (waiting->empty()) waiting.reset();
+    return next;
+  }
+  [[nodiscard]] std::size_t waiting_commands() const noexcept { return waiting ? waiting->size() : 0; }
+  /// Its client's answers are wanted, and those behind the command that waits are read for them.
+  [[nodiscard]] bool reads_for_answers(std::size_t most_waiting) const noexcept {
+    return rare && rare->asks && waiting_commands() < most_waiting;
+  }
   /// The next of the program's acts may go on.
   [[nodiscard]] bool has_acts() const noexcept { return rare && !rare->acts.empty() && !question; }
   [[nodiscard]] Conversation* conversation() const noexcept { return rare ? rare->conversation.get() : nullptr; }
+  [[nodiscard]] bool has_data() const noexcept { return rare && !rare->data.empty(); }
   [[nodiscard]] std::string previous_token_hash() const { return rare ? rare->previous_token_hash : std::string(); }
 
   /// Asks for what a delivery touches, early: in a large room every member has to come from memory.
@@ -217,6 +271,8 @@ class ConnectionState final : public Connection, public std::enable_shared_from_
   bool behind = false;     ///< keeps only its cursors, and is fed from history
   bool ends_soon = false;  ///< a disconnect is posted, or is tried again
   bool cut = false;        ///< and its socket is gone
+  bool slow = false;       ///< as its rooms and the hooks were told
+  bool weighed = false;    ///< whether that still holds, by a task that is posted
   ConnectionStatus status_ = ConnectionStatus::connecting;
   std::uint8_t format = 0;
   std::shared_ptr<Transport> transport;
@@ -224,22 +280,27 @@ class ConnectionState final : public Connection, public std::enable_shared_from_
   std::vector<Membership> memberships;
   Counters counted;
 
-  ConnectionManager& owner;
   const ConnectionId id_;
+  // Any thread reads these under the lock of its place in the ConnectionTable, and under that they change.
   /// What others know it as: the id of its session's first connection.
   ConnectionId member;
   std::shared_ptr<const Identity> identity_;
+  PackedStrings published_rooms;
+  ConnectionState* next_by_id = nullptr;
+  bool published = false;  ///< it is known who it is, and lookups find it
+
   /// Grows from connection to connection: the newer of two of one user has the larger.
   std::uint64_t order = 0;
   std::size_t index = 0;  ///< in loop->connections
 
   // Inbound.
-  std::list<Command> waiting;
+  std::unique_ptr<std::list<WaitingCommand>> waiting;  ///< null: there are none
   std::shared_ptr<Question> question;
   std::uint32_t generation = 0;
   std::uint8_t pauses = 0;  ///< why nothing is read: a set of Pause
   bool resuming = false;
   bool awaiting_pong = false;
+  bool looked_late = false;  ///< its loop came too late to judge it: what it said in time may not be read yet
   bool reauth_told = false;
   const Correlation* handling = nullptr;  ///< the command a handler serves now, until it replied
   std::uint32_t invalid_in_row = 0;
@@ -257,6 +318,7 @@ class ConnectionState final : public Connection, public std::enable_shared_from_
   std::uint64_t session_generation = 0;
   Digest token_hash{};
   bool handing_over = false;
+  bool has_place = false;          ///< of its own: Admission has counted it
   bool lent = false;               ///< its place is, by the connection of the session it comes back for
   std::atomic<bool> lends{false};  ///< to one that comes back for its session
   bool on_trial = false;           ///< beyond the user's limit, until its resume is decided
@@ -279,17 +341,15 @@ class ConnectionState final : public Connection, public std::enable_shared_from_
   TimePoint last_inbound{};
   TimePoint ping_sent_at{};
   TimePoint last_pong{};
-  Timer beat_timer;
-  Timer answer_timer;
-  Timer guard_timer;   ///< authentication, then the age of the oldest unsent byte
-  Timer expiry_timer;  ///< of the credentials
+  Deadlines deadlines;
 
-  // Cold.
-  Reservation reservation;
-  // Any thread may read these two of who has been published.
-  RemoteAddress address;
+  // Cold. What any thread may read of who has been published:
+  std::array<std::uint8_t, 16> address{};  ///< as RemoteAddress has it
   WallTime connected_at{};
-  PackedStrings upgrade;  ///< its path, unless that is its protocol's, query and origin; none, if all are empty
+  /// The text of its address, if the bytes do not say it, its path, unless that is its protocol's, query, origin, and
+  /// what Options::credential_headers and credential_cookies name; without the empty ones at the end.
+  PackedStrings upgrade;
+
   std::unique_ptr<Arrival> arrival;
   std::unique_ptr<Rare> rare;
 };
@@ -299,8 +359,8 @@ class ConnectionState final : public Connection, public std::enable_shared_from_
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Winvalid-offsetof"  // both compilers know the offsets of this class
 static_assert(offsetof(ConnectionState, outbox) < cache_line &&
-              offsetof(ConnectionState, counted) + sizeof(Connection::Counters) == offsetof(ConnectionState, owner) &&
-              offsetof(ConnectionState, owner) <= 3 * cache_line);
+              offsetof(ConnectionState, counted) + sizeof(Connection::Counters) == offsetof(ConnectionState, id_) &&
+              offsetof(ConnectionState, id_) <= 3 * cache_line);
 #pragma GCC diagnostic pop
 #endif
 

@@ -112,10 +112,12 @@ MUSTER_INLINE bool CatchUp::tell_missed(ConnectionState& connection, Membership&
     if (notice.whole) notice.joined = room.list();
     if (!room.presence.lossy()) {
       if (notice.whole) presence.members.clear();
-      for (const auto& [id, user] : presence.members) {
-        const bool member = room.members.count(id) != 0 || room.remote_members.count(id) != 0;
-        (member ? notice.joined : notice.left).push_back({id, user});
+      for (const auto& [id, who] : presence.members) {
+        const bool member = room.members.find(id) != nullptr || room.remote_members.count(id) != 0;
+        (!member ? notice.left : who.stayed ? notice.changed : notice.joined).push_back({id, who.user});
       }
+      if (!notice.whole) room.show_profiles(notice.joined);
+      room.show_profiles(notice.changed);
       for (const auto& [user, online] : presence.users) (online ? notice.online : notice.offline).push_back(user);
       // It is told what the others are told in their next batch only: whoever changes back until then must be named.
       if (notice.whole || !presence.members.empty()) room.presence.list_told();

@@ -38,6 +38,7 @@ MUSTER_INLINE void encode_entry(Loop& loop, const Format& format, std::string_vi
     if (!notice.counts_only && !notice.whole) {
       presence.joined = &notice.joined;
       presence.left = &notice.left;
+      if (!notice.changed.empty()) presence.changed = &notice.changed;
     }
     std::size_t told = 0;
     do {

@@ -16,11 +16,12 @@ namespace core {
 class FanOut {
  public:
   FanOut(const Options& options, const ByteBudget& bytes, const ConnectionTable& connections,
-         const SessionTable& sessions, Writer& writer, CatchUp& catch_up)
+         const SessionTable& sessions, Pressure& pressure, Writer& writer, CatchUp& catch_up)
       : options_(options),
         bytes_(bytes),
         connections_(connections),
         sessions_(sessions),
+        pressure_(pressure),
         writer_(writer),
         catch_up_(catch_up) {}
 
@@ -39,6 +40,7 @@ class FanOut {
   const ByteBudget& bytes_;
   const ConnectionTable& connections_;
   const SessionTable& sessions_;
+  Pressure& pressure_;
   Writer& writer_;
   CatchUp& catch_up_;
 };

@@ -142,8 +142,9 @@ MUSTER_INLINE void FanOut::deliver(RoomPart& part, MemberSlot& slot, const RoomS
   ConnectionState& connection = *slot.connection;
   if (connection.ends_soon) return;
   // State alone does not queue behind a full pipe, where it would only grow old: the newest is told when there is room.
-  const bool state_waits = batch.last_seq == 0 && connection.outbox.in_flight() && keeps_history(room.options);
+  const bool state_waits = batch.last_seq == 0 && connection.outbox.in_flight() && keeps_history(room.options());
   if (connection.behind || state_waits || (batch.first_seq != 0 && slot.next_seq < batch.first_seq)) {
+    if (connection.behind) pressure_.look_at(connection);  // since a batch before this one
     connection.behind = true;
     catch_up_.note_missed(part, connection, room, 0);
     writer_.mark_dirty(connection);
@@ -198,6 +199,7 @@ MUSTER_INLINE void FanOut::deliver(RoomPart& part, MemberSlot& slot, const RoomS
   }
   batch.deliveries += delivered;
   writer_.mark_dirty(connection);
+  if (!writer_.takes_more(connection)) pressure_.look_at(connection);
 }
 
 MUSTER_INLINE EncodedBatch& FanOut::encoded(RoomPart& part, const RoomState& room, std::uint8_t format) {

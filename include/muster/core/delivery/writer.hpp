@@ -8,6 +8,7 @@
 
 #include "muster/core/base/byte_budget.hpp"
 #include "muster/core/connection/connection_state.hpp"
+#include "muster/core/delivery/pressure.hpp"
 #include "muster/core/outward/later.hpp"
 #include "muster/options.hpp"
 #include "muster/protocol.hpp"
@@ -18,8 +19,8 @@ namespace core {
 
 class Writer {
  public:
-  Writer(const Options& options, const ByteBudget& bytes, Later& later)
-      : options_(options), bytes_(bytes), later_(later) {}
+  Writer(const Options& options, const ByteBudget& bytes, Pressure& pressure, Later& later)
+      : options_(options), bytes_(bytes), pressure_(pressure), later_(later) {}
 
   /// Queues what stands in this turn's replies; returns the bytes it took.
   std::size_t tell(ConnectionState& connection, const Event& event, const Correlation* correlation = nullptr);
@@ -59,6 +60,7 @@ class Writer {
 
   const Options& options_;
   const ByteBudget& bytes_;
+  Pressure& pressure_;
   Later& later_;
 };
 

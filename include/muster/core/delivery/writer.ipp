@@ -106,6 +106,8 @@ MUSTER_INLINE bool Writer::makes_room(ConnectionState& connection) {
 }
 
 MUSTER_INLINE void Writer::count_unsent(ConnectionState& connection) {
+  if (takes_more(connection)) return;
+  pressure_.look_at(connection);
   if (connection.outbox.unsent() <= options_.unsent_hard_bytes) return;
   if (!connection.outbox.in_flight()) (void)write(connection);
   connection.outbox.recount(*connection.transport);
@@ -146,12 +148,16 @@ MUSTER_INLINE bool Writer::wrote(ConnectionState& connection, WriteResult result
     end_soon(connection, CloseReason::lost);
     return false;
   }
-  if (result == WriteResult::pending && connection.live()) watch_write(connection);
+  if (result == WriteResult::pending && connection.live()) {
+    watch_write(connection);
+    pressure_.look_at(connection);
+  }
   return true;
 }
 
 MUSTER_INLINE void Writer::watch_write(ConnectionState& connection) noexcept {
-  connection.loop->arm(connection.guard_timer, connection.loop->executor->now() + options_.unsent_age / 8);
+  Loop& loop = *connection.loop;
+  connection.deadlines.arm(loop, Deadline::guard, loop.executor->now() + options_.unsent_age / 8);
 }
 
 MUSTER_INLINE void Writer::end_soon(ConnectionState& connection, CloseReason reason, std::string text) noexcept {

@@ -12,21 +12,25 @@ namespace core {
 /// On the connection's executor.
 class Answering {
  public:
-  Answering(const Options& options, Hooks& hooks, Questions& questions, Writer& writer, Ending& ending)
-      : options_(options), hooks_(hooks), questions_(questions), writer_(writer), ending_(ending) {}
+  /// `late`: what the timer of a command that is served in order calls.
+  Answering(const Options& options, Hooks& hooks, Writer& writer, Ending& ending, Later& later, Timer::Fire late)
+      : options_(options), hooks_(hooks), writer_(writer), ending_(ending), later_(later), late_(late) {}
 
   /// Has the handler serve the command, and sees to it that it is answered once.
   void serve(ConnectionState& connection, const Correlation& correlation, const Handler& handler,
              const Payload& payload);
+  /// The deadline of the one that is served in order has passed.
+  void expire(ConnectionState& connection);
 
  private:
   class UnderWay;
 
   const Options& options_;
   Hooks& hooks_;
-  Questions& questions_;
   Writer& writer_;
   Ending& ending_;
+  Later& later_;
+  const Timer::Fire late_;
 };
 
 }  // namespace core

@@ -10,6 +10,7 @@
 #include "muster/authenticator.hpp"
 #include "muster/core/flows/authorizing.hpp"
 #include "muster/core/flows/heartbeats.hpp"
+#include "muster/core/flows/profiles.hpp"
 #include "muster/core/flows/queues.hpp"
 #include "muster/core/flows/seating.hpp"
 
@@ -89,6 +90,7 @@ class Authenticating {
 
  private:
   struct Renewal;
+  void show_upgrade(const ConnectionState& connection, Credentials& to) const;
   void renew(ConnectionState& connection, const std::shared_ptr<Renewal>& renewal);
   void watch_expiry(ConnectionState& connection);
 

@@ -14,6 +14,24 @@ namespace muster {
 inline namespace MUSTER_ABI {
 namespace core {
 
+MUSTER_INLINE void Authenticating::show_upgrade(const ConnectionState& connection, Credentials& to) const {
+  std::vector<std::string> upgrade = connection.upgrade.unpack();
+  upgrade.resize(upgrade_begins + options_.credential_headers.size() + options_.credential_cookies.size());
+  auto next = upgrade.begin() + 1;  // behind the address
+  to.path = std::move(*next++);
+  to.query = std::move(*next++);
+  to.origin = std::move(*next++);
+  const auto show = [&](const std::vector<std::string>& names,
+                        std::vector<std::pair<std::string, std::string>>& shown) {
+    shown.clear();
+    for (const std::string& name : names) {
+      if (std::string value = std::move(*next++); !value.empty()) shown.emplace_back(name, std::move(value));
+    }
+  };
+  show(options_.credential_headers, to.headers);
+  show(options_.credential_cookies, to.cookies);
+}
+
 MUSTER_INLINE void Authenticating::ask(ConnectionState& connection, std::string token, TokenSource source,
                                        Function<void(ConnectionState&, Authentication)> then) {
   if (!connection.arrival) connection.arrival = std::make_unique<Arrival>();
@@ -21,13 +39,8 @@ MUSTER_INLINE void Authenticating::ask(ConnectionState& connection, std::string 
   credentials.token = std::move(token);
   credentials.source = source;
   credentials.connection = connection.id_;
-  credentials.remote_address = connection.address;
-  if (!connection.upgrade.empty()) {
-    std::vector<std::string> upgrade = connection.upgrade.unpack();
-    credentials.path = std::move(upgrade[0]);
-    credentials.query = std::move(upgrade[1]);
-    credentials.origin = std::move(upgrade[2]);
-  }
+  credentials.remote_address = connection.remote_address();
+  if (!connection.upgrade.empty()) show_upgrade(connection, credentials);
   if (credentials.path.empty()) credentials.path = connection.loop->formats[connection.format].protocol->path();
   questions_.ask<Authentication>(
       connection, [&](Reply<Authentication> reply) { authenticator_.authenticate(credentials, std::move(reply)); },
@@ -46,6 +59,10 @@ MUSTER_INLINE std::optional<Error> Authenticating::establish(ConnectionState& co
   if (identity.expires_at && *identity.expires_at <= wall) {
     return Error{errc::auth_failed, "The token has expired", {}};
   }
+  if (identity.profile.view().size() > options_.profile_bytes && options_.profile_bytes != 0) {
+    failures_.log(LogLevel::warning, "An identity's profile is beyond profile_bytes, and is not shown");
+    identity.profile = {};
+  }
   const UserKey key{identity.tenant, identity.user};
   auto known = std::make_shared<const Identity>(std::move(identity));
   const ConnectionPtr ghost = directory_.ghost_of(connection, key);
@@ -58,7 +75,7 @@ MUSTER_INLINE std::optional<Error> Authenticating::establish(ConnectionState& co
     return too_many_of_user(entropy_.within(options_.reconnect_window));
   }
   const ConnectionStatus before = connection.status_;
-  connection.identity_ = std::move(known);
+  connection.identity_ = std::move(known);  // nobody else reads it before it is published
   connection.status_ = ConnectionStatus::connected;
   connection.connected_at = wall;
   try {
@@ -70,7 +87,7 @@ MUSTER_INLINE std::optional<Error> Authenticating::establish(ConnectionState& co
     (void)users_.remove(key, connection.shared_from_this());
     throw;
   }
-  connection.guard_timer.cancel();
+  connection.deadlines.cancel(Deadline::guard);
   if (connection.outbox.in_flight()) writer_.watch_write(connection);  // of what it was told before it was known
   connection.arrival->credentials.token.clear();
   ++connections_total_;
@@ -189,11 +206,13 @@ MUSTER_INLINE void Authenticating::again(ConnectionState& connection, const Corr
 
 MUSTER_INLINE void Authenticating::renew(ConnectionState& connection, const std::shared_ptr<Renewal>& renewal) {
   if (renewal->rooms.empty()) {
-    connection.identity_ = renewal->identity;
-    directory_.publish(connection);
+    directory_.set_identity(connection, renewal->identity->profile == connection.identity_->profile
+                                            ? renewal->identity
+                                            : shown_as(*renewal->identity, connection.identity_->profile));
+    if (connection.rare) connection.rare->permissions.clear();
     watch_expiry(connection);
     event::AuthResult result;
-    result.identity = renewal->identity.get();
+    result.identity = connection.identity_.get();
     writer_.tell(connection, result, &renewal->correlation);
     return;
   }
@@ -218,9 +237,9 @@ MUSTER_INLINE void Authenticating::renew(ConnectionState& connection, const std:
 
 MUSTER_INLINE void Authenticating::watch_expiry(ConnectionState& connection) {
   connection.reauth_told = false;
-  connection.expiry_timer.cancel();
+  connection.deadlines.cancel(Deadline::expiry);
   if (connection.identity_->expires_at) {
-    connection.loop->arm(connection.expiry_timer, connection.loop->executor->now());
+    connection.deadlines.arm(*connection.loop, Deadline::expiry, connection.loop->executor->now());
   }
 }
 
@@ -245,7 +264,7 @@ MUSTER_INLINE void Authenticating::on_expiry(ConnectionState& connection) {
     return;
   }
   const auto wait = std::min<std::chrono::milliseconds>(due, std::chrono::hours(24));
-  loop.arm(connection.expiry_timer, loop.executor->now() + wait);
+  connection.deadlines.arm(loop, Deadline::expiry, loop.executor->now() + wait);
 }
 
 }  // namespace core

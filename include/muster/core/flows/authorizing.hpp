@@ -17,7 +17,7 @@ class Authorizing {
   Authorizing(const Options& options, Authorizer& authorizer, Questions& questions, Writer& writer, Ending& ending)
       : options_(options), authorizer_(authorizer), questions_(questions), writer_(writer), ending_(ending) {}
 
-  /// `then` is told whether who has that identity may.
+  /// `then` is told whether who has that identity may. What the connection's own has been told, and holds, is not asked.
   void ask(ConnectionState& connection, std::shared_ptr<const Identity> identity, Action action, std::string target,
            Function<void(ConnectionState&, Permission)> then);
   /// For a command: `then` is called if it may. If not, the client is told.
@@ -25,6 +25,8 @@ class Authorizing {
               Function<void(ConnectionState&)> then);
 
  private:
+  struct Asks;
+
   const Options& options_;
   Authorizer& authorizer_;
   Questions& questions_;

@@ -34,6 +34,10 @@ MUSTER_INLINE std::shared_ptr<Broker::Sink> BrokerInbox::sink() {
 MUSTER_INLINE void BrokerInbox::take_state(const BrokerState& state) {
   const RoomPtr room = table_.find(state.room);
   if (!room) return;
+  {
+    Lock lock(room->mutex);
+    if (!room->subscribed) return;
+  }
   LoopPtr loop;
   std::uint64_t removed_at = 0;
   RoomState::Marks mark;  // its memory before anything changes: the same change is not taken twice
@@ -50,6 +54,7 @@ MUSTER_INLINE void BrokerInbox::take_state(const BrokerState& state) {
       removed_at = update.clock;
     }
   }
+  bool retired = false;
   {
     Lock lock(room->mutex);
     for (const auto& part : room->parts) {
@@ -57,8 +62,16 @@ MUSTER_INLINE void BrokerInbox::take_state(const BrokerState& state) {
     }
     if (state.kind == BrokerState::Kind::member) {
       if (state.value) {
-        if (!room->remote_members.try_emplace(state.owner, state.user).second) return;
-        if (options_.presence_scope != PresenceScope::none) room->presence.joined(state.owner, state.user);
+        Member member{state.owner, state.user, *state.value};
+        const auto [at, added] = room->remote_members.try_emplace(state.owner);
+        if (!added && at->second.profile == member.profile) return;
+        at->second = std::move(member);
+        if (options_.presence_scope == PresenceScope::none) return;
+        if (added) {
+          room->presence.joined(state.owner, state.user);
+        } else {
+          room->presence.changed(state.owner, state.user);
+        }
       } else {
         if (room->remote_members.erase(state.owner) == 0) return;
         if (options_.presence_scope != PresenceScope::none) room->presence.left(state.owner, state.user);
@@ -66,8 +79,13 @@ MUSTER_INLINE void BrokerInbox::take_state(const BrokerState& state) {
     } else {
       mark.begin()->second = removed_at;
       room->take_back(mark);
+      retired = room->retired;
     }
-    if (!loop || std::exchange(room->state_flush_due, true)) return;
+    if (!retired && (!loop || std::exchange(room->state_flush_due, true))) return;
+  }
+  if (retired) {  // while it was taken the room has ended, which may have looked for what it left before this was there
+    (void)awareness_.forget(state.room, state.key);
+    return;
   }
   const bool posted =
       loop->contain("The executor", [&] { (void)loop->post([this, loop, room] { state_flush_.plan(*loop, room); }); });

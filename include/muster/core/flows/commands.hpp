@@ -20,8 +20,8 @@ class Commands {
   Commands(const Options& options, const UserTable& users, const Loops& loops, AwarenessStore& awareness,
            ByteBudget& bytes, Hooks& hooks, Questions& questions, Writer& writer, Queues& queues,
            Replicating& replicating, Rooms& rooms, Publishing& publishing, StateFlush& state_flush, Joining& joining,
-           Ending& ending, Authorizing& authorizing, Authenticating& authenticating, Resuming& resuming,
-           Answering& answering)
+           Profiles& profiles, Ending& ending, Authorizing& authorizing, Authenticating& authenticating,
+           Resuming& resuming, Answering& answering)
       : options_(options),
         users_(users),
         loops_(loops),
@@ -36,6 +36,7 @@ class Commands {
         publishing_(publishing),
         state_flush_(state_flush),
         joining_(joining),
+        profiles_(profiles),
         ending_(ending),
         authorizing_(authorizing),
         authenticating_(authenticating),
@@ -56,6 +57,7 @@ class Commands {
   void on(ConnectionState&, Correlation&, command::Publish&);
   void on(ConnectionState&, Correlation&, command::Send&);
   void on(ConnectionState&, Correlation&, command::AcknowledgeQueue&);
+  void on(ConnectionState&, Correlation&, command::Answer&);
   void on(ConnectionState&, Correlation&, command::Ping&);
   void on(ConnectionState&, Correlation&, command::Custom&);
   // state_commands.ipp
@@ -63,10 +65,20 @@ class Commands {
   void on(ConnectionState&, Correlation&, command::SessionInfo&);
   void on(ConnectionState&, Correlation&, command::AwarenessSet&);
   void on(ConnectionState&, Correlation&, command::AwarenessQuery&);
+  void on(ConnectionState&, Correlation&, command::HistoryQuery&);
   void on(ConnectionState&, Correlation&, command::PresenceQuery&);
+  void on(ConnectionState&, Correlation&, command::ProfileSet&);
+  /// Shows what is about to be published to the interceptor, which may put another in place of `data`. False: the client
+  /// has been answered, or ends.
+  [[nodiscard]] bool passes(ConnectionState& connection, const Correlation& correlation, const Publication& publication,
+                            Payload& data);
+  [[nodiscard]] bool refuse_large(ConnectionState& connection, const Correlation& correlation,
+                                  const command::AwarenessSet& setting);
   void refuse_awareness(ConnectionState& connection, const Correlation& correlation);
   void tell_stale(ConnectionState& connection, const Correlation& correlation, const RoomKey& room,
                   const std::string& client, bool its_own, std::uint64_t clock);
+  void query_room(ConnectionState& connection, const Correlation& correlation, std::string name,
+                  Function<void(ConnectionState&, const Correlation&, RoomPtr)> answer);
   struct UsersAsked;
   void query_next_user(ConnectionState& connection, const std::shared_ptr<UsersAsked>& asked);
   void tell_presence(ConnectionState& connection, const Correlation& correlation, const std::string& room,
@@ -86,6 +98,7 @@ class Commands {
   Publishing& publishing_;
   StateFlush& state_flush_;
   Joining& joining_;
+  Profiles& profiles_;
   Ending& ending_;
   Authorizing& authorizing_;
   Authenticating& authenticating_;

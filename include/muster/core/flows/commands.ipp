@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -76,6 +77,13 @@ MUSTER_INLINE void Commands::on(ConnectionState& connection, Correlation& correl
           return;
         }
         const RoomKey key{allowed.identity_->tenant, std::move(publishing.room)};
+        const bool latest = publishing.delivery.kind() == Delivery::Kind::latest;
+        if (!passes(allowed, correlation,
+                    {key, publishing.data, latest ? PublicationKind::latest : PublicationKind::reliable,
+                     publishing.delivery.key(), publishing.idempotency_key},
+                    publishing.data)) {
+          return;
+        }
         Draft draft{std::move(publishing.data),
                     std::move(publishing.delivery),
                     publishing.echo ? ConnectionId() : allowed.member,
@@ -105,6 +113,31 @@ MUSTER_INLINE void Commands::on(ConnectionState& connection, Correlation& correl
             },
             Error{errc::unavailable, "The broker did not answer in time", std::chrono::seconds(1)});
       });
+}
+
+MUSTER_INLINE bool Commands::passes(ConnectionState& connection, const Correlation& correlation,
+                                    const Publication& publication, Payload& data) {
+  const PublishInterceptor* const interceptor = hooks_.serving(*connection.loop).interceptor.get();
+  if (interceptor == nullptr) return true;
+  Verdict verdict;
+  std::optional<Error> refused;
+  const bool well = hooks_.handle(
+      connection, [&] { verdict = (*interceptor)(connection, publication); }, refused, "An interceptor");
+  if (!well) {
+    ending_.end(connection, CloseReason::internal_error, {});
+    return false;
+  }
+  if (!refused) refused = std::move(verdict.refusal());
+  if (refused) {
+    writer_.tell_error(connection, &correlation, std::move(*refused));
+    return false;
+  }
+  if (verdict.is_taken()) {
+    if (correlation.reply) writer_.tell(connection, event::Ack{}, &correlation);
+    return false;
+  }
+  if (verdict.replacement()) data = std::move(*verdict.replacement());
+  return true;
 }
 
 MUSTER_INLINE void Commands::on(ConnectionState& connection, Correlation& correlation, command::Send& sending) {
@@ -146,6 +179,11 @@ MUSTER_INLINE void Commands::on(ConnectionState& connection, Correlation& correl
   queues_.acknowledge(connection, correlation, acknowledged.queue_id);
 }
 
+MUSTER_INLINE void Commands::on(ConnectionState& connection, Correlation& correlation, command::Answer& answer) {
+  Requesting::answered(connection, answer.request, std::move(answer.result));
+  if (correlation.reply && !connection.ended()) writer_.tell(connection, event::Ack{}, &correlation);
+}
+
 MUSTER_INLINE void Commands::on(ConnectionState& connection, Correlation& correlation, command::Ping& ping) {
   event::Pong pong;
   pong.payload = &ping.payload;
@@ -153,14 +191,17 @@ MUSTER_INLINE void Commands::on(ConnectionState& connection, Correlation& correl
 }
 
 MUSTER_INLINE void Commands::on(ConnectionState& connection, Correlation& correlation, command::Custom& custom) {
-  const Handler* const handler = hooks_.handler(custom.type);
-  if (handler == nullptr) {
-    writer_.tell_error(connection, &correlation,
-                       {errc::unknown_message, "Unknown type \"" + custom.type.substr(0, 64) + "\"", {}});
-    return;
-  }
-  authorizing_.demand(connection, Action::custom, custom.type, correlation,
-                      [this, correlation, handler, payload = std::move(custom.payload)](ConnectionState& allowed) {
+  const auto refuse = [this](ConnectionState& asker, const Correlation& of, const std::string& type) {
+    writer_.tell_error(asker, &of, {errc::unknown_message, "Unknown type \"" + type.substr(0, 64) + "\"", {}});
+  };
+  if (hooks_.serving(*connection.loop).find(custom.type) == nullptr)
+    return refuse(connection, correlation, custom.type);
+  std::string about = custom.type;  // here, as for publish
+  authorizing_.demand(connection, Action::custom, std::move(about), correlation,
+                      [this, refuse, correlation, custom = std::move(custom)](ConnectionState& allowed) {
+                        const Payload& payload = custom.payload;
+                        const Handler* const handler = hooks_.serving(*allowed.loop).find(custom.type);
+                        if (handler == nullptr) return refuse(allowed, correlation, custom.type);
                         if (handler->later) return answering_.serve(allowed, correlation, *handler, payload);
                         std::optional<Error> refused;
                         allowed.handling = &correlation;

@@ -79,14 +79,14 @@ MUSTER_INLINE void Ending::end(ConnectionState& connection, CloseReason reason, 
   connection.status_ = ConnectionStatus::disconnecting;
   connection.close_reason = reason;
   ++connection.generation;
-  connection.question.reset();
-  connection.beat_timer.cancel();
-  connection.answer_timer.cancel();
-  connection.guard_timer.cancel();
-  connection.expiry_timer.cancel();
+  connection.drop_question();
+  connection.deadlines.cancel();
   connection.pace.reset();
-  connection.waiting.clear();
-  if (connection.rare) connection.rare->drop_acts();
+  connection.waiting.reset();
+  if (connection.rare) {
+    connection.rare->serving.reset();
+    connection.rare->drop_acts();
+  }
 
   // 2. Leave every room. Where the session may come back, its seats wait for it, and so does what is told to others.
   const bool waits = was_live && sessions_.keep(connection, reason, socket_gone);
@@ -113,12 +113,15 @@ MUSTER_INLINE void Ending::end(ConnectionState& connection, CloseReason reason, 
   // 5. Dispose.
   connection.outbox.discard();
   if (!socket_gone) dispose(connection, reason, text);
-  connections_.erase(connection.id_);
-  kept_.part(connection.member, &connection);
+  const bool keeps_data = was_live && sessions_.keeps_data(connection, reason);
+  connections_.erase(connection);
+  if (!keeps_data) kept_.part(connection.member, &connection);
   UserTable::Edge edge;
   if (was_live) edge = users_.remove(parting.user, keep);
   ++closed_[static_cast<std::size_t>(reason)];
   if (connection.greeted) (void)hooks_.disconnected(connection, reason);
+  if (keeps_data) sessions_.part_with_data(connection);
+  if (connection.has_data()) (void)std::exchange(connection.rare->data, {});
   if (was_live) {
     (void)edges_.tell(loop, parting.user, std::move(edge), parting.former, std::move(connection.left_rooms));
   }
@@ -152,7 +155,7 @@ MUSTER_INLINE void Ending::refuse(ConnectionState& connection, CloseReason reaso
   (void)connection.contain("A refusal", [&] {
     decision = refusal(protocol.get(), connection.arrival->subprotocol_named, reason, std::move(error));
   });
-  decision.reservation = std::move(connection.reservation);
+  (void)connection.contain("A refusal", [&] { decision.reservation = admission_.take_back(connection); });
   forget(connection);
   gone(connection);
   (void)connection.contain("A refusal", [&] { done(std::move(decision)); });
@@ -160,13 +163,11 @@ MUSTER_INLINE void Ending::refuse(ConnectionState& connection, CloseReason reaso
 
 MUSTER_INLINE void Ending::forget(ConnectionState& connection) noexcept {
   ++connection.generation;
-  connection.question.reset();
-  connection.beat_timer.cancel();
-  connection.answer_timer.cancel();
-  connection.guard_timer.cancel();
+  connection.drop_question();
+  connection.deadlines.cancel();
   connection.pace.reset();
-  connection.waiting.clear();
-  connections_.erase(connection.id_);
+  connection.waiting.reset();
+  connections_.erase(connection);
 }
 
 /// The socket is released: so is its place, and nothing of the connection is needed any more.
@@ -183,7 +184,7 @@ MUSTER_INLINE void Ending::gone(ConnectionState& connection) noexcept {
   std::swap(loop.connections[connection.index], loop.connections.back());
   loop.connections.pop_back();
   connection.transport.reset();
-  connection.reservation.release();
+  admission_.release(connection);
   if (!connection.rare) return;
   connection.rare->conversation.reset();  // as the blocks: it was promised this executor
   connection.rare->latches.clear();

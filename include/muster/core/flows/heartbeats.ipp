@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <string>
+#include <utility>
 
 #include "muster/core/delivery/encode.hpp"
 #include "muster/core/flows/heartbeats.hpp"
@@ -17,38 +18,42 @@ MUSTER_INLINE void Heartbeats::begin(ConnectionState& connection) {
   if (options_.heartbeat <= std::chrono::milliseconds(0)) return;
   Loop& loop = *connection.loop;
   const auto part = static_cast<std::int64_t>(loop.random() % static_cast<std::uint64_t>(options_.heartbeat.count()));
-  loop.arm(connection.beat_timer, loop.executor->now() + std::chrono::milliseconds(part + 1));
+  connection.deadlines.arm(loop, Deadline::beat, loop.executor->now() + std::chrono::milliseconds(part + 1));
 }
 
+/// A loop that is late by less than what Loop::on_wake takes for held up hears its peers, too, before it judges them.
 MUSTER_INLINE void Heartbeats::beat(ConnectionState& connection) {
   Loop& loop = *connection.loop;
   const TimePoint now = loop.executor->now();
   const Format& format = loop.formats[connection.format];
   const HeartbeatStyle style = format.protocol->heartbeat();
+  const auto wait_or_end = [&](TimePoint due) {
+    constexpr std::chrono::milliseconds late{10};
+    if (due > now) {
+      connection.looked_late = false;
+      connection.deadlines.arm(loop, Deadline::beat, due);
+    } else if (now - due >= late && !std::exchange(connection.looked_late, true)) {
+      connection.deadlines.arm(loop, Deadline::beat, now + late);
+    } else {
+      ending_.end(connection, CloseReason::heartbeat_timeout, {});
+    }
+  };
   if (style == HeartbeatStyle::client) {
     // As below: nobody is silent whose words are not read, or who takes what is sent.
     const bool alive = connection.pauses != 0 || connection.outbox.progressed_for_ping(*connection.transport);
-    const TimePoint due = (alive ? now : connection.last_inbound) + options_.heartbeat + options_.pong_timeout;
-    if (due > now) return loop.arm(connection.beat_timer, due);
-    return ending_.end(connection, CloseReason::heartbeat_timeout, {});
+    return wait_or_end((alive ? now : connection.last_inbound) + options_.heartbeat + options_.pong_timeout);
   }
   if (connection.awaiting_pong && connection.last_inbound < connection.ping_sent_at) {
     // Nobody is silent whose words are not read, or who has not been asked yet because the pipe is full and being emptied.
     const bool takes = connection.outbox.progressed_for_ping(*connection.transport);
-    const TimePoint due =
-        connection.pauses != 0 || takes ? now + options_.pong_timeout : connection.ping_sent_at + options_.pong_timeout;
-    if (due > now) {
-      loop.arm(connection.beat_timer, due);
-      return;
-    }
-    ending_.end(connection, CloseReason::heartbeat_timeout, {});
-    return;
+    return wait_or_end((connection.pauses != 0 || takes ? now : connection.ping_sent_at) + options_.pong_timeout);
   }
+  connection.looked_late = false;
   if (connection.awaiting_pong) {
     connection.awaiting_pong = false;
     const TimePoint next = connection.ping_sent_at + options_.heartbeat;
     if (next > now) {
-      loop.arm(connection.beat_timer, next);
+      connection.deadlines.arm(loop, Deadline::beat, next);
       return;
     }
   }
@@ -62,7 +67,7 @@ MUSTER_INLINE void Heartbeats::beat(ConnectionState& connection) {
   (void)connection.outbox.progressed_for_ping(*connection.transport);  // from here on
   connection.awaiting_pong = true;
   connection.ping_sent_at = now;
-  loop.arm(connection.beat_timer, now + options_.pong_timeout);
+  connection.deadlines.arm(loop, Deadline::beat, now + options_.pong_timeout);
 }
 
 MUSTER_INLINE void Heartbeats::check(ConnectionState& connection) {
@@ -76,7 +81,7 @@ MUSTER_INLINE void Heartbeats::check(ConnectionState& connection) {
   const bool first = connection.outbox.first_look();
   if (connection.outbox.progressed(*connection.transport) || first) {
     const auto until_next = first ? options_.unsent_age - options_.unsent_age / 8 : options_.unsent_age;
-    connection.loop->arm(connection.guard_timer, connection.loop->executor->now() + until_next);
+    connection.deadlines.arm(*connection.loop, Deadline::guard, connection.loop->executor->now() + until_next);
   } else {
     ending_.end(connection, CloseReason::slow_consumer, {});
   }

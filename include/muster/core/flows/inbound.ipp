@@ -124,14 +124,17 @@ MUSTER_INLINE void Inbound::take_message(ConnectionState& connection, FrameKind 
 
 MUSTER_INLINE void Inbound::handle(ConnectionState& connection, Command& command) {
   seating_.run(connection);
-  if (!connection.question && connection.waiting.empty()) {
+  // What the program has asked, its handlers may be waiting for.
+  const bool overtakes = std::holds_alternative<command::Answer>(command.body) && connection.live();
+  if (overtakes || (!connection.holds_commands() && !connection.waiting)) {
     if (!connection.ended() && !connection.ends_soon) run(connection, command);
     return;
   }
-  connection.waiting.push_back(std::move(command));
-  if (connection.live())
-    pacing_.pause(connection, Pause::commands, true);               // before that, the pre-authentication bounds hold
-  if (connection.waiting.size() > 2 * options_.waiting_commands) {  // the transport hands over more than it may hold
+  connection.wait(std::move(command), connection.loop->executor->now());
+  if (connection.live() && !connection.reads_for_answers(options_.waiting_commands))
+    pacing_.pause(connection, Pause::commands, true);  // before that, the pre-authentication bounds hold
+  // The transport hands over more than it may hold.
+  if (connection.waiting_commands() > 2 * options_.waiting_commands) {
     ending_.end(connection, CloseReason::policy, "Too many commands at once");
   }
 }
@@ -141,15 +144,16 @@ MUSTER_INLINE void Inbound::go_on(ConnectionState& connection) {
   connection.resuming = true;
   for (;;) {
     seating_.run(connection);
-    if (connection.ended() || connection.ends_soon || connection.question || connection.waiting.empty()) break;
-    pacing_.keep_pace(connection, connection.loop->executor->now());
+    if (connection.ended() || connection.ends_soon || connection.holds_commands() || !connection.waiting) break;
+    const TimePoint now = connection.loop->executor->now();
+    pacing_.keep_pace(connection, now);
     if ((connection.pauses & static_cast<std::uint8_t>(Pause::rate)) != 0) break;
-    Command command = std::move(connection.waiting.front());
-    connection.waiting.pop_front();
-    run(connection, command);
+    auto next = connection.next_waiting();
+    connection.loop->counters.command_wait.add(now - next.since);
+    run(connection, next.command);
   }
   connection.resuming = false;
-  if (!connection.ended() && connection.waiting.empty()) pacing_.pause(connection, Pause::commands, false);
+  if (!connection.ended() && !connection.waiting) pacing_.pause(connection, Pause::commands, false);
 }
 
 MUSTER_INLINE void Inbound::run(ConnectionState& connection, Command& command) {

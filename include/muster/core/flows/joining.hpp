@@ -46,9 +46,10 @@ class Joining {
     RoomPart* part = nullptr;
     std::uint64_t serial = 0;
     bool flush_state = false;
-    bool kept = false;       ///< its session had the seat still
-    bool opens = false;      ///< it is the first member
-    bool recovered = false;  ///< what was published since the position is there
+    bool kept = false;           ///< its session had the seat still
+    bool shows_another = false;  ///< profile than its session did
+    bool opens = false;          ///< it is the first member
+    bool recovered = false;      ///< what was published since the position is there
     std::uint64_t next_seq = 0;
     std::vector<EntryPtr> replay;  ///< from `next_seq` on, as much as is told at once
   };
@@ -70,7 +71,8 @@ class Joining {
                                                   bool moves) const;
   /// Makes it a member and tells it so, or why not.
   void enter(ConnectionState& connection, const By& by, const RoomKey& key);
-  /// Makes the connection a member, if the room takes it. With a position it goes on from there.
+  /// Makes the connection a member, if the room takes it. With a position it goes on from there. With a broker the caller
+  /// holds the room, and it is subscribed to.
   [[nodiscard]] Entered take_seat(ConnectionState& connection, const RoomPtr& room,
                                   std::optional<Position> from = std::nullopt);
   void tell_joined(ConnectionState& connection, const Correlation* correlation, const RoomPtr& room,
@@ -127,7 +129,8 @@ bool Joining::part_from_room(ConnectionState& connection, std::size_t index, std
   {
     Lock lock(room->mutex);
     --room->shared_of(part).members;
-    room->members.find(connection.member)->second.part = nullptr;
+    if (connection.slow) room->set_behind(connection.member, false);
+    room->members.find(connection.member)->part = nullptr;
   }
   bool well = then();
   if (membership.told) {

@@ -51,6 +51,7 @@ MUSTER_INLINE void Joining::enter(ConnectionState& connection, const By& by, con
       again.member_count = room->member_count();
       again.list = room->list_for_newcomer(again.members, options_.presence_scope != PresenceScope::none);
     }
+    if (again.list && there->missed) there->missed->list_told();
     tell_joined(connection, &by.correlation, room, again, false);
     return;
   }
@@ -59,13 +60,15 @@ MUSTER_INLINE void Joining::enter(ConnectionState& connection, const By& by, con
   }
   const RoomPtr room = room_for(connection, by, key);
   if (!room) return;
-  if (replicating_.is_on() &&
-      replicating_.subscribe_first(connection, room, [this, by, key, room](ConnectionState& joining, Error* error) {
-        if (error == nullptr) return enter(joining, by, key);
-        (void)rooms_.retire(room);
-        refuse(joining, by, std::move(*error));
-      })) {
-    return;
+  Rooms::HoldPtr hold;
+  if (replicating_.is_on()) {
+    hold = rooms_.hold(connection, room);
+    if (!hold) return enter(connection, by, key);
+    auto entering = [this, by, key](ConnectionState& joining, Error* error) {
+      if (error == nullptr) return enter(joining, by, key);
+      refuse(joining, by, std::move(*error));
+    };
+    if (rooms_.subscribe_first(connection, hold, std::move(entering))) return;
   }
   Entered entered = take_seat(connection, room);
   if (entered.retired) return enter(connection, by, key);  // it ended between finding and entering
@@ -124,8 +127,8 @@ MUSTER_INLINE Joining::Entered Joining::take_seat(ConnectionState& connection, c
   connection.status_ = ConnectionStatus::in_room;
   if (entered.flush_state) state_flush_.plan(*connection.loop, room);
   if (entered.opens) rooms_.tell_edges(*connection.loop, room);
-  if (!entered.kept)
-    replicating_.member(*connection.loop, connection.member, connection.identity_->user, room->key, true);
+  if (!entered.kept || entered.shows_another)
+    replicating_.member(*connection.loop, connection.member, *connection.identity_, room->key, true);
   return entered;
 }
 
@@ -134,32 +137,28 @@ MUSTER_INLINE Joining::Entered Joining::take_seat(ConnectionState& connection, c
 MUSTER_INLINE Joining::Entered Joining::admit(ConnectionState& connection, RoomState& room,
                                               std::optional<Position> from) {
   Entered entered;
-  const std::string& user = connection.identity_->user;
+  const auto& identity = connection.identity_;
   const auto full = [&]() MUSTER_REQUIRES(room.mutex) {
-    const std::size_t capacity = room.options.room_capacity;
+    const std::size_t capacity = room.options().room_capacity;
     if (capacity == 0) return false;
-    if (room.options.capacity_counts == CapacityCounts::connections) return room.members.size() >= capacity;
-    if (room.present_users < capacity) return false;
-    const auto of_user = room.users.find(user);
-    return of_user == room.users.end() || of_user->second == 0;
+    if (room.options().capacity_counts == CapacityCounts::connections) return room.members.size() >= capacity;
+    return room.members.users() >= capacity && !room.members.has_user(identity->user);
   };
   const TimePoint now = connection.loop->executor->now();
   Lock lock(room.mutex);
-  room.history.expire(now, room.options);
+  room.history.expire(now, room.options());
   room.settle();
   if (room.members.empty() && room.history.empty() && room.last_seq != 0 && !replicating_.is_on()) room.retired = true;
-  if (replicating_.is_on() && !room.subscribed)
-    room.retired = true;  // made anew since it was subscribed to: it would hear nothing
   if (room.retired) {
     entered.retired = true;
     return entered;
   }
-  const auto seat = room.members.find(connection.member);
-  entered.kept = seat != room.members.end();
+  MemberEntry* const seat = room.members.find(connection.member);
+  entered.kept = seat != nullptr;
   if (!entered.kept && full()) {
     entered.error = Error{errc::room_full,
-                          "The room takes " + std::to_string(room.options.room_capacity) +
-                              (room.options.capacity_counts == CapacityCounts::users ? " users" : " connections") +
+                          "The room takes " + std::to_string(room.options().room_capacity) +
+                              (room.options().capacity_counts == CapacityCounts::users ? " users" : " connections") +
                               ", and they are there",
                           {}};
     return entered;
@@ -181,28 +180,32 @@ MUSTER_INLINE Joining::Entered Joining::admit(ConnectionState& connection, RoomS
     room.history.read(entered.next_seq, options_.unsent_soft_bytes, entered.replay);
   }
   const bool tells = options_.presence_scope != PresenceScope::none;
+  bool news = tells;
   if (entered.kept) {
-    seat->second.part = &part;
+    seat->part = &part;
+    entered.shows_another = seat->identity->profile != identity->profile;
+    news = room.change_member(connection.member, identity, options_.presence_scope);
   } else {
     entered.opens = room.members.empty();
-    room.add_member(connection.member, user, part, options_.presence_scope);
+    room.add_member(connection.member, identity, part, options_.presence_scope);
   }
   try {
     entered.list = room.list_for_newcomer(entered.members, tells);
   } catch (...) {
     if (entered.kept) {
-      seat->second.part = nullptr;
+      seat->part = nullptr;
     } else {
-      (void)room.remove_member(room.members.find(connection.member), options_.presence_scope);
+      (void)room.remove_member(*room.members.find(connection.member), options_.presence_scope);
     }
     throw;
   }
   ++room.shared_of(part).members;
+  if (connection.slow) room.set_behind(connection.member, true);
   entered.part = &part;
   entered.position = {room.epoch, room.last_seq};
   entered.serial = room.last_serial;
   entered.member_count = room.member_count();
-  entered.flush_state = !entered.kept && tells && !std::exchange(room.state_flush_due, true);
+  entered.flush_state = news && !std::exchange(room.state_flush_due, true);
   return entered;
 }
 
@@ -288,15 +291,15 @@ MUSTER_INLINE void Joining::leave(ConnectionState& connection, const std::string
 
 MUSTER_INLINE void Joining::give_up_seat(Loop& loop, const RoomPtr& room, ConnectionId member) noexcept {
   bool flush_state = false;
-  std::string user;
+  std::shared_ptr<const Identity> identity;
   {
     Lock lock(room->mutex);
-    const auto seat = room->members.find(member);
-    if (seat == room->members.end() || seat->second.part != nullptr) return;
-    user = room->remove_member(seat, options_.presence_scope);
+    MemberEntry* const seat = room->members.find(member);
+    if (seat == nullptr || seat->part != nullptr) return;
+    identity = room->remove_member(*seat, options_.presence_scope);
     flush_state = options_.presence_scope != PresenceScope::none && !std::exchange(room->state_flush_due, true);
   }
-  replicating_.member(loop, member, user, room->key, false);
+  replicating_.member(loop, member, *identity, room->key, false);
   if (flush_state) state_flush_.plan(loop, room);
 }
 

@@ -5,8 +5,8 @@
 #include <string_view>
 #include <utility>
 
-#include "muster/core/base/path_pattern.hpp"
 #include "muster/core/flows/opening.hpp"
+#include "muster/path_pattern.hpp"
 
 namespace muster {
 inline namespace MUSTER_ABI {
@@ -40,7 +40,7 @@ MUSTER_INLINE std::uint64_t Opening::open(OpenRequest request, std::shared_ptr<T
   };
   PathMatch at{request.path, request.query, {}};
   const auto choose = [&](const std::shared_ptr<const Protocol>& candidate) {
-    auto names = match_path(candidate->path(), request.path);
+    auto names = muster::detail::match_path(candidate->path(), request.path);
     if (!names) return false;
     at.names = std::move(*names);
     protocol = candidate;
@@ -98,8 +98,10 @@ MUSTER_INLINE std::uint64_t Opening::open(OpenRequest request, std::shared_ptr<T
   do {
     const ConnectionId id = request.id ? request.id : entropy_.id();
     connection = factory_.make_connection(loop, id, transport);
+    connection->address = request.remote_address.bytes;
+    admission_.prepare(*connection, request.reservation);
     make_room(loop->connections);
-    if (connections_.insert(id, connection)) break;
+    if (connections_.insert(*connection)) break;
     if (request.id) {
       return refuse(RefusedFor::request, CloseReason::policy,
                     {errc::invalid_message, "The connection id is taken", {}});
@@ -113,8 +115,7 @@ MUSTER_INLINE std::uint64_t Opening::open(OpenRequest request, std::shared_ptr<T
   connection->chosen_id = static_cast<bool>(request.id);
   connection->lent = lent;
   connection->arrival->resumes = request.resumes;
-  connection->reservation = std::move(request.reservation);
-  connection->address = std::move(request.remote_address);
+  admission_.take_over(*connection, std::move(request.reservation));
   connection->arrival->open_done = std::move(done);
   connection->arrival->subprotocol_named = named;
   connection->last_inbound = executor->now();
@@ -128,10 +129,19 @@ MUSTER_INLINE std::uint64_t Opening::open(OpenRequest request, std::shared_ptr<T
 MUSTER_INLINE void Opening::begin(ConnectionState& connection, OpenRequest request, bool offered_token, bool ask_now) {
   // A path that is its protocol's own need not be kept.
   if (request.path == connection.loop->formats[connection.format].protocol->path()) request.path.clear();
-  const std::array<std::string_view, 3> upgrade{request.path, request.query, request.origin};
-  if (upgrade != std::array<std::string_view, 3>{}) {
-    connection.upgrade = PackedStrings(upgrade.size(), [&](std::size_t i) { return upgrade[i]; });
-  }
+  std::string_view address = request.remote_address.text;
+  if (address == RemoteAddress::text_of_v4(connection.address)) address = {};
+  std::array<std::string_view, upgrade_begins> about{address, request.path, request.query, request.origin};
+  request.headers.resize(options_.credential_headers.size());
+  request.cookies.resize(options_.credential_cookies.size());
+  const auto each = [&](std::size_t i) -> std::string_view {
+    if (i < about.size()) return about[i];
+    i -= about.size();
+    return i < request.headers.size() ? request.headers[i] : request.cookies[i - request.headers.size()];
+  };
+  std::size_t said = about.size() + request.headers.size() + request.cookies.size();
+  while (said != 0 && each(said - 1).empty()) --said;
+  connection.upgrade = PackedStrings(said, each);
   if (!ask_now) {
     accept(connection);
     return;
@@ -171,7 +181,8 @@ MUSTER_INLINE void Opening::accept(ConnectionState& connection) {
   if (connection.arrival->subprotocol_named) decision.subprotocol = std::string(protocol->name());
   if (connection.status_ == ConnectionStatus::connecting) {
     connection.status_ = ConnectionStatus::authenticating;
-    connection.loop->arm(connection.guard_timer, connection.loop->executor->now() + options_.auth_timeout);
+    connection.deadlines.arm(*connection.loop, Deadline::guard,
+                             connection.loop->executor->now() + options_.auth_timeout);
   } else {
     connection.arrival.reset();
   }

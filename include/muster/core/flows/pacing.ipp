@@ -35,7 +35,8 @@ MUSTER_INLINE bool Pacing::exceeds_for_long(ConnectionState& connection, TimePoi
 }
 
 MUSTER_INLINE void Pacing::keep_pace(ConnectionState& connection, TimePoint now) {
-  const bool owes = connection.message_budget.owes() || connection.byte_budget.owes() || connection.frame_budget.owes();
+  const bool owes =
+      connection.message_budget.owes(now) || connection.byte_budget.owes(now) || connection.frame_budget.owes(now);
   if (!owes && !connection.pace) return;
   const auto wait = debt(connection, now);
   if (wait.count() != 0) {
@@ -45,7 +46,7 @@ MUSTER_INLINE void Pacing::keep_pace(ConnectionState& connection, TimePoint now)
   }
   if (!connection.pace) return;
   pause(connection, Pause::rate, false);
-  const auto spare = [now](TokenBucket& budget, std::size_t rate) {
+  const auto spare = [now](const TokenBucket& budget, std::size_t rate) {
     return budget.until(rate, static_cast<double>(rate), now).count() == 0;
   };
   if (spare(connection.message_budget, options_.message_rate) && spare(connection.byte_budget, options_.byte_rate) &&

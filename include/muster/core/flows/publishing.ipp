@@ -37,16 +37,18 @@ MUSTER_INLINE void Publishing::publish(const RoomKey& key, Draft draft, PublishD
   message.from = draft.from;
   message.from_user = std::move(draft.from_user);
   message.exclude = draft.exclude;
-  std::size_t reached = 0;
+  Published here;
   if (const RoomPtr room = table_.find(key)) {
     Lock lock(room->mutex);
-    reached = room->reach(message.exclude);
+    here.reached = room->reach(message.exclude);
+    here.behind = room->slow_among(message.exclude);
   }
   replicating_.publish(std::move(message),
-                       Reply<Result<Position>>([done = std::move(done), reached](Result<Position> position) mutable {
+                       Reply<Result<Position>>([done = std::move(done), here](Result<Position> position) mutable {
                          if (!done) return;
                          if (position) {
-                           done(Published{position.value(), reached});
+                           here.position = position.value();
+                           done(here);
                          } else {
                            done(position.error());
                          }
@@ -68,7 +70,7 @@ MUSTER_INLINE Result<Published> Publishing::publish_here(const RoomKey& key, Dra
   RoomPtr room;
   for (;;) {
     room = table_.find(key);
-    const bool kept = !entry->latest && keeps_history(options_.room_options(key.name));
+    const bool kept = !entry->latest && keeps_history(room ? room->options() : options_.room_options(key.name));
     if (!room && !kept) return published;
     if (!room) {
       if (!loops_.has_clock()) rooms_.sweep_unattended();
@@ -80,7 +82,7 @@ MUSTER_INLINE Result<Published> Publishing::publish_here(const RoomKey& key, Dra
       Lock lock(room->mutex);
       retired = room->retired;
       if (!retired) {
-        room->history.expire(entry->at, room->options);
+        room->history.expire(entry->at, room->options());
         room->settle();
         if (room->members.empty() && room->history.empty() && !kept) return published;
         if (!draft.idempotency_key.empty()) {
@@ -101,7 +103,7 @@ MUSTER_INLINE Result<Published> Publishing::publish_here(const RoomKey& key, Dra
         }
         if (!entry->latest) {
           try {
-            room->history.append(entry, room->options);
+            room->history.append(entry, room->options());
           } catch (...) {
             if (keyed) room->keys.forget(entry->from_user, draft.idempotency_key);
             throw;
@@ -112,6 +114,7 @@ MUSTER_INLINE Result<Published> Publishing::publish_here(const RoomKey& key, Dra
         entry->serial = ++room->last_serial;
         room->settle();
         published.reached = room->reach(entry->exclude);
+        published.behind = room->slow_among(entry->exclude);
         append_pending(*room, entry, flushes, conflated);
       }
     }
@@ -198,7 +201,7 @@ MUSTER_INLINE void Publishing::publish_once(const RoomKey& key, Draft draft, Pub
     }
   }
   if (known) {
-    if (done) done(Published{*known, 0});
+    if (done) done(Published{*known, 0, 0});
     return;
   }
   const auto pending = std::make_shared<KeyedPublish>(room, draft.from_user, idempotency_key, std::move(done));
@@ -221,12 +224,12 @@ MUSTER_INLINE void Publishing::take(const BrokerMessage& message) {
   std::uint64_t conflated = 0;
   {
     Lock lock(room->mutex);
-    if (room->retired) return;
+    if (!room->subscribed) return;
     if (!entry->latest && entry->seq <= room->last_seq && message.position.epoch == room->epoch)
       return;  // known already
     prepare_pending(*room, 1, flushes);
     if (!entry->latest) {
-      room->history.append(entry, room->options);
+      room->history.append(entry, room->options());
       room->epoch = message.position.epoch;
       room->last_seq = entry->seq;
       ++room->published;
@@ -245,6 +248,7 @@ MUSTER_INLINE void Publishing::skip(const RoomKey& key, Position next) {
   const RoomPtr room = table_.find(key);
   if (!room || next.seq == 0) return;
   Lock lock(room->mutex);
+  if (!room->subscribed) return;
   room->epoch = next.epoch;
   room->last_seq = std::max(room->last_seq, next.seq - 1);
 }

@@ -6,6 +6,8 @@
 #include <memory>
 
 #include "muster/core/flows/authenticating.hpp"
+#include "muster/core/flows/profiles.hpp"
+#include "muster/core/flows/requesting.hpp"
 
 namespace muster {
 inline namespace MUSTER_ABI {
@@ -18,7 +20,7 @@ class Resuming {
            const Life& life, Admission& admission, Questions& questions, Writer& writer, CatchUp& catch_up,
            Queues& queues, Replicating& replicating, Rooms& rooms, StateFlush& state_flush, UserEdges& edges,
            Joining& joining, Sessions& sessions, Ending& ending, Authorizing& authorizing, Seating& seating,
-           Authenticating& authenticating)
+           Authenticating& authenticating, Requesting& requesting)
       : options_(options),
         store_(store),
         users_(users),
@@ -39,7 +41,8 @@ class Resuming {
         ending_(ending),
         authorizing_(authorizing),
         seating_(seating),
-        authenticating_(authenticating) {}
+        authenticating_(authenticating),
+        requesting_(requesting) {}
 
   /// Takes up the session of the token, of who is known already or with the credentials that come with it.
   void begin(ConnectionState& connection, const Correlation& correlation, command::Resume resume);
@@ -80,6 +83,7 @@ class Resuming {
   Authorizing& authorizing_;
   Seating& seating_;
   Authenticating& authenticating_;
+  Requesting& requesting_;
   std::atomic<std::uint64_t> resumed_{0}, failed_{0};
 };
 

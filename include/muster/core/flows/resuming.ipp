@@ -27,6 +27,7 @@ struct Resuming::Attempt : Steps {
   Session session;
   std::vector<command::ResumeRoom> denied;  ///< asked for, but not the session's
   std::vector<char> permitted;              ///< which of `asked`, as far as it was found out
+  std::vector<Rooms::HoldPtr> holds;        ///< with a broker: on those that it tries to enter
   int handovers = 0;
   /// Its token is spent, and no connection speaks for it yet: should the resume end here, it goes back.
   std::weak_ptr<const void> taken;
@@ -128,15 +129,23 @@ MUSTER_INLINE void Resuming::claim(ConnectionState& connection, const std::share
   const auto settle = [this, attempt, generation](ConnectionState& asker) {
     ConnectionPtr speaker;
     bool was_held = false;
-    switch (kept_sessions_.claim(attempt->session.id, generation, asker.shared_from_this(), speaker, was_held)) {
+    SessionTable::Parked parked;
+    switch (
+        kept_sessions_.claim(attempt->session.id, generation, asker.shared_from_this(), speaker, was_held, parked)) {
       case SessionTable::Claim::taken:
         attempt->taken.reset();
-        asker.member = attempt->session.id;
+        directory_.set_member(asker, attempt->session.id);
         asker.session_generation = generation;
         asker.resumed = true;
         if (was_held) {
           (void)users_.release(user_of(asker));  // its own connection is there
         }
+        if (!parked.data.empty()) {
+          Sessions::claimed(parked, asker.member);
+          requesting_.join(asker, parked.data);
+          asker.seldom().data.merge(std::move(parked.data));
+        }
+        Profiles::restore(asker, directory_);
         adopt(asker, attempt);
         return;
       case SessionTable::Claim::occupied:
@@ -156,30 +165,31 @@ MUSTER_INLINE void Resuming::claim(ConnectionState& connection, const std::share
     settle(connection);
     return;
   }
-  questions_.ask<bool>(
+  questions_.ask<Result<void>>(
       connection,
-      [&](Reply<bool> reply) {
+      [&](Reply<Result<void>> reply) {
         const ConnectionId member = attempt->session.id;
         const bool posted = speaker->loop->post([this, speaker, member, generation, reply] {
           if (speaker->live() && speaker->member == member && speaker->session_generation < generation) {
             speaker->handing_over = true;
             ending_.end(*speaker, CloseReason::replaced, {});
+          } else if (speaker->live() && speaker->id_ == member && speaker->member != member) {
+            // Under one id others would know two: the session was this connection's until it took up its own.
+            return reply(
+                Error{errc::resume_failed, "The session's connection has resumed another one; join again", {}});
           }
-          reply(true);
+          reply({});
         });
         if (posted) return;
         ending_.abandon(speaker->loop);
-        reply(true);
+        reply({});
       },
-      [this, attempt, settle](ConnectionState& asker, bool answered) {
-        if (answered) {
-          settle(asker);
-        } else {
-          fail(asker, *attempt,
-               {errc::unavailable, "The session's old connection did not answer in time", std::chrono::seconds(1)});
-        }
+      [this, attempt, settle](ConnectionState& asker, const Result<void>& parted) {
+        if (parted) return settle(asker);
+        if (parted.error().code == errc::resume_failed) attempt->taken.reset();
+        fail(asker, *attempt, parted.error());
       },
-      false);
+      Error{errc::unavailable, "The session's old connection did not answer in time", std::chrono::seconds(1)});
 }
 
 MUSTER_INLINE void Resuming::adopt(ConnectionState& connection, const std::shared_ptr<Attempt>& attempt) {
@@ -229,14 +239,13 @@ MUSTER_INLINE void Resuming::permit(ConnectionState& connection, const std::shar
     attempt->permitted.push_back(permitted);
     one_after_another(attempt, [&] { permit(same, attempt); });
   };
-  const auto subscribe = [this, go_on, name](ConnectionState& permitted) {
+  const auto subscribe = [this, attempt, go_on, name](ConnectionState& permitted) {
     if (replicating_.is_on()) {
-      const RoomPtr room = rooms_.find_or_make({permitted.identity_->tenant, name});
-      const bool asked =
-          replicating_.subscribe_first(permitted, room, [this, go_on, room](ConnectionState& same, const Error* error) {
-            if (error != nullptr) (void)rooms_.retire(room);
-            go_on(same, error == nullptr);
-          });
+      Rooms::HoldPtr hold;
+      while (!hold) hold = rooms_.hold(permitted, rooms_.find_or_make({permitted.identity_->tenant, name}));
+      attempt->holds.push_back(hold);
+      const bool asked = rooms_.subscribe_first(
+          permitted, hold, [go_on](ConnectionState& same, const Error* error) { go_on(same, error == nullptr); });
       if (asked) return;
     }
     go_on(permitted, true);
@@ -290,8 +299,6 @@ MUSTER_INLINE void Resuming::finish(ConnectionState& connection, Attempt& attemp
     while (entered.retired) {
       room = rooms_.find_or_make({connection.identity_->tenant, asked.room});
       entered = joining_.take_seat(connection, room, by_server ? std::nullopt : std::optional(asked.position));
-      if (replicating_.is_on() && entered.retired)
-        break;  // it would have to be subscribed to again: the client may join it
     }
     using State = event::ResumedRoom::State;
     const bool entered_it = entered.part != nullptr;
@@ -326,6 +333,8 @@ MUSTER_INLINE void Resuming::finish(ConnectionState& connection, Attempt& attemp
     catch_up_.tell_history(connection, *connection.membership(one.room->key.name), one.entered.position,
                            one.entered.replay);
   }
+  attempt.holds.clear();  // whoever was asked late may keep the attempt
+  requesting_.repeat(connection);
   connection.behind = true;  // what is left of a long replay follows by its cursors
   writer_.mark_dirty(connection);
   bool well = true;

@@ -1,17 +1,21 @@
-// Rooms: how they are made, and how they end; and what they give up where too much is kept.
+// Rooms: how they are made and subscribed to, and how they end; and what they give up where too much is kept.
 #pragma once
 
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
+#include <set>
 
 #include "muster/awareness_store.hpp"
 #include "muster/core/base/byte_budget.hpp"
 #include "muster/core/base/entropy.hpp"
+#include "muster/core/base/mutex.hpp"
 #include "muster/core/flows/replicating.hpp"
 #include "muster/core/loop/loops.hpp"
 #include "muster/core/outward/hooks.hpp"
+#include "muster/core/outward/questions.hpp"
 #include "muster/core/registry/directory.hpp"
 #include "muster/core/registry/room_table.hpp"
 
@@ -19,11 +23,12 @@ namespace muster {
 inline namespace MUSTER_ABI {
 namespace core {
 
-/// Any thread, unless a loop is given: then its own.
+/// Any thread, unless a loop or a connection is given: then its own.
 class Rooms {
  public:
   Rooms(const Options& options, RoomTable& table, ByteBudget& bytes, Entropy& entropy, const Loops& loops,
-        AwarenessStore& awareness, const Directory& directory, Replicating& replicating, Hooks& hooks)
+        AwarenessStore& awareness, const Directory& directory, Replicating& replicating, Hooks& hooks,
+        Questions& questions)
       : options_(options),
         table_(table),
         bytes_(bytes),
@@ -32,9 +37,19 @@ class Rooms {
         awareness_(awareness),
         directory_(directory),
         replicating_(replicating),
-        hooks_(hooks) {}
+        hooks_(hooks),
+        questions_(questions) {}
 
   [[nodiscard]] RoomPtr find_or_make(const RoomKey& key);
+  /// For who is about to enter a room that a broker carries: it stays, and stays subscribed to. The last of them to go
+  /// retires it, if nobody has entered. May outlive the manager.
+  class Hold;
+  using HoldPtr = std::shared_ptr<Hold>;
+  /// Null: it was retired, and is taken out of the table for another, which has to be found.
+  [[nodiscard]] HoldPtr hold(ConnectionState& connection, const RoomPtr& room);
+  /// False: it is subscribed to already; else `then` is called with the answer, or an error.
+  [[nodiscard]] bool subscribe_first(ConnectionState& connection, const HoldPtr& hold,
+                                     Function<void(ConnectionState&, Error*)> then);
   /// Ends it, if nobody is there and nothing is kept. True: somebody was told that it is open, and has to be told first
   /// that it is not.
   bool retire(const RoomPtr& room);
@@ -57,6 +72,8 @@ class Rooms {
   [[nodiscard]] std::uint64_t refused_when_full() const noexcept { return refused_when_full_; }
 
  private:
+  class Unsubscribing;
+
   const Options& options_;
   RoomTable& table_;
   ByteBudget& bytes_;
@@ -66,6 +83,10 @@ class Rooms {
   const Directory& directory_;
   Replicating& replicating_;
   Hooks& hooks_;
+  Questions& questions_;
+  Mutex unsubscribing_mutex_;
+  /// Which the broker is being told of just now.
+  std::multiset<RoomKey> unsubscribing_ MUSTER_GUARDED_BY(unsubscribing_mutex_);
   Mutex unattended_mutex_;
   RoomTable::Cursor unattended_ MUSTER_GUARDED_BY(unattended_mutex_);
   std::atomic<std::uint64_t> history_dropped_{0}, refused_when_full_{0};

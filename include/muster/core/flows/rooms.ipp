@@ -1,6 +1,7 @@
-// Making, ending and relieving rooms.
+// Making, subscribing to, ending and relieving rooms.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <utility>
@@ -18,34 +19,157 @@ MUSTER_INLINE RoomPtr Rooms::find_or_make(const RoomKey& key) {
       std::make_shared<RoomState>(key, options_.room_options(key.name), entropy_.epoch(), bytes_.account(key.tenant)));
 }
 
+class Rooms::Hold {
+ public:
+  Hold(Rooms& of, RoomPtr room, const LoopPtr& loop) : of_(of), room_(std::move(room)), loop_(loop) {
+    Lock lock(room_->mutex);
+    is_valid_ = !room_->retired;
+    if (is_valid_) {
+      ++room_->holders;
+    } else {
+      room_->replaced = true;
+    }
+  }
+  ~Hold() {
+    if (!is_valid_) return;
+    {
+      Lock lock(room_->mutex);
+      if (--room_->holders != 0 || !room_->members.empty()) return;
+    }
+    // Not here: a broker may let go of its last question under a lock of its own. Where nothing is posted, the sweep
+    // looks at the room.
+    const LoopPtr loop = loop_.lock();
+    if (!loop) return;
+    try {
+      (void)loop->post([of = &of_, room = room_] { (void)of->retire(room); });
+    } catch (...) {
+    }
+  }
+  Hold(const Hold&) = delete;
+  Hold& operator=(const Hold&) = delete;
+
+  /// False: the room was retired before.
+  [[nodiscard]] bool is_valid() const noexcept { return is_valid_; }
+  [[nodiscard]] const RoomPtr& room() const noexcept { return room_; }
+  /// The broker has begun to carry it, whether or not the one who asked is there still.
+  void subscribed(const Position& position) {
+    Lock lock(room_->mutex);
+    if (std::exchange(room_->subscribed, true)) return;
+    room_->unsubscribe_due = false;
+    room_->epoch = position.epoch;
+    room_->last_seq = std::max(room_->last_seq, position.seq);
+  }
+
+ private:
+  Rooms& of_;  ///< for the loop's tasks, which run only while the manager is there
+  const RoomPtr room_;
+  const std::weak_ptr<Loop> loop_;
+  bool is_valid_ = false;
+};
+
+/// While one of these lives nobody subscribes to the room.
+class Rooms::Unsubscribing {
+ public:
+  Unsubscribing(Rooms& of, const RoomKey& key) : of_(of.replicating_.is_on() ? &of : nullptr) {
+    if (of_ == nullptr) return;
+    Lock lock(of_->unsubscribing_mutex_);
+    at_ = of_->unsubscribing_.insert(key);
+  }
+  ~Unsubscribing() {
+    if (of_ == nullptr) return;
+    Lock lock(of_->unsubscribing_mutex_);
+    of_->unsubscribing_.erase(at_);
+  }
+  Unsubscribing(const Unsubscribing&) = delete;
+  Unsubscribing& operator=(const Unsubscribing&) = delete;
+
+ private:
+  Rooms* const of_;
+  std::multiset<RoomKey>::iterator at_;
+};
+
+MUSTER_INLINE Rooms::HoldPtr Rooms::hold(ConnectionState& connection, const RoomPtr& room) {
+  HoldPtr hold(new Hold(*this, room, connection.loop));
+  if (hold->is_valid()) return hold;
+  table_.erase(room);
+  return nullptr;
+}
+
+MUSTER_INLINE bool Rooms::subscribe_first(ConnectionState& connection, const HoldPtr& hold,
+                                          Function<void(ConnectionState&, Error*)> then) {
+  const RoomPtr& room = hold->room();
+  {
+    Lock lock(room->mutex);
+    if (room->subscribed) return false;
+  }
+  bool waits = false;
+  {
+    Lock lock(unsubscribing_mutex_);
+    waits = unsubscribing_.count(room->key) != 0;
+  }
+  if (waits) {  // the end of the room before this one would end this subscription, too
+    questions_.ask<bool>(
+        connection,
+        [&](Reply<bool> reply) {
+          if (!connection.loop->post([reply] { reply(true); })) reply(true);
+        },
+        [this, hold, then = std::move(then)](ConnectionState& joining, bool) mutable {
+          // Kept apart: whether there was something to wait for is found out by the next look.
+          const auto shared = std::shared_ptr<Function<void(ConnectionState&, Error*)>>(
+              new Function<void(ConnectionState&, Error*)>(std::move(then)));
+          const bool asked =
+              subscribe_first(joining, hold, [shared](ConnectionState& same, Error* error) { (*shared)(same, error); });
+          if (!asked) (*shared)(joining, nullptr);
+        },
+        true);
+    return true;
+  }
+  questions_.ask<Result<Position>>(
+      connection,
+      [&](Reply<Result<Position>> reply) {
+        replicating_.subscribe(room->key, Reply<Result<Position>>([hold, reply](Result<Position> position) {
+                                 if (position) hold->subscribed(position.value());
+                                 reply(std::move(position));
+                               }));
+      },
+      [hold, then = std::move(then)](ConnectionState& joining, const Result<Position>& position) mutable {
+        if (position) return then(joining, nullptr);
+        Error error{errc::unavailable, position.error().message, std::chrono::seconds(1)};
+        then(joining, &error);
+      },
+      Error{errc::unavailable, "The broker did not answer in time", std::chrono::seconds(1)});
+  return true;
+}
+
 MUSTER_INLINE bool Rooms::retire(const RoomPtr& room) {
   const TimePoint now = loops_.read_clock();
   bool unsubscribe = false;
   // Before the room is out of the table: who makes it anew must not be unsubscribed with this one.
-  const Replicating::Unsubscribing unsubscribing(replicating_, room->key);
+  const Unsubscribing unsubscribing(*this, room->key);
   {
     Lock lock(room->mutex);
-    room->history.expire(now, room->options);
+    room->history.expire(now, room->options());
     room->keys.expire(now, options_.idempotency_age);
     room->settle();
     if (!room->members.empty() || room->retired) return false;
     if (room->told_open || room->telling) return true;
+    if (room->holders != 0) return false;
     if (!room->history.empty() && !replicating_.is_on()) return false;
     unsubscribe = std::exchange(room->subscribed, false) || room->unsubscribe_due;
     room->unsubscribe_due = false;
     room->retired = true;
   }
-  if (unsubscribe) {
+  if (replicating_.is_on()) {
     try {
-      replicating_.unsubscribe(room->key);
+      if (unsubscribe) replicating_.unsubscribe(room->key);
       for (const AwarenessEntry& entry : awareness_.get_all(room->key)) {  // what other nodes' clients left here
         if (directory_.locate(entry.owner.connection)) continue;  // its disconnect is under way, and tells of it
         (void)awareness_.forget(room->key, entry.client);         // removed, it could not come again as it is
       }
     } catch (...) {  // the sweep tries again, should nobody join until then
       Lock lock(room->mutex);
-      room->unsubscribe_due = true;
-      room->retired = false;
+      room->unsubscribe_due = unsubscribe && !room->replaced;  // else it is the other's, who subscribes for itself
+      room->retired = room->replaced;
       throw;
     }
   }
@@ -69,8 +193,14 @@ MUSTER_INLINE void Rooms::tell_edges(Loop& loop, const RoomPtr& room) {
       room->telling = room->told_open != open;
       if (!room->telling) return;
       room->told_open = open;
+      room->has_data = true;  // while its end is told, too
     }
     (void)hooks_.room_edge(loop, room->key, open);
+    if (open) continue;
+    Data data;  // ends after the section
+    Lock lock(room->mutex);
+    room->has_data = false;
+    std::swap(data, room->data);
   }
 }
 

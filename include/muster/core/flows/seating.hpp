@@ -43,7 +43,7 @@ class Seating {
   void change(ConnectionId id, SeatChange change, SeatDone done);
   void change(const UserKey& user, SeatChange change, SeatsDone done);
   /// By a handler or hook.
-  void change(ConnectionState& connection, SeatChange change);
+  void change(ConnectionState& connection, SeatChange change, SeatDone done = nullptr);
 
   /// Does what the program asked for, until that has to wait.
   void run(ConnectionState& connection);

@@ -72,8 +72,8 @@ MUSTER_INLINE void Seating::post(const ConnectionPtr& connection, SeatChange cha
   });
 }
 
-MUSTER_INLINE void Seating::change(ConnectionState& connection, SeatChange change) {
-  const std::shared_ptr<Asked> asked(new Asked(*this, std::move(change), connection.loop, nullptr));
+MUSTER_INLINE void Seating::change(ConnectionState& connection, SeatChange change, SeatDone done) {
+  const std::shared_ptr<Asked> asked(new Asked(*this, std::move(change), connection.loop, std::move(done)));
   connection.seldom().acts.push_back([asked](ConnectionState& same) { asked->of.begin(same, asked); });
   (void)connection.loop->post([later = &later_, keep = connection.shared_from_this()] {
     guard(*later, *keep, "A seat", [&] { later->go_on(*keep); });

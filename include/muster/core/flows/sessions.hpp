@@ -55,6 +55,12 @@ class Sessions {
 
   /// Keeps the seats of a connection that ends for its session, or changes nothing. False: it does not wait.
   [[nodiscard]] bool keep(ConnectionState& connection, CloseReason reason, bool socket_gone) noexcept;
+  /// Before a connection that ends is taken out of the tables: whether what the program keeps with it is kept for its
+  /// session. Then `part_with_data` follows, which is when the session can be taken up.
+  [[nodiscard]] bool keeps_data(ConnectionState& connection, CloseReason reason) noexcept;
+  void part_with_data(ConnectionState& connection) noexcept;
+  /// Somebody has them again: nothing has to see to their end any more.
+  static void claimed(const SessionTable::Parked& parked, ConnectionId member);
   /// What is stored of the session of a connection that ends. `names`: of all its rooms.
   void part_from(ConnectionState& connection, CloseReason reason, std::vector<std::string> names) noexcept;
   void run_graces(Loop& loop, TimePoint now) noexcept;

@@ -115,6 +115,11 @@ MUSTER_INLINE bool Sessions::waits(const ConnectionState& connection, CloseReaso
          table_.reserve(options_.max_connections);
 }
 
+[[nodiscard]] inline Grace grace_of(const ConnectionState& connection, const UserKey& user) {
+  return {connection.member,     connection.session_generation,    user,
+          connection.token_hash, connection.previous_token_hash(), false};
+}
+
 /// Keeps the seats of a connection that ends for its session, or changes nothing. False: it does not wait.
 MUSTER_INLINE bool Sessions::keep(ConnectionState& connection, CloseReason reason, bool socket_gone) noexcept {
   if (!waits(connection, reason, socket_gone)) return false;
@@ -124,9 +129,7 @@ MUSTER_INLINE bool Sessions::keep(ConnectionState& connection, CloseReason reaso
   auto planned = loop.graces.end();
   const bool kept = connection.contain("A session", [&] {
     const UserKey user = user_of(connection);
-    planned = loop.graces.emplace(loop.executor->now() + grace,
-                                  Grace{connection.member, connection.session_generation, user, connection.token_hash,
-                                        connection.previous_token_hash()});
+    planned = loop.graces.emplace(loop.executor->now() + grace, grace_of(connection, user));
     SessionTable::Kept seats;
     seats.rooms.reserve(connection.memberships.size());
     for (const Membership& membership : connection.memberships) {
@@ -143,6 +146,44 @@ MUSTER_INLINE bool Sessions::keep(ConnectionState& connection, CloseReason reaso
   }
   loop.arm(loop.grace_timer, loop.graces.begin()->first);
   return true;
+}
+
+MUSTER_INLINE bool Sessions::keeps_data(ConnectionState& connection, CloseReason reason) noexcept {
+  const bool may_come_back = connection.handing_over || may_resume(reason);
+  if (!connection.has_data() || connection.session_generation == 0 || !may_come_back) return false;
+  if (!admission_.is_open() || connection.loop->stopped) return false;
+  Loop& loop = *connection.loop;
+  auto planned = loop.graces.end();
+  bool kept = false;
+  const bool well = connection.contain("A session's data", [&] {
+    planned =
+        loop.graces.emplace(loop.executor->now() + options_.resume_window, grace_of(connection, user_of(connection)));
+    planned->second.of_data = true;
+    kept = table_.stay(connection.member, connection.session_generation, connection.shared_from_this(),
+                       options_.max_connections);
+  });
+  if (well && kept) {
+    loop.arm(loop.grace_timer, loop.graces.begin()->first);
+  } else if (planned != loop.graces.end()) {
+    loop.graces.erase(planned);
+  }
+  return well && kept;
+}
+
+MUSTER_INLINE void Sessions::part_with_data(ConnectionState& connection) noexcept {
+  table_.part(connection.member,
+              {std::exchange(connection.rare->data, {}), connection.loop, connection.rare->data_ends});
+}
+
+MUSTER_INLINE void Sessions::claimed(const SessionTable::Parked& parked, ConnectionId member) {
+  const LoopPtr loop = parked.ends_on.lock();
+  if (!loop) return;
+  (void)loop->post([loop, member, when = parked.ends_at] {
+    const auto [first, last] = loop->graces.equal_range(when);
+    const auto grace =
+        std::find_if(first, last, [&](const auto& at) { return at.second.of_data && at.second.member == member; });
+    if (grace != last) loop->graces.erase(grace);
+  });
 }
 
 MUSTER_INLINE void Sessions::part_from(ConnectionState& connection, CloseReason reason,
@@ -176,6 +217,10 @@ MUSTER_INLINE void Sessions::run_due_graces(Loop& loop) { run_graces(loop, loop.
 
 /// Nobody came back: the others are told now. Or nothing has changed, and it throws.
 MUSTER_INLINE Graces::iterator Sessions::end_grace(Loop& loop, Graces::iterator at) {
+  if (at->second.of_data) {
+    (void)table_.expire_parked(at->second.member, at->second.generation);
+    return loop.graces.erase(at);
+  }
   Clearings clearing = state_flush_.clearing_for(loop, at->second.member, nullptr);
   const Grace grace = std::move(at->second);
   const auto next = loop.graces.erase(at);

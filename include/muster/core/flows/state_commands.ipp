@@ -8,6 +8,7 @@
 
 #include "muster/core/flows/commands.hpp"
 #include "muster/core/outward/one_after_another.hpp"
+#include "muster/core/room/history_page.hpp"
 
 namespace muster {
 inline namespace MUSTER_ABI {
@@ -47,13 +48,7 @@ MUSTER_INLINE void Commands::on(ConnectionState& connection, Correlation& correl
                        {errc::not_in_room, "Join the room before setting awareness in it", {}});
     return;
   }
-  if (setting.state && options_.awareness_state_bytes != 0 &&
-      setting.state->view().size() > options_.awareness_state_bytes) {
-    writer_.tell_error(
-        connection, &correlation,
-        {errc::too_large, "state may have " + std::to_string(options_.awareness_state_bytes) + " bytes", {}});
-    return;
-  }
+  if (refuse_large(connection, correlation, setting)) return;
   // Who may not, or says nothing new, is told before the authorizer is asked.
   if (setting.state) {
     const AwarenessUpdate now_so =
@@ -75,13 +70,21 @@ MUSTER_INLINE void Commands::on(ConnectionState& connection, Correlation& correl
           return;
         }
         const RoomPtr room = member->room;
+        if (setting.state) {
+          if (!passes(allowed, correlation, {room->key, *setting.state, PublicationKind::awareness, setting.client},
+                      *setting.state) ||
+              refuse_large(allowed, correlation, setting)) {
+            return;
+          }
+          if (setting.state->empty()) setting.state.reset();
+        }
         const AwarenessOwner owner{allowed.identity_->user, allowed.member, allowed.order};
         const std::uint64_t sent = setting.clock;
         AwarenessUpdate update;
         if (setting.state) {
           AwarenessEntry entry{setting.client, owner, setting.clock, std::move(*setting.state), loops_.read_clock()};
           update = awareness_.set(room->key, std::move(entry),
-                                  {room->options.awareness_entries, options_.awareness_per_connection});
+                                  {room->options().awareness_entries, options_.awareness_per_connection});
         } else {
           update = awareness_.remove(room->key, setting.client, owner, setting.clock);
         }
@@ -105,6 +108,15 @@ MUSTER_INLINE void Commands::on(ConnectionState& connection, Correlation& correl
         if (setting.state && update.clock != sent) ack.clock = update.clock;
         writer_.tell(allowed, ack, &correlation);
       });
+}
+
+MUSTER_INLINE bool Commands::refuse_large(ConnectionState& connection, const Correlation& correlation,
+                                          const command::AwarenessSet& setting) {
+  const std::size_t limit = options_.awareness_state_bytes;
+  if (!setting.state || limit == 0 || setting.state->view().size() <= limit) return false;
+  writer_.tell_error(connection, &correlation,
+                     {errc::too_large, "state may have " + std::to_string(limit) + " bytes", {}});
+  return true;
 }
 
 MUSTER_INLINE void Commands::refuse_awareness(ConnectionState& connection, const Correlation& correlation) {
@@ -134,22 +146,46 @@ MUSTER_INLINE void Commands::tell_stale(ConnectionState& connection, const Corre
   writer_.tell_asked(connection, changed);
 }
 
-MUSTER_INLINE void Commands::on(ConnectionState& connection, Correlation& correlation, command::AwarenessQuery& query) {
-  const auto refuse = [this](ConnectionState& asker, const Correlation& of) {
+/// What members alone may ask about their room.
+MUSTER_INLINE void Commands::query_room(ConnectionState& connection, const Correlation& correlation, std::string name,
+                                        Function<void(ConnectionState&, const Correlation&, RoomPtr)> answer) {
+  const auto room_of = [this](ConnectionState& asker, const Correlation& of, const std::string& room) -> RoomPtr {
+    const Membership* const membership = asker.membership(room);
+    if (membership != nullptr) return membership->room;
     writer_.tell_error(asker, &of, {errc::not_in_room, "Join the room before asking about it", {}});
+    return nullptr;
   };
-  if (connection.membership(query.room) == nullptr) {
-    refuse(connection, correlation);
-    return;
-  }
-  authorizing_.demand(connection, Action::query, query.room, correlation,
-                      [this, refuse, correlation, room = query.room](ConnectionState& allowed) {
-                        if (allowed.membership(room) == nullptr) {
-                          refuse(allowed, correlation);
-                        } else {
-                          joining_.tell_awareness(allowed, &correlation, {allowed.identity_->tenant, room});
-                        }
-                      });
+  if (!room_of(connection, correlation, name)) return;
+  std::string about = name;  // here, as for publish
+  authorizing_.demand(
+      connection, Action::query, std::move(about), correlation,
+      [room_of, correlation, name = std::move(name), answer = std::move(answer)](ConnectionState& allowed) mutable {
+        if (RoomPtr room = room_of(allowed, correlation, name)) answer(allowed, correlation, std::move(room));
+      });
+}
+
+MUSTER_INLINE void Commands::on(ConnectionState& connection, Correlation& correlation, command::AwarenessQuery& query) {
+  query_room(connection, correlation, std::move(query.room),
+             [this](ConnectionState& asker, const Correlation& of, const RoomPtr& room) {
+               joining_.tell_awareness(asker, &of, room->key);
+             });
+}
+
+MUSTER_INLINE void Commands::on(ConnectionState& connection, Correlation& correlation, command::HistoryQuery& query) {
+  constexpr std::size_t most_messages = 256;
+  const std::size_t limit = query.limit == 0 ? most_messages : std::min(query.limit, most_messages);
+  query_room(connection, correlation, std::move(query.room),
+             [this, after = query.after, limit](ConnectionState& asker, const Correlation& of, const RoomPtr& room) {
+               const HistoryPage page = history_page(*room, asker.loop->executor->now(), after, limit, asker.member);
+               event::History history;
+               history.room = room->key.name;
+               history.epoch = page.epoch;
+               history.messages = page.messages.data();
+               history.count = page.messages.size();
+               history.complete = page.complete;
+               history.more = page.more;
+               writer_.tell_asked(asker, history, &of);
+             });
 }
 
 MUSTER_INLINE void Commands::on(ConnectionState& connection, Correlation& correlation, command::PresenceQuery& query) {
@@ -166,29 +202,50 @@ MUSTER_INLINE void Commands::on(ConnectionState& connection, Correlation& correl
     one_after_another(asked, [&] { query_next_user(connection, asked); });
     return;
   }
-  if (connection.membership(query.room) == nullptr) {
-    writer_.tell_error(connection, &correlation, {errc::not_in_room, "Join the room before asking about it", {}});
+  if (query.limit != 0) {
+    query_room(connection, correlation, std::move(query.room),
+               [this, after = query.after, limit = std::min(query.limit, members_per_frame)](
+                   ConnectionState& asker, const Correlation& of, const RoomPtr& room) {
+                 event::PresenceState state;
+                 std::vector<Member> members;
+                 {
+                   Lock lock(room->mutex);
+                   members = room->page(after, limit, state.more);
+                 }
+                 state.room = room->key.name;
+                 state.members = &members;
+                 writer_.tell_asked(asker, state, &of);
+               });
     return;
   }
-  authorizing_.demand(
-      connection, Action::query, query.room, correlation,
-      [this, correlation, name = query.room](ConnectionState& allowed) {
-        const Membership* membership = allowed.membership(name);
-        if (membership == nullptr) {
-          writer_.tell_error(allowed, &correlation, {errc::not_in_room, "Join the room before asking about it", {}});
-          return;
-        }
-        std::vector<event::UserPresence> users;
-        {
-          Lock lock(membership->room->mutex);
-          users.reserve(membership->room->users.size() + membership->room->remote_members.size());
-          for (const auto& [user, count] : membership->room->users) {
-            if (count != 0) users.push_back({user, count});
-          }
-          for (const auto& remote : membership->room->remote_members) users.push_back({remote.second, 1});
-        }
-        tell_presence(allowed, correlation, name, std::move(users));
-      });
+  query_room(connection, correlation, std::move(query.room),
+             [this](ConnectionState& asker, const Correlation& of, const RoomPtr& room) {
+               std::vector<event::UserPresence> users;
+               {
+                 Lock lock(room->mutex);
+                 users.reserve(room->members.users() + room->remote_members.size());
+                 room->members.for_each_user([&](const std::string& user, std::size_t connections) {
+                   users.push_back({user, connections});
+                 });
+                 for (const auto& remote : room->remote_members) users.push_back({remote.second.user, 1});
+               }
+               tell_presence(asker, of, room->key.name, std::move(users));
+             });
+}
+
+MUSTER_INLINE void Commands::on(ConnectionState& connection, Correlation& correlation, command::ProfileSet& setting) {
+  if (!options_.allow_profile) {
+    writer_.tell_error(connection, &correlation,
+                       {errc::permission_denied, "Clients may not change their profiles here", {}});
+    return;
+  }
+  if (!profiles_.fits(setting.profile)) {
+    writer_.tell_error(connection, &correlation,
+                       {errc::too_large, "profile may have " + std::to_string(options_.profile_bytes) + " bytes", {}});
+    return;
+  }
+  profiles_.set(connection, std::move(setting.profile));
+  if (correlation.reply) writer_.tell(connection, event::Ack{}, &correlation);
 }
 
 /// In the order of users, and in chunks of which the last is the answer.

@@ -53,7 +53,8 @@ class StateFlush {
   void announce_rest(Loop& loop);
 
  private:
-  [[nodiscard]] bool flush_once(const RoomPtr& room, RoomState::Marks& dirty);
+  void plan_at(Loop& loop, const RoomPtr& room, TimePoint due) noexcept;
+  [[nodiscard]] bool flush_once(Loop& loop, const RoomPtr& room, RoomState::Marks& dirty);
   [[nodiscard]] bool clear_some(Loop& loop, Clearing& clearing, std::size_t& left);
   void flush_announcements(Loop& loop);
   void tell_announcements(const std::map<UserKey, bool>& dirty);

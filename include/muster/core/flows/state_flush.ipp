@@ -16,12 +16,16 @@ namespace core {
 /// A room has something new to tell; null: the announcements have. Where that fails it is told with what changes next,
 /// or by the sweep.
 MUSTER_INLINE void StateFlush::plan(Loop& loop, const RoomPtr& room) noexcept {
-  const auto interval = room ? room->options.awareness_interval : options_.room.awareness_interval;
-  const TimePoint due = loop.executor->now() + interval;
+  const auto interval = room ? room->options().awareness_interval : options_.room.awareness_interval;
+  plan_at(loop, room, loop.executor->now() + interval);
+}
+
+MUSTER_INLINE void StateFlush::plan_at(Loop& loop, const RoomPtr& room, TimePoint due) noexcept {
+  const bool at_once = due <= loop.executor->now();
   auto planned = loop.state_flushes.end();
   const bool well = loop.contain("The executor", [&] {
     planned = loop.state_flushes.emplace(due, room);
-    if (interval != std::chrono::milliseconds(0)) return;
+    if (!at_once) return;
     const LoopPtr shared = loop.shared_from_this();
     (void)shared->post([this, shared] { run_due(*shared); });
   });
@@ -29,13 +33,12 @@ MUSTER_INLINE void StateFlush::plan(Loop& loop, const RoomPtr& room) noexcept {
     if (planned != loop.state_flushes.end()) loop.state_flushes.erase(planned);
     if (room) {
       Lock lock(room->mutex);
-      room->state_flush_due = false;
+      room->state_flush_due = room->counts_planned = false;
     } else {
       Lock lock(announcements_mutex_);
       announcements_due_ = false;
     }
-  } else if (interval != std::chrono::milliseconds(0) &&
-             (!loop.state_timer.armed() || loop.state_flushes.begin()->first >= due)) {
+  } else if (!at_once && (!loop.state_timer.armed() || loop.state_flushes.begin()->first >= due)) {
     loop.arm(loop.state_timer, loop.state_flushes.begin()->first);
   }
 }
@@ -70,7 +73,7 @@ MUSTER_INLINE void StateFlush::flush(Loop& loop, const RoomPtr& room) noexcept {
     dirty.swap(room->awareness);
   }
   for (bool again = true; again;) {
-    if (loop.contain("A flush", [&] { again = flush_once(room, dirty); })) continue;
+    if (loop.contain("A flush", [&] { again = flush_once(loop, room, dirty); })) continue;
     Lock lock(room->mutex);
     room->take_back(dirty);
     room->state_flush_running = room->state_flush_again = false;
@@ -79,7 +82,7 @@ MUSTER_INLINE void StateFlush::flush(Loop& loop, const RoomPtr& room) noexcept {
 }
 
 /// Takes `dirty`, or throws and has done nothing. True: it is to be done again with what came meanwhile.
-MUSTER_INLINE bool StateFlush::flush_once(const RoomPtr& room, RoomState::Marks& dirty) {
+MUSTER_INLINE bool StateFlush::flush_once(Loop& loop, const RoomPtr& room, RoomState::Marks& dirty) {
   std::vector<AwarenessEntry> awareness;
   for (const auto& [client, removed_at] : dirty)
     resolve_awareness(awareness_, room->key, client, removed_at, awareness);
@@ -96,10 +99,14 @@ MUSTER_INLINE bool StateFlush::flush_once(const RoomPtr& room, RoomState::Marks&
   std::vector<RoomPartPtr> flushes;
   std::uint64_t conflated = 0;
   bool again = false;
+  std::optional<TimePoint> counts_due;
+  const TimePoint now = loop.executor->now();
   {
     Lock lock(room->mutex);
     prepare_pending(*room, entries.size() + 1, flushes);
-    room->flush_presence(*notice);
+    const bool counts_wait = room->flush_presence(*notice, now, !loop.abandoned);
+    if (counts_wait && !std::exchange(room->counts_planned, true)) counts_due = room->counts_due;
+    if (!counts_wait) room->counts_planned = false;
     const auto append = [&](const std::shared_ptr<Entry>& entry) MUSTER_REQUIRES(room->mutex) {
       entry->serial = ++room->last_serial;
       append_pending(*room, entry, flushes, conflated);
@@ -117,6 +124,7 @@ MUSTER_INLINE bool StateFlush::flush_once(const RoomPtr& room, RoomState::Marks&
     }
   }
   fan_out_.post_flushes(room, flushes);
+  if (counts_due) plan_at(loop, room, *counts_due);
   return again;
 }
 

@@ -104,9 +104,7 @@ MUSTER_INLINE void Sweeping::catch_up_room(Loop& loop, const RoomPtr& room) {
     Lock lock(room->mutex);
     flushes.reserve(room->parts.size());
     if (std::exchange(room->offline_untold, false)) {
-      for (const auto& [user, count] : room->users) {
-        if (count == 0) gone.push_back(user);
-      }
+      room->members.for_each_gone([&](const std::string& user) { gone.push_back(user); });
     }
     for (const auto& part : room->parts) {
       RoomPart::Shared& shared = room->shared_of(*part);

@@ -13,8 +13,8 @@ namespace core {
 /// On the loop.
 class Turn {
  public:
-  Turn(Writer& writer, CatchUp& catch_up, Queues& queues, Later& later)
-      : writer_(writer), catch_up_(catch_up), queues_(queues), later_(later) {}
+  Turn(Pressure& pressure, Writer& writer, CatchUp& catch_up, Queues& queues, Later& later)
+      : pressure_(pressure), writer_(writer), catch_up_(catch_up), queues_(queues), later_(later) {}
 
   void end(Loop& loop);
   /// Its pipe has taken what was in flight.
@@ -25,6 +25,7 @@ class Turn {
   /// Feeds and writes what can be written now.
   void flush(ConnectionState& connection);
 
+  Pressure& pressure_;
   Writer& writer_;
   CatchUp& catch_up_;
   Queues& queues_;

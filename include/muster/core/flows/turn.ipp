@@ -35,6 +35,7 @@ MUSTER_INLINE void Turn::flush(ConnectionState& connection) {
     if (!connection.outbox.has_queued()) break;
     if (!writer_.write(connection)) break;
   }
+  if (connection.slow) pressure_.look_at(connection);
   if (connection.queue_again && !connection.queue_loading && !connection.outbox.in_flight()) {
     queues_.deliver_more(connection);
   }
@@ -50,9 +51,10 @@ MUSTER_INLINE void Turn::go_on(ConnectionState& connection) {
   connection.counted.bytes_out += written;
   connection.loop->counters.bytes_out.add(written);
   if (connection.ended()) return;
-  if (connection.live()) connection.guard_timer.cancel();
+  if (connection.live()) connection.deadlines.cancel(Deadline::guard);
   if (connection.awaiting_pong) connection.ping_sent_at = connection.loop->executor->now();  // it goes out now
   flush(connection);
+  pressure_.look_at(connection);
 }
 
 }  // namespace core

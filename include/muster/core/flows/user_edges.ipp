@@ -43,9 +43,7 @@ MUSTER_INLINE void UserEdges::tell_offline(Loop& loop, const UserKey& user, cons
   bool schedule = false;
   {
     Lock lock(room->mutex);
-    const auto of_user = room->users.find(user.user);
-    if (of_user == room->users.end() || of_user->second != 0) return;
-    room->users.erase(of_user);
+    if (!room->members.forget_user(user.user)) return;
     room->presence.offline(user.user);
     schedule = !std::exchange(room->state_flush_due, true);
   }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -12,6 +13,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -24,6 +26,7 @@
 #include "muster/core/loop/failures.hpp"
 #include "muster/core/loop/outbox.hpp"
 #include "muster/executor.hpp"
+#include "muster/histogram.hpp"
 #include "muster/options.hpp"
 #include "muster/protocol.hpp"
 #include "muster/span.hpp"
@@ -34,6 +37,7 @@ inline namespace MUSTER_ABI {
 namespace core {
 
 class ConnectionState;
+struct HandlerTable;
 struct RoomState;
 
 /// How soon what has failed is tried again.
@@ -56,16 +60,44 @@ class Counter {
   std::atomic<std::uint64_t> value_{0};
 };
 
+/// A Histogram with one writer that any thread may read.
+class Durations {
+ public:
+  void add(std::chrono::nanoseconds time) noexcept {
+    time = std::max(time, std::chrono::nanoseconds(0));
+    counts_[Histogram::bucket_of(time)].add();
+    sum_.add(static_cast<std::uint64_t>(time.count()));
+  }
+  void add(const Durations& other) noexcept {
+    for (std::size_t i = 0; i < counts_.size(); ++i) counts_[i].add(other.counts_[i].get());
+    sum_.add(other.sum_.get());
+  }
+  [[nodiscard]] Histogram get() const noexcept {
+    Histogram all;
+    for (std::size_t i = 0; i < counts_.size(); ++i) all.counts[i] = counts_[i].get();
+    all.sum = std::chrono::nanoseconds(sum_.get());
+    return all;
+  }
+
+ private:
+  std::array<Counter, std::tuple_size_v<decltype(Histogram::counts)>> counts_;
+  Counter sum_;
+};
+
 struct LoopCounters {
   Counter messages_in, bytes_in, writes, bytes_out, deliveries, blocks, conflated, gaps, errors, rate_limited;
-  Counter callback_failures;
+  Counter callback_failures, slowed;
+  Durations lag, command_wait, handler_time;
 
   void add(const LoopCounters& other) noexcept {
-    for (const auto one :
-         {&LoopCounters::messages_in, &LoopCounters::bytes_in, &LoopCounters::writes, &LoopCounters::bytes_out,
-          &LoopCounters::deliveries, &LoopCounters::blocks, &LoopCounters::conflated, &LoopCounters::gaps,
-          &LoopCounters::errors, &LoopCounters::rate_limited, &LoopCounters::callback_failures}) {
+    for (const auto one : {&LoopCounters::messages_in, &LoopCounters::bytes_in, &LoopCounters::writes,
+                           &LoopCounters::bytes_out, &LoopCounters::deliveries, &LoopCounters::blocks,
+                           &LoopCounters::conflated, &LoopCounters::gaps, &LoopCounters::errors,
+                           &LoopCounters::rate_limited, &LoopCounters::callback_failures, &LoopCounters::slowed}) {
       (this->*one).add((other.*one).get());
+    }
+    for (const auto one : {&LoopCounters::lag, &LoopCounters::command_wait, &LoopCounters::handler_time}) {
+      (this->*one).add(other.*one);
     }
   }
 };
@@ -76,13 +108,14 @@ struct Format {
   std::shared_ptr<const WireFormat> wire;
 };
 
-/// A dropped session whose seats are kept for a while.
+/// A dropped session whose seats are kept for a while, or what the program keeps with it.
 struct Grace {
   ConnectionId member;
   std::uint64_t generation = 0;
   UserKey user;
   Digest token_hash{};
   std::string previous_token_hash;
+  bool of_data = false;
 };
 
 using Graces = std::multimap<TimePoint, Grace>;
@@ -134,6 +167,13 @@ struct Loop : std::enable_shared_from_this<Loop> {
   bool contain(const char* where, FunctionRef<void()> code) noexcept;
   bool contain(const char* where, FunctionRef<void()> code, ConnectionId of,
                FunctionRef<const std::string*()> secret) noexcept;
+  /// Runs the embedder's code, and counts how long it took to return.
+  template <class F>
+  void time(const F& code) {
+    const TimePoint begin = executor->now();
+    code();
+    counters.handler_time.add(executor->now() - begin);
+  }
 
   void arm(Timer& timer, TimePoint deadline) noexcept {
     wheel.arm(timer, deadline);
@@ -183,6 +223,8 @@ struct Loop : std::enable_shared_from_this<Loop> {
   /// Every connection whose socket is not gone yet; each knows its index.
   std::vector<std::shared_ptr<ConnectionState>> connections;
   std::vector<Format> formats;
+  /// What serves commands here, as of the last change that this executor has heard of.
+  std::shared_ptr<const HandlerTable> handlers;
   /// Connections with something to write at the end of this turn.
   std::vector<ConnectionState*> dirty;
   bool write_posted = false;

@@ -67,7 +67,9 @@ MUSTER_INLINE void Loop::on_wake(TimePoint when, bool has_listened) noexcept {
   const auto asked = std::find(wakes.begin(), wakes.end(), when);
   if (asked == wakes.end()) return;
   constexpr std::chrono::milliseconds held_up{200};
-  if (!has_listened && executor->now() - when >= held_up) {
+  const auto late = executor->now() - when;
+  if (!has_listened) counters.lag.add(late);
+  if (!has_listened && late >= held_up) {
     const std::size_t turns = 2 + connections.size() / 64;  // an executor hears some sockets a turn
     const bool listens =
         contain("The executor", [&] { (void)post_at_turn_end([this, when] { on_wake(when, true); }, turns); });

@@ -42,7 +42,9 @@ inline void guard(Later& later, ConnectionState& connection, const char* where, 
 /// On the connection's executor; one question at a time for each connection, and its commands wait for the answer.
 class Questions {
  public:
-  Questions(const Options& options, const Life& life, Later& later) : options_(options), life_(life), later_(later) {}
+  /// `late`: for a connection whose question has waited too long; it calls `expire`.
+  Questions(const Options& options, const Life& life, Timer::Fire late, Later& later)
+      : options_(options), life_(life), late_(late), later_(later) {}
 
   /// Answered inside `call`, the command goes on at once; otherwise it waits, and an answer that comes after the deadline,
   /// or for a connection or command that is gone, finds another generation and does nothing. `when_late`: what stands for
@@ -51,10 +53,17 @@ class Questions {
   template <class T>
   void ask(ConnectionState& connection, FunctionRef<void(Reply<T>)> call, Function<void(ConnectionState&, T)> then,
            T when_late, Function<void(T)> unwanted = nullptr, std::chrono::milliseconds timeout = {});
+  template <class T>
+  struct Asks;
+  /// Likewise with a question of the caller's own kind, which may keep what belongs to it.
+  template <class T>
+  void put(ConnectionState& connection, std::shared_ptr<Asks<T>> asked, FunctionRef<void(Reply<T>)> call,
+           std::chrono::milliseconds timeout = {});
   /// The deadline has passed.
   void expire(ConnectionState& connection) {
-    const auto question = std::exchange(connection.question, nullptr);
+    const auto question = connection.question;
     if (!question) return;
+    connection.drop_question();
     const auto keep = connection.shared_from_this();
     ++connection.generation;
     question->go_on(connection);
@@ -66,12 +75,12 @@ class Questions {
   struct Asked : Question {
     virtual void undo() = 0;  ///< nobody waits for the answer
 
+    /// Where that is done if the connection is gone by then; nowhere, where there is nothing to undo.
+    std::weak_ptr<Loop> undo_loop;
     Mutex mutex;
     bool outside MUSTER_GUARDED_BY(mutex) = false;  ///< the call has returned: answers are posted
     bool given MUSTER_GUARDED_BY(mutex) = false;    ///< the seam's answer is there, and nobody has taken it yet
   };
-  template <class T>
-  struct Asks;
   /// The way of an answer that is given later.
   struct Way {
     std::weak_ptr<Later> later;
@@ -80,21 +89,25 @@ class Questions {
     void post(std::shared_ptr<Asked> asked) const;
   };
   [[nodiscard]] Way begin(ConnectionState& connection, std::shared_ptr<Question> asked) {
+    connection.drop_question();
     connection.question = std::move(asked);
     return Way{life_.handle(&later_), connection.weak_from_this(), ++connection.generation};
   }
   void wait(ConnectionState& connection, std::chrono::milliseconds timeout) {
-    connection.loop->arm(connection.answer_timer,
+    if (!connection.question) return;  // it has ended while it was asked
+    Timer& deadline = connection.question->deadline.emplace(&connection, late_);
+    connection.loop->arm(deadline,
                          connection.loop->executor->now() + (timeout.count() != 0 ? timeout : options_.answer_timeout));
   }
 
   const Options& options_;
   const Life& life_;
+  const Timer::Fire late_;
   Later& later_;
 };
 
 template <class T>
-struct Questions::Asks final : Asked {
+struct Questions::Asks : Asked {
   Asks(Function<void(ConnectionState&, T)> with, Function<void(T)> else_with, T late)
       : then(std::move(with)), unwanted(std::move(else_with)), answer(std::move(late)) {}
   void go_on(ConnectionState& connection) override { then(connection, take()); }
@@ -125,6 +138,8 @@ struct Questions::Asks final : Asked {
     return std::move(answer);
   }
 
+  /// Whoever was asked keeps it with the question, and for an answer that comes late it is there still: a session that is
+  /// handed over meanwhile goes back when that is over, not before.
   Function<void(ConnectionState&, T)> then;
   Function<void(T)> unwanted;
   T answer MUSTER_GUARDED_BY(mutex);  ///< the seam's, or until then what stands for it
@@ -132,14 +147,17 @@ struct Questions::Asks final : Asked {
 
 inline void Questions::Way::post(std::shared_ptr<Asked> asked) const {
   const auto alive = later.lock();
+  if (!alive) return;
   const auto asker = of.lock();
-  if (!alive || !asker) return;
+  if (!asker) {
+    if (const auto loop = asked->undo_loop.lock()) (void)loop->post([asked = std::move(asked)] { asked->undo(); });
+    return;
+  }
   (void)asker->loop->post([later = alive.get(), asker, asked = std::move(asked), generation = generation] {
     const bool waits = asker->generation == generation && asker->question == asked;
     if (!waits) return asked->undo();
     guard(*later, *asker, "An answer", [&] {
-      asker->question.reset();
-      asker->answer_timer.cancel();
+      asker->drop_question();
       asked->go_on(*asker);
       later->go_on(*asker);
     });
@@ -150,7 +168,14 @@ template <class T>
 void Questions::ask(ConnectionState& connection, FunctionRef<void(Reply<T>)> call,
                     Function<void(ConnectionState&, T)> then, T when_late, Function<void(T)> unwanted,
                     std::chrono::milliseconds timeout) {
-  const auto asked = std::make_shared<Asks<T>>(std::move(then), std::move(unwanted), std::move(when_late));
+  auto asks = std::make_shared<Asks<T>>(std::move(then), std::move(unwanted), std::move(when_late));
+  if (asks->unwanted) asks->undo_loop = connection.loop;
+  put<T>(connection, std::move(asks), call, timeout);
+}
+
+template <class T>
+void Questions::put(ConnectionState& connection, std::shared_ptr<Asks<T>> asked, FunctionRef<void(Reply<T>)> call,
+                    std::chrono::milliseconds timeout) {
   Reply<T> reply([asked, way = begin(connection, asked)](T answer) {
     if (asked->keep(std::move(answer))) way.post(asked);
   });

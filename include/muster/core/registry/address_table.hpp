@@ -6,7 +6,6 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <list>
 #include <unordered_map>
 #include <utility>
@@ -136,15 +135,13 @@ class AddressTable {
   using Entries = std::unordered_map<Key, Entry, Hash>;
 
   [[nodiscard]] static Keys keys_of(const Bytes& bytes) {
-    constexpr std::array<std::uint8_t, 12> mapping{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-    const bool mapped = std::memcmp(bytes.data(), mapping.data(), mapping.size()) == 0;
     Keys keys;
     const auto add = [&](std::uint8_t length) {
       Key& key = keys.all[keys.count++];
       key.length = length;
       std::copy_n(bytes.begin(), length, key.bytes.begin());
     };
-    if (mapped) {
+    if (RemoteAddress::is_v4(bytes)) {
       add(16);
     } else {
       for (const std::uint8_t length : {std::uint8_t{8}, std::uint8_t{7}, std::uint8_t{6}}) add(length);

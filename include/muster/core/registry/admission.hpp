@@ -31,6 +31,12 @@ class Admission {
   /// Who comes back for a session may be let in beyond the limits, until it is known whether it is who it says it is:
   /// one for each connection that there is, which is bounded. `ghost`: the session's, or null.
   [[nodiscard]] Reservation lend(const ConnectionPtr& ghost, const RemoteAddress& address);
+  /// The place is the connection's, whose address is set, until it is taken back or released. One that is lent, or of
+  /// another address, has to be kept: `prepare` for that may throw.
+  void prepare(ConnectionState& connection, const Reservation& reservation);
+  void take_over(ConnectionState& connection, Reservation reservation) noexcept;
+  [[nodiscard]] Reservation take_back(ConnectionState& connection);
+  void release(ConnectionState& connection) noexcept;
   /// Counts a connect of the address: how long until it may come (0: now).
   [[nodiscard]] std::chrono::milliseconds count_connect(const RemoteAddress& address, TimePoint now);
   /// It was one that comes back: many may at once, behind one address.
@@ -52,6 +58,7 @@ class Admission {
 
  private:
   [[nodiscard]] Reservation place_of(const RemoteAddress& address, const ConnectionPtr& lender);
+  void release_place(const AddressTable::Bytes& bytes, bool known) noexcept;
 
   const Life& life_;
   const Options& options_;

@@ -69,15 +69,52 @@ MUSTER_INLINE Reservation Admission::reserve(const RemoteAddress& address) {
   return place_of(address, nullptr);
 }
 
+/// What a connection's place is known by is its address; one that has none is known by zeros.
+[[nodiscard]] inline bool is_known(const AddressTable::Bytes& bytes) noexcept { return bytes != AddressTable::Bytes{}; }
+
 MUSTER_INLINE Reservation Admission::place_of(const RemoteAddress& address, const ConnectionPtr& lender) {
-  return Reservation([weak = life_.handle(this), bytes = address.bytes, known = address.is_known(),
-                      of = std::weak_ptr<ConnectionState>(lender)] {
+  const auto bytes = address.bytes;
+  const bool known = address.is_known();
+  Reservation place([weak = life_.handle(this), bytes, known, of = std::weak_ptr<ConnectionState>(lender)] {
     if (const auto ghost = of.lock()) ghost->lends = false;
-    const auto self = weak.lock();
-    if (!self) return;
-    if (known) self->addresses_.release(bytes, self->options_);
-    --self->taken_;
+    if (const auto self = weak.lock()) self->release_place(bytes, known);
   });
+  if (!lender && known == is_known(bytes)) place.by_ = this;
+  place.of_ = bytes;
+  return place;
+}
+
+MUSTER_INLINE void Admission::release_place(const AddressTable::Bytes& bytes, bool known) noexcept {
+  if (known) addresses_.release(bytes, options_);
+  --taken_;
+}
+
+MUSTER_INLINE void Admission::prepare(ConnectionState& connection, const Reservation& reservation) {
+  if (reservation.by_ == this && reservation.of_ == connection.address) return;
+  connection.seldom().reservation = std::make_unique<Reservation>();
+}
+
+MUSTER_INLINE void Admission::take_over(ConnectionState& connection, Reservation reservation) noexcept {
+  if (connection.rare && connection.rare->reservation) {
+    *connection.rare->reservation = std::move(reservation);
+  } else {
+    connection.has_place = true;
+    reservation.release_ = nullptr;
+  }
+}
+
+MUSTER_INLINE Reservation Admission::take_back(ConnectionState& connection) {
+  if (!connection.has_place) {
+    return connection.rare && connection.rare->reservation ? std::move(*connection.rare->reservation) : Reservation();
+  }
+  Reservation place = place_of({connection.address, {}}, nullptr);
+  connection.has_place = false;
+  return place;
+}
+
+MUSTER_INLINE void Admission::release(ConnectionState& connection) noexcept {
+  if (connection.rare) connection.rare->reservation.reset();
+  if (std::exchange(connection.has_place, false)) release_place(connection.address, is_known(connection.address));
 }
 
 MUSTER_INLINE Reservation Admission::lend(const ConnectionPtr& ghost, const RemoteAddress& address) {

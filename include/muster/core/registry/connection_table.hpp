@@ -12,7 +12,9 @@
 #include <vector>
 
 #include "muster/connection.hpp"
+#include "muster/core/base/intrusive_table.hpp"
 #include "muster/core/base/mutex.hpp"
+#include "muster/core/base/one_or_more.hpp"
 #include "muster/core/base/packed_strings.hpp"
 #include "muster/core/connection/connection_state.hpp"
 #include "muster/core/room/left_rooms.hpp"
@@ -22,7 +24,7 @@ namespace muster {
 inline namespace MUSTER_ABI {
 namespace core {
 
-/// A connection as it was published last.
+/// A connection as it was at one moment.
 struct Snapshot {
   ConnectionPtr connection;
   std::shared_ptr<const Identity> identity;  ///< null: it is not authenticated yet
@@ -30,58 +32,62 @@ struct Snapshot {
   PackedStrings rooms;
 };
 
+/// It holds none of them: their loops do, until after they were erased.
 class ConnectionTable {
  public:
   /// By id. False: the id is taken.
-  [[nodiscard]] bool insert(ConnectionId id, ConnectionPtr connection) {
-    Shard& shard = shard_of(id);
-    Lock lock(shard.mutex);
-    return shard.entries.emplace(id, Snapshot{std::move(connection), nullptr, {}, {}}).second;
-  }
-  /// What a connection is now, and in which rooms; the first makes it visible to lookups. On its executor.
-  void publish(const ConnectionState& connection, PackedStrings rooms) {
-    std::shared_ptr<const Identity> before;  // ends after the section, as do the rooms of before
+  [[nodiscard]] bool insert(ConnectionState& connection) {
     Shard& shard = shard_of(connection.id_);
     Lock lock(shard.mutex);
-    const auto found = shard.entries.find(connection.id_);
-    if (found == shard.entries.end()) return;
-    Snapshot& entry = found->second;
-    if (!entry.identity) ++shard.authenticated;
-    if (entry.identity != connection.identity_) {
-      before = connection.identity_;
-      before.swap(entry.identity);
-    }
-    entry.member = connection.member;
-    entry.rooms.swap(rooms);
+    if (shard.entries.find(connection.id_) != nullptr) return false;
+    shard.entries.insert(connection);
+    return true;
   }
-  void erase(ConnectionId id) {
-    Shard& shard = shard_of(id);
+  // What others may read of it, on its executor.
+  /// In which rooms it is; the first time makes it visible to lookups.
+  void publish(ConnectionState& connection, PackedStrings rooms) {
+    Shard& shard = shard_of(connection.id_);
     Lock lock(shard.mutex);
-    const auto found = shard.entries.find(id);
-    if (found == shard.entries.end()) return;
-    if (found->second.identity) --shard.authenticated;
-    shard.entries.erase(found);
+    if (!std::exchange(connection.published, true)) ++shard.authenticated;
+    connection.published_rooms.swap(rooms);  // those of before end after the section
+  }
+  void set_identity(ConnectionState& connection, std::shared_ptr<const Identity> identity) noexcept {
+    Lock lock(shard_of(connection.id_).mutex);
+    connection.identity_.swap(identity);
+  }
+  void set_member(ConnectionState& connection, ConnectionId member) noexcept {
+    Lock lock(shard_of(connection.id_).mutex);
+    connection.member = member;
+  }
+  void erase(ConnectionState& connection) noexcept {
+    Shard& shard = shard_of(connection.id_);
+    Lock lock(shard.mutex);
+    if (shard.entries.find(connection.id_) != &connection) return;
+    if (connection.published) --shard.authenticated;
+    shard.entries.erase(connection);
   }
   /// Pending ones included.
   [[nodiscard]] ConnectionPtr find(ConnectionId id) const {
     const Shard& shard = shard_of(id);
     Lock lock(shard.mutex);
-    const auto found = shard.entries.find(id);
-    return found == shard.entries.end() ? nullptr : found->second.connection;
+    ConnectionState* const found = shard.entries.find(id);
+    return found == nullptr ? nullptr : found->shared_from_this();
   }
   /// Null while it is not authenticated, as with those below.
   [[nodiscard]] ConnectionPtr known(ConnectionId id) const {
-    return read(id, [](const Snapshot& entry) { return entry.connection; });
+    return read(id, [](ConnectionState& one) { return one.shared_from_this(); });
   }
   [[nodiscard]] std::shared_ptr<const Identity> identity(ConnectionId id) const {
-    return read(id, [](const Snapshot& entry) { return entry.identity; });
+    return read(id, [](ConnectionState& one) { return one.identity_; });
   }
   /// What others know it as.
   [[nodiscard]] ConnectionId member(ConnectionId id) const {
-    return read(id, [](const Snapshot& entry) { return entry.member; });
+    return read(id, [](ConnectionState& one) { return one.member; });
   }
   [[nodiscard]] Snapshot snapshot(ConnectionId id) const {
-    return read(id, [](const Snapshot& entry) { return entry; });
+    return read(id, [](ConnectionState& one) {
+      return Snapshot{one.shared_from_this(), one.identity_, one.member, one.published_rooms};
+    });
   }
   /// Authenticated ones after `after`, in the order of ids, at most `limit`.
   [[nodiscard]] std::vector<ConnectionId> page(ConnectionId after, std::size_t limit) const {
@@ -90,9 +96,9 @@ class ConnectionTable {
       const std::size_t begin = found.size();
       {
         Lock lock(shards_[i].mutex);
-        for (const auto& [id, entry] : shards_[i].entries) {
-          if (entry.identity && after < id) found.push_back(id);
-        }
+        shards_[i].entries.for_each([&](const ConnectionState& one) {
+          if (one.published && after < one.id_) found.push_back(one.id_);
+        });
       }
       std::sort(found.begin() + static_cast<std::ptrdiff_t>(begin), found.end());
     }
@@ -111,19 +117,23 @@ class ConnectionTable {
   }
 
  private:
+  struct Id {
+    static ConnectionId of(const ConnectionState& connection) noexcept { return connection.id_; }
+    static std::size_t hash(ConnectionId id) noexcept { return std::hash<ConnectionId>{}(id); }
+  };
   struct Shard {
     mutable Mutex mutex;
-    std::unordered_map<ConnectionId, Snapshot> entries MUSTER_GUARDED_BY(mutex);
+    IntrusiveTable<ConnectionState, Id, &ConnectionState::next_by_id> entries MUSTER_GUARDED_BY(mutex);
     std::size_t authenticated MUSTER_GUARDED_BY(mutex) = 0;
   };
   /// Of one that is authenticated.
   template <class Read>
-  [[nodiscard]] auto read(ConnectionId id, Read get) const -> decltype(get(std::declval<const Snapshot&>())) {
+  [[nodiscard]] auto read(ConnectionId id, Read get) const -> decltype(get(std::declval<ConnectionState&>())) {
     const Shard& shard = shard_of(id);
     Lock lock(shard.mutex);
-    const auto found = shard.entries.find(id);
-    if (found == shard.entries.end() || !found->second.identity) return {};
-    return get(found->second);
+    ConnectionState* const found = shard.entries.find(id);
+    if (found == nullptr || !found->published) return {};
+    return get(*found);
   }
   // Ids are random, so their upper bits spread them, and shard after shard is the order of ids.
   static std::size_t shard_index(ConnectionId id) { return static_cast<std::size_t>(id.value() >> 58U); }
@@ -152,8 +162,7 @@ class UserTable {
     Lock lock(shard.mutex);
     User& user = entry_of(shard, key);
     try {
-      if (user.connections.size() == user.connections.capacity())
-        user.connections.reserve(2 * user.connections.size() + 1);
+      user.connections.make_room();
     } catch (...) {
       drop_if_unused(shard, key);
       throw;
@@ -161,7 +170,7 @@ class UserTable {
     if (!on_trial && limit != 0 && counted(user) >= limit) {
       const bool has_ghost = ghost && stays(user, ghost);
       if (!has_ghost && !may_replace) return false;
-      yields = has_ghost ? ghost : user.connections[user.leaving];
+      yields = has_ghost ? ghost : user.connections.begin()[user.leaving];
       give_way(user, yields);
     }
     if (!user.online()) ++shard.users;
@@ -179,7 +188,7 @@ class UserTable {
     if (at == user.connections.end()) return nullptr;
     move_before(user.connections.end() - user.trials--, at);
     if (limit == 0 || counted(user) <= limit) return nullptr;
-    ConnectionPtr yields = may_replace ? user.connections[user.leaving] : newest;
+    ConnectionPtr yields = may_replace ? user.connections.begin()[user.leaving] : newest;
     give_way(user, yields);
     return yields;
   }
@@ -231,7 +240,8 @@ class UserTable {
     const Shard& shard = shard_of(key);
     Lock lock(shard.mutex);
     const User* user = find(shard, key);
-    return user == nullptr ? std::vector<ConnectionPtr>() : user->connections;
+    if (user == nullptr) return {};
+    return {user->connections.begin(), user->connections.end()};
   }
   [[nodiscard]] std::size_t count(const UserKey& key) const {
     const Shard& shard = shard_of(key);
@@ -282,7 +292,7 @@ class UserTable {
 
  private:
   struct User {
-    std::vector<ConnectionPtr> connections;  ///< the oldest first, but for those on trial
+    OneOrMore<ConnectionPtr> connections;  ///< the oldest first, but for those on trial
     std::uint32_t held = 0;
     std::uint16_t leaving = 0;  ///< the first of `connections`: they gave way to newer ones, and are being closed
     std::uint16_t trials = 0;   ///< the last of `connections`: they do not count yet
@@ -302,8 +312,7 @@ class UserTable {
     const auto stay = user.connections.begin() + user.leaving++;
     move_before(stay, std::find(stay, user.connections.end(), connection));
   }
-  using Place = std::vector<ConnectionPtr>::iterator;
-  static void move_before(Place there, Place at) {
+  static void move_before(ConnectionPtr* there, ConnectionPtr* at) {
     for (; at != there; --at) at->swap(*(at - 1));
   }
   using Users = std::unordered_map<std::string, User>;

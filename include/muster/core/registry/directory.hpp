@@ -35,8 +35,15 @@ class Directory {
   /// In the order of ids.
   [[nodiscard]] std::vector<ConnectionInfo> in(const RoomState& room) const;
 
-  /// What it is now; the first makes it visible to lookups. On its executor.
-  void publish(const ConnectionState& connection);
+  // On its executor.
+  /// In which rooms it is now; the first makes it visible to lookups.
+  void publish(ConnectionState& connection);
+  void set_identity(ConnectionState& connection, std::shared_ptr<const Identity> identity) noexcept {
+    connections_.set_identity(connection, std::move(identity));
+  }
+  void set_member(ConnectionState& connection, ConnectionId member) noexcept {
+    connections_.set_member(connection, member);
+  }
 
  private:
   [[nodiscard]] std::vector<ConnectionInfo> infos(const std::vector<ConnectionPtr>& connections) const;

@@ -30,7 +30,8 @@ MUSTER_INLINE ConnectionPtr Directory::known(ConnectionId id) const {
   info.tenant = one.identity->tenant;
   info.roles = one.identity->roles;
   info.rooms = one.rooms.unpack();
-  info.remote_address = one.connection->address.text;
+  info.profile = one.identity->profile;
+  info.remote_address = one.connection->remote_address().text;
   info.status = one.rooms.empty() ? ConnectionStatus::connected : ConnectionStatus::in_room;
   info.connected_at = one.connection->connected_at;
   return info;
@@ -72,9 +73,9 @@ MUSTER_INLINE std::vector<ConnectionInfo> Directory::in(const RoomState& room) c
   std::vector<ConnectionId> ids;
   {
     Lock lock(room.mutex);
-    for (const auto& [id, member] : room.members) {
-      if (member.part != nullptr) ids.push_back(id);
-    }
+    room.members.for_each([&](const MemberEntry& member) {
+      if (member.part != nullptr) ids.push_back(member.id);
+    });
   }
   std::sort(ids.begin(), ids.end());
   std::vector<ConnectionInfo> found;
@@ -93,7 +94,7 @@ MUSTER_INLINE std::vector<ConnectionInfo> Directory::infos(const std::vector<Con
   return found;
 }
 
-MUSTER_INLINE void Directory::publish(const ConnectionState& connection) {
+MUSTER_INLINE void Directory::publish(ConnectionState& connection) {
   const auto& memberships = connection.memberships;
   connections_.publish(connection, PackedStrings(memberships.size(), [&](std::size_t i) {
                          return std::string_view(memberships[i].room->key.name);

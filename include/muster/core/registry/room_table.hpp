@@ -1,13 +1,16 @@
 // RoomTable: rooms by key. A room leaves it when it is retired, and only then.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
+#include "muster/core/base/keep_first.hpp"
 #include "muster/core/base/mutex.hpp"
 #include "muster/core/room/room_state.hpp"
 #include "muster/types.hpp"
@@ -66,6 +69,21 @@ class RoomTable {
       }
     }
     return false;
+  }
+  /// Of a tenant, with names that begin with `prefix` and come after `after`: the first `limit` by name.
+  [[nodiscard]] std::vector<RoomPtr> page(std::string_view tenant, std::string_view prefix, std::string_view after,
+                                          std::size_t limit) const {
+    std::vector<RoomPtr> found;
+    const auto by_name = [](const RoomPtr& a, const RoomPtr& b) { return a->key.name < b->key.name; };
+    for (const Shard& shard : shards_) {
+      Lock lock(shard.mutex);
+      for (const auto& [key, room] : shard.rooms) {
+        if (key.tenant != tenant || key.name <= after || key.name.compare(0, prefix.size(), prefix) != 0) continue;
+        (void)keep_first(found, limit, room, by_name);
+      }
+    }
+    std::sort_heap(found.begin(), found.end(), by_name);
+    return found;
   }
   void clear() {
     for (Shard& shard : shards_) {

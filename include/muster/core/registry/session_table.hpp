@@ -13,6 +13,7 @@
 #include "muster/core/base/mutex.hpp"
 #include "muster/core/registry/connection_table.hpp"
 #include "muster/core/room/room_state.hpp"
+#include "muster/data.hpp"
 #include "muster/types.hpp"
 
 namespace muster {
@@ -60,10 +61,34 @@ class SessionTable {
     at->second.generation = generation;
   }
 
+  /// What the program keeps with a session that nobody speaks for, and where it is seen to that it ends.
+  struct Parked {
+    Data data;
+    std::weak_ptr<Loop> ends_on;
+    TimePoint ends_at{};
+  };
+  /// A connection that ends speaks for the session until it parts: what the program keeps with it is still in use. False:
+  /// there are `limit` (0 = none) such already.
+  [[nodiscard]] bool stay(ConnectionId member, std::uint64_t generation, const ConnectionPtr& connection,
+                          std::size_t limit) {
+    Shard& shard = shard_of(member);
+    Lock lock(shard.mutex);
+    const auto [at, added] = shard.entries.try_emplace(member);
+    if (parked_.fetch_add(1) >= limit && limit != 0) {
+      --parked_;
+      if (added) shard.entries.erase(at);
+      return false;
+    }
+    Entry& entry = at->second;
+    entry.speaker = connection;
+    entry.generation = generation;
+    return true;
+  }
+
   /// A connection resumes the session: of two claims the one of the newer generation stands. `was_held` gets whether
-  /// its seats are still kept.
+  /// its seats are still kept, `parked` what the program kept with it.
   [[nodiscard]] Claim claim(ConnectionId member, std::uint64_t generation, const ConnectionPtr& connection,
-                            ConnectionPtr& speaker, bool& was_held) {
+                            ConnectionPtr& speaker, bool& was_held, Parked& parked) {
     Shard& shard = shard_of(member);
     Lock lock(shard.mutex);
     const auto [at, added] = shard.entries.try_emplace(member);
@@ -75,6 +100,7 @@ class SessionTable {
     }
     was_held = std::exchange(entry.held, false);
     if (was_held) --held_;
+    parked = take_parked(entry);
     entry.speaker = connection;
     entry.generation = generation;
     return Claim::taken;
@@ -87,10 +113,21 @@ class SessionTable {
     Lock lock(shard.mutex);
     const auto found = shard.entries.find(member);
     if (found == shard.entries.end() || !found->second.held || found->second.generation != generation) return false;
-    rooms = std::move(found->second.kept.rooms);
-    shard.entries.erase(found);
+    rooms = std::exchange(found->second.kept, {}).rooms;
+    found->second.held = false;
     --held_;
+    forget_idle(shard, found);
     return true;
+  }
+  /// What was kept of the program's with a session that nobody has claimed since; it ends with the caller.
+  [[nodiscard]] Parked expire_parked(ConnectionId member, std::uint64_t generation) {
+    Shard& shard = shard_of(member);
+    Lock lock(shard.mutex);
+    const auto found = shard.entries.find(member);
+    if (found == shard.entries.end() || found->second.generation != generation) return {};
+    Parked parked = take_parked(found->second);
+    forget_idle(shard, found);
+    return parked;
   }
 
   /// The rooms whose seats are kept for a session that is spoken for; they are kept no longer.
@@ -114,7 +151,17 @@ class SessionTable {
     const auto found = shard.entries.find(member);
     if (found == shard.entries.end() || found->second.speaker.get() != connection) return;
     found->second.speaker = nullptr;
-    if (!found->second.held) shard.entries.erase(found);
+    forget_idle(shard, found);
+  }
+  /// Likewise, after `stay`.
+  void part(ConnectionId member, Parked parked) {
+    Shard& shard = shard_of(member);
+    Lock lock(shard.mutex);
+    const auto found = shard.entries.find(member);
+    if (found == shard.entries.end()) return;
+    found->second.speaker = nullptr;
+    std::swap(found->second.parked, parked);
+    found->second.is_parked = true;
   }
 
   /// Who speaks for a session that was resumed.
@@ -127,8 +174,9 @@ class SessionTable {
   [[nodiscard]] std::size_t held() const noexcept { return held_; }
   void clear() {
     for (Shard& shard : shards_) {
+      Entries entries;  // they end after the section
       Lock lock(shard.mutex);
-      shard.entries.clear();
+      entries.swap(shard.entries);
     }
   }
 
@@ -138,15 +186,26 @@ class SessionTable {
     ConnectionPtr speaker;
     bool held = false;
     Kept kept;
+    bool is_parked = false;
+    Parked parked;
   };
+  using Entries = std::unordered_map<ConnectionId, Entry>;
   struct Shard {
     mutable Mutex mutex;
-    std::unordered_map<ConnectionId, Entry> entries MUSTER_GUARDED_BY(mutex);
+    Entries entries MUSTER_GUARDED_BY(mutex);
   };
+  [[nodiscard]] Parked take_parked(Entry& entry) noexcept {
+    if (std::exchange(entry.is_parked, false)) --parked_;
+    return std::exchange(entry.parked, {});
+  }
+  static void forget_idle(Shard& shard, Entries::iterator at) MUSTER_REQUIRES(shard.mutex) {
+    if (!at->second.held && !at->second.speaker && !at->second.is_parked) shard.entries.erase(at);
+  }
   [[nodiscard]] Shard& shard_of(ConnectionId id) { return shards_[id.value() >> 60U]; }
   [[nodiscard]] const Shard& shard_of(ConnectionId id) const { return shards_[id.value() >> 60U]; }
   std::array<Shard, 16> shards_;
   std::atomic<std::size_t> held_{0};
+  std::atomic<std::size_t> parked_{0};
 };
 
 }  // namespace core

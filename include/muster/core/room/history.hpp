@@ -22,6 +22,7 @@ namespace core {
 struct Notice {
   std::vector<Member> joined;
   std::vector<Member> left;
+  std::vector<Member> changed;  ///< their profiles
   std::vector<std::string> online;
   std::vector<std::string> offline;
   /// Members so many that only their count is told.
@@ -32,12 +33,17 @@ struct Notice {
   /// Without a state: removed at this clock.
   std::vector<AwarenessEntry> awareness;
 
-  [[nodiscard]] bool presence() const { return counts_only || whole || !joined.empty() || !left.empty(); }
+  [[nodiscard]] bool presence() const {
+    return counts_only || whole || !joined.empty() || !left.empty() || !changed.empty();
+  }
   [[nodiscard]] std::size_t bytes() const {
-    std::size_t sum = sizeof(Notice) + (joined.size() + left.size()) * sizeof(Member) +
+    std::size_t sum = sizeof(Notice) + (joined.size() + left.size() + changed.size()) * sizeof(Member) +
                       (online.size() + offline.size()) * sizeof(std::string) +
                       awareness.size() * sizeof(AwarenessEntry);
     for (const AwarenessEntry& entry : awareness) sum += entry.state.view().size();
+    for (const auto* members : {&joined, &changed}) {
+      for (const Member& member : *members) sum += member.profile.view().size();
+    }
     return sum;
   }
 };
@@ -95,6 +101,9 @@ class History {
     const std::size_t size = entry->bytes();
     entries_.push_back(std::move(entry));
     bytes_ += size;
+    trim(options);
+  }
+  void trim(const RoomOptions& options) {
     while (entries_.size() > options.history_messages || bytes_ > options.history_bytes) pop();
   }
   void expire(TimePoint now, const RoomOptions& options) {

@@ -18,43 +18,46 @@ struct RoomState;
 /// They are to be told when the user goes offline. Rooms that have ended are forgotten before the list would grow.
 class LeftRooms {
  public:
-  using List = std::vector<std::weak_ptr<RoomState>>;
-
   void add(const std::shared_ptr<RoomState>& room) {
-    if (first_.expired()) {
-      first_ = room;  // of most connections the only one: no allocation
+    if (!rooms_) rooms_ = std::make_unique<Rooms>();
+    if (rooms_->first.expired()) {
+      rooms_->first = room;  // mostly the only one
       return;
     }
-    if (!more_) more_ = std::make_unique<List>();
-    if (more_->size() == more_->capacity()) compact();
-    more_->push_back(room);
+    auto& more = rooms_->more;
+    if (more.size() == more.capacity()) forget_ended(more);
+    more.push_back(room);
   }
   /// All of them, some perhaps twice.
   template <class Each>
   void for_each(Each each) const {
-    if (const auto room = first_.lock()) each(room);
-    if (!more_) return;
-    for (const auto& weak : *more_) {
+    if (!rooms_) return;
+    if (const auto room = rooms_->first.lock()) each(room);
+    for (const auto& weak : rooms_->more) {
       if (const auto room = weak.lock()) each(room);
     }
   }
-  [[nodiscard]] bool empty() const noexcept { return first_.expired() && !more_; }
+  [[nodiscard]] bool empty() const noexcept { return !rooms_; }
 
  private:
-  void compact() {
+  using List = std::vector<std::weak_ptr<RoomState>>;
+  struct Rooms {
+    std::weak_ptr<RoomState> first;
+    List more;
+  };
+  static void forget_ended(List& rooms) {
     const std::owner_less<std::weak_ptr<RoomState>> before;
-    std::sort(more_->begin(), more_->end(), before);
-    auto end = more_->begin();  // of those that stay
-    for (auto& room : *more_) {
-      if (room.expired() || (end != more_->begin() && !before(*(end - 1), room))) continue;
+    std::sort(rooms.begin(), rooms.end(), before);
+    auto end = rooms.begin();  // of those that stay
+    for (auto& room : rooms) {
+      if (room.expired() || (end != rooms.begin() && !before(*(end - 1), room))) continue;
       (end++)->swap(room);
     }
-    more_->erase(end, more_->end());
-    more_->reserve(std::max<std::size_t>(2 * more_->size(), 8));
+    rooms.erase(end, rooms.end());
+    rooms.reserve(std::max<std::size_t>(2 * rooms.size(), 8));
   }
 
-  std::weak_ptr<RoomState> first_;
-  std::unique_ptr<List> more_;
+  std::unique_ptr<Rooms> rooms_;  ///< null: there are none
 };
 
 }  // namespace core

@@ -29,6 +29,17 @@ class PresenceBatch {
   // Where there is no memory for a name, the whole list is told next.
   void joined(ConnectionId id, const std::string& user) noexcept { change(id, user, true); }
   void left(ConnectionId id, const std::string& user) noexcept { change(id, user, false); }
+  void changed(ConnectionId id, const std::string& user) noexcept {
+    if (lossy_) return;
+    try {
+      const auto [at, added] = changes_.try_emplace(id);
+      if (added) at->second.was_member = at->second.member = true;
+      at->second.user = user;
+      at->second.changed = true;
+    } catch (...) {
+      lose();
+    }
+  }
   /// Each after the other, as all edges of a user are told.
   void online(const std::string& user) noexcept { change(user, true); }
   void offline(const std::string& user) noexcept { change(user, false); }
@@ -43,7 +54,11 @@ class PresenceBatch {
 
   void flush(Notice& notice) {
     for (auto& [id, change] : changes_) {
-      if (change.member && (!change.was_member || change.missed)) notice.joined.push_back({id, change.user});
+      if (change.member && (!change.was_member || change.missed)) {
+        notice.joined.push_back({id, change.user});
+      } else if (change.member && change.changed) {
+        notice.changed.push_back({id, change.user});
+      }
       if (!change.member && (change.was_member || change.seen)) notice.left.push_back({id, change.user});
     }
     for (const auto& [user, online] : users_) (online ? notice.online : notice.offline).push_back(user);
@@ -65,6 +80,7 @@ class PresenceBatch {
     bool member = false;
     bool seen = false;
     bool missed = false;
+    bool changed = false;  ///< its profile
   };
   void change(ConnectionId id, const std::string& user, bool member) noexcept {
     if (lossy_) {
@@ -74,6 +90,7 @@ class PresenceBatch {
     try {
       const auto [at, added] = changes_.try_emplace(id);
       if (added) at->second.was_member = !member;
+      at->second.changed = at->second.was_member && member;  // it may show another profile than before
       at->second.member = member;
       at->second.user = user;
     } catch (...) {
@@ -123,14 +140,15 @@ class Missed {
     const Notice& notice = *entry->notice;
     counts_ = counts_ || notice.counts_only;
     if (notice.whole) {
-      uncount_presence();
-      presence_.clear();
+      list_told();
+      uncount_users();
       users_.clear();
       whole_ = true;
       return;
     }
     for (const Member& member : notice.joined) note_member(member);
     for (const Member& member : notice.left) note_member(member);
+    for (const Member& member : notice.changed) note_member(member, true);
     for (const std::string& user : notice.online) note_user(user, true);
     for (const std::string& user : notice.offline) note_user(user, false);
     for (const AwarenessEntry& changed : notice.awareness) {
@@ -148,16 +166,27 @@ class Missed {
     return presence_.empty() && users_.empty() && awareness_.empty() && latest_.empty() && !counts_ && !whole_;
   }
   /// Who came or went, and which users: as they are by now is the caller's to find out.
+  struct Who {
+    std::string user;
+    bool stayed = false;  ///< it has changed its profile, no more
+  };
   struct Presence {
-    std::map<ConnectionId, std::string> members;
+    std::map<ConnectionId, Who> members;
     std::map<std::string, bool> users;
     bool counts = false;
     bool whole = false;  ///< the whole list, whatever it knew before
     [[nodiscard]] bool empty() const noexcept { return members.empty() && users.empty() && !counts && !whole; }
   };
+  /// The whole list is told now: what was missed of it is in there.
+  void list_told() noexcept {
+    uncount_members();
+    presence_.clear();
+    counts_ = whole_ = false;
+  }
   [[nodiscard]] Presence take_presence() {
     Presence taken;
-    uncount_presence();
+    uncount_members();
+    uncount_users();
     taken.members.swap(presence_);
     taken.users.swap(users_);
     std::swap(taken.counts, counts_);
@@ -186,27 +215,31 @@ class Missed {
 
  private:
   /// With what a map's node adds.
-  static std::size_t key_bytes(const std::string& key) { return key.size() + 96; }
+  static std::size_t key_bytes(const std::string& key) noexcept { return key.size() + 96; }
   void grow(std::size_t size) {
     bytes_ += size;
     sum_ += size;
   }
-  void shrink(std::size_t size) {
+  void shrink(std::size_t size) noexcept {
     bytes_ -= size;
     sum_ -= size;
   }
-  void uncount_presence() {
-    for (const auto& [id, user] : presence_) shrink(key_bytes(user));
+  void uncount_members() noexcept {
+    for (const auto& [id, who] : presence_) shrink(key_bytes(who.user));
+  }
+  void uncount_users() noexcept {
     for (const auto& [user, online] : users_) shrink(key_bytes(user));
   }
-  void note_member(const Member& member) {
-    if (presence_.insert_or_assign(member.connection, member.user).second) grow(key_bytes(member.user));
+  void note_member(const Member& member, bool stayed = false) {
+    const auto [at, added] = presence_.try_emplace(member.connection, Who{member.user, stayed});
+    if (added) return grow(key_bytes(member.user));
+    at->second.stayed = at->second.stayed && stayed;
   }
   void note_user(const std::string& user, bool online) {
     if (users_.insert_or_assign(user, online).second) grow(key_bytes(user));
   }
 
-  std::map<ConnectionId, std::string> presence_;
+  std::map<ConnectionId, Who> presence_;
   std::map<std::string, bool> users_;
   std::map<std::string, std::uint64_t> awareness_;
   std::map<std::string, EntryPtr> latest_;

@@ -2,22 +2,27 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include "muster/core/base/byte_budget.hpp"
+#include "muster/core/base/keep_first.hpp"
 #include "muster/core/base/mutex.hpp"
 #include "muster/core/loop/block.hpp"
 #include "muster/core/loop/loop.hpp"
 #include "muster/core/room/history.hpp"
 #include "muster/core/room/idempotency.hpp"
+#include "muster/core/room/member_table.hpp"
 #include "muster/core/room/presence.hpp"
+#include "muster/data.hpp"
 #include "muster/options.hpp"
 #include "muster/types.hpp"
 
@@ -27,10 +32,15 @@ namespace core {
 
 class ConnectionState;
 
-/// The next `push_back` needs no memory.
+/// A crowd is told how many it is no more often than this.
+inline constexpr std::chrono::seconds counts_interval{1};
+
+/// The next `push_back` needs no memory. A long list does not keep as much again for it.
 template <class T>
 void make_room(std::vector<T>& list) {
-  if (list.size() == list.capacity()) list.reserve(list.empty() ? 1 : 2 * list.size());
+  constexpr std::size_t is_long = 256;
+  const std::size_t size = list.size();
+  if (size == list.capacity()) list.reserve(size + (size < is_long ? std::max<std::size_t>(size, 1) : size / 4));
 }
 
 /// A member as the fan-out sees it: dense, one after another. `next_seq` only grows, and alone decides what is owed.
@@ -105,7 +115,7 @@ inline void sort_by_id(std::vector<Member>& members) {
 struct RoomState : ByteHolder {
   RoomState(RoomKey room_key, const RoomOptions& room_options, std::uint64_t first_epoch,
             ByteBudget::AccountPtr bytes_account)
-      : key(std::move(room_key)), options(room_options), account(std::move(bytes_account)), epoch(first_epoch) {}
+      : key(std::move(room_key)), account(std::move(bytes_account)), epoch(first_epoch), options_(&room_options) {}
   ~RoomState() {
     account->change(held, 0);
     account->change_waiting(waiting, 0);
@@ -113,8 +123,20 @@ struct RoomState : ByteHolder {
   RoomState(const RoomState&) = delete;
   RoomState& operator=(const RoomState&) = delete;
 
+  /// What holds for it now; stays as it is for as long as the room.
+  [[nodiscard]] const RoomOptions& options() const noexcept { return *options_.load(std::memory_order_acquire); }
+  void set_options(const RoomOptions& options) MUSTER_REQUIRES(mutex) {
+    auto same =
+        std::find_if(own_options.begin(), own_options.end(), [&](const auto& before) { return *before == options; });
+    if (same == own_options.end()) {
+      same = own_options.insert(same, std::shared_ptr<const RoomOptions>(new RoomOptions(options)));
+    }
+    options_.store(same->get(), std::memory_order_release);
+    history.trim(options);
+    settle();
+  }
+
   const RoomKey key;
-  const RoomOptions& options;
   const ByteBudget::AccountPtr account;
 
   mutable Mutex mutex;
@@ -124,35 +146,36 @@ struct RoomState : ByteHolder {
   std::uint64_t published MUSTER_GUARDED_BY(mutex) = 0;
   History history MUSTER_GUARDED_BY(mutex);
   IdempotencyKeys keys MUSTER_GUARDED_BY(mutex);
-  struct MemberEntry {
-    std::string user;
-    /// Null: its session is in its grace, and keeps the seat.
-    RoomPart* part = nullptr;
-  };
-  /// By what others know them as.
-  std::unordered_map<ConnectionId, MemberEntry> members MUSTER_GUARDED_BY(mutex);
-  /// Members of each user, for capacity and for user presence. 0: the others know it to be online, but it has left.
-  std::unordered_map<std::string, std::size_t> users MUSTER_GUARDED_BY(mutex);
-  std::size_t present_users MUSTER_GUARDED_BY(mutex) = 0;  ///< of those that have a member
+  MemberTable members MUSTER_GUARDED_BY(mutex);
+  std::size_t behind MUSTER_GUARDED_BY(mutex) = 0;  ///< of `members`, those whose connection is slow
   /// Members at other nodes of a broker.
-  std::map<ConnectionId, std::string> remote_members MUSTER_GUARDED_BY(mutex);
+  std::map<ConnectionId, Member> remote_members MUSTER_GUARDED_BY(mutex);
   std::vector<RoomPartPtr> parts MUSTER_GUARDED_BY(mutex);
   std::size_t waiting MUSTER_GUARDED_BY(mutex) = 0;  ///< bytes that only `parts` hold
   PresenceBatch presence MUSTER_GUARDED_BY(mutex);
+  TimePoint counts_due MUSTER_GUARDED_BY(mutex){};       ///< the next count, in a crowd, not before
+  bool counts_planned MUSTER_GUARDED_BY(mutex) = false;  ///< that it is told then
   /// Client ids that changed, with the clock of a removal or 0.
   using Marks = std::map<std::string, std::uint64_t>;
   Marks awareness MUSTER_GUARDED_BY(mutex);
   bool state_flush_due MUSTER_GUARDED_BY(mutex) = false;
   bool state_flush_running MUSTER_GUARDED_BY(mutex) = false;
   bool state_flush_again MUSTER_GUARDED_BY(mutex) = false;
-  /// Of some of `users` it could not be told that they have left; the sweep does.
+  /// Of some users it could not be told that they have left; the sweep does.
   bool offline_untold MUSTER_GUARDED_BY(mutex) = false;
+  std::size_t holders MUSTER_GUARDED_BY(mutex) = 0;  ///< with a broker: about to enter it; not retired meanwhile
   bool subscribed MUSTER_GUARDED_BY(mutex) = false;
   bool unsubscribe_due MUSTER_GUARDED_BY(mutex) = false;  ///< the broker failed when it was told
+  Data data MUSTER_GUARDED_BY(mutex);                     ///< of the program, while hooks know it to be open
   bool told_open MUSTER_GUARDED_BY(mutex) = false;        ///< the last edge that hooks were told
   bool telling MUSTER_GUARDED_BY(mutex) = false;
+  bool has_data MUSTER_GUARDED_BY(mutex) = false;  ///< `data` may be used
+  /// That it has had besides those of its kind: whoever reads may do so still.
+  std::vector<std::shared_ptr<const RoomOptions>> own_options MUSTER_GUARDED_BY(mutex);
   /// Out of the table: whoever still holds it looks again.
   bool retired MUSTER_GUARDED_BY(mutex) = false;
+  /// Out of the table for good: another of its key takes its place.
+  bool replaced MUSTER_GUARDED_BY(mutex) = false;
 
   /// What several threads use of a part of this room.
   [[nodiscard]] RoomPart::Shared& shared_of(RoomPart& part) const MUSTER_REQUIRES(mutex) { return part.shared_; }
@@ -165,31 +188,28 @@ struct RoomState : ByteHolder {
     return *parts.back();
   }
   /// A new member, known by `id`; or nothing has changed.
-  void add_member(ConnectionId id, const std::string& user, RoomPart& part, PresenceScope scope)
+  void add_member(ConnectionId id, const std::shared_ptr<const Identity>& identity, RoomPart& part, PresenceScope scope)
       MUSTER_REQUIRES(mutex) {
-    const auto [of_user, news] = users.try_emplace(user);
-    try {
-      members.emplace(id, MemberEntry{user, &part});
-    } catch (...) {
-      if (news) users.erase(of_user);
-      throw;
-    }
-    if (++of_user->second == 1) ++present_users;
-    if (scope != PresenceScope::none) presence.joined(id, user);  // what nobody is told would never be flushed
-    if (news && scope == PresenceScope::shared_rooms) presence.online(user);
+    const bool news = members.add(id, identity, part);
+    if (scope != PresenceScope::none)
+      presence.joined(id, identity->user);  // what nobody is told would never be flushed
+    if (news && scope == PresenceScope::shared_rooms) presence.online(identity->user);
   }
-  /// Its user.
-  std::string remove_member(std::unordered_map<ConnectionId, MemberEntry>::iterator member,
-                            PresenceScope scope) noexcept MUSTER_REQUIRES(mutex) {
-    std::string user = std::move(member->second.user);
-    const auto of_user = users.find(user);
-    if (--of_user->second == 0) {
-      --present_users;
-      if (scope != PresenceScope::shared_rooms) users.erase(of_user);
-    }
-    if (scope != PresenceScope::none) presence.left(member->first, user);
-    members.erase(member);
-    return user;
+  /// A member is known by new credentials, or shows another profile. True: the others are to be told.
+  [[nodiscard]] bool change_member(ConnectionId id, const std::shared_ptr<const Identity>& identity,
+                                   PresenceScope scope) noexcept MUSTER_REQUIRES(mutex) {
+    MemberEntry* const member = members.find(id);
+    if (member == nullptr) return false;
+    const bool changed = member->identity->profile != identity->profile && scope != PresenceScope::none;
+    member->identity = identity;
+    if (changed) presence.changed(id, identity->user);
+    return changed && !presence.lossy();
+  }
+  /// Who it was.
+  std::shared_ptr<const Identity> remove_member(MemberEntry& member, PresenceScope scope) noexcept
+      MUSTER_REQUIRES(mutex) {
+    if (scope != PresenceScope::none) presence.left(member.id, member.identity->user);
+    return members.remove(member, scope == PresenceScope::shared_rooms);
   }
   /// These could not be told, and still are to be.
   void take_back(Marks& marks) noexcept MUSTER_REQUIRES(mutex) {
@@ -222,46 +242,100 @@ struct RoomState : ByteHolder {
   [[nodiscard]] std::vector<Member> list() const MUSTER_REQUIRES(mutex) {
     std::vector<Member> all;
     all.reserve(member_count());
-    for (const auto& [id, member] : members) all.push_back({id, member.user});
-    for (const auto& [id, user] : remote_members) all.push_back({id, user});
+    members.for_each([&](const MemberEntry& member) {
+      all.push_back({member.id, member.identity->user, member.identity->profile});
+    });
+    for (const auto& [id, member] : remote_members) all.push_back(member);
     sort_by_id(all);
     return all;
+  }
+  /// Those behind `after`, as many as that, in the order of ids; `more` of them there are.
+  [[nodiscard]] std::vector<Member> page(ConnectionId after, std::size_t limit, bool& more) const
+      MUSTER_REQUIRES(mutex) {
+    std::vector<ConnectionId> ids;
+    more = false;
+    const auto add = [&](ConnectionId id) {
+      if (after < id && !keep_first(ids, limit, id, std::less<>())) more = true;
+    };
+    members.for_each([&](const MemberEntry& member) { add(member.id); });
+    for (const auto& member : remote_members) add(member.first);
+    std::sort_heap(ids.begin(), ids.end(), std::less<>());
+    std::vector<Member> page;
+    page.reserve(ids.size());
+    for (const ConnectionId id : ids) {
+      if (const MemberEntry* const here = members.find(id)) {
+        page.push_back({id, here->identity->user, here->identity->profile});
+      } else {
+        page.push_back(remote_members.find(id)->second);
+      }
+    }
+    return page;
   }
   /// The list that a newcomer is told, and is kept informed of if the room `tells` anybody anything. False: it is told
   /// the count.
   [[nodiscard]] bool list_for_newcomer(std::vector<Member>& told, bool tells) MUSTER_REQUIRES(mutex) {
-    presence.set_lossy((tells && presence.lossy()) || member_count() > options.presence_list_max);
+    presence.set_lossy((tells && presence.lossy()) || member_count() > options().presence_list_max);
     if (presence.lossy()) return false;
     told = list();
     presence.list_told();
     return true;
   }
   /// What changed since the last time, as all members are told it. A phase of counts ends with the whole list, not
-  /// before the room is well below the bound again.
-  void flush_presence(Notice& notice) MUSTER_REQUIRES(mutex) {
+  /// before the room is well below the bound again. True: a count is not to be told before `counts_due`, unless nobody
+  /// `can_wait` for that.
+  [[nodiscard]] bool flush_presence(Notice& notice, TimePoint now, bool can_wait) MUSTER_REQUIRES(mutex) {
     notice.member_count = member_count();
-    const std::size_t below = options.presence_list_max - options.presence_list_max / 5;
+    const std::size_t below = options().presence_list_max - options().presence_list_max / 5;
     const bool was_lossy = presence.lossy();
-    const bool is_lossy = notice.member_count > (was_lossy ? below : options.presence_list_max);
+    const bool is_lossy = notice.member_count > (was_lossy ? below : options().presence_list_max);
     presence.set_lossy(is_lossy);
     if (was_lossy && !is_lossy) {
       (void)presence.drop();
       notice.whole = true;
       notice.joined = list();
     } else if (is_lossy) {
+      if (can_wait && now < counts_due) return !presence.empty();
       notice.counts_only = presence.drop();
+      if (notice.counts_only) counts_due = now + counts_interval;
     } else {
       presence.flush(notice);
+      show_profiles(notice.joined);
+      show_profiles(notice.changed);
     }
+    return false;
+  }
+  /// Of members, as they are now.
+  void show_profiles(std::vector<Member>& shown) const MUSTER_REQUIRES(mutex) {
+    for (Member& one : shown) {
+      if (const MemberEntry* const here = members.find(one.connection)) {
+        one.profile = here->identity->profile;
+      } else if (const auto there = remote_members.find(one.connection); there != remote_members.end()) {
+        one.profile = there->second.profile;
+      }
+    }
+  }
+  void set_behind(ConnectionId id, bool is_behind) noexcept MUSTER_REQUIRES(mutex) {
+    MemberEntry& member = *members.find(id);
+    if (std::exchange(member.behind, is_behind) == is_behind) return;
+    behind = is_behind ? behind + 1 : behind - 1;
+  }
+  /// Of whom `reach` counts, those who are slow.
+  [[nodiscard]] std::size_t slow_among(ConnectionId exclude) const MUSTER_REQUIRES(mutex) {
+    if (behind == 0 || !exclude) return behind;
+    const MemberEntry* const excluded = members.find(exclude);
+    return excluded == nullptr || !excluded->behind ? behind : behind - 1;
   }
   /// Members of this process whom a publish that excludes `exclude` goes to: those with a connection.
   [[nodiscard]] std::size_t reach(ConnectionId exclude) const MUSTER_REQUIRES(mutex) {
     std::size_t count = 0;
     for (const auto& part : parts) count += shared_of(*part).members;
     if (!exclude) return count;
-    const auto excluded = members.find(exclude);
-    return excluded == members.end() || excluded->second.part == nullptr ? count : count - 1;
+    const MemberEntry* const excluded = members.find(exclude);
+    return excluded == nullptr || excluded->part == nullptr ? count : count - 1;
   }
+
+ private:
+  std::atomic<const RoomOptions*> options_;
 };
 using RoomPtr = std::shared_ptr<RoomState>;
 

@@ -32,9 +32,10 @@ namespace json_protocol {
 [[nodiscard]] constexpr std::uint32_t bit(Type type) noexcept { return 1U << static_cast<unsigned>(type); }
 
 /// Answered even without an id: who asks this waits for the answer.
-inline constexpr std::uint32_t always_answered =
-    bit(Type::authenticate) | bit(Type::resume) | bit(Type::join) | bit(Type::subscribe) | bit(Type::ping) |
-    bit(Type::awareness_query) | bit(Type::presence_query) | bit(Type::list_subscriptions) | bit(Type::session_info);
+inline constexpr std::uint32_t always_answered = bit(Type::authenticate) | bit(Type::resume) | bit(Type::join) |
+                                                 bit(Type::subscribe) | bit(Type::ping) | bit(Type::awareness_query) |
+                                                 bit(Type::history_query) | bit(Type::presence_query) |
+                                                 bit(Type::list_subscriptions) | bit(Type::session_info);
 
 /// `Correlation::form`: which words the answer uses.
 enum class Form : std::uint8_t { plain, subscribe, unsubscribe };
@@ -203,8 +204,14 @@ class CommandReader {
       case Type::awareness_query:
         command_.body.emplace<command::AwarenessQuery>().room = string(Member::room);
         return;
+      case Type::history_query:
+        return read_history_query(command_.body.emplace<command::HistoryQuery>());
       case Type::presence_query:
         return read_presence_query(command_.body.emplace<command::PresenceQuery>());
+      case Type::profile_update:
+        return read_profile(command_.body.emplace<command::ProfileSet>());
+      case Type::answer:
+        return read_answer(command_.body.emplace<command::Answer>());
       case Type::ack:
         command_.body.emplace<command::AcknowledgeQueue>().queue_id = number(Member::queue_id);
         return;
@@ -259,6 +266,49 @@ class CommandReader {
     set.client = optional_string(Member::client, client_bytes_max);
   }
 
+  std::uint64_t optional_number(Member member, std::uint64_t max) {
+    return reader_.member(member).kind == Kind::absent ? 0 : number(member, max);
+  }
+
+  void read_history_query(command::HistoryQuery& query) {
+    constexpr std::uint64_t max = std::numeric_limits<std::uint64_t>::max();
+    query.room = string(Member::room);
+    query.after = {optional_number(Member::epoch, max), optional_number(Member::after, max)};
+    query.limit = static_cast<std::size_t>(optional_number(Member::limit, std::numeric_limits<std::size_t>::max()));
+  }
+
+  void read_answer(command::Answer& answer) {
+    answer.request = number(Member::request);
+    const bool refused = reader_.member(Member::error).kind != Kind::absent;
+    if (refused == (reader_.member(Member::data).kind != Kind::absent)) {
+      fault(Member::data, refused ? "and 'error' exclude each other" : "or 'error' is missing");
+      return;
+    }
+    if (!refused) {
+      answer.result = raw(Member::data);
+      return;
+    }
+    if (optional(Member::error, Kind::object, "must be an object") == nullptr) return;
+    const auto& [code, message, details] = reader_.error();
+    const bool good = code.kind == Kind::string && !code.repeated && !message.repeated && !details.repeated &&
+                      (message.kind == Kind::absent || message.kind == Kind::string);
+    if (!good)
+      return fault(Member::error, "must be of the form {\"code\": string, \"message\"?: string, \"details\"?}");
+    Error error{errc::permission_denied, std::string(message.text), {}, std::string(code.text)};
+    if (details.kind != Kind::absent) error.details = muster::json(std::string(reader_.raw(details)));
+    answer.result = std::move(error);
+  }
+
+  void read_profile(command::ProfileSet& set) {
+    Payload profile = raw(Member::profile);
+    const Kind kind = reader_.member(Member::profile).kind;
+    if (kind == Kind::object) {
+      set.profile = std::move(profile);
+    } else if (kind != Kind::null) {
+      fault(Member::profile, "must be an object or null");
+    }
+  }
+
   void read_presence_query(command::PresenceQuery& query) {
     const Field* const users = optional(Member::users, Kind::array, must_be_users);
     if (users != nullptr && !reader_.well_formed_users()) fault(Member::users, must_be_users);
@@ -270,6 +320,12 @@ class CommandReader {
     } else if (by_room && query.room.empty()) {
       fault(Member::room, "must not be empty");
     }
+    query.limit = static_cast<std::size_t>(optional_number(Member::limit, std::numeric_limits<std::size_t>::max()));
+    const bool goes_on = reader_.member(Member::after).kind != Kind::absent;
+    if (goes_on) query.after = parse_connection_id(optional_string(Member::after));
+    if (goes_on && !query.after) fault(Member::after, "must be a connection, as members have it");
+    if (goes_on && query.limit == 0) query.limit = std::numeric_limits<std::size_t>::max();
+    if (query.limit != 0 && !by_room) fault(goes_on ? Member::after : Member::limit, "goes with 'room'");
   }
 
   void read_resume(command::Resume& resume) {

@@ -273,6 +273,29 @@ class EventWriter {
     end();
   }
 
+  void operator()(const event::History& e) {
+    begin("history");
+    (out_ << R"({"room":)").string(e.room);
+    (out_ << R"(,"epoch":)").number(e.epoch);
+    each(R"(,"messages":)", e.messages, e.count, [this](const HistoryMessage& message) {
+      (out_ << R"({"seq":)").number(message.seq);
+      sender(message.from, message.from_user);
+      (out_ << R"(,"data":)").payload(&message.data) << "}";
+    });
+    (out_ << R"(,"complete":)").boolean(e.complete);
+    more(e.more);
+    end();
+  }
+
+  void operator()(const event::Request& e) {
+    begin("request");
+    (out_ << R"({"request":)").number(e.request);
+    (out_ << R"(,"type":)").string(e.type);
+    (out_ << R"(,"data":)").payload(e.data);
+    (out_ << R"(,"timeout_ms":)").number(e.timeout.count());
+    end();
+  }
+
   void operator()(const event::AwarenessState& e) {
     begin("awareness_state");
     (out_ << R"({"room":)").string(e.room);
@@ -301,11 +324,13 @@ class EventWriter {
     begin("presence_state");
     out_ << "{";
     if (!e.room.empty()) (out_ << R"("room":)").string(e.room) << ",";
-    each(R"("users":)", e.users, e.count, [this](const event::UserPresence& user) {
-      (out_ << R"({"user":)").string(user.user);
-      (out_ << R"(,"online":)").boolean(user.connections != 0 || user.in_grace);
-      (out_ << R"(,"connections":)").number(user.connections) << "}";
-    });
+    members(R"("members":)", e.members);
+    if (e.members == nullptr)
+      each(R"("users":)", e.users, e.count, [this](const event::UserPresence& user) {
+        (out_ << R"({"user":)").string(user.user);
+        (out_ << R"(,"online":)").boolean(user.connections != 0 || user.in_grace);
+        (out_ << R"(,"connections":)").number(user.connections) << "}";
+      });
     more(e.more);
     end();
   }
@@ -315,6 +340,7 @@ class EventWriter {
     (out_ << R"({"room":)").string(e.room);
     members(R"(,"joined":)", e.joined);
     members(R"(,"left":)", e.left);
+    members(R"(,"changed":)", e.changed);
     if (e.members != nullptr) members(R"(,"members":)", e.members, e.count);
     more(e.more);
     (out_ << R"(,"member_count":)").number(e.member_count);
@@ -464,7 +490,9 @@ class EventWriter {
   void members(std::string_view name, const muster::Member* list, std::size_t count) {
     each(name, list, count, [this](const muster::Member& member) {
       (out_ << R"({"connection":)").connection(member.connection);
-      (out_ << R"(,"user":)").string(member.user) << "}";
+      (out_ << R"(,"user":)").string(member.user);
+      if (!member.profile.empty()) (out_ << R"(,"profile":)").payload(&member.profile);
+      out_ << "}";
     });
   }
 

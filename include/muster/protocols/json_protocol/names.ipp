@@ -26,7 +26,10 @@ enum class Type : std::uint8_t {
   send,
   awareness_update,
   awareness_query,
+  history_query,
   presence_query,
+  profile_update,
+  answer,
   ack,
   session_info,
   ping,
@@ -43,22 +46,31 @@ inline constexpr std::array<std::string_view, static_cast<std::size_t>(Type::cus
                                                                                                  "send",
                                                                                                  "awareness_update",
                                                                                                  "awareness_query",
+                                                                                                 "history_query",
                                                                                                  "presence_query",
+                                                                                                 "profile_update",
+                                                                                                 "answer",
                                                                                                  "ack",
                                                                                                  "session_info",
                                                                                                  "ping"};
 
 /// The members of payloads that commands read.
 enum class Member : std::uint8_t {
+  after,
   auth,
   client,
   clock,
   data,
   delivery,
   echo,
+  epoch,
+  error,
   idempotency_key,
+  limit,
+  profile,
   queue_id,
   queued,
+  request,
   room,
   rooms,
   state,
@@ -70,8 +82,9 @@ enum class Member : std::uint8_t {
 };
 inline constexpr std::size_t member_count = static_cast<std::size_t>(Member::none);
 inline constexpr std::array<std::string_view, member_count> member_names{
-    "auth",  "client", "clock", "data",  "delivery", "echo", "idempotency_key", "queue_id", "queued", "room",
-    "rooms", "state",  "token", "topic", "user",     "users"};
+    "after",           "auth",  "client",  "clock",    "data",   "delivery", "echo", "epoch", "error",
+    "idempotency_key", "limit", "profile", "queue_id", "queued", "request",  "room", "rooms", "state",
+    "token",           "topic", "user",    "users"};
 
 }  // namespace json_protocol
 }  // namespace detail

@@ -49,6 +49,11 @@ class Reader {
   /// The range in which RapidJSON's 32-bit sizes and this class's hold.
   static constexpr std::size_t message_bytes_max = 0x7fffffff;
 
+  struct ErrorFields {
+    Field code;
+    Field message;
+    Field details;
+  };
   struct RoomField {
     std::string_view name;
     Field epoch;
@@ -69,6 +74,8 @@ class Reader {
 
   /// Of `delivery`.
   [[nodiscard]] const Field& latest() const noexcept { return latest_; }
+  /// Of `error`, when it is an object.
+  [[nodiscard]] const ErrorFields& error() const noexcept { return error_; }
   /// Of `rooms`, when it is an object; not `well_formed_rooms` when not all of them are.
   [[nodiscard]] const std::vector<RoomField>& rooms() const noexcept { return rooms_; }
   [[nodiscard]] bool well_formed_rooms() const noexcept { return well_formed_rooms_; }
@@ -105,7 +112,7 @@ class Reader {
 
  private:
   /// What the innermost open object or array is.
-  enum class Place : std::uint8_t { outside, frame, payload, delivery, rooms, room, users, elsewhere };
+  enum class Place : std::uint8_t { outside, frame, payload, delivery, error, rooms, room, users, elsewhere };
   /// Frame, payload, rooms, room: everything deeper is elsewhere.
   static constexpr std::size_t known_depth = 4;
 
@@ -144,6 +151,7 @@ class Reader {
   Field id_;
   Field payload_;
   Field latest_;
+  ErrorFields error_;
   std::array<Field, member_count> members_{};
   std::vector<RoomField> rooms_;
   std::vector<std::string_view> users_;
@@ -200,12 +208,18 @@ inline void Reader::key(std::string_view name) {
       for (std::size_t i = 0; i < member_count; ++i) {
         if (same(member_names[i], name)) {
           const auto member = static_cast<Member>(i);
-          return wants(members_[i], member != Member::data && member != Member::state);
+          const bool raw = member == Member::data || member == Member::state || member == Member::profile;
+          return wants(members_[i], !raw);
         }
       }
       return;
     case Place::delivery:
       if (name == "latest") wants(latest_, true);
+      return;
+    case Place::error:
+      if (name == "code") wants(error_.code, true);
+      if (name == "message") wants(error_.message, true);
+      if (name == "details") wants(error_.details, false);
       return;
     case Place::rooms:
       rooms_.push_back({keep(name.data(), static_cast<rapid::SizeType>(name.size())), {}, {}});
@@ -259,6 +273,7 @@ inline Reader::Place Reader::inside(Kind kind) {
     case Place::payload:
       if (kind == Kind::object && field_ == &members_[static_cast<std::size_t>(Member::delivery)])
         return Place::delivery;
+      if (kind == Kind::object && field_ == &members_[static_cast<std::size_t>(Member::error)]) return Place::error;
       if (kind == Kind::object && field_ == &members_[static_cast<std::size_t>(Member::rooms)]) return Place::rooms;
       if (kind == Kind::array && field_ == &members_[static_cast<std::size_t>(Member::users)]) return Place::users;
       return Place::elsewhere;

@@ -22,6 +22,7 @@
 #include "muster/transports/websocketpp/asio.ipp"
 #include "muster/transports/websocketpp/socket_frames.ipp"
 #include "muster/transports/websocketpp/socket_handshake.ipp"
+#include "muster/transports/websocketpp/socket_http.ipp"
 #include "muster/transports/websocketpp/socket_write.ipp"
 
 namespace muster {
@@ -29,23 +30,7 @@ inline namespace MUSTER_ABI {
 namespace websocketpp {
 namespace detail {
 
-/// An accepted descriptor until a socket has it.
-class Descriptor {
- public:
-  explicit Descriptor(int value) : value_(value) {}
-  Descriptor(Descriptor&& other) noexcept : value_(other.release()) {}
-  Descriptor& operator=(Descriptor&&) = delete;
-  ~Descriptor() {
-    if (value_ >= 0) ::close(value_);
-  }
-  [[nodiscard]] int get() const noexcept { return value_; }
-  int release() noexcept { return std::exchange(value_, -1); }
-
- private:
-  int value_;
-};
-
-/// Threads: the first loop's.
+/// Threads: the first loop's, where nothing else is said.
 class Acceptor : public std::enable_shared_from_this<Acceptor> {
  public:
   /// Sockets go to the loop with the fewest. The acceptor itself runs on the first.
@@ -61,7 +46,7 @@ class Acceptor : public std::enable_shared_from_this<Acceptor> {
     }
     // websocketpp finds out the byte order on first use, in a static that two loops would race for.
     (void)::websocketpp::lib::net::_htonll(0);
-    listen();
+    if (settings.listen) listen();
   }
 
   [[nodiscard]] std::uint16_t port() const noexcept { return port_; }
@@ -75,6 +60,31 @@ class Acceptor : public std::enable_shared_from_this<Acceptor> {
       return Error{errc::invalid_message, error.what(), {}};
     }
     return std::nullopt;
+  }
+
+  /// Any thread. As Listener::adopt.
+  void adopt(AcceptedSocket accepted, std::string received) {
+    const int descriptor = accepted.descriptor_;
+    asio::ip::tcp::endpoint local;
+    auto size = static_cast<socklen_t>(local.capacity());
+    if (descriptor < 0 || ::getsockname(descriptor, local.data(), &size) != 0) {
+      throw std::invalid_argument("adopt: the socket is closed, or is none");
+    }
+    int type = 0;
+    socklen_t type_size = sizeof type;
+    (void)::getsockopt(descriptor, SOL_SOCKET, SO_TYPE, &type, &type_size);
+    const auto family = local.data()->sa_family;
+    if (type != SOCK_STREAM || (family != AF_INET && family != AF_INET6)) {
+      throw std::invalid_argument("adopt: the socket is not one of TCP");
+    }
+    asio::ip::tcp::endpoint peer;
+    size = static_cast<socklen_t>(peer.capacity());
+    if (::getpeername(descriptor, peer.data(), &size) != 0) return;  // it has gone already
+    const int on = 1;
+    (void)::setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    set_unsent_low_water(descriptor, listener_->options.unsent_low_water_bytes);
+    received += accepted.decrypted_;
+    admit(std::move(accepted), peer, Adopted{std::move(received), is_loopback(local.address())});
   }
 
   /// Starts accepting.
@@ -101,10 +111,23 @@ class Acceptor : public std::enable_shared_from_this<Acceptor> {
             "address is empty (0.0.0.0 or :: is every address of this machine, 127.0.0.1 nobody else's)");
     require(settings.tls_certificate_file.empty() == settings.tls_key_file.empty(),
             "tls_certificate_file and tls_key_file go together");
+    require(
+        settings.listen || (settings.tls_certificate_file.empty() && settings.tls_key_file.empty()),
+        "tls_certificate_file and tls_key_file are the port's, and listen is off (adopt takes sockets with their TLS)");
+    require(settings.listen || !settings.proxy_protocol, "proxy_protocol is the port's, and listen is off");
     require(!settings.proxy_protocol || !options.trusted_proxies.empty(),
             "proxy_protocol needs trusted_proxies, whose headers are read");
     const int bits = settings.deflate_client_window_bits;
     require(bits == 0 || (bits >= 9 && bits <= 15), "deflate_client_window_bits must be 9 to 15, or 0");
+    for (const Site& site : settings.sites) {
+      const std::string whole = "site \"" + site.host + site.path + "\"";
+      require(site.manager != nullptr, whole + " has no manager");
+      require(!site.host.empty() || !site.path.empty(), "a site needs a host or a path");
+      require(site.host.empty() || is_authority(site.host),
+              whole + ": the host is neither a host nor a host and its port");
+      require(site.path.empty() || (site.path.size() > 1 && site.path.front() == '/' && site.path.back() != '/'),
+              whole + ": the path must begin with / and not end with it");
+    }
     require(options.handshake_bytes <= SocketLoop::read_size,
             "handshake_bytes must be at most " + std::to_string(SocketLoop::read_size) + ", in which a head is read");
     return found;
@@ -160,9 +183,9 @@ class Acceptor : public std::enable_shared_from_this<Acceptor> {
     for (int i = 0; i < at_once_; ++i) {
       sockaddr_storage address{};
       socklen_t size = sizeof address;
-      Descriptor accepted(::accept4(acceptor_.native_handle(), reinterpret_cast<sockaddr*>(&address), &size,
-                                    SOCK_NONBLOCK | SOCK_CLOEXEC));
-      if (accepted.get() >= 0) {
+      AcceptedSocket accepted(::accept4(acceptor_.native_handle(), reinterpret_cast<sockaddr*>(&address), &size,
+                                        SOCK_NONBLOCK | SOCK_CLOEXEC));
+      if (accepted.descriptor_ >= 0) {
         asio::ip::tcp::endpoint peer;
         std::memcpy(peer.data(), &address, std::min<std::size_t>(size, peer.capacity()));
         admit(std::move(accepted), peer);
@@ -190,7 +213,20 @@ class Acceptor : public std::enable_shared_from_this<Acceptor> {
     });
   }
 
-  void admit(Descriptor accepted, const asio::ip::tcp::endpoint& endpoint) {
+  /// What comes with a socket that the program has accepted.
+  struct Adopted {
+    std::string received;
+    bool loopback;
+  };
+
+  [[nodiscard]] static bool is_loopback(const asio::ip::address& address) {
+    if (!address.is_v6() || !address.to_v6().is_v4_mapped()) return address.is_loopback();
+    return asio::ip::make_address_v4(asio::ip::v4_mapped, address.to_v6()).is_loopback();
+  }
+
+  /// Any thread for one that is adopted.
+  void admit(AcceptedSocket accepted, const asio::ip::tcp::endpoint& endpoint,
+             std::optional<Adopted> adopted = std::nullopt) {
     RemoteAddress peer = remote_address(endpoint.address());
     // No per-address limit for a proxy: whom it speaks for is known with the request.
     Reservation place =
@@ -211,42 +247,58 @@ class Acceptor : public std::enable_shared_from_this<Acceptor> {
     for (const auto& other : loops_) {
       if (sockets(*other) < sockets(**fewest)) fewest = &other;
     }
-    const std::shared_ptr<SocketLoop>& loop = *fewest;
-    loop->sockets.fetch_add(1);
-    Arrival arrival{loop,  listener_,          std::move(accepted), std::move(peer), std::move(place),
-                    extra, endpoint.protocol()};
-    if (loop == loops_.front()) {
+    const bool here = !adopted && *fewest == loops_.front();
+    Arrival arrival(*fewest, listener_, std::move(peer), std::move(place), extra, std::move(adopted),
+                    std::move(accepted));
+    if (here) {
       arrival();
     } else {
-      asio::post(loop->context, std::move(arrival));
+      const auto executor = (*fewest)->executor;
+      (void)executor->post(std::move(arrival));  // one whose loop has ended is closed
     }
   }
 
   /// A socket on its way to its loop.
-  struct Arrival {
-    std::shared_ptr<SocketLoop> loop;
-    std::shared_ptr<ListenerState> listener;
-    Descriptor descriptor;
-    RemoteAddress peer;
-    Reservation place;
-    bool extra;
-    asio::ip::tcp protocol;
+  class Arrival {
+   public:
+    Arrival(std::shared_ptr<SocketLoop> loop, std::shared_ptr<ListenerState> listener, RemoteAddress peer,
+            Reservation place, bool extra, std::optional<Adopted> adopted, AcceptedSocket accepted)
+        : loop_(std::move(loop)),
+          listener_(std::move(listener)),
+          peer_(std::move(peer)),
+          place_(std::move(place)),
+          extra_(extra),
+          adopted_(std::move(adopted)),
+          accepted_(std::move(accepted)) {
+      loop_->sockets.fetch_add(1);
+    }
+    Arrival(Arrival&&) noexcept = default;
+    Arrival& operator=(Arrival&&) = delete;
+    ~Arrival() {
+      if (!loop_) return;  // it has arrived
+      loop_->sockets.fetch_sub(1);
+      if (extra_) listener_->extra_sockets.fetch_sub(1);
+    }
 
     void operator()() {
-      TlsContext::Tls tls = listener->tls ? listener->tls->wrap(descriptor.get()) : nullptr;
-      TcpSocket socket(loop->context);
-      asio::error_code error;
-      if (!listener->tls || tls) socket.assign(protocol, descriptor.get(), error);
-      if (error || (listener->tls && !tls)) {
-        loop->sockets.fetch_sub(1);
-        if (extra) listener->extra_sockets.fetch_sub(1);
-        return;
-      }
-      descriptor.release();
-      std::make_shared<Socket>(loop, listener, Stream(std::move(socket), std::move(tls)), std::move(peer),
-                               std::move(place), extra)
-          ->start();
+      Tls tls(std::exchange(accepted_.tls_, nullptr));
+      const bool secured = listener_->tls && !adopted_;
+      if (secured) tls = listener_->tls->wrap(accepted_.descriptor_);
+      if (secured && !tls) return;
+      Stream stream(std::exchange(accepted_.descriptor_, -1), std::move(tls));
+      const auto served = std::make_shared<Socket>(std::move(loop_), std::move(listener_), std::move(stream),
+                                                   std::move(peer_), std::move(place_), extra_);
+      adopted_ ? served->start_adopted(std::move(adopted_->received), adopted_->loopback) : served->start();
     }
+
+   private:
+    std::shared_ptr<SocketLoop> loop_;
+    std::shared_ptr<ListenerState> listener_;
+    RemoteAddress peer_;
+    Reservation place_;
+    bool extra_;
+    std::optional<Adopted> adopted_;
+    AcceptedSocket accepted_;  // closed before its place is given back
   };
 
   std::vector<std::shared_ptr<SocketLoop>> loops_;

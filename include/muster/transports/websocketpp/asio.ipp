@@ -2,7 +2,6 @@
 #pragma once
 
 #include <asio/basic_socket_acceptor.hpp>
-#include <asio/basic_stream_socket.hpp>
 #include <asio/basic_waitable_timer.hpp>
 #include <asio/error.hpp>
 #include <asio/io_context.hpp>
@@ -20,7 +19,6 @@ namespace websocketpp {
 namespace detail {
 
 using LoopExecutor = asio::io_context::executor_type;
-using TcpSocket = asio::basic_stream_socket<asio::ip::tcp, LoopExecutor>;
 using TcpAcceptor = asio::basic_socket_acceptor<asio::ip::tcp, LoopExecutor>;
 using LoopTimer =
     asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>, LoopExecutor>;

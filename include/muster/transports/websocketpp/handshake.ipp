@@ -213,6 +213,20 @@ class TrustedProxies {
   return out;
 }
 
+/// The first cookie of this name; empty when there is none.
+[[nodiscard]] inline std::string_view cookie_of(const HttpRequest& request, std::string_view name) {
+  std::string_view cookie;
+  (void)any_header_element(request, "Cookie", ';', [&](std::string_view pair) {
+    const std::size_t equals = pair.find('=');
+    if (equals == std::string_view::npos || trim(pair.substr(0, equals)) != name) return false;
+    cookie = trim(pair.substr(equals + 1));
+    if (cookie.size() >= 2 && cookie.front() == '"' && cookie.back() == '"')
+      cookie = cookie.substr(1, cookie.size() - 2);
+    return true;
+  });
+  return cookie;
+}
+
 /// Fills what the request says, and finds the token in the order of the sources. The token is left in none of the
 /// other members, so that they may be logged.
 [[nodiscard]] inline std::optional<Refusal> read_upgrade(const HttpRequest& request, const Options& options,
@@ -254,19 +268,21 @@ class TrustedProxies {
     }
     return false;
   });
+  for (const std::string& name : options.credential_headers) {
+    std::string& value = open.headers.emplace_back();
+    for (const auto& [known, one] : request.headers) {
+      if (equal_ignoring_case(known, name)) value.append(value.empty() ? "" : ", ").append(one);
+    }
+  }
+  for (const std::string& name : options.credential_cookies) {
+    open.cookies.emplace_back(open.origin.empty() ? std::string_view() : cookie_of(request, name));
+  }
+
   // A browser sends a cookie whether its page means it or not: it is proof where nothing else was brought, and only with
   // an Origin, without which nobody can tell that another site's page did not make the browser send it.
   if (options.auth_cookie.empty() || options.auth_mode == AuthMode::message_only) return std::nullopt;
   if (open.token_source != TokenSource::none) return std::nullopt;
-  std::string_view cookie;
-  (void)any_header_element(request, "Cookie", ';', [&](std::string_view pair) {
-    const std::size_t equals = pair.find('=');
-    if (equals == std::string_view::npos || trim(pair.substr(0, equals)) != options.auth_cookie) return false;
-    cookie = trim(pair.substr(equals + 1));
-    if (cookie.size() >= 2 && cookie.front() == '"' && cookie.back() == '"')
-      cookie = cookie.substr(1, cookie.size() - 2);
-    return true;
-  });
+  const std::string_view cookie = cookie_of(request, options.auth_cookie);
   if (!cookie.empty() && open.origin.empty()) {
     return Refusal{
         403, "A cookie is taken as proof only with an Origin", errc::permission_denied, {}, RefusedFor::origin};

@@ -14,6 +14,7 @@
 #include "muster/transports/websocketpp/deflate.ipp"
 #include "muster/transports/websocketpp/executor.ipp"
 #include "muster/transports/websocketpp/frames.ipp"
+#include "muster/transports/websocketpp/readiness.ipp"
 #include "muster/transports/websocketpp/stream.ipp"
 
 namespace muster {
@@ -22,8 +23,9 @@ namespace websocketpp {
 namespace detail {
 
 /// What a loop knows of a socket.
-class SocketLoopMember {
+class SocketLoopMember : public Readiness::Waiter {
  public:
+  void on_ready(std::uint32_t) override {}  // somebody else reads and writes it
   virtual void on_deadline() = 0;
   /// The server stops: what the core does not know of is closed.
   virtual void on_stop() = 0;
@@ -48,8 +50,8 @@ class SocketLoop : public std::enable_shared_from_this<SocketLoop> {
 
   explicit SocketLoop(asio::io_context& io)
       : context(io), executor(new AsioExecutor(io)), read_buffer(new char[read_size]), timer_(std::in_place, io) {
-    // Services end in the opposite order of their making: ours closes sockets, so theirs has to be older.
-    const TcpSocket make_service(io);
+    // Services end in the opposite order of their making: ours closes what is theirs, so they have to be older.
+    readiness_.emplace(io);
   }
 
   /// The loop of this io_context.
@@ -104,6 +106,20 @@ class SocketLoop : public std::enable_shared_from_this<SocketLoop> {
   }
   void remove_deadline(Deadline deadline) { deadlines_.erase(deadline); }
 
+  // As Readiness, which is waited for while a socket is there.
+  [[nodiscard]] bool want(int descriptor, Readiness::Watch& watch, SocketLoopMember& member, Readiness::Events events) {
+    if (!readiness_->want(descriptor, watch, member, events)) return false;
+    wait_for_any();
+    return true;
+  }
+  void unwatch(int descriptor, Readiness::Watch& watch, SocketLoopMember& member) {
+    readiness_->remove(descriptor, watch, member);
+    if (!readiness_->empty() || !waiting_) return;
+    waiting_ = false;
+    readiness_->descriptor().cancel();  // an io_context without sockets may return
+  }
+  [[nodiscard]] Readiness& readiness() noexcept { return *readiness_; }
+
   /// Closes what the core does not know of.
   void stop() {
     for (SocketLoopMember* member = first_; member != nullptr;) {
@@ -123,11 +139,51 @@ class SocketLoop : public std::enable_shared_from_this<SocketLoop> {
     }
     deadlines_.clear();
     timer_.reset();
+    readiness_.reset();
     executor->stop();
   }
   [[nodiscard]] bool ended() const noexcept { return ended_; }
 
  private:
+  /// For all sockets, in one wait.
+  struct Happened {
+    std::shared_ptr<SocketLoop> loop;
+    std::uint64_t wait;
+    void operator()(const asio::error_code& error) const {
+      if (error == asio::error::operation_aborted || wait != loop->wait_ || loop->ended_) return;
+      loop->waiting_ = false;
+      loop->tell_ready();
+    }
+  };
+  void wait_for_any() {
+    if (waiting_ || telling_ || ended_ || readiness_->empty()) return;
+    const Happened happened{shared_from_this(), wait_ + 1};
+    readiness_->descriptor().async_wait(asio::posix::descriptor_base::wait_read, happened);
+    ++wait_;  // an older one counts no longer
+    waiting_ = true;
+  }
+  void tell_ready() {
+    std::optional<AsioExecutor::Turn> turn;
+    try {
+      turn.emplace(*executor);
+    } catch (...) {  // of another thread; who has it goes on
+      asio::post(context, handler<&SocketLoop::wait_for_any>(shared_from_this()));
+      throw;
+    }
+    struct Telling {
+      SocketLoop& loop;
+      ~Telling() {  // also where a handler throws. Where there is no memory, the next socket or deadline sees to it
+        loop.telling_ = false;
+        try {
+          loop.wait_for_any();
+        } catch (...) {  // NOLINT(bugprone-empty-catch)
+        }
+      }
+    } const telling{*this};
+    telling_ = true;
+    readiness_->tell();
+  }
+
   // Deadlines that are met come and go without the timer: it may wake for one that is no more, and then sees to the next.
   void arm() {
     armed_for_ = TimePoint::max();
@@ -139,6 +195,7 @@ class SocketLoop : public std::enable_shared_from_this<SocketLoop> {
 
   void expire() {
     const AsioExecutor::Turn turn(*executor);
+    wait_for_any();
     const TimePoint now = executor->now();
     while (!deadlines_.empty() && deadlines_.begin()->first <= now) {
       SocketLoopMember* const member = deadlines_.begin()->second;
@@ -147,6 +204,10 @@ class SocketLoop : public std::enable_shared_from_this<SocketLoop> {
     arm();
   }
 
+  std::optional<Readiness> readiness_;
+  std::uint64_t wait_ = 0;  ///< the newest
+  bool waiting_ = false;
+  bool telling_ = false;
   std::optional<LoopTimer> timer_;
   Deadlines deadlines_;
   TimePoint armed_for_ = TimePoint::max();

@@ -1,8 +1,9 @@
-// HTTP/1.1 as far as a WebSocket server needs it: the head of a request, and whole answers.
+// HTTP/1.1 as far as a WebSocket server needs it: the head of a request, and whole answers. Bodies are in body.ipp.
 #pragma once
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstdio>
 #include <optional>
 #include <string>
@@ -10,7 +11,8 @@
 #include <utility>
 
 #include "muster/error.hpp"
-#include "muster/transports/websocketpp.hpp"
+#include "muster/observer.hpp"
+#include "muster/transports/websocketpp_http.hpp"
 
 namespace muster {
 inline namespace MUSTER_ABI {
@@ -211,14 +213,24 @@ bool any_header_element(const HttpRequest& request, std::string_view name, char 
                                                                {404, "Not Found"},
                                                                {405, "Method Not Allowed"},
                                                                {406, "Not Acceptable"},
+                                                               {408, "Request Timeout"},
+                                                               {409, "Conflict"},
+                                                               {410, "Gone"},
+                                                               {412, "Precondition Failed"},
                                                                {413, "Content Too Large"},
+                                                               {415, "Unsupported Media Type"},
+                                                               {416, "Range Not Satisfiable"},
+                                                               {417, "Expectation Failed"},
                                                                {421, "Misdirected Request"},
+                                                               {422, "Unprocessable Content"},
                                                                {426, "Upgrade Required"},
                                                                {429, "Too Many Requests"},
                                                                {431, "Request Header Fields Too Large"},
                                                                {500, "Internal Server Error"},
                                                                {501, "Not Implemented"},
+                                                               {502, "Bad Gateway"},
                                                                {503, "Service Unavailable"},
+                                                               {504, "Gateway Timeout"},
                                                                {505, "HTTP Version Not Supported"}};
   for (const auto& [known, phrase] : phrases) {
     if (known == status) return phrase;
@@ -226,8 +238,12 @@ bool any_header_element(const HttpRequest& request, std::string_view name, char 
   return "Unknown";
 }
 
-/// The answer's bytes, but for those of a source. The connection ends with it.
-[[nodiscard]] inline std::string format_response(const HttpResponse& response, bool without_body) {
+/// Whether an answer of this status never has a body (RFC 9110, 15.3.5, 15.4.5).
+[[nodiscard]] inline bool is_bodiless(unsigned status) noexcept { return status == 204 || status == 304; }
+
+/// The answer's bytes, but for those of a source. `keeps`: the socket is kept behind it; it is a peer of HTTP/1.1 then.
+[[nodiscard]] inline std::string format_response(const HttpResponse& response, bool without_body, bool http_1_1 = false,
+                                                 bool keeps = false) {
   std::string out =
       "HTTP/1.1 " + std::to_string(response.status) + " " + std::string(reason_phrase(response.status)) + "\r\n";
   const auto add = [&out](std::string_view name, std::string_view value) {
@@ -241,14 +257,18 @@ bool any_header_element(const HttpRequest& request, std::string_view name, char 
                       equal_ignoring_case(name, "Transfer-Encoding");
     if (!ours) add(name, value);
   }
-  const bool bodiless = response.status == 204 || response.status == 304;  // RFC 9110, 15.3.5, 15.4.5
+  const bool bodiless = is_bodiless(response.status);
   if (!bodiless) {
     if (!response.content_type.empty()) add("Content-Type", response.content_type);
-    add("Content-Length", std::to_string(response.source ? response.source_bytes : response.body.size()));
+    if (!response.source || response.source_bytes != HttpResponse::unknown_bytes) {
+      add("Content-Length", std::to_string(response.source ? response.source_bytes : response.body.size()));
+    } else if (http_1_1) {
+      add("Transfer-Encoding", "chunked");
+    }
   }
   const bool upgrade = response.status == 426;  // RFC 9110, 15.5.22: the answer names what to upgrade to
   if (upgrade) add("Upgrade", "websocket");
-  add("Connection", upgrade ? "close, Upgrade" : "close");
+  if (!keeps) add("Connection", upgrade ? "close, Upgrade" : "close");
   out.append("\r\n");
   if (!without_body && !bodiless && !response.source) out.append(response.body);
   return out;
@@ -283,14 +303,6 @@ bool any_header_element(const HttpRequest& request, std::string_view name, char 
 }
 
 }  // namespace detail
-
-MUSTER_INLINE std::string_view HttpRequest::header(std::string_view name) const noexcept {
-  for (const auto& [key, value] : headers) {
-    if (detail::equal_ignoring_case(key, name)) return value;
-  }
-  return {};
-}
-
 }  // namespace websocketpp
 }  // namespace MUSTER_ABI
 }  // namespace muster

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <asio/executor_work_guard.hpp>
 #include <asio/io_context.hpp>
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <list>
@@ -50,6 +51,10 @@ MUSTER_INLINE void Listener::stop() {
   if (state_) state_->acceptor->stop();
 }
 
+MUSTER_INLINE void Listener::adopt(AcceptedSocket socket, std::string received) {
+  state_->acceptor->adopt(std::move(socket), std::move(received));
+}
+
 MUSTER_INLINE std::optional<Error> Listener::reload_certificate() { return state_->acceptor->reload_certificate(); }
 
 struct Server::State : std::enable_shared_from_this<Server::State> {
@@ -62,13 +67,16 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
     std::thread::id id;
   };
 
-  State(std::shared_ptr<IConnectionManager> owner, ServerOptions options) : manager(std::move(owner)) {
+  State(const std::shared_ptr<IConnectionManager>& owner, ServerOptions options) : managers{owner} {
     if (options.threads == 0) throw std::invalid_argument("websocketpp server: threads must be at least 1");
+    for (const Site& site : options.sites) {
+      if (std::find(managers.begin(), managers.end(), site.manager) == managers.end()) managers.push_back(site.manager);
+    }
     std::vector<std::shared_ptr<detail::SocketLoop>> loops;
     for (std::size_t i = 0; i < options.threads; ++i) {
       loops.push_back(threads.emplace_back().loop);
     }
-    acceptor = detail::make_acceptor(std::move(loops), manager, std::move(options));
+    acceptor = detail::make_acceptor(std::move(loops), owner, std::move(options));
   }
 
   [[nodiscard]] asio::io_context& first() { return threads.front().context; }
@@ -127,11 +135,18 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
       if (const auto self = weak.lock()) self->stop();
     });
     // A socket that its peer or another listener's loop never lets go must not keep the server.
-    (void)executor.schedule(executor.now() + manager->options().close_timeout + std::chrono::seconds(1), end);
+    std::chrono::milliseconds longest{0};
+    for (const auto& manager : managers) longest = std::max(longest, manager->options().close_timeout);
+    (void)executor.schedule(executor.now() + longest + std::chrono::seconds(1), end);
     for (Thread& thread : threads) {
       (void)thread.loop->executor->post([loop = thread.loop] { loop->stop(); });
     }
-    manager->shutdown(end);
+    const auto left = std::make_shared<std::atomic<std::size_t>>(managers.size());
+    for (const auto& manager : managers) {
+      manager->shutdown([end, left] {
+        if (left->fetch_sub(1) == 1) end();
+      });
+    }
   }
 
   void end_loops() {
@@ -168,7 +183,7 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
     changed.notify_all();
   }
 
-  const std::shared_ptr<IConnectionManager> manager;
+  std::vector<std::shared_ptr<IConnectionManager>> managers;  ///< each once
   std::list<Thread> threads;
   std::shared_ptr<detail::Acceptor> acceptor;
 
@@ -184,7 +199,7 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
 };
 
 MUSTER_INLINE Server::Server(std::shared_ptr<IConnectionManager> manager, ServerOptions options)
-    : state_(new State(std::move(manager), std::move(options))) {}
+    : state_(new State(manager, std::move(options))) {}
 
 MUSTER_INLINE Server::~Server() { stop(); }
 
@@ -202,6 +217,10 @@ MUSTER_INLINE void Server::run() {
 MUSTER_INLINE void Server::stop() {
   state_->begin_stop();
   if (!state_->on_own_thread()) state_->join();
+}
+
+MUSTER_INLINE void Server::adopt(AcceptedSocket socket, std::string received) {
+  state_->acceptor->adopt(std::move(socket), std::move(received));
 }
 
 MUSTER_INLINE std::optional<Error> Server::reload_certificate() { return state_->acceptor->reload_certificate(); }

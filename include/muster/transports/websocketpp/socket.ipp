@@ -1,9 +1,11 @@
 // One accepted socket, from its first byte to the close of its descriptor. How a request is answered is in
-// session_handshake.ipp, frames are in session_frames.ipp, the write path is in session_write.ipp.
+// socket_handshake.ipp and, where it is plain HTTP, socket_http.ipp; frames are in socket_frames.ipp, the write path is in
+// socket_write.ipp.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -11,8 +13,10 @@
 #include <utility>
 #include <vector>
 
+#include "muster/thread_safety.hpp"
 #include "muster/transport.hpp"
 #include "muster/transports/websocketpp/asio.ipp"
+#include "muster/transports/websocketpp/body.ipp"
 #include "muster/transports/websocketpp/extensions.ipp"
 #include "muster/transports/websocketpp/frames.ipp"
 #include "muster/transports/websocketpp/handshake.ipp"
@@ -24,6 +28,39 @@ namespace muster {
 inline namespace MUSTER_ABI {
 namespace websocketpp {
 namespace detail {
+
+class Socket;
+
+/// The sockets of one listener that are kept for another request, in the order they came. Any thread.
+class IdleSockets {
+ public:
+  /// Its number, for `leave`.
+  [[nodiscard]] std::uint64_t enter(std::weak_ptr<Socket> socket) {
+    const CheckedLock lock(mutex_);
+    sockets_.emplace(++last_, std::move(socket));
+    return last_;
+  }
+  /// Whether it was still there.
+  [[nodiscard]] bool leave(std::uint64_t number) {
+    const CheckedLock lock(mutex_);
+    return sockets_.erase(number) != 0;
+  }
+  /// The one that waits longest is there no more; none: nobody waits.
+  [[nodiscard]] std::shared_ptr<Socket> take_oldest() {
+    const CheckedLock lock(mutex_);
+    std::shared_ptr<Socket> oldest;
+    if (!sockets_.empty()) {
+      oldest = sockets_.begin()->second.lock();
+      sockets_.erase(sockets_.begin());
+    }
+    return oldest;
+  }
+
+ private:
+  CheckedMutex mutex_;
+  std::map<std::uint64_t, std::weak_ptr<Socket>> sockets_ MUSTER_GUARDED_BY(mutex_);
+  std::uint64_t last_ MUSTER_GUARDED_BY(mutex_) = 0;
+};
 
 /// What all sockets of one listener share.
 struct ListenerState {
@@ -40,6 +77,7 @@ struct ListenerState {
   Places extra_sockets{0};
   Places refused_sockets{0};
   Places http_sockets{0};
+  IdleSockets idle;  ///< of http_sockets
 
   [[nodiscard]] static bool take(Places& places, std::size_t limit) {
     if (places.fetch_add(1) < limit) return true;
@@ -67,6 +105,8 @@ class Socket final : public Transport, public SocketLoopMember, public std::enab
   ~Socket() override = default;
 
   void start();
+  /// In place of `start`: of a socket that the program has accepted, this was read already.
+  void start_adopted(std::string received, bool loopback);
 
   // Transport.
   [[nodiscard]] WriteResult write(const Span* spans, std::size_t count) override;
@@ -76,6 +116,7 @@ class Socket final : public Transport, public SocketLoopMember, public std::enab
   void pause_reading(bool pause) override;
 
   // SocketLoopMember.
+  void on_ready(std::uint32_t happened) override;
   void on_deadline() override;
   void on_stop() override;
   void on_loop_end() override;
@@ -88,6 +129,8 @@ class Socket final : public Transport, public SocketLoopMember, public std::enab
     asking,      // the core decides
     upgrading,   // the 101 waits for the core's first batch, or is being written
     open,
+    receiving,  // a plain request's body
+    waiting,    // a handler of plain HTTP answers later
     answering,  // an HTTP answer, or the last close frame, is being written
     lingering,  // all is written; what the peer still sends is thrown away until it closes, lest a reset destroy our last bytes
     gone  // the descriptor is closed
@@ -96,11 +139,29 @@ class Socket final : public Transport, public SocketLoopMember, public std::enab
   /// still to say to what came before.
   enum class Ending : std::uint8_t { none, by_core, heard, by_peer, by_fault };
 
+  /// A plain request from its head on, and its answer.
+  struct Plain {
+    BodyReader body;
+    const HttpRoutes::Route* route = nullptr;  // none: ListenerOptions::http
+    bool http_1_1 = false;
+    bool without_body = false;  // HEAD
+    bool keeps = false;         // the socket, for the next request
+    std::shared_ptr<HttpResponder::Receiver> receiver;
+    BodySource source;
+    std::uint64_t source_left = 0;
+    bool chunked = false;
+    bool starved = false;  // the source had nothing
+  };
+
   /// What is needed before the connection is open, and not later.
   struct Opening {
+    /// The peer, or for whom it speaks as far as that is known.
     RemoteAddress remote;
+    /// As it was before the first request, of which each may be for another.
+    RemoteAddress peer;
     /// A proxy's: the place is taken without an address, until it is known for whom it speaks.
     bool is_proxy = false;
+    bool loopback = false;  // requests for loopback names only
     ProxyHeader proxy_header;
     Reservation reservation;
     HttpRequest request;
@@ -112,15 +173,17 @@ class Socket final : public Transport, public SocketLoopMember, public std::enab
     std::string subprotocol;
     std::string extensions;  // of the answer
     std::string answer;      // the 101, while it waits
-    BodySource source;       // of a plain answer
-    std::uint64_t source_left = 0;
+    std::unique_ptr<Plain> plain;
+    std::size_t served = 0;        // plain requests
+    std::uint64_t idle = 0;        // not 0: kept, and nothing of the next request has been served yet
+    bool begun = false;            // the next request
     std::uint16_t close_code = 0;  // not 0: close right after the upgrade
     std::string close_text;
   };
 
   /// What waits for the socket to take more, in order: at most one batch of the core's, and few bytes of our own.
   struct Outgoing {
-    enum class Kind : std::uint8_t { batch, upgrade, close_frame, piece, last };
+    enum class Kind : std::uint8_t { batch, upgrade, close_frame, interim, piece, last };
     Kind kind;
     std::string own;
     std::vector<Span> spans;
@@ -128,14 +191,13 @@ class Socket final : public Transport, public SocketLoopMember, public std::enab
     std::unique_ptr<Outgoing> next;
   };
 
-  [[nodiscard]] TransportSink& sink() { return *listener_->sink; }
-  [[nodiscard]] const Options& core_options() { return listener_->sink->options(); }
+  [[nodiscard]] TransportSink& sink() { return *sink_; }
+  [[nodiscard]] const Options& core_options() { return sink_->options(); }
 
   // Waiting and ending.
-  void wait_readable();
-  void wait_writable();
-  void readable();
-  void writable();
+  void wait_readable() { want(Readiness::readable); }
+  void wait_writable() { want(Readiness::writable); }
+  void want(Readiness::Events events);
   void on_readable();
   void on_writable();
   void set_deadline(std::chrono::milliseconds from_now);
@@ -164,21 +226,41 @@ class Socket final : public Transport, public SocketLoopMember, public std::enab
   }
 
   // Handshake.
+  void begin(Phase phase);
   void read_proxy_header();
   void secure();
   void read_head();
+  void read_on();
+  [[nodiscard]] bool take_head(std::size_t seen);
   void process_request();
-  void serve_http();
+  [[nodiscard]] const Site* find_site() const;
   void ask(OpenRequest open);
   void decided(Decision decision);
   void refuse(const Refusal& refusal);
   /// As the core has decided. `close_code`: as Decision's.
   void tell_refusal(CloseReason reason, const Error& error, std::uint16_t close_code);
   void name_subprotocol(std::string chosen);
-  void answer(const HttpResponse& response, bool without_body);
   [[nodiscard]] bool count_in(ListenerState::Places* places, std::size_t limit);
-  void send_body();
   void upgrade();
+  [[nodiscard]] std::size_t head_limit() const { return std::min(listener_->handshake_bytes(), SocketLoop::read_size); }
+
+  // Plain HTTP.
+  class LateAnswer;
+  void serve_http();
+  [[nodiscard]] bool take_http_place();
+  [[nodiscard]] bool find_handler();
+  void begin_body();
+  void receive_body();
+  void take_body(std::string_view bytes);
+  void ask_handler();
+  void answered(const LateAnswer& by, HttpResponse response);
+  void wake(const LateAnswer& by);
+  void read_ahead();
+  void answer(HttpResponse response);
+  void send_body();
+  void next_request();
+  void evicted();
+  [[nodiscard]] bool end_idle();
 
   // Frames.
   void opened();
@@ -224,14 +306,14 @@ class Socket final : public Transport, public SocketLoopMember, public std::enab
   bool broken_ = false;
   bool paused_ = false;
   bool resume_posted_ = false;
-  bool waiting_readable_ = false;
-  bool waiting_writable_ = false;
   bool read_waits_for_writable_ = false;
+  Readiness::Watch watch_;
   std::optional<Stream> stream_;
 
   std::shared_ptr<Socket> self_;
   std::shared_ptr<SocketLoop> loop_;
   std::shared_ptr<ListenerState> listener_;
+  TransportSink* sink_;                    // the listener's own, until the request names a site
   std::unique_ptr<Frames> frames_;         // once open
   std::unique_ptr<Window> client_window_;  // of a client that keeps its context
   std::shared_ptr<Connection> connection_;
@@ -245,42 +327,54 @@ class Socket final : public Transport, public SocketLoopMember, public std::enab
 
 MUSTER_INLINE Socket::Socket(std::shared_ptr<SocketLoop> loop, std::shared_ptr<ListenerState> listener, Stream stream,
                              RemoteAddress peer, Reservation reservation, bool extra)
-    : stream_(std::move(stream)), loop_(std::move(loop)), listener_(std::move(listener)), opening_(new Opening) {
+    : stream_(std::move(stream)),
+      loop_(std::move(loop)),
+      listener_(std::move(listener)),
+      sink_(listener_->sink.get()),
+      opening_(new Opening) {
   place_ = extra ? &listener_->extra_sockets : nullptr;
   opening_->is_proxy = listener_->trusted_proxies.contain(peer);
   opening_->remote = std::move(peer);
+  opening_->loopback = listener_->loopback;
   opening_->reservation = std::move(reservation);
 }
 
-MUSTER_INLINE void Socket::start() {
+MUSTER_INLINE void Socket::begin(Phase phase) {
   self_ = shared_from_this();
   loop_->add(*this);
   set_deadline(listener_->handshake_timeout());
+  phase_ = phase;
+  want(0);
+}
+
+MUSTER_INLINE void Socket::start() {
   const bool presents = listener_->options.proxy_protocol && opening_->is_proxy;
-  phase_ = presents ? Phase::presenting : stream_->is_tls() ? Phase::securing : Phase::reading;
+  begin(presents ? Phase::presenting : stream_->is_tls() ? Phase::securing : Phase::reading);
   post<&Socket::on_readable>();  // most often the peer's first words are there
 }
 
-MUSTER_INLINE void Socket::wait_readable() {
-  if (phase_ == Phase::gone || std::exchange(waiting_readable_, true)) return;
-  stream_->socket().async_wait(TcpSocket::wait_read, handler<&Socket::in_turn<&Socket::readable>>(shared_from_this()));
+MUSTER_INLINE void Socket::start_adopted(std::string received, bool loopback) {
+  input_ = std::move(received);
+  opening_->loopback = loopback;
+  begin(Phase::reading);
+  post<&Socket::read_on>();
 }
 
-MUSTER_INLINE void Socket::readable() {
-  waiting_readable_ = false;
-  on_readable();
+/// A system that has no room to watch one more is as good as one that has none for its socket.
+MUSTER_INLINE void Socket::want(Readiness::Events events) {
+  if (phase_ == Phase::gone || loop_->want(stream_->descriptor(), watch_, *this, events)) return;
+  post<&Socket::end_broken>();
 }
 
-MUSTER_INLINE void Socket::wait_writable() {
-  if (phase_ == Phase::gone || std::exchange(waiting_writable_, true)) return;
-  stream_->socket().async_wait(TcpSocket::wait_write, handler<&Socket::in_turn<&Socket::writable>>(shared_from_this()));
-}
-
-MUSTER_INLINE void Socket::writable() {
-  waiting_writable_ = false;
+MUSTER_INLINE void Socket::on_ready(std::uint32_t happened) {
   if (phase_ == Phase::gone) return;
-  if (std::exchange(read_waits_for_writable_, false)) on_readable();
-  if (phase_ != Phase::gone) on_writable();
+  const Readiness::Events told = Readiness::told(watch_, happened);
+  if ((told & Readiness::writable) != 0) {  // first: who is about to find an end still gets what it waits for
+    if (std::exchange(read_waits_for_writable_, false)) on_readable();
+    if (phase_ != Phase::gone) on_writable();
+  }
+  if ((told & Readiness::readable) != 0 && phase_ != Phase::gone) on_readable();
+  if (phase_ != Phase::gone) loop_->readiness().settle(stream_->descriptor(), watch_, *this, happened, told);
 }
 
 MUSTER_INLINE void Socket::on_readable() {
@@ -292,12 +386,17 @@ MUSTER_INLINE void Socket::on_readable() {
     case Phase::reading:
     case Phase::asking:
       return read_head();
+    case Phase::receiving:
+      return receive_body();
+    case Phase::waiting:
+      return read_ahead();
     case Phase::open:
       return read_frames();
     case Phase::lingering:
       return discard_input();
-    case Phase::upgrading:
     case Phase::answering:
+      return opening_ && opening_->plain && opening_->plain->starved ? read_ahead() : void();
+    case Phase::upgrading:
     case Phase::gone:
       return;
   }
@@ -314,6 +413,12 @@ MUSTER_INLINE void Socket::clear_deadline() {
 }
 
 MUSTER_INLINE void Socket::on_deadline() {
+  if (phase_ == Phase::receiving)
+    return refuse({408, "The request's body did not come in within http_body_timeout", errc::unavailable});
+  if (phase_ == Phase::waiting) {
+    opening_->plain->receiver.reset();
+    return answer(describe_refusal({503, "The answer took too long", errc::unavailable}));
+  }
   close_descriptor(cause_, outgoing_ != nullptr);  // what it does not take would stay in the kernel
 }
 
@@ -348,10 +453,12 @@ MUSTER_INLINE void Socket::close_descriptor(CloseReason cause, bool reset) {
   phase_ = Phase::gone;
   cause_ = cause;
   clear_deadline();
+  loop_->unwatch(stream_->descriptor(), watch_, *this);
   stream_->close(reset);
   outgoing_.reset();
   loop_->remove(*this);
   loop_->sockets.fetch_sub(1);
+  (void)end_idle();
   (void)count_in(nullptr, 0);
   if (opening_) opening_->reservation.release();  // the descriptor is closed, and a loop that ends runs no more tasks
   // The rest is a task of its own: this may be below a call of the core's.
@@ -382,6 +489,7 @@ MUSTER_INLINE void Socket::on_loop_end() {
   const auto self = std::move(self_);
   phase_ = Phase::gone;
   deadline_.reset();
+  (void)end_idle();
   (void)count_in(nullptr, 0);
   loop_->sockets.fetch_sub(1);
   outgoing_.reset();

@@ -1,4 +1,4 @@
-// A socket until it is open: TLS, the request, the core's decision, and the answers that are not an upgrade.
+// A socket until it is open: TLS, the request, the core's decision, and refusals.
 #pragma once
 
 #include <algorithm>
@@ -54,8 +54,9 @@ MUSTER_INLINE void Socket::secure() {
 }
 
 MUSTER_INLINE void Socket::read_head() {
+  if (phase_ == Phase::reading && take_head(0)) return;  // it came with the request before
   // Nothing beyond the bound is taken from the socket: frames behind the request stay where they are until it is open.
-  const std::size_t limit = std::min(listener_->handshake_bytes(), SocketLoop::read_size);
+  const std::size_t limit = head_limit();
   if (input_.size() >= limit) return;
   std::size_t got = 0;
   switch (stream_->read(loop_->read_buffer.get(), limit - input_.size(), got)) {
@@ -74,33 +75,68 @@ MUSTER_INLINE void Socket::read_head() {
   const std::size_t seen = input_.size();
   input_.append(loop_->read_buffer.get(), got);
   if (phase_ == Phase::reading) {
-    // Empty lines before the request are let pass (RFC 9112, 2.2), and must not be taken for the end of the head.
-    const std::size_t start = std::min(input_.find_first_not_of("\r\n"), input_.size());
-    const std::size_t end = input_.find("\r\n\r\n", std::max(start, seen < 3 ? 0 : seen - 3));
-    if (end != std::string::npos) {
-      Opening& opening = *opening_;
-      const std::string head = input_.substr(0, end + 4);
-      input_.erase(0, end + 4);
-      if (const auto refusal = parse_head(head, opening.request, opening.http_1_1)) return refuse(*refusal);
-      return process_request();
-    }
-    if (input_.size() >= limit) return refuse({431, "The request's head is too long", errc::too_large});
+    if (!std::exchange(opening_->begun, true) && opening_->served != 0) set_deadline(listener_->handshake_timeout());
+    if (take_head(seen)) return;
   }
   more ? post<&Socket::on_readable>() : wait_readable();
+}
+
+/// Where some of the request was read before the socket was ours.
+MUSTER_INLINE void Socket::read_on() {
+  if (phase_ == Phase::reading && !take_head(0)) read_head();
+}
+
+/// Whether it is done with what has been read: of that the first `seen` bytes have no head's end.
+MUSTER_INLINE bool Socket::take_head(std::size_t seen) {
+  // Empty lines before the request are let pass (RFC 9112, 2.2), and must not be taken for the end of the head.
+  const std::size_t start = std::min(input_.find_first_not_of("\r\n"), input_.size());
+  const std::size_t end = input_.find("\r\n\r\n", std::max(start, seen < 3 ? 0 : seen - 3));
+  const bool whole = end != std::string::npos && end + 4 <= head_limit();
+  if (!whole && input_.size() < head_limit()) return false;
+  if (!end_idle()) return close_descriptor(CloseReason::lost), true;
+  if (!whole) return refuse({431, "The request's head is too long", errc::too_large}), true;
+  Opening& opening = *opening_;
+  const std::string head = input_.substr(0, end + 4);
+  input_.erase(0, end + 4);
+  if (const auto refusal = parse_head(head, opening.request, opening.http_1_1)) return refuse(*refusal), true;
+  process_request();
+  return true;
+}
+
+/// The first whose host and path the request has.
+MUSTER_INLINE const Site* Socket::find_site() const {
+  const HttpRequest& request = opening_->request;
+  const auto has_host = [&](const std::string& host) {
+    const std::string_view authority = request.header("Host");
+    return host.empty() ||
+           (count_headers(request, "Host") == 1 && is_authority(authority) && names_authority(host, authority));
+  };
+  const auto is_below = [&](const std::string& path) {
+    return path.empty() || (request.path.compare(0, path.size(), path) == 0 &&
+                            (request.path.size() == path.size() || request.path[path.size()] == '/'));
+  };
+  for (const Site& site : listener_->options.sites) {
+    if (has_host(site.host) && is_below(site.path)) return &site;
+  }
+  return nullptr;
 }
 
 MUSTER_INLINE void Socket::process_request() {
   Opening& opening = *opening_;
   HttpRequest& request = opening.request;
+  const Site* const site = find_site();
+  if (site != nullptr) sink_ = site->manager.get();
   const Options& options = core_options();
+  if (opening.served == 0) opening.peer = opening.remote;
   opening.remote = listener_->trusted_proxies.resolve(std::move(opening.remote), request);
   request.remote_address = opening.remote;
 
   const bool upgrades = asks_for_upgrade(request);
   const auto& probes = listener_->options.probe_paths;
-  if (upgrades || std::find(probes.begin(), probes.end(), request.path) == probes.end()) {
-    if (const auto refusal = check_host(request, opening.http_1_1, options, listener_->loopback))
-      return refuse(*refusal);
+  const bool is_probe = !upgrades && std::find(probes.begin(), probes.end(), request.path) != probes.end();
+  const bool is_named = site != nullptr && !site->host.empty();
+  if (!is_probe && !is_named) {
+    if (const auto refusal = check_host(request, opening.http_1_1, options, opening.loopback)) return refuse(*refusal);
   }
   if (!upgrades) return serve_http();
   if (listener_->options.plain_http_only)
@@ -113,6 +149,11 @@ MUSTER_INLINE void Socket::process_request() {
     // The place was the proxy's so far, to which no per-address limit applies. Given back first, so that it is never two.
     opening.reservation.release();
     opening.reservation = sink().reserve(opening.remote, loop_->executor->now());
+  } else if (site != nullptr || opening.served != 0) {
+    // It is one of another manager's, or plain HTTP before has given it back.
+    opening.reservation.release();
+    opening.reservation = sink().reserve(opening.remote, loop_->executor->now());
+    if (opening.reservation) (void)count_in(nullptr, 0);
   }
   if (!opening.reservation && !open.resumes) {
     // No protocol was chosen. Browsers give up on an upgrade that names none of theirs, and would not see a close code.
@@ -122,23 +163,6 @@ MUSTER_INLINE void Socket::process_request() {
     return tell_refusal(opening.reservation.refusal(), error, 0);
   }
   ask(std::move(open));
-}
-
-MUSTER_INLINE void Socket::serve_http() {
-  HttpRequest& request = opening_->request;
-  if (has_lost_upgrade(request)) return refuse({426, "There is no Upgrade header; a proxy may have removed it"});
-  if (!listener_->options.http) return refuse({426, "This is a WebSocket server, and there is no Upgrade header"});
-  if (count_in(&listener_->http_sockets, listener_->options.http_sockets)) opening_->reservation.release();
-  const bool without_body = request.method == "HEAD";
-  if (without_body) request.method = "GET";
-  HttpResponse response;
-  try {
-    response = listener_->options.http(request);
-    if (response.status < 200 || response.status > 599) throw std::out_of_range("HTTP status");
-  } catch (...) {
-    response = describe_refusal({500, "The request could not be served", errc::internal});
-  }
-  answer(response, without_body);
 }
 
 MUSTER_INLINE void Socket::ask(OpenRequest open) {
@@ -196,7 +220,8 @@ MUSTER_INLINE void Socket::name_subprotocol(std::string chosen) {
 MUSTER_INLINE void Socket::refuse(const Refusal& refusal) {
   sink().refused(refusal.reason, opening_->remote, refusal.message, loop_->executor->now());
   if (!opening_->reservation) (void)count_in(&listener_->refused_sockets, listener_->options.refused_sockets);
-  answer(describe_refusal(refusal), opening_->request.method == "HEAD");
+  if (opening_->plain) opening_->plain->keeps = false;
+  answer(describe_refusal(refusal));
 }
 
 MUSTER_INLINE void Socket::tell_refusal(CloseReason reason, const Error& error, std::uint16_t close_code) {
@@ -209,7 +234,7 @@ MUSTER_INLINE void Socket::tell_refusal(CloseReason reason, const Error& error, 
     return upgrade();
   }
   const unsigned status = is_nowhere ? 404 : describe(reason).http_status;
-  answer(describe_refusal({status, error.message, error.code, error.retry_after}), opening_->request.method == "HEAD");
+  answer(describe_refusal({status, error.message, error.code, error.retry_after}));
 }
 
 /// Takes a place of this kind, if there is one, for the one it had. Whether there was.
@@ -218,47 +243,6 @@ MUSTER_INLINE bool Socket::count_in(ListenerState::Places* places, std::size_t l
   if (place_ != nullptr) place_->fetch_sub(1);
   place_ = taken ? places : nullptr;
   return taken;
-}
-
-MUSTER_INLINE void Socket::answer(const HttpResponse& response, bool without_body) {
-  const bool bounded = opening_->reservation || place_ != nullptr;
-  if (!bounded && response.source)
-    return answer(describe_refusal({503, "Too many downloads", errc::unavailable}), without_body);
-  phase_ = Phase::answering;
-  input_ = {};
-  set_deadline(listener_->options.http_timeout);
-  const bool more = !without_body && response.source && response.source_bytes != 0;
-  if (more) {
-    opening_->source = response.source;
-    opening_->source_left = response.source_bytes;
-  }
-  send(more ? Outgoing::Kind::piece : Outgoing::Kind::last, format_response(response, without_body));
-  if (bounded || phase_ == Phase::gone) return;
-  std::size_t ignored = 0;  // what is left unread would destroy our last bytes
-  (void)stream_->read(loop_->read_buffer.get(), SocketLoop::read_size, ignored);
-  close_descriptor(CloseReason::lost);
-}
-
-MUSTER_INLINE void Socket::send_body() {
-  constexpr std::size_t most = 32 * 1024;
-  // So many at a time, for the loop's other work.
-  for (int pieces = 0; pieces < 4; ++pieces) {
-    if (phase_ != Phase::answering) return;
-    std::string piece(static_cast<std::size_t>(std::min<std::uint64_t>(opening_->source_left, most)), '\0');
-    std::size_t size = 0;
-    try {
-      size = opening_->source(piece.data(), piece.size());
-    } catch (...) {
-    }
-    if (size == 0) return close_descriptor(CloseReason::lost, true);
-    piece.resize(std::min(size, piece.size()));
-    opening_->source_left -= piece.size();
-    const auto kind = opening_->source_left == 0 ? Outgoing::Kind::last : Outgoing::Kind::piece;
-    if (send_own(kind, std::move(piece)) != WriteResult::done) return;
-    if (kind == Outgoing::Kind::last) return written(kind);
-    set_deadline(listener_->options.http_timeout);
-  }
-  post<&Socket::send_body>();
 }
 
 /// Sec-WebSocket-Accept (RFC 6455, 4.2.2).

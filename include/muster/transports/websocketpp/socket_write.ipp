@@ -117,10 +117,12 @@ MUSTER_INLINE void Socket::written(Outgoing::Kind kind) {
       return opened();
     case Outgoing::Kind::close_frame:
       return ending_ == Ending::by_peer ? finish() : void();
+    case Outgoing::Kind::interim:
+      return;
     case Outgoing::Kind::piece:
       return post<&Socket::send_body>();
     case Outgoing::Kind::last:
-      return linger();
+      return opening_ && opening_->plain && opening_->plain->keeps ? next_request() : linger();
   }
 }
 

@@ -10,10 +10,10 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <asio/socket_base.hpp>
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
@@ -77,48 +77,77 @@ struct Cursor {
   }
 };
 
-/// A certificate and its key, and how OpenSSL reaches a socket.
-///
-/// OpenSSL's own socket BIO uses write(), which raises SIGPIPE; a library must not, nor may it ignore the signal for
-/// the whole program. Hence a BIO of ours.
-class TlsContext {
- public:
-  struct Free {
-    void operator()(SSL* ssl) const { SSL_free(ssl); }
-    void operator()(SSL_CTX* context) const { SSL_CTX_free(context); }
-    void operator()(BIO_METHOD* method) const { BIO_meth_free(method); }
-  };
+struct FreeTls {
+  void operator()(SSL* tls) const { SSL_free(tls); }
+  void operator()(SSL_CTX* context) const { SSL_CTX_free(context); }
+  void operator()(BIO* bio) const { BIO_free(bio); }
+};
+using Tls = std::unique_ptr<SSL, FreeTls>;
+using TlsBio = std::unique_ptr<BIO, FreeTls>;
 
-  /// Throws std::runtime_error that names the file.
-  TlsContext(const std::string& certificate_file, const std::string& key_file)
-      : method_(BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "muster")) {
-    if (!method_) throw std::bad_alloc();
-    load(certificate_file, key_file);
-    BIO_meth_set_write(method_.get(), [](BIO* bio, const char* data, int size) {
+/// How OpenSSL reaches a socket. Its own socket BIO uses write(), which raises SIGPIPE; a library must not, nor may it
+/// ignore the signal for the whole program.
+class SocketBio {
+ public:
+  /// On this descriptor, which it does not own; none when memory is short.
+  [[nodiscard]] static TlsBio make(int descriptor) {
+    static const BIO_METHOD* const method = make_method();  // a constant, which sockets point to until the very end
+    TlsBio bio(method != nullptr ? BIO_new(method) : nullptr);
+    if (!bio) return nullptr;
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): what it is given is the descriptor itself
+    BIO_set_data(bio.get(), reinterpret_cast<void*>(static_cast<std::intptr_t>(descriptor)));
+    BIO_set_init(bio.get(), 1);
+    return bio;
+  }
+
+ private:
+  static const BIO_METHOD* make_method() {
+    BIO_METHOD* const method = BIO_meth_new(BIO_TYPE_SOURCE_SINK, "muster");
+    if (method == nullptr) return nullptr;
+    BIO_meth_set_write(method, [](BIO* bio, const char* data, int size) {
       return transfer(bio, BIO_FLAGS_WRITE, [&](int descriptor) {
         return ::send(descriptor, data, static_cast<std::size_t>(size), MSG_NOSIGNAL | MSG_DONTWAIT);
       });
     });
-    BIO_meth_set_read(method_.get(), [](BIO* bio, char* data, int size) {
+    BIO_meth_set_read(method, [](BIO* bio, char* data, int size) {
       return transfer(bio, BIO_FLAGS_READ, [&](int descriptor) {
         return ::recv(descriptor, data, static_cast<std::size_t>(size), MSG_DONTWAIT);
       });
     });
-    BIO_meth_set_ctrl(method_.get(),
-                      [](BIO*, int command, long, void*) -> long { return command == BIO_CTRL_FLUSH ? 1 : 0; });
+    BIO_meth_set_ctrl(method, [](BIO*, int command, long, void*) -> long { return command == BIO_CTRL_FLUSH ? 1 : 0; });
+    return method;
   }
+
+  template <class Call>
+  static int transfer(BIO* bio, int retry, Call call) {
+    BIO_clear_flags(bio, BIO_FLAGS_RWS | BIO_FLAGS_SHOULD_RETRY);
+    const auto n = call(static_cast<int>(reinterpret_cast<std::intptr_t>(BIO_get_data(bio))));
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) {
+      BIO_set_flags(bio, retry | BIO_FLAGS_SHOULD_RETRY);
+    }
+    return static_cast<int>(n);
+  }
+};
+
+/// An idle connection then holds no record buffers, which are 34 KiB; and a write resumes from wherever its bytes are.
+constexpr long tls_mode =
+    SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER;
+
+/// A certificate and its key.
+class TlsContext {
+ public:
+  /// Throws std::runtime_error that names the file.
+  TlsContext(const std::string& certificate_file, const std::string& key_file) { load(certificate_file, key_file); }
 
   /// From now on this certificate; sockets that are wrapped keep theirs. Throws as above, and then has changed nothing.
   /// Any thread.
   void load(const std::string& certificate_file, const std::string& key_file) {
-    std::unique_ptr<SSL_CTX, Free> context(SSL_CTX_new(TLS_server_method()));
+    std::unique_ptr<SSL_CTX, FreeTls> context(SSL_CTX_new(TLS_server_method()));
     if (!context) throw std::bad_alloc();
     SSL_CTX_set_min_proto_version(context.get(), TLS1_2_VERSION);
     SSL_CTX_set_options(context.get(),
                         SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE);
-    // An idle connection then holds no record buffers, which are 34 KiB; and a write resumes from wherever its bytes are.
-    SSL_CTX_set_mode(context.get(),
-                     SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_CTX_set_mode(context.get(), tls_mode);
     SSL_CTX_set_session_cache_mode(context.get(), SSL_SESS_CACHE_OFF);
     must_open(certificate_file, "TLS certificate ");
     must_open(key_file, "TLS key ");
@@ -152,8 +181,6 @@ class TlsContext {
     context_.swap(context);
   }
 
-  using Tls = std::unique_ptr<SSL, Free>;
-
   /// The TLS layer of one socket; none when memory is short.
   [[nodiscard]] Tls wrap(int descriptor) const {
     Tls tls;
@@ -161,12 +188,10 @@ class TlsContext {
       const CheckedLock lock(mutex_);
       tls.reset(SSL_new(context_.get()));
     }
-    BIO* bio = tls ? BIO_new(method_.get()) : nullptr;
-    if (bio == nullptr) return nullptr;
-    // NOLINTNEXTLINE(performance-no-int-to-ptr): what it is given is the descriptor itself
-    BIO_set_data(bio, reinterpret_cast<void*>(static_cast<std::intptr_t>(descriptor)));
-    BIO_set_init(bio, 1);
-    SSL_set_bio(tls.get(), bio, bio);
+    TlsBio bio = tls ? SocketBio::make(descriptor) : nullptr;
+    if (!bio) return nullptr;
+    SSL_set_bio(tls.get(), bio.get(), bio.get());
+    (void)bio.release();
     SSL_set_accept_state(tls.get());
     return tls;
   }
@@ -183,28 +208,24 @@ class TlsContext {
     throw std::runtime_error(what + ": " + (why != nullptr ? why : "cannot be used"));
   }
 
-  template <class Call>
-  static int transfer(BIO* bio, int retry, Call call) {
-    BIO_clear_flags(bio, BIO_FLAGS_RWS | BIO_FLAGS_SHOULD_RETRY);
-    const auto n = call(static_cast<int>(reinterpret_cast<std::intptr_t>(BIO_get_data(bio))));
-    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) {
-      BIO_set_flags(bio, retry | BIO_FLAGS_SHOULD_RETRY);
-    }
-    return static_cast<int>(n);
-  }
-
-  const std::unique_ptr<BIO_METHOD, Free> method_;  // sockets point to it
   mutable CheckedMutex mutex_;
-  std::unique_ptr<SSL_CTX, Free> context_ MUSTER_GUARDED_BY(mutex_);  // sockets share it
+  std::unique_ptr<SSL_CTX, FreeTls> context_ MUSTER_GUARDED_BY(mutex_);  // sockets share it
 };
 
 /// The descriptor of one socket, plain or TLS. Waiting for readiness is the socket's; here nothing waits.
 class Stream {
  public:
-  Stream(TcpSocket socket, TlsContext::Tls tls) : socket_(std::move(socket)), tls_(std::move(tls)) {}
+  Stream(int descriptor, Tls tls) noexcept
+      : tls_(std::move(tls)), descriptor_(descriptor), unfinished_(tls_ && SSL_has_pending(tls_.get()) != 0) {}
+  Stream(Stream&& other) noexcept
+      : tls_(std::move(other.tls_)),
+        descriptor_(std::exchange(other.descriptor_, -1)),
+        unfinished_(other.unfinished_),
+        broken_(other.broken_) {}
+  Stream& operator=(Stream&&) = delete;
+  ~Stream() { close(false); }
 
-  [[nodiscard]] TcpSocket& socket() noexcept { return socket_; }
-  [[nodiscard]] int descriptor() const { return const_cast<TcpSocket&>(socket_).native_handle(); }
+  [[nodiscard]] int descriptor() const noexcept { return descriptor_; }
   [[nodiscard]] bool is_tls() const noexcept { return tls_ != nullptr; }
 
   /// What has come in before TLS, of which `take` removes as much as is called for.
@@ -260,21 +281,21 @@ class Stream {
       ERR_clear_error();
       (void)SSL_shutdown(tls_.get());
     }
-    asio::error_code ignored;
-    socket_.shutdown(asio::socket_base::shutdown_send, ignored);
+    (void)::shutdown(descriptor_, SHUT_WR);
   }
 
   /// Releases the descriptor. With `reset` what is unsent is dropped, and the peer is told so.
-  void close(bool reset) {
-    asio::error_code ignored;
-    if (reset) socket_.set_option(asio::socket_base::linger(true, 0), ignored);
-    socket_.close(ignored);
+  void close(bool reset) noexcept {
+    if (descriptor_ < 0) return;
+    const linger none{1, 0};
+    if (reset) (void)::setsockopt(descriptor_, SOL_SOCKET, SO_LINGER, &none, sizeof none);
+    (void)::close(std::exchange(descriptor_, -1));
   }
 
  private:
   IoStatus receive(char* to, std::size_t size, int flags, std::size_t& got) {
     ssize_t n = 0;
-    do n = ::recv(socket_.native_handle(), to, size, MSG_DONTWAIT | flags);
+    do n = ::recv(descriptor_, to, size, MSG_DONTWAIT | flags);
     while (n < 0 && errno == EINTR);
     if (n > 0) {
       got = static_cast<std::size_t>(n);
@@ -299,7 +320,7 @@ class Stream {
       msghdr message{};
       message.msg_iov = vectors.data();
       message.msg_iovlen = count;
-      const ssize_t n = ::sendmsg(socket_.native_handle(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+      const ssize_t n = ::sendmsg(descriptor_, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
       if (n < 0) {
         if (errno == EINTR) continue;
         return errno == EAGAIN || errno == EWOULDBLOCK ? IoStatus::write_again : IoStatus::failed;
@@ -314,7 +335,7 @@ class Stream {
   IoStatus write_one(Cursor& cursor) {
     const std::size_t size = cursor.spans->size - cursor.offset;
     ssize_t n = 0;
-    do n = ::send(socket_.native_handle(), cursor.spans->data + cursor.offset, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+    do n = ::send(descriptor_, cursor.spans->data + cursor.offset, size, MSG_NOSIGNAL | MSG_DONTWAIT);
     while (n < 0 && errno == EINTR);
     if (n < 0) return errno == EAGAIN || errno == EWOULDBLOCK ? IoStatus::write_again : IoStatus::failed;
     cursor.advance(static_cast<std::size_t>(n));
@@ -358,13 +379,66 @@ class Stream {
     }
   }
 
-  TcpSocket socket_;
-  TlsContext::Tls tls_;
-  bool unfinished_ = false;
+  Tls tls_;
+  int descriptor_;
+  bool unfinished_;
   bool broken_ = false;  // TLS has failed
 };
 
+/// Takes over an established TLS, which reads and writes this descriptor from now on: what it holds of the peer's is in
+/// `decrypted`, what it has in hand of ours is out already. Throws std::invalid_argument where that is not so.
+[[nodiscard]] MUSTER_INLINE Tls take_over(SSL* tls, int descriptor, std::string& decrypted) {
+  BIO* const before = SSL_get_rbio(tls);
+  if (before == nullptr || SSL_is_init_finished(tls) == 0) {
+    throw std::invalid_argument("adopt: the handshake of this TLS is not made");
+  }
+  if (BIO_wpending(SSL_get_wbio(tls)) != 0) {
+    throw std::invalid_argument("adopt: this TLS has bytes to send; wait until what is under way on it is done");
+  }
+  TlsBio writer = SocketBio::make(descriptor);
+  TlsBio reader = SocketBio::make(descriptor);
+  if (!writer || !reader || SSL_up_ref(tls) != 1) throw std::bad_alloc();
+  Tls taken(tls);
+  SSL_set_mode(tls, tls_mode);
+  SSL_set_options(tls, SSL_OP_NO_RENEGOTIATION);
+  // One of OpenSSL's own may be about to close the descriptor with itself.
+  (void)BIO_set_close(before, BIO_NOCLOSE);
+  (void)BIO_set_close(SSL_get_wbio(tls), BIO_NOCLOSE);
+  SSL_set0_wbio(tls, writer.release());
+  // What came in lies in a BIO of memory, as Asio's is, unless OpenSSL reads the descriptor itself.
+  if ((static_cast<unsigned>(BIO_method_type(before)) & BIO_TYPE_DESCRIPTOR) == 0) {
+    std::array<char, 4096> bytes;
+    std::size_t size = 0;
+    ERR_clear_error();
+    while (SSL_read_ex(tls, bytes.data(), bytes.size(), &size) == 1) decrypted.append(bytes.data(), size);
+    ERR_clear_error();  // that of a peer's is found again by whoever reads on
+  }
+  SSL_set0_rbio(tls, reader.release());
+  return taken;
+}
+
 }  // namespace detail
+
+MUSTER_INLINE AcceptedSocket::AcceptedSocket(int descriptor, ssl_st* tls) : descriptor_(descriptor) {
+  if (descriptor < 0 || tls == nullptr) return;
+  try {
+    tls_ = detail::take_over(tls, descriptor, decrypted_).release();
+  } catch (...) {
+    ::close(descriptor);
+    throw;
+  }
+}
+
+MUSTER_INLINE AcceptedSocket::AcceptedSocket(AcceptedSocket&& other) noexcept
+    : descriptor_(std::exchange(other.descriptor_, -1)),
+      tls_(std::exchange(other.tls_, nullptr)),
+      decrypted_(std::move(other.decrypted_)) {}
+
+MUSTER_INLINE AcceptedSocket::~AcceptedSocket() {
+  SSL_free(tls_);
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
 }  // namespace websocketpp
 }  // namespace MUSTER_ABI
 }  // namespace muster

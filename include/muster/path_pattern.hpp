@@ -1,4 +1,4 @@
-// Paths with names in them, as protocols have: /doc/{room}.
+// Paths with names in them, as protocols and routes have: /doc/{room}. For the core and its adapters.
 #pragma once
 
 #include <algorithm>
@@ -12,7 +12,7 @@
 
 namespace muster {
 inline namespace MUSTER_ABI {
-namespace core {
+namespace detail {
 
 using PathNames = std::vector<std::pair<std::string, std::string>>;
 
@@ -95,6 +95,6 @@ using PathNames = std::vector<std::pair<std::string, std::string>>;
   return {};
 }
 
-}  // namespace core
+}  // namespace detail
 }  // namespace MUSTER_ABI
 }  // namespace muster
