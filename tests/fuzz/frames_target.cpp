@@ -10,8 +10,8 @@ namespace muster::fuzz {
 namespace {
 
 using websocketpp::detail::Frames;
-using websocketpp::detail::FramesShared;
 using websocketpp::detail::InboundMessage;
+using websocketpp::detail::Readers;
 
 /// What the reader says, as PlainFrames says it.
 std::string described(const InboundMessage& message) {
@@ -87,14 +87,23 @@ void run(std::string_view input) {
   const std::size_t closes_at = (choice & 8U) != 0 ? choices.number(2) : std::string::npos;
   const std::string stream = frames_from(choices);
 
-  FramesShared shared;
-  Frames frames(shared, limit, compressed);
+  Readers readers;
+  std::unique_ptr<Frames> lent = readers.lend(limit, compressed);
+  Frames& frames = *lent;
   Feeder feeder(frames, limit);
   std::size_t at = 0;
   for (std::size_t i = 0; at < stream.size() && at < closes_at && !feeder.faulted(); ++i) {
     const std::size_t size = std::min({pieces[i % 3], stream.size() - at, closes_at - at});
     feeder.feed(std::string_view(stream).substr(at, size));
     at += size;
+    if (!frames.at_rest()) continue;
+    // Another peer's frames in between, read with other limits, are neither seen nor felt.
+    readers.take_back(std::move(lent));
+    lent = readers.lend(125, !compressed);
+    std::string between("\x81\x85\0\0\0\0hello", 11);
+    while (!between.empty()) between.erase(0, frames.read(between.data(), between.size()).used);
+    readers.take_back(std::move(lent));
+    lent = readers.lend(limit, compressed);
   }
 
   PlainFrames plain(limit, compressed);

@@ -30,12 +30,12 @@ int allocations_left = -1;
 
 using muster::test::masked_frame;
 using muster::websocketpp::detail::Frames;
-using muster::websocketpp::detail::FramesShared;
+using muster::websocketpp::detail::Readers;
 
 namespace {
 
 struct Reader {
-  explicit Reader(std::size_t limit = 1000, bool compressed = false) : frames(shared, limit, compressed) {}
+  explicit Reader(std::size_t limit = 1000, bool compressed = false) : own(readers.lend(limit, compressed)) {}
 
   /// Reads in pieces; false: there was a fault, and no step after it.
   bool read(std::string bytes, std::size_t piece = std::string::npos) {
@@ -51,8 +51,9 @@ struct Reader {
     return true;
   }
 
-  FramesShared shared;
-  Frames frames;
+  Readers readers;
+  std::unique_ptr<Frames> own;
+  Frames& frames = *own;
   std::vector<std::string> messages;
   std::error_code error;
 };
@@ -176,4 +177,34 @@ TEST_CASE("a length that no frame can have ends the search for a close frame", "
   const std::string bytes = header(0x82, std::uint64_t{1} << 63U) + goodbye;
   CHECK_FALSE(reader.frames.skip_to_close(bytes.data(), bytes.size()));
   CHECK_FALSE(reader.frames.skip_to_close(goodbye.data(), goodbye.size()));
+}
+
+TEST_CASE("A reader is at rest between two messages, and serves whoever has the next") {
+  Reader reader(1000, true);
+  CHECK(reader.frames.at_rest());
+  const std::string fragment = masked_frame(0x01, "half, ");
+  const std::string rest = masked_frame(0x80, "whole");
+  for (std::size_t at = 1; at <= fragment.size(); ++at) {
+    REQUIRE(reader.read(fragment.substr(at - 1, 1)));
+    CHECK_FALSE(reader.frames.at_rest());
+  }
+  REQUIRE(reader.read(masked_frame(0x89, "ping")));
+  CHECK_FALSE(reader.frames.at_rest());
+  REQUIRE(reader.read(rest));
+  CHECK(reader.frames.at_rest());
+
+  // The next one is another's: of another limit, and nothing was agreed.
+  Frames* const before = reader.own.get();
+  reader.readers.take_back(std::move(reader.own));
+  Reader other;
+  other.own = reader.readers.lend(5, false);
+  CHECK(other.own.get() == before);
+  std::string compressed = masked_frame(0xc1, "x");
+  CHECK(other.own->read(compressed.data(), compressed.size()).error);
+  CHECK_FALSE(other.own->at_rest());
+
+  other.own = reader.readers.lend(5, false);
+  std::string long_one = masked_frame(0x82, "longer");
+  CHECK(other.own->read(long_one.data(), long_one.size()).used == 2);
+  CHECK(other.own->read(long_one.data() + 2, long_one.size() - 2).error);
 }

@@ -32,7 +32,7 @@ class DeflateExtension {
  public:
   using Answer = std::pair<std::error_code, std::string>;
 
-  void enable() noexcept { enabled_ = true; }
+  void enable(bool agreed) noexcept { enabled_ = agreed; }
   Answer negotiate(const ::websocketpp::http::attribute_list&) { return {}; }
   std::error_code init(bool) { return {}; }
   [[nodiscard]] bool is_implemented() const noexcept { return true; }
@@ -117,20 +117,22 @@ struct FramesConfig {
   static constexpr std::size_t max_message_size = 64 * 1024;  // each connection is told Options::max_message_bytes
 };
 
-/// What the readers of a loop share.
-struct FramesShared {
-  InboundMessages messages;
-  FramesConfig::rng_type no_random;
-};
-
 /// Reads one peer's frames. Dead after its first fault: what websocketpp's reader holds is undefined then.
 class Frames : private ::websocketpp::processor::hybi13<FramesConfig> {
  public:
-  Frames(FramesShared& shared, std::size_t max_message_bytes, bool compressed)
-      : hybi13(false, true, &shared.messages, shared.no_random), max_message_bytes_(max_message_bytes) {
+  Frames(InboundMessages& messages, FramesConfig::rng_type& no_random) : hybi13(false, true, &messages, no_random) {
     // check_length bounds each frame before this reader adds its length to anything.
     set_max_message_size(std::numeric_limits<std::size_t>::max());
-    if (compressed) m_permessage_deflate.enable();
+  }
+
+  /// Before its peer's first frame.
+  void begin(std::size_t max_message_bytes, bool compressed) noexcept {
+    max_message_bytes_ = max_message_bytes;
+    m_permessage_deflate.enable(compressed);
+  }
+  /// Whether its peer's next byte begins a frame, of a message of its own: it knows nothing then that another does not.
+  [[nodiscard]] bool at_rest() const noexcept {
+    return m_state == HEADER_BASIC && m_bytes_needed == frame::BASIC_HEADER_LENGTH && !m_data_msg.msg_ptr;
   }
 
   /// What some bytes came to.
@@ -242,7 +244,25 @@ class Frames : private ::websocketpp::processor::hybi13<FramesConfig> {
     m_bytes_needed = static_cast<std::size_t>(length);
   }
 
-  const std::size_t max_message_bytes_;
+  std::size_t max_message_bytes_ = 0;
+};
+
+/// The readers of a loop. A socket has one only in the middle of a frame or message: most need none at all.
+class Readers {
+ public:
+  [[nodiscard]] std::unique_ptr<Frames> lend(std::size_t max_message_bytes, bool compressed) {
+    std::unique_ptr<Frames> reader = std::move(resting_);
+    if (!reader) reader = std::make_unique<Frames>(messages_, no_random_);
+    reader->begin(max_message_bytes, compressed);
+    return reader;
+  }
+  /// One that is at rest.
+  void take_back(std::unique_ptr<Frames> reader) noexcept { resting_ = std::move(reader); }
+
+ private:
+  InboundMessages messages_;
+  FramesConfig::rng_type no_random_;
+  std::unique_ptr<Frames> resting_;
 };
 
 }  // namespace detail

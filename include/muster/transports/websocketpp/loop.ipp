@@ -60,7 +60,7 @@ class SocketLoop : public std::enable_shared_from_this<SocketLoop> {
   asio::io_context& context;
   const std::shared_ptr<AsioExecutor> executor;
   const std::unique_ptr<char[]> read_buffer;
-  FramesShared frames;
+  Readers readers;
   /// Sockets given to this loop and not closed yet.
   std::atomic<std::size_t> sockets{0};
 

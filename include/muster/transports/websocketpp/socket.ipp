@@ -164,6 +164,7 @@ class Socket final : public Transport, public SocketLoopMember, public std::enab
     bool loopback = false;  // requests for loopback names only
     ProxyHeader proxy_header;
     Reservation reservation;
+    ListenerState::Places* place = nullptr;  // where it counts while it has no reservation
     HttpRequest request;
     bool http_1_1 = false;
     bool asked = false;
@@ -173,6 +174,7 @@ class Socket final : public Transport, public SocketLoopMember, public std::enab
     std::string subprotocol;
     std::string extensions;  // of the answer
     std::string answer;      // the 101, while it waits
+    std::string input;       // read and not used yet: a head, and what came behind it
     std::unique_ptr<Plain> plain;
     std::size_t served = 0;        // plain requests
     std::uint64_t idle = 0;        // not 0: kept, and nothing of the next request has been served yet
@@ -266,6 +268,7 @@ class Socket final : public Transport, public SocketLoopMember, public std::enab
   void opened();
   void resume();
   void read_frames();
+  [[nodiscard]] Frames& reader();
   void feed(char* data, std::size_t size);
   /// `wire`: bytes of it that came in since the core was last told of any.
   void on_frame(const InboundMessage& message, std::size_t wire);
@@ -286,7 +289,7 @@ class Socket final : public Transport, public SocketLoopMember, public std::enab
   void send(Outgoing::Kind kind, std::string own);
   WriteResult send_own(Outgoing::Kind kind, std::string own);
   [[nodiscard]] IoStatus write_now(Cursor& cursor) {
-    return stream_->write(cursor, stream_->is_tls() ? loop_->scratch() : nullptr);
+    return stream_.write(cursor, stream_.is_tls() ? loop_->scratch() : nullptr);
   }
   /// Of what waits, which is something.
   [[nodiscard]] Outgoing& last_outgoing() {
@@ -307,22 +310,22 @@ class Socket final : public Transport, public SocketLoopMember, public std::enab
   bool paused_ = false;
   bool resume_posted_ = false;
   bool read_waits_for_writable_ = false;
+  bool compressed_ = false;    // permessage-deflate was agreed
+  bool has_deadline_ = false;  // `deadline_` is one
+  CloseReason cause_ = CloseReason::lost;
   Readiness::Watch watch_;
-  std::optional<Stream> stream_;
+  Stream stream_;
 
   std::shared_ptr<Socket> self_;
   std::shared_ptr<SocketLoop> loop_;
   std::shared_ptr<ListenerState> listener_;
   TransportSink* sink_;                    // the listener's own, until the request names a site
-  std::unique_ptr<Frames> frames_;         // once open
+  std::unique_ptr<Frames> frames_;         // between two frames the loop has it
   std::unique_ptr<Window> client_window_;  // of a client that keeps its context
   std::shared_ptr<Connection> connection_;
   std::unique_ptr<Opening> opening_;
-  /// What was read and not used yet: the request's head, frames behind it, or what came before a pause.
-  std::string input_;
-  std::optional<SocketLoop::Deadline> deadline_;
-  CloseReason cause_ = CloseReason::lost;
-  ListenerState::Places* place_;  // where it counts while it has no reservation
+  std::unique_ptr<std::string> kept_;  // frames that came with the request, or before a pause
+  SocketLoop::Deadline deadline_;
 };
 
 MUSTER_INLINE Socket::Socket(std::shared_ptr<SocketLoop> loop, std::shared_ptr<ListenerState> listener, Stream stream,
@@ -332,7 +335,7 @@ MUSTER_INLINE Socket::Socket(std::shared_ptr<SocketLoop> loop, std::shared_ptr<L
       listener_(std::move(listener)),
       sink_(listener_->sink.get()),
       opening_(new Opening) {
-  place_ = extra ? &listener_->extra_sockets : nullptr;
+  if (extra) opening_->place = &listener_->extra_sockets;
   opening_->is_proxy = listener_->trusted_proxies.contain(peer);
   opening_->remote = std::move(peer);
   opening_->loopback = listener_->loopback;
@@ -349,12 +352,12 @@ MUSTER_INLINE void Socket::begin(Phase phase) {
 
 MUSTER_INLINE void Socket::start() {
   const bool presents = listener_->options.proxy_protocol && opening_->is_proxy;
-  begin(presents ? Phase::presenting : stream_->is_tls() ? Phase::securing : Phase::reading);
+  begin(presents ? Phase::presenting : stream_.is_tls() ? Phase::securing : Phase::reading);
   post<&Socket::on_readable>();  // most often the peer's first words are there
 }
 
 MUSTER_INLINE void Socket::start_adopted(std::string received, bool loopback) {
-  input_ = std::move(received);
+  opening_->input = std::move(received);
   opening_->loopback = loopback;
   begin(Phase::reading);
   post<&Socket::read_on>();
@@ -362,7 +365,7 @@ MUSTER_INLINE void Socket::start_adopted(std::string received, bool loopback) {
 
 /// A system that has no room to watch one more is as good as one that has none for its socket.
 MUSTER_INLINE void Socket::want(Readiness::Events events) {
-  if (phase_ == Phase::gone || loop_->want(stream_->descriptor(), watch_, *this, events)) return;
+  if (phase_ == Phase::gone || loop_->want(stream_.descriptor(), watch_, *this, events)) return;
   post<&Socket::end_broken>();
 }
 
@@ -374,7 +377,7 @@ MUSTER_INLINE void Socket::on_ready(std::uint32_t happened) {
     if (phase_ != Phase::gone) on_writable();
   }
   if ((told & Readiness::readable) != 0 && phase_ != Phase::gone) on_readable();
-  if (phase_ != Phase::gone) loop_->readiness().settle(stream_->descriptor(), watch_, *this, happened, told);
+  if (phase_ != Phase::gone) loop_->readiness().settle(stream_.descriptor(), watch_, *this, happened, told);
 }
 
 MUSTER_INLINE void Socket::on_readable() {
@@ -405,11 +408,11 @@ MUSTER_INLINE void Socket::on_readable() {
 MUSTER_INLINE void Socket::set_deadline(std::chrono::milliseconds from_now) {
   clear_deadline();
   deadline_ = loop_->add_deadline(from_now, *this);
+  has_deadline_ = true;
 }
 
 MUSTER_INLINE void Socket::clear_deadline() {
-  if (deadline_) loop_->remove_deadline(*deadline_);
-  deadline_.reset();
+  if (std::exchange(has_deadline_, false)) loop_->remove_deadline(deadline_);
 }
 
 MUSTER_INLINE void Socket::on_deadline() {
@@ -429,18 +432,19 @@ MUSTER_INLINE void Socket::on_stop() {
 MUSTER_INLINE void Socket::linger() {
   if (phase_ == Phase::gone || phase_ == Phase::lingering) return;
   phase_ = Phase::lingering;
-  input_ = {};
-  stream_->shutdown_write();
-  if (opening_ || !deadline_) set_deadline(core_options().close_timeout);  // http_timeout was for the writing
+  kept_.reset();
+  if (opening_) opening_->input = {};
+  stream_.shutdown_write();
+  if (opening_ || !has_deadline_) set_deadline(core_options().close_timeout);  // http_timeout was for the writing
   wait_readable();
 }
 
 MUSTER_INLINE void Socket::discard_input() {
   std::size_t got = 0;
-  switch (stream_->read(loop_->read_buffer.get(), SocketLoop::read_size, got)) {
+  switch (stream_.read(loop_->read_buffer.get(), SocketLoop::read_size, got)) {
     case IoStatus::done:
     case IoStatus::read_again:
-      return stream_->unfinished() ? post<&Socket::on_readable>() : wait_readable();
+      return stream_.unfinished() ? post<&Socket::on_readable>() : wait_readable();
     case IoStatus::write_again:
     case IoStatus::end:
     case IoStatus::failed:
@@ -453,8 +457,8 @@ MUSTER_INLINE void Socket::close_descriptor(CloseReason cause, bool reset) {
   phase_ = Phase::gone;
   cause_ = cause;
   clear_deadline();
-  loop_->unwatch(stream_->descriptor(), watch_, *this);
-  stream_->close(reset);
+  loop_->unwatch(stream_.descriptor(), watch_, *this);
+  stream_.close(reset);
   outgoing_.reset();
   loop_->remove(*this);
   loop_->sockets.fetch_sub(1);
@@ -479,8 +483,8 @@ MUSTER_INLINE void Socket::gone() {
   const auto opening = std::exchange(opening_, nullptr);
   frames_.reset();
   client_window_.reset();
-  stream_.reset();
-  input_ = {};
+  stream_.release();
+  kept_.reset();
   if (opening && opening->asked && !opening->answered) sink().cancel_open(loop_->executor, opening->id);
   if (connection) sink().closed(*connection, cause_);
 }
@@ -488,14 +492,14 @@ MUSTER_INLINE void Socket::gone() {
 MUSTER_INLINE void Socket::on_loop_end() {
   const auto self = std::move(self_);
   phase_ = Phase::gone;
-  deadline_.reset();
+  has_deadline_ = false;
   (void)end_idle();
   (void)count_in(nullptr, 0);
   loop_->sockets.fetch_sub(1);
   outgoing_.reset();
   frames_.reset();
   client_window_.reset();
-  stream_.reset();
+  stream_.release();
   opening_.reset();
   connection_.reset();
   listener_.reset();

@@ -42,11 +42,12 @@ MUSTER_INLINE void Socket::opened() {
   clear_deadline();
   const std::uint16_t close_code = opening_->close_code;
   const std::string text = std::move(opening_->close_text);
+  if (!opening_->input.empty()) kept_ = std::make_unique<std::string>(std::move(opening_->input));
   if (connection_) opening_.reset();  // else its reservation is still held
   if (close_code != 0) close(close_code, text);
   // Frames that came with the request go to the core only after the answer to `open` has returned; they may still be with
   // TLS, where the socket's readiness does not tell of them.
-  if (input_.empty() && !stream_->unfinished()) {
+  if (!kept_ && !stream_.unfinished()) {
     wait_readable();
   } else if (!std::exchange(resume_posted_, true)) {
     post<&Socket::resume>();
@@ -65,19 +66,16 @@ MUSTER_INLINE void Socket::pause_reading(bool pause) {
 MUSTER_INLINE void Socket::resume() {
   resume_posted_ = false;
   if (!may_read()) return;
-  if (!input_.empty()) {
-    std::string kept = std::exchange(input_, {});
-    feed(kept.data(), kept.size());
-  }
+  if (const auto kept = std::exchange(kept_, nullptr)) feed(kept->data(), kept->size());
   if (may_read()) read_frames();
 }
 
 MUSTER_INLINE void Socket::read_frames() {
   if (!may_read()) return;
   std::size_t got = 0;
-  switch (stream_->read(loop_->read_buffer.get(), SocketLoop::read_size, got)) {
+  switch (stream_.read(loop_->read_buffer.get(), SocketLoop::read_size, got)) {
     case IoStatus::done: {
-      const bool more = stream_->unfinished();
+      const bool more = stream_.unfinished();
       feed(loop_->read_buffer.get(), got);
       if (may_read()) more ? post<&Socket::on_readable>() : wait_readable();
       return;
@@ -93,12 +91,17 @@ MUSTER_INLINE void Socket::read_frames() {
   }
 }
 
+MUSTER_INLINE Frames& Socket::reader() {
+  if (!frames_) frames_ = loop_->readers.lend(message_limit(), compressed_);
+  return *frames_;
+}
+
 /// Bytes of frames, all in this turn. Once the core has closed they are searched for the peer's close frame, and dropped.
 MUSTER_INLINE void Socket::feed(char* data, std::size_t size) {
   std::size_t wire = 0;  // of what the core has not been told yet
   try {
     while (size != 0 && may_read() && ending_ == Ending::none) {
-      const Frames::Step step = frames_->read(data, size);
+      const Frames::Step step = reader().read(data, size);
       data += step.used;
       size -= step.used;
       wire += step.used;
@@ -125,11 +128,14 @@ MUSTER_INLINE void Socket::feed(char* data, std::size_t size) {
   } catch (...) {
     fail(CloseReason::internal_error, describe(CloseReason::internal_error).text);
   }
+  if (size != 0 && phase_ == Phase::open && ending_ == Ending::by_core) {
+    if (reader().skip_to_close(data, size)) finish();
+    size = 0;
+  }
+  if (frames_ && frames_->at_rest()) loop_->readers.take_back(std::move(frames_));
   if (size == 0 || phase_ != Phase::open) return;
-  if (ending_ == Ending::by_core) {
-    if (frames_->skip_to_close(data, size)) finish();
-  } else if (paused_) {
-    input_.assign(data, size);
+  if (paused_) {
+    kept_ = std::make_unique<std::string>(data, size);
   }
 }
 

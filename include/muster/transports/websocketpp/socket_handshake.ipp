@@ -20,11 +20,11 @@ MUSTER_INLINE void Socket::read_proxy_header() {
   Opening& opening = *opening_;
   ProxyHeader& header = opening.proxy_header;
   std::size_t got = 0;
-  const IoStatus status = stream_->peek(loop_->read_buffer.get(), SocketLoop::read_size, got);
+  const IoStatus status = stream_.peek(loop_->read_buffer.get(), SocketLoop::read_size, got);
   if (status == IoStatus::read_again) return wait_readable();
   if (status != IoStatus::done) return close_descriptor(CloseReason::lost);
   // What is behind the header is TLS's, or the request's, and stays in the socket.
-  stream_->take(loop_->read_buffer.get(), header.read({loop_->read_buffer.get(), got}));
+  stream_.take(loop_->read_buffer.get(), header.read({loop_->read_buffer.get(), got}));
   if (header.state() == ProxyHeader::State::bad) {
     sink().refused(RefusedFor::request, opening.remote,
                    "proxy_protocol is on, and this one of trusted_proxies begins with no PROXY header",
@@ -33,12 +33,12 @@ MUSTER_INLINE void Socket::read_proxy_header() {
   }
   if (header.state() == ProxyHeader::State::reading) return wait_readable();
   if (header.source()) opening.remote = remote_address(*header.source());
-  phase_ = stream_->is_tls() ? Phase::securing : Phase::reading;
+  phase_ = stream_.is_tls() ? Phase::securing : Phase::reading;
   on_readable();
 }
 
 MUSTER_INLINE void Socket::secure() {
-  switch (stream_->handshake()) {
+  switch (stream_.handshake()) {
     case IoStatus::done:
       phase_ = Phase::reading;
       return read_head();
@@ -57,9 +57,9 @@ MUSTER_INLINE void Socket::read_head() {
   if (phase_ == Phase::reading && take_head(0)) return;  // it came with the request before
   // Nothing beyond the bound is taken from the socket: frames behind the request stay where they are until it is open.
   const std::size_t limit = head_limit();
-  if (input_.size() >= limit) return;
+  if (opening_->input.size() >= limit) return;
   std::size_t got = 0;
-  switch (stream_->read(loop_->read_buffer.get(), limit - input_.size(), got)) {
+  switch (stream_.read(loop_->read_buffer.get(), limit - opening_->input.size(), got)) {
     case IoStatus::done:
       break;
     case IoStatus::read_again:
@@ -71,9 +71,9 @@ MUSTER_INLINE void Socket::read_head() {
     case IoStatus::failed:
       return close_descriptor(CloseReason::lost);
   }
-  const bool more = stream_->unfinished();
-  const std::size_t seen = input_.size();
-  input_.append(loop_->read_buffer.get(), got);
+  const bool more = stream_.unfinished();
+  const std::size_t seen = opening_->input.size();
+  opening_->input.append(loop_->read_buffer.get(), got);
   if (phase_ == Phase::reading) {
     if (!std::exchange(opening_->begun, true) && opening_->served != 0) set_deadline(listener_->handshake_timeout());
     if (take_head(seen)) return;
@@ -89,15 +89,15 @@ MUSTER_INLINE void Socket::read_on() {
 /// Whether it is done with what has been read: of that the first `seen` bytes have no head's end.
 MUSTER_INLINE bool Socket::take_head(std::size_t seen) {
   // Empty lines before the request are let pass (RFC 9112, 2.2), and must not be taken for the end of the head.
-  const std::size_t start = std::min(input_.find_first_not_of("\r\n"), input_.size());
-  const std::size_t end = input_.find("\r\n\r\n", std::max(start, seen < 3 ? 0 : seen - 3));
+  const std::size_t start = std::min(opening_->input.find_first_not_of("\r\n"), opening_->input.size());
+  const std::size_t end = opening_->input.find("\r\n\r\n", std::max(start, seen < 3 ? 0 : seen - 3));
   const bool whole = end != std::string::npos && end + 4 <= head_limit();
-  if (!whole && input_.size() < head_limit()) return false;
+  if (!whole && opening_->input.size() < head_limit()) return false;
   if (!end_idle()) return close_descriptor(CloseReason::lost), true;
   if (!whole) return refuse({431, "The request's head is too long", errc::too_large}), true;
   Opening& opening = *opening_;
-  const std::string head = input_.substr(0, end + 4);
-  input_.erase(0, end + 4);
+  const std::string head = opening_->input.substr(0, end + 4);
+  opening_->input.erase(0, end + 4);
   if (const auto refusal = parse_head(head, opening.request, opening.http_1_1)) return refuse(*refusal), true;
   process_request();
   return true;
@@ -239,9 +239,10 @@ MUSTER_INLINE void Socket::tell_refusal(CloseReason reason, const Error& error, 
 
 /// Takes a place of this kind, if there is one, for the one it had. Whether there was.
 MUSTER_INLINE bool Socket::count_in(ListenerState::Places* places, std::size_t limit) {
+  if (!opening_) return false;
   const bool taken = places != nullptr && ListenerState::take(*places, limit);
-  if (place_ != nullptr) place_->fetch_sub(1);
-  place_ = taken ? places : nullptr;
+  if (opening_->place != nullptr) opening_->place->fetch_sub(1);
+  opening_->place = taken ? places : nullptr;
   return taken;
 }
 
@@ -266,7 +267,7 @@ MUSTER_INLINE void Socket::upgrade() {
   add("Sec-WebSocket-Protocol", opening_->subprotocol);
   add("Sec-WebSocket-Extensions", opening_->extensions);
   response += "\r\n\r\n";
-  frames_ = std::make_unique<Frames>(loop_->frames, message_limit(), !opening_->extensions.empty());
+  compressed_ = !opening_->extensions.empty();
   opening_->answer = std::move(response);
   if (!connection_) return send_answer();
   behind_the_core([self = shared_from_this()] { self->send_answer(); });

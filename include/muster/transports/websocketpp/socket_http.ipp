@@ -73,11 +73,11 @@ MUSTER_INLINE void Socket::serve_http() {
 /// A place among http_sockets, for which the socket that is idle longest goes if there is no other.
 MUSTER_INLINE bool Socket::take_http_place() {
   ListenerState::Places* const places = &listener_->http_sockets;
-  if (place_ == places) return true;
+  if (opening_->place == places) return true;
   if (!count_in(places, listener_->options.http_sockets)) {
     auto idle = listener_->idle.take_oldest();
     if (!idle) return false;
-    place_ = places;  // its own
+    opening_->place = places;  // its own
     asio::io_context& its_loop = idle->loop_->context;
     asio::post(its_loop, handler<&Socket::in_turn<&Socket::evicted>>(std::move(idle)));
   }
@@ -109,7 +109,7 @@ MUSTER_INLINE bool Socket::find_handler() {
 MUSTER_INLINE void Socket::begin_body() {
   Plain& plain = *opening_->plain;
   if (plain.body.state() == BodyReader::State::refused) return refuse(plain.body.refusal());
-  if (place_ != &listener_->http_sockets)
+  if (opening_->place != &listener_->http_sockets)
     return refuse({503, "Too many requests at a time, and this one has a body", errc::unavailable});
   bool strange = false;
   const bool expects =
@@ -120,19 +120,19 @@ MUSTER_INLINE void Socket::begin_body() {
   if (strange) return refuse({417, "Nothing but 100-continue can be expected", errc::not_supported});
   phase_ = Phase::receiving;
   set_deadline(listener_->options.http_body_timeout);
-  if (input_.empty()) {
+  if (opening_->input.empty()) {
     // Whoever sends without waiting is not told to (RFC 9110, 10.1.1).
     if (expects && send_own(Outgoing::Kind::interim, "HTTP/1.1 100 Continue\r\n\r\n") == WriteResult::closed) return;
     return receive_body();
   }
-  const std::string kept = std::exchange(input_, {});
+  const std::string kept = std::exchange(opening_->input, {});
   take_body(kept);
 }
 
 MUSTER_INLINE void Socket::receive_body() {
   std::size_t got = 0;
   const std::size_t most = opening_->plain->body.wanted(head_limit());
-  switch (stream_->read(loop_->read_buffer.get(), most, got)) {
+  switch (stream_.read(loop_->read_buffer.get(), most, got)) {
     case IoStatus::done:
       return take_body({loop_->read_buffer.get(), got});
     case IoStatus::read_again:
@@ -154,7 +154,7 @@ MUSTER_INLINE void Socket::take_body(std::string_view bytes) {
     case BodyReader::State::refused:
       return refuse(body.refusal());
     case BodyReader::State::done:
-      input_ = bytes;
+      opening_->input = bytes;
       opening_->request.body = body.take();
       return ask_handler();
   }
@@ -163,7 +163,7 @@ MUSTER_INLINE void Socket::take_body(std::string_view bytes) {
 MUSTER_INLINE void Socket::ask_handler() {
   const HttpRoutes::Route* const route = opening_->plain->route;
   if (route != nullptr && route->responding) {
-    if (!opening_->reservation && place_ == nullptr)
+    if (!opening_->reservation && opening_->place == nullptr)
       return answer(describe_refusal({503, "Too many requests at a time", errc::unavailable}));
     const auto receiver = std::make_shared<LateAnswer>(weak_from_this(), loop_->executor);
     opening_->plain->receiver = receiver;
@@ -200,12 +200,12 @@ MUSTER_INLINE void Socket::wake(const LateAnswer& by) {
 /// While nothing can be written: who goes meanwhile is noticed, and what is pipelined waits, as much as a head may have.
 MUSTER_INLINE void Socket::read_ahead() {
   const std::size_t limit = head_limit();
-  if (input_.size() >= limit) return;
+  if (opening_->input.size() >= limit) return;
   std::size_t got = 0;
-  switch (stream_->read(loop_->read_buffer.get(), limit - input_.size(), got)) {
+  switch (stream_.read(loop_->read_buffer.get(), limit - opening_->input.size(), got)) {
     case IoStatus::done:
-      input_.append(loop_->read_buffer.get(), got);
-      return stream_->unfinished() ? post<&Socket::on_readable>() : wait_readable();
+      opening_->input.append(loop_->read_buffer.get(), got);
+      return stream_.unfinished() ? post<&Socket::on_readable>() : wait_readable();
     case IoStatus::read_again:
       return wait_readable();
     case IoStatus::write_again:
@@ -222,7 +222,7 @@ MUSTER_INLINE void Socket::read_ahead() {
 
 MUSTER_INLINE void Socket::answer(HttpResponse response) {
   Plain* const plain = opening_->plain.get();
-  const bool bounded = opening_->reservation || place_ != nullptr;
+  const bool bounded = opening_->reservation || opening_->place != nullptr;
   if (!bounded && response.source) response = describe_refusal({503, "Too many downloads", errc::unavailable});
   if (response.status < 200 || response.status > 599)
     response = describe_refusal({500, "The request could not be served", errc::internal});
@@ -230,7 +230,7 @@ MUSTER_INLINE void Socket::answer(HttpResponse response) {
   const bool keeps = plain && plain->keeps;
   const bool without_body = plain ? plain->without_body : opening_->request.method == "HEAD";
   phase_ = Phase::answering;
-  if (!keeps) std::string().swap(input_);
+  if (!keeps) std::string().swap(opening_->input);
   set_deadline(listener_->options.http_timeout);
   std::string head = format_response(response, without_body, plain && plain->http_1_1, keeps);
   const bool more =
@@ -243,7 +243,7 @@ MUSTER_INLINE void Socket::answer(HttpResponse response) {
   send(more ? Outgoing::Kind::piece : Outgoing::Kind::last, std::move(head));
   if (bounded || phase_ == Phase::gone) return;
   std::size_t ignored = 0;  // what is left unread would destroy our last bytes
-  (void)stream_->read(loop_->read_buffer.get(), SocketLoop::read_size, ignored);
+  (void)stream_.read(loop_->read_buffer.get(), SocketLoop::read_size, ignored);
   close_descriptor(CloseReason::lost);
 }
 
@@ -296,8 +296,8 @@ MUSTER_INLINE void Socket::next_request() {
   opening.remote = opening.peer;
   sink_ = listener_->sink.get();
   ++opening.served;
-  opening.begun = !input_.empty();
-  if (input_.empty()) std::string().swap(input_);
+  opening.begun = !opening_->input.empty();
+  if (opening_->input.empty()) std::string().swap(opening_->input);
   phase_ = Phase::reading;
   set_deadline(opening.begun ? listener_->handshake_timeout() : listener_->options.http_idle_timeout);
   opening.idle = listener_->idle.enter(weak_from_this());
@@ -312,7 +312,7 @@ MUSTER_INLINE void Socket::evicted() {
 /// It is idle no more. Whether its place is its own still.
 MUSTER_INLINE bool Socket::end_idle() {
   if (!opening_ || opening_->idle == 0 || listener_->idle.leave(std::exchange(opening_->idle, 0))) return true;
-  place_ = nullptr;
+  opening_->place = nullptr;
   return false;
 }
 

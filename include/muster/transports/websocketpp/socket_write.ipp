@@ -21,7 +21,7 @@ MUSTER_INLINE WriteResult Socket::write(const Span* spans, std::size_t count) {
 
 MUSTER_INLINE std::optional<std::size_t> Socket::unsent() const {
   if (!outgoing_ || phase_ == Phase::gone) return 0;
-  std::size_t bytes = unsent_in_system(stream_->descriptor());
+  std::size_t bytes = unsent_in_system(stream_.descriptor());
   for (const Outgoing* waiting = outgoing_.get(); waiting != nullptr; waiting = waiting->next.get()) {
     bytes += waiting->cursor.left();
   }
@@ -129,7 +129,7 @@ MUSTER_INLINE void Socket::written(Outgoing::Kind kind) {
 /// The closing handshake is through.
 MUSTER_INLINE void Socket::finish() {
   if (phase_ != Phase::open) return;
-  stream_->shutdown_write();
+  stream_.shutdown_write();
   close_descriptor(cause_);
 }
 

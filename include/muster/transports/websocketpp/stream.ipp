@@ -223,7 +223,7 @@ class Stream {
         unfinished_(other.unfinished_),
         broken_(other.broken_) {}
   Stream& operator=(Stream&&) = delete;
-  ~Stream() { close(false); }
+  ~Stream() { release(); }
 
   [[nodiscard]] int descriptor() const noexcept { return descriptor_; }
   [[nodiscard]] bool is_tls() const noexcept { return tls_ != nullptr; }
@@ -284,6 +284,11 @@ class Stream {
     (void)::shutdown(descriptor_, SHUT_WR);
   }
 
+  /// Lets go of all it has.
+  void release() noexcept {
+    close(false);
+    tls_.reset();
+  }
   /// Releases the descriptor. With `reset` what is unsent is dropped, and the peer is told so.
   void close(bool reset) noexcept {
     if (descriptor_ < 0) return;
