@@ -27,6 +27,8 @@ struct Publish {
   bool latest = false;
   /// Who else must not get it.
   ConnectionId exclude;
+  /// Its session, which nobody could be asked for any more.
+  bool excludes_some_session = false;
   std::optional<Position> position;
 };
 
@@ -230,6 +232,7 @@ class Oracle : public ArrivalOracle {
     if (is_excluded(publish, index)) return true;
     const std::string member = member_of(peers[index]);
     if (publish.publisher && !publish.echo && spoke_for(peers[*publish.publisher]) == member) return true;
+    if (publish.excludes_some_session) return true;
     const Peer* excluded = publish.exclude ? peer_of(publish.exclude) : nullptr;
     return excluded != nullptr && spoke_for(*excluded) == member;
   }

@@ -175,7 +175,7 @@ class ServerActs {
     publish.tenant = key.tenant;
     publish.room = key.name;
     publish.exclude = exclude;
-    note_session(manager, exclude);
+    (void)note_session(manager, exclude);
     publish.latest = random_.one_in(6);
     const std::uint64_t number = oracle_.publishing(publish);
     manager.publish(key, json(std::to_string(number)), publish.latest ? Delivery::latest("s") : Delivery::reliable(),
@@ -185,10 +185,11 @@ class ServerActs {
                     });
   }
 
-  /// Who is excluded is so as what others know it by just now.
-  void note_session(IConnectionManager& manager, ConnectionId excluded) {
+  /// Who is excluded is so as what others know it by just now. False: the manager does not know it any more.
+  bool note_session(IConnectionManager& manager, ConnectionId excluded) {
     const auto info = excluded ? manager.find(excluded) : std::nullopt;
     if (info) oracle_.speaks_for(excluded, info->member);
+    return info.has_value();
   }
 
   void store_answers(Answer answer) {
@@ -211,7 +212,7 @@ class ServerActs {
         publish.tenant = connection.identity().tenant;
         publish.room = some_room();
         publish.exclude = connection.id();
-        note_session(manager, publish.exclude);
+        publish.excludes_some_session = !note_session(manager, publish.exclude);
         connection.publish(publish.room, json(std::to_string(oracle_.publishing(publish))));
         return;
       }
