@@ -31,6 +31,8 @@ constexpr Benchmark benchmarks[] = {
     {"two_loops", "deliveries on two loops against one", two_loops},
     {"awareness", "an awareness storm, batched and not", awareness},
     {"memory", "bytes for each connection", memory},
+    {"rooms", "bytes for each room", rooms},
+    {"idle", "heartbeats of many who say nothing", idle},
 };
 
 int usage(std::FILE* to, int status) {

@@ -57,7 +57,7 @@ void memory(Run& run) {
   const double state = static_cast<double>(sizeof(core::ConnectionState)) + 16;
   const double rest = whole - (whole - without_room) - (whole - without_sessions) - (whole - one_user) - state;
 
-  run.report.row("bytes for a connection, authenticated and in one room", whole, "B", at_most(1024));
+  run.report.row("bytes for a connection, authenticated and in one room", whole, "B", at_most(1300));
   run.report.row("  the connection's state", state, "B");
   run.report.row("  its place in the room", whole - without_room, "B");
   run.report.row("  its session, that it may resume", whole - without_sessions, "B");

@@ -146,5 +146,7 @@ void join_latency(Run& run);  // loops.cpp
 void two_loops(Run& run);     // loops.cpp
 void awareness(Run& run);
 void memory(Run& run);
+void rooms(Run& run);
+void idle(Run& run);
 
 }  // namespace muster::bench

@@ -172,6 +172,7 @@ struct Refusal {
     return Refusal{400, "The request's target is neither a path nor an address of this server"};
   }
 
+  request.headers.reserve(static_cast<std::size_t>(std::count(head.begin(), head.end(), '\n')));
   for (std::string_view line = next_line(); !line.empty(); line = next_line()) {
     const std::size_t colon = line.find(':');
     if (colon == std::string_view::npos || !is_token(line.substr(0, colon)) || !clean(line)) {
