@@ -4,10 +4,11 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg, release } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { fileLimit, loadCore, measure, serverCore } from './measure.mjs';
 import { plot } from './plot.mjs';
 import { evaluate, medians, table, withPools } from './report.mjs';
 import { PLOTTED, ROWS, scenarios } from './rows.mjs';
-import { fileLimit, loadCore, measure, serverCore, servers, writeTokens } from './servers.mjs';
+import { servers, writeTokens } from './servers.mjs';
 
 const { values: given } = parseArgs({
   options: {

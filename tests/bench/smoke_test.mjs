@@ -6,10 +6,11 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { load, measure } from './measure.mjs';
 import { plot } from './plot.mjs';
 import { evaluate, median, medians, table, withPools } from './report.mjs';
 import { ROWS } from './rows.mjs';
-import { load, measure, servers, writeTokens } from './servers.mjs';
+import { servers, writeTokens } from './servers.mjs';
 
 const build = process.argv[2];
 const folder = mkdtempSync(join(tmpdir(), 'muster-bench-'));
