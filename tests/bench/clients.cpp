@@ -26,7 +26,10 @@ std::uint64_t nanoseconds_now() {
 }
 
 Clients::Clients(const LoadOptions& options)
-    : options_(options), epoll_(::epoll_create1(EPOLL_CLOEXEC)), clients_(options.connections()) {
+    : options_(options),
+      tls_(options.tls ? tls_of_clients() : nullptr),
+      epoll_(::epoll_create1(EPOLL_CLOEXEC)),
+      clients_(options.connections()) {
   if (epoll_ < 0) fail("epoll_create1");
   for (std::size_t i = 0; i < clients_.size(); ++i) {
     clients_[i].subscriber = i < options.subscribers;
@@ -46,8 +49,9 @@ void Clients::watch(int operation, std::size_t index) {
   const Client& client = clients_[index];
   const bool reads = !client.stuck || client.state != Client::State::ready;
   epoll_event event{};
-  event.events = static_cast<std::uint32_t>(EPOLLRDHUP) | (reads ? static_cast<std::uint32_t>(EPOLLIN) : 0U) |
-                 (client.unsent.empty() ? 0U : static_cast<std::uint32_t>(EPOLLOUT));
+  event.events =
+      static_cast<std::uint32_t>(EPOLLRDHUP) | (reads ? static_cast<std::uint32_t>(EPOLLIN) : 0U) |
+      (client.unsent.empty() || waits_for_peer(client.tls.get()) ? 0U : static_cast<std::uint32_t>(EPOLLOUT));
   event.data.u64 = index;
   if (::epoll_ctl(epoll_, operation, client.descriptor, &event) != 0) fail("epoll_ctl");
 }
@@ -69,6 +73,12 @@ void Clients::poll(int milliseconds) {
     const epoll_event& event = events[static_cast<std::size_t>(i)];
     handle(event.data.u64, event.events);
   }
+  count_frames();
+}
+
+void Clients::count_frames() {
+  const std::chrono::duration<double> since = Clock::now() - frames_since_;
+  frame_rate_.note(since.count(), frames_, frames_get_);
 }
 
 void Clients::handle(std::size_t index, std::uint32_t events) {
@@ -94,8 +104,10 @@ void Clients::read(std::size_t index) {
     if (came - client.line_bytes < 1) return;
     most = std::min(most, static_cast<std::size_t>(came - client.line_bytes));
   }
-  const ssize_t count = ::recv(client.descriptor, buffer_.data(), most, 0);
-  if (count < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  const ssize_t count = receive(client.descriptor, client.tls.get(), buffer_.data(), most);
+  const bool nothing_yet = count < 0 && (errno == EAGAIN || errno == EINTR);
+  if (client.tls && !client.unsent.empty()) flush(index);  // it may have waited for the handshake
+  if (nothing_yet || client.state == Client::State::closed) return;
   if (count <= 0) {
     end(index);
     return;
@@ -120,7 +132,7 @@ std::size_t Clients::take_frames(std::size_t index, std::string_view bytes) {
   while (const auto frame = first_frame(bytes.substr(taken))) {
     taken += frame->size;
     if (frame->opcode == Opcode::text) {
-      take_text(index, frame->payload);
+      take_text(index, *frame);
     } else if (frame->opcode == Opcode::ping) {
       ++client.pings;
       if (client.unsent.empty()) to_flush_.push_back(index);
@@ -130,25 +142,37 @@ std::size_t Clients::take_frames(std::size_t index, std::string_view bytes) {
   return taken;
 }
 
-void Clients::take_text(std::size_t index, std::string_view text) {
+void Clients::take_text(std::size_t index, const Frame& frame) {
   Client& client = clients_[index];
+  const std::string_view text = frame.compressed ? inflater_.text_of(frame.payload) : frame.payload;
   if (client.state == Client::State::joining && text.find(options_.ready) != std::string_view::npos) {
-    client.state = Client::State::ready;
-    ++ready_;
-    if (client.stuck) watch(EPOLL_CTL_MOD, index);
+    become_ready(index);
     return;
   }
+  if (client.state != Client::State::ready) return;
+  ++client.frames;
+  if (!client.in_storm) ++frames_;
   if (!client.subscriber || client.stuck) return;
   std::size_t at = text.find(mark);
   if (at == std::string_view::npos) return;
   ++received_.frames;
-  received_.bytes += text.size();
+  received_.bytes += frame.payload.size();
+  received_.text_bytes += text.size();
   do {
     received_.latency.add((read_at_ - nanoseconds_after_mark(text.substr(at + mark.size()))) / 1000);
     ++received_.deliveries;
     ++client.deliveries;
     at = options_.conflated ? text.find(mark, at + mark.size()) : std::string_view::npos;  // many travel together
   } while (at != std::string_view::npos);
+}
+
+void Clients::become_ready(std::size_t index) {
+  Client& client = clients_[index];
+  client.state = Client::State::ready;
+  ++ready_;
+  if (!client.in_storm) ++frames_get_;
+  if (client.tls && SSL_session_reused(client.tls.get()) == 1) ++resumed_;
+  if (client.stuck) watch(EPOLL_CTL_MOD, index);
 }
 
 void Clients::queue(std::size_t index, std::string_view message) {
@@ -160,7 +184,7 @@ void Clients::queue(std::size_t index, std::string_view message) {
 void Clients::flush(std::size_t index) {
   Client& client = clients_[index];
   if (client.state == Client::State::closed || client.unsent.empty()) return;
-  const ssize_t count = ::send(client.descriptor, client.unsent.data(), client.unsent.size(), MSG_NOSIGNAL);
+  const ssize_t count = transmit(client.descriptor, client.tls.get(), client.unsent.data(), client.unsent.size());
   if (count < 0 && errno != EAGAIN && errno != EINTR) {
     end(index);
     return;
@@ -169,13 +193,16 @@ void Clients::flush(std::size_t index) {
   if (!client.unsent.empty()) watch(EPOLL_CTL_MOD, index);
 }
 
-void Clients::close_all() {
+void Clients::close(std::size_t index) {
   constexpr std::string_view normal("\x03\xe8", 2);  // 1000
-  for (std::size_t i = 0; i < clients_.size(); ++i) {
-    if (clients_[i].state == Client::State::closed) continue;
-    if (clients_[i].unsent.empty()) to_flush_.push_back(i);
-    append_frame(clients_[i].unsent, Sender::client, Opcode::close, normal);
-  }
+  Client& client = clients_[index];
+  if (client.state == Client::State::closed) return;
+  if (client.unsent.empty()) to_flush_.push_back(index);
+  append_frame(client.unsent, Sender::client, Opcode::close, normal);
+}
+
+void Clients::close_all() {
+  for (std::size_t i = 0; i < clients_.size(); ++i) close(i);
 }
 
 void Clients::end(std::size_t index) {
@@ -187,6 +214,8 @@ void Clients::end(std::size_t index) {
   }
   client.state = Client::State::closed;
   ++(client.stuck ? stuck_closed_ : closed_);
+  if (!client.in_storm) --frames_get_;
+  forget(std::move(client.tls));
   ::close(std::exchange(client.descriptor, -1));
 }
 

@@ -1,7 +1,8 @@
 // The floor that muster is measured against: what fan-out costs when a server does nothing else. Each message is framed
 // once into its room's buffer, and each member gets one send() for all that one wake-up read. No limits, no
 // authentication, no checks of what clients send. The request's path names the room.
-// usage: muster_bench_floor_server [PORT]
+// With a certificate it speaks TLS, as OpenSSL does by itself: each member then gets one SSL_write().
+// usage: muster_bench_floor_server [PORT [CERTIFICATE KEY]]
 
 #include <sys/epoll.h>
 
@@ -10,10 +11,12 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "frames.hpp"
 #include "sockets.hpp"
+#include "tls.hpp"
 
 namespace muster::bench {
 namespace {
@@ -35,6 +38,7 @@ struct Connection {
   std::string unread{};   // of a frame or request that is not whole yet
   std::string unsent{};
   bool ended = false;
+  Tls tls{};
 };
 
 struct Member {
@@ -50,8 +54,11 @@ struct Room {
 
 class FloorServer {
  public:
-  explicit FloorServer(std::uint16_t port)
-      : epoll_(::epoll_create1(EPOLL_CLOEXEC)), listener_(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0)) {
+  /// Plain without a `tls`.
+  FloorServer(std::uint16_t port, TlsContext tls)
+      : tls_(std::move(tls)),
+        epoll_(::epoll_create1(EPOLL_CLOEXEC)),
+        listener_(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0)) {
     if (epoll_ < 0 || listener_ < 0) fail("socket");
     set_option(listener_, SOL_SOCKET, SO_REUSEADDR, 1);
     const sockaddr_in address = loopback(port);
@@ -102,11 +109,13 @@ class FloorServer {
     const int descriptor = ::accept4(listener_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (descriptor < 0) return;
     set_option(descriptor, IPPROTO_TCP, TCP_NODELAY, 1);
-    watch(EPOLL_CTL_ADD, descriptor, EPOLLIN, new Connection{descriptor});
+    auto* connection = new Connection{descriptor};
+    if (tls_) connection->tls = accept_tls(tls_.get(), descriptor);
+    watch(EPOLL_CTL_ADD, descriptor, EPOLLIN, connection);
   }
 
   void read(Connection& connection) {
-    const ssize_t count = ::recv(connection.descriptor, buffer_.data(), buffer_.size(), 0);
+    const ssize_t count = receive(connection.descriptor, connection.tls.get(), buffer_.data(), buffer_.size());
     if (count < 0 && (errno == EAGAIN || errno == EINTR)) return;
     if (count <= 0) {
       end(connection);
@@ -165,7 +174,8 @@ class FloorServer {
         queue(*member.connection, batch);
         continue;
       }
-      const ssize_t sent = ::send(member.descriptor, batch.data(), batch.size(), MSG_NOSIGNAL);
+      const ssize_t sent =
+          transmit(member.descriptor, tls_ ? member.connection->tls.get() : nullptr, batch.data(), batch.size());
       if (sent != static_cast<ssize_t>(batch.size())) sent_in_part(*member.connection, batch, sent);
     }
     room.batch.clear();
@@ -173,7 +183,7 @@ class FloorServer {
 
   void send(Connection& connection, std::string_view bytes) {
     if (connection.ended) return;
-    const ssize_t sent = ::send(connection.descriptor, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    const ssize_t sent = transmit(connection.descriptor, connection.tls.get(), bytes.data(), bytes.size());
     if (sent != static_cast<ssize_t>(bytes.size())) sent_in_part(connection, bytes, sent);
   }
 
@@ -224,6 +234,7 @@ class FloorServer {
     delete connection;
   }
 
+  TlsContext tls_;
   int epoll_;
   int listener_;
   std::unordered_map<std::string, std::unique_ptr<Room>> rooms_;
@@ -237,7 +248,9 @@ class FloorServer {
 
 int main(int argc, char** argv) {
   muster::bench::raise_file_limit();
-  static muster::bench::FloorServer server(static_cast<std::uint16_t>(argc > 1 ? std::atoi(argv[1]) : 0));
+  muster::bench::TlsContext tls = argc > 3 ? muster::bench::tls_of_server(argv[2], argv[3]) : nullptr;
+  static muster::bench::FloorServer server(static_cast<std::uint16_t>(argc > 1 ? std::atoi(argv[1]) : 0),
+                                           std::move(tls));
   std::printf("listening on http://127.0.0.1:%u\n", server.port());
   std::fflush(stdout);
   server.run();

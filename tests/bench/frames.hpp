@@ -27,6 +27,7 @@ inline void append_frame(std::string& out, Sender sender, Opcode opcode, std::st
 
 struct Frame {
   Opcode opcode;
+  bool compressed;  ///< RSV1: RFC 7692
   std::string_view payload;
   /// Of the frame in all, header included.
   std::size_t size;
@@ -48,7 +49,8 @@ inline std::optional<Frame> first_frame(std::string_view bytes) {
   if ((byte(1) & 0x80U) != 0) header += 4;
   if (bytes.size() < header || bytes.size() - header < size) return std::nullopt;
   const auto length = static_cast<std::size_t>(size);
-  return Frame{static_cast<Opcode>(byte(0) & 0x0fU), bytes.substr(header, length), header + length};
+  return Frame{static_cast<Opcode>(byte(0) & 0x0fU), (byte(0) & 0x40U) != 0, bytes.substr(header, length),
+               header + length};
 }
 
 }  // namespace muster::bench

@@ -15,6 +15,7 @@
 #include "load_options.hpp"
 #include "process_usage.hpp"
 #include "sockets.hpp"
+#include "storm.hpp"
 #include "workload.hpp"
 
 namespace muster::bench {
@@ -44,7 +45,7 @@ class Load {
   /// Whether nothing was lost.
   bool run() {
     connect();
-    const bool nothing_lost = options_.hold_seconds > 0 ? hold() : publish();
+    const bool nothing_lost = options_.hold_seconds > 0 ? hold() : !options_.storm.empty() ? storm() : publish();
     report_.print();
     return nothing_lost;
   }
@@ -63,13 +64,21 @@ class Load {
       }
     });
     const double seconds = seconds_since(started);
+    watch();
     settle();
     memory_connected_ = server_.resident_bytes();
     report_.add("connections", options_.connections());
     report_.add("connects_per_second", count / seconds);
     report_.add("connect_cpu_us", static_cast<double>(server_.cpu_ns() - cpu_before) / 1000 / count);
     report_.add("rss_per_connection_bytes", static_cast<double>(memory_connected_ - memory_before) / count);
+    report_.add("connect_frames_per_second_each", clients_.frame_rate().highest());
     for (const auto& [ready, bytes] : memory_at) report_.add("rss_bytes_at_" + std::to_string(ready), bytes);
+  }
+
+  /// For as long as what comes later still belongs to what was done.
+  void watch() {
+    const auto started = Clock::now();
+    while (seconds_since(started) < options_.watch_seconds) clients_.poll(10);
   }
 
   /// Until the server has nothing more to say to the new connections, or a second at the most.
@@ -103,6 +112,9 @@ class Load {
     report_.add("frames_per_second_each",
                 static_cast<double>(received.frames) / workload.seconds() / static_cast<double>(options_.subscribers));
     report_.add("bytes_per_delivery", static_cast<double>(received.bytes) / deliveries);
+    report_.add("text_bytes_per_delivery", static_cast<double>(received.text_bytes) / deliveries);
+    report_.add("bytes_per_second_each",
+                static_cast<double>(received.bytes) / workload.seconds() / static_cast<double>(options_.subscribers));
     report_.add("latency_p50_us", received.latency.quantile(0.5));
     report_.add("latency_p95_us", received.latency.quantile(0.95));
     report_.add("latency_p99_us", received.latency.quantile(0.99));
@@ -115,6 +127,25 @@ class Load {
     report_.add("lost", workload.lost());
     report_.add("surplus", workload.surplus());
     return workload.messages() > 0 && workload.lost() == 0 && workload.surplus() == 0 && clients_.closed() == 0;
+  }
+
+  bool storm() {
+    Storm storm(options_, clients_);
+    const std::uint64_t cpu_before = server_.cpu_ns();
+    storm.run();
+    watch();
+    settle();
+    const auto count = static_cast<double>(storm.size());
+    report_.add("storm_clients", storm.size());
+    report_.add("storm_per_second", count / storm.seconds());
+    report_.add("storm_cpu_us", static_cast<double>(server_.cpu_ns() - cpu_before) / 1000 / count);
+    report_.add("storm_frames_per_second_each", clients_.frame_rate().highest());
+    report_.add("storm_frames_each", storm.frames_of_others());
+    report_.add("storm_frames_most", storm.most_frames_of_others());
+    report_.add("storm_tls_resumed", clients_.resumed());
+    report_.add("rss_growth_bytes", server_.peak_resident_bytes() - memory_connected_);
+    report_.add("lost", storm.lost());
+    return storm.lost() == 0;
   }
 
   bool hold() {

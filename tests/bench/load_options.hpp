@@ -20,6 +20,8 @@ struct LoadOptions {
   std::string hello;
   std::string publish = "%d";
   std::string ready = "room_joined";
+  bool tls = false;
+  bool deflate = false;
 
   std::size_t subscribers = 1000;
   std::size_t publishers = 1;
@@ -38,6 +40,10 @@ struct LoadOptions {
   bool conflated = false;
   double last_seconds = 0;
   double hold_seconds = 0;
+  std::string storm;
+  double storm_share = 0.5;
+  double watch_seconds = 0;
+  bool json = false;
   bool spin = false;
   double deadline_seconds = 10;
 

@@ -1,9 +1,33 @@
 #include "workload.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <random>
 
 namespace muster::bench {
+namespace {
+
+/// What a program's state looks like: the same words in every object, and numbers that no two have in common. Not the
+/// same from one message to the next.
+std::string json_payload(const std::string& time, std::size_t size, std::uint32_t seed) {
+  constexpr std::array<const char*, 4> kinds{"rectangle", "ellipse", "arrow", "text"};
+  std::minstd_rand random(seed + 1);
+  std::string text = R"({"at":")" + time + R"(","shapes":[)";
+  constexpr std::string_view last = R"({}],"rest":""})";
+  for (;;) {
+    const std::string shape = R"({"id":")" + std::to_string(random()) + R"(","kind":")" + kinds[random() % 4] +
+                              R"(","x":)" + std::to_string(random() % 2000) + R"(,"y":)" +
+                              std::to_string(random() % 2000) + R"(,"locked":false},)";
+    if (text.size() + shape.size() + last.size() > size) break;
+    text += shape;
+  }
+  text += R"({}],"rest":")";
+  if (text.size() + 2 < size) text.append(size - text.size() - 2, '.');
+  return text + R"("})";
+}
+
+}  // namespace
 
 Workload::Workload(const LoadOptions& options, Clients& clients)
     : options_(options), clients_(clients), readers_(options.rooms), room_messages_(options.rooms) {
@@ -71,13 +95,18 @@ void Workload::send_due(double elapsed) {
   }
 }
 
+std::string Workload::payload() const {
+  const std::string time = std::string(mark) + std::to_string(nanoseconds_now());
+  if (options_.json) return json_payload(time, options_.size, static_cast<std::uint32_t>(messages_));
+  std::string payload = time + " ";
+  if (payload.size() < options_.size) payload.append(options_.size - payload.size(), 'x');
+  return payload;
+}
+
 void Workload::send_next() {
   const Publisher& publisher = publishers_[messages_ % publishers_.size()];
-  std::string payload(mark);
-  payload += std::to_string(nanoseconds_now()) + " ";
-  if (payload.size() < options_.size) payload.append(options_.size - payload.size(), 'x');
   ++messages_;
-  std::string text = publisher.before_payload + payload + publisher.after_payload;
+  std::string text = publisher.before_payload + payload() + publisher.after_payload;
   if (const std::size_t at = text.find("%n"); at != std::string::npos) text.replace(at, 2, std::to_string(messages_));
   clients_.queue(publisher.client, text);
   ++room_messages_[publisher.room];

@@ -37,6 +37,7 @@ class Workload {
     std::string after_payload;
   };
 
+  [[nodiscard]] std::string payload() const;
   void send_next();
   void send_due(double elapsed);
 
