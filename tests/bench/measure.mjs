@@ -2,7 +2,9 @@
 
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 
 const START_DEADLINE = 15_000;
 
@@ -32,16 +34,29 @@ const startOn = (core, executable, args) =>
 const running = new Set();
 process.on('exit', () => { for (const child of running) child.kill('SIGKILL'); });
 
+/** Once somebody answers there, or the time is over. */
+async function answers(port, deadline) {
+  for (;;) {
+    const open = await new Promise((done) => {
+      const socket = connect(port, '127.0.0.1', () => { socket.destroy(); done(true); });
+      socket.on('error', () => done(false));
+    });
+    if (open) return;
+    if (Date.now() > deadline) throw new Error(`nobody listens on port ${port}`);
+    await pause(50);
+  }
+}
+
 /** A fresh process, once it listens. */
-async function start(server, options) {
-  const child = startOn(serverCore, server.executable, server.flags(options));
+async function start(server, setup) {
+  const child = startOn(serverCore, server.executable, server.flags(setup));
   running.add(child);
   let output = '';
-  const port = await new Promise((found, failed) => {
+  const saysPort = new Promise((found, failed) => {
     const timer = setTimeout(() => failed(new Error(`${server.executable} does not listen: ${output}`)), START_DEADLINE);
     const look = (bytes) => {
       output += bytes;
-      const match = /listening on http:\/\/[^:]+:(\d+)/.exec(output);
+      const match = /listening on https?:\/\/[^:]+:(\d+)/.exec(output);
       if (match) { clearTimeout(timer); found(Number(match[1])); }
     };
     child.stdout.on('data', look);
@@ -49,6 +64,8 @@ async function start(server, options) {
     child.on('error', failed);
     child.on('exit', (code) => { clearTimeout(timer); failed(new Error(`${server.executable} ended with ${code}: ${output}`)); });
   });
+  const opened = server.port && answers(server.port, Date.now() + START_DEADLINE).then(() => server.port);
+  const port = await (opened ? Promise.race([opened, saysPort.then(() => opened)]) : saysPort);
   const stop = () => new Promise((done) => {
     child.on('close', () => { running.delete(child); done(); });
     child.kill('SIGKILL');
@@ -69,12 +86,13 @@ export async function load(build, { port, pid, args }) {
   return { report, problem: code === 0 ? null : errors.trim() || `lost ${report?.lost}, surplus ${report?.surplus}, closed ${report?.closed}` };
 }
 
-/** One measurement: a fresh server, loaded with these options ({subscribers: 1000, ...} as the load client's flags). */
-export async function measure(build, server, { options, muster = {} }) {
-  const process_ = await start(server, muster);
+/** One measurement: a fresh server, loaded with these options ({subscribers: 1000, ...} as the load client's flags).
+ *  `setup`: what is particular about the server. */
+export async function measure(build, server, { options, setup = {} }) {
+  const process_ = await start(server, setup);
   try {
     const flags = Object.entries(options).flatMap(([name, value]) => (value === true ? [`--${name}`] : [`--${name}`, value]));
-    return await load(build, { ...process_, args: [...server.client(muster), ...flags] });
+    return await load(build, { ...process_, args: [...server.client(setup), ...flags] });
   } finally {
     await process_.stop();
   }

@@ -22,24 +22,35 @@ export function withPools(runs, rows) {
   return all;
 }
 
+/** The columns of the table; those that nothing was measured of are left out. */
+const SERVERS = ['muster', 'floor', 'plain', 'base', 'peer'];
+const RATIOS = [
+  ['ofFloor', 'muster/floor', ({ muster, floor }) => muster / floor],
+  ['ofPlain', 'plain/muster', ({ muster, plain }) => plain / muster],
+  ['ofBase', 'muster/base', ({ muster, base }) => muster / base],
+  ['ofPeer', 'peer/muster', ({ muster, peer }) => peer / muster],
+];
+const OPTIONAL = ['base', 'peer'];
+
 /** One row with its figures, or null where its scenario was not measured. `results`: scenario id -> server -> medians. */
 export function evaluate(row, results) {
   const measured = results[row.scenario.id];
   const beside = row.beside ? results[row.beside.id] : {};
   if (!measured?.muster || (row.beside && !beside?.muster)) return null;
   const figures = {};
-  for (const server of row.scenario.servers) {
-    if (measured[server] && (!row.beside || beside[server])) figures[server] = row.figure(measured[server], beside[server]);
+  for (const server of SERVERS) {
+    if (measured[server] && (!row.beside || beside[server])) figures[server] = row.figure(measured[server], beside[server] ?? {});
   }
-  const { muster, floor, plain } = figures;
-  const ratios = row.unit === '%' || row.unit === 'x' ? {} : { ofFloor: muster / floor, ofPlain: plain / muster };
+  const ratios = row.unit === '%' || row.unit === 'x' ? {} : Object.fromEntries(RATIOS.map(([name, , of]) => [name, of(figures)]));
   const checks = [
     ['ofFloor', (limit) => `<= ${limit} x floor`, (limit) => ratios.ofFloor <= limit],
     ['ofPlain', (limit) => `plain >= ${limit} x`, (limit) => ratios.ofPlain >= limit],
-    ['atMost', (limit) => `<= ${limit} ${row.unit}`, (limit) => muster <= limit],
-    ['atLeast', (limit) => `>= ${limit} ${row.unit}`, (limit) => muster >= limit],
-  ].filter(([name]) => row[name] !== undefined);
+    ['ofBase', (limit) => `<= ${limit} x base`, (limit) => ratios.ofBase <= limit],
+    ['atMost', (limit) => `<= ${limit} ${row.unit}`, (limit) => figures.muster <= limit],
+    ['atLeast', (limit) => `>= ${limit} ${row.unit}`, (limit) => figures.muster >= limit],
+  ].filter(([name]) => row[name] !== undefined && (name !== 'ofBase' || figures.base !== undefined));
   return {
+    name: row.name,
     title: row.title,
     unit: row.unit,
     digits: row.digits ?? 2,
@@ -53,15 +64,18 @@ export function evaluate(row, results) {
 const number = (value, digits) => (Number.isFinite(value) ? value.toFixed(digits) : '-');
 
 export function table(rows) {
-  const head = ['', 'unit', 'muster', 'floor', 'plain', 'muster/floor', 'plain/muster', 'target', 'met'];
+  const has = (server) => !OPTIONAL.includes(server) || rows.some(({ figures }) => figures[server] !== undefined);
+  const shown = SERVERS.filter(has);
+  const ratios = RATIOS.filter(([, head]) => head.split('/').every(has));
+  const head = ['', 'unit', ...shown, ...ratios.map(([, name]) => name), 'target', 'met'];
   const lines = rows.map((row) => [
     row.title, row.unit,
-    ...['muster', 'floor', 'plain'].map((server) => number(row.figures[server], row.digits)),
-    number(row.ratios.ofFloor, 2), number(row.ratios.ofPlain, 2),
+    ...shown.map((server) => number(row.figures[server], row.digits)),
+    ...ratios.map(([name]) => number(row.ratios[name], 2)),
     row.target, row.met === null ? '' : row.met ? 'yes' : 'NO',
   ]);
   const widths = head.map((name, column) => Math.max(name.length, ...lines.map((line) => line[column].length)));
-  const isNumber = (column) => column >= 2 && column <= 6;
+  const isNumber = (column) => column >= 2 && column < head.length - 2;
   const text = (line) => line.map((cell, i) => (isNumber(i) ? cell.padStart(widths[i]) : cell.padEnd(widths[i]))).join('  ').trimEnd();
   return [text(head), text(widths.map((width) => '-'.repeat(width))), ...lines.map(text)].join('\n');
 }

@@ -8,7 +8,7 @@ import { fileLimit, loadCore, measure, serverCore } from './measure.mjs';
 import { plot } from './plot.mjs';
 import { evaluate, medians, table, withPools } from './report.mjs';
 import { PLOTTED, ROWS, scenarios } from './rows.mjs';
-import { servers, writeTokens } from './servers.mjs';
+import { servers, serversOf, writeTokens } from './servers.mjs';
 
 const { values: given } = parseArgs({
   options: {
@@ -16,6 +16,8 @@ const { values: given } = parseArgs({
     quick: { type: 'boolean', default: false },
     only: { type: 'string', default: '' },
     repeat: { type: 'string' },
+    'base-server': { type: 'string' },
+    'base-commit': { type: 'string' },
   },
 });
 const { build, quick } = given;
@@ -24,10 +26,10 @@ const SPARE_FILES = 100;
 /** The load client has a core of its own: it never sleeps, or the servers would be charged for waking it. */
 const spin = serverCore === loadCore ? {} : { spin: true };
 
-/** Those that --only selects by the title of a row, and that this machine has files enough for. */
+/** Those that --only selects by the name of a row, and that this machine has files enough for. */
 function chosen() {
   const only = new RegExp(given.only);
-  const wanted = ROWS.filter((row) => only.test(row.title)).flatMap((row) => [...(row.scenario.pooled ?? [row.scenario.id]), row.beside?.id]);
+  const wanted = ROWS.filter((row) => only.test(row.name)).flatMap((row) => [...(row.scenario.pooled ?? [row.scenario.id]), row.beside?.id]);
   return scenarios(quick).filter((scenario) => {
     if (!wanted.includes(scenario.id)) return false;
     const needed = scenario.options.subscribers + SPARE_FILES;
@@ -39,23 +41,31 @@ function chosen() {
 
 /** Each repetition goes through all scenarios, and each scenario through its servers: what disturbs one disturbs all. */
 async function measureAll(list) {
-  const kinds = servers(build, join(build, 'tokens.json'));
+  const kinds = servers(build, join(build, 'tokens.json'), {
+    base: given['base-server'], peer: process.env.MUSTER_PEER, peerPort: process.env.MUSTER_PEER_PORT });
   const turns = [];
   for (let repetition = 0; repetition < repetitions; ++repetition) {
     for (const scenario of list) {
       if (repetition > 0 && scenario.once) continue;
-      for (const server of scenario.servers) turns.push({ scenario, server });
+      for (const server of serversOf(scenario, kinds)) turns.push({ scenario, server });
     }
   }
-  const runs = {}, problems = [], wireSize = {};
+  const runs = {}, problems = [], wireSize = {}, asSmall = {};
   for (const [done, { scenario, server }] of turns.entries()) {
     process.stderr.write(`[${done + 1}/${turns.length}] ${scenario.id}: ${server}\n`);
     // muster adds an envelope to what is published: the others are given messages that are as large as what it sends.
-    const size = server === 'muster' ? {} : { size: wireSize[scenario.id] ?? scenario.options.size };
-    const { report, problem } = await measure(build, kinds[server], { ...scenario, options: { ...scenario.options, ...size, ...spin } });
+    const isMuster = server === 'muster' || server === 'base';
+    const wanted = isMuster ? asSmall[scenario.asSmallAs] : wireSize[scenario.id];
+    const size = wanted ? { size: wanted } : {};
+    const options = { ...scenario.options, ...size, ...spin };
+    // A server that does not even start is no reason to lose what the others were measured at.
+    const { report, problem } = await measure(build, kinds[server], { ...scenario, options }).catch((error) => ({ problem: error.message }));
     if (problem) problems.push(`${scenario.id}: ${server}: ${problem}`);
     if (!report) continue;
     if (server === 'muster' && report.bytes_per_delivery) wireSize[scenario.id] = Math.round(report.bytes_per_delivery);
+    if (server === 'muster' && report.text_bytes_per_delivery) {
+      asSmall[scenario.id] = Math.round(scenario.options.size - report.text_bytes_per_delivery + report.bytes_per_delivery);
+    }
     ((runs[scenario.id] ??= {})[server] ??= []).push(report);
   }
   return { runs, problems, wireSize };
@@ -97,11 +107,13 @@ const rows = ROWS.map((row) => evaluate(row, results)).filter((row) => row !== n
 
 console.log(`\n${cpus()[0].model}, ${cpus().length} cores, Linux ${release()}; load average before: ${loadBefore.toFixed(1)}`);
 console.log(`Medians of ${repetitions}; servers in turns on core ${serverCore}, the load client on core ${loadCore}. muster: --auth tokens, muster.v1.json.`);
+if (given['base-server']) console.log(`base: muster_server of ${given['base-commit'] ?? given['base-server']}.`);
+if (process.env.MUSTER_PEER) console.log(`peer: ${process.env.MUSTER_PEER}`);
 console.log(`The others are sent what muster's envelope makes of a message: ${[...new Set(Object.values(wireSize))].join(', ')} B.\n`);
 console.log(table(rows));
 for (const problem of problems) console.log(`LOST: ${problem}`);
 
-const written = [['results.json', JSON.stringify({ cpu: cpus()[0].model, cores: cpus().length, repetitions, rows, problems, wire_size: wireSize, medians: results, runs }, null, 1)],
+const written = [['results.json', JSON.stringify({ cpu: cpus()[0].model, cores: cpus().length, repetitions, rows, base: given['base-commit'], peer: process.env.MUSTER_PEER, problems, wire_size: wireSize, medians: results, runs }, null, 1)],
   ['fan_out.svg', drawFanOut(results)], ['core.svg', drawCore()]].filter(([, content]) => content);
 for (const [name, content] of written) writeFileSync(join(build, name), content);
 console.log(`\nwritten: ${written.map(([name]) => join(build, name)).join(', ')}`);

@@ -2,15 +2,16 @@
 // usage: node smoke_test.mjs BUILD_FOLDER
 
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
-import net from 'node:net';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { load, measure } from './measure.mjs';
 import { plot } from './plot.mjs';
+import { relay } from './relay.mjs';
 import { evaluate, median, medians, table, withPools } from './report.mjs';
 import { ROWS } from './rows.mjs';
-import { servers, writeTokens } from './servers.mjs';
+import { flagsKnownTo, servers, serversOf, writeTokens } from './servers.mjs';
 
 const build = process.argv[2];
 const folder = mkdtempSync(join(tmpdir(), 'muster-bench-'));
@@ -21,10 +22,10 @@ const kinds = servers(build, join(folder, 'tokens.json'));
 
 const FIGURES = ['connections', 'connects_per_second', 'connect_cpu_us', 'rss_per_connection_bytes', 'messages', 'deliveries', 'seconds',
   'deliveries_per_second', 'cpu_us_per_delivery', 'bytes_per_delivery', 'latency_p50_us', 'latency_p95_us', 'latency_p99_us', 'latency_p99_9_us',
-  'latency_max_us', 'cpu_ms_per_second', 'frames_per_second_each', 'rss_growth_bytes', 'closed', 'stuck_closed', 'lost', 'surplus'];
+  'latency_max_us', 'text_bytes_per_delivery', 'bytes_per_second_each', 'connect_frames_per_second_each', 'cpu_ms_per_second', 'frames_per_second_each', 'rss_growth_bytes', 'closed', 'stuck_closed', 'lost', 'surplus'];
 
-async function everythingArrives(name, options, perMessage = SUBSCRIBERS) {
-  const { report, problem } = await measure(build, kinds[name], { options: { subscribers: SUBSCRIBERS, ...options } });
+async function everythingArrives(name, options, perMessage = SUBSCRIBERS, setup = {}, all = kinds) {
+  const { report, problem } = await measure(build, all[name], { options: { subscribers: SUBSCRIBERS, ...options }, setup });
   assert.equal(problem, null, name);
   for (const figure of FIGURES) assert.ok(Number.isFinite(report[figure]), `${name}: ${figure} is ${report[figure]}`);
   for (const figure of ['connects_per_second', 'connect_cpu_us', 'messages', 'cpu_us_per_delivery', 'bytes_per_delivery', 'latency_p50_us']) {
@@ -61,7 +62,7 @@ async function stuckReaders() {
 async function storm() {
   const options = { subscribers: SUBSCRIBERS, publishers: 0, rate: 200, seconds: 1, size: 64, conflated: true };
   for (const [awarenessInterval, least, most] of [['100ms', 4, 11], ['0ms', 40, 210]]) {
-    const { report, problem } = await measure(build, kinds.muster, { options, muster: { awarenessInterval } });
+    const { report, problem } = await measure(build, kinds.muster, { options, setup: { awarenessInterval, says: 'awareness' } });
     assert.equal(problem, null);
     const frames = report.frames_per_second_each;
     assert.ok(frames >= least && frames <= most, `${awarenessInterval}: ${frames} frames a second`);
@@ -71,43 +72,48 @@ async function storm() {
 
 async function held() {
   const options = { subscribers: SUBSCRIBERS, publishers: 0, hold: 1, 'memory-at': '10,50' };
-  const { report, problem } = await measure(build, kinds.muster, { options, muster: { heartbeat: '200ms' } });
+  const { report, problem } = await measure(build, kinds.muster, { options, setup: { heartbeat: '200ms' } });
   assert.equal(problem, null);
   assert.deepEqual([report.pinged, report.closed, report.lost], [SUBSCRIBERS, SUBSCRIBERS, 0]);
   assert.equal(Object.keys(report).filter((name) => name.startsWith('rss_bytes_at_')).length, 2);
 }
 
-/** Relays to everyone, except that `times(count)` says how often the count-th delivery is made. */
-function unreliableServer(times) {
-  const sockets = new Set();
-  let deliveries = 0;
-  const listener = net.createServer((socket) => {
-    let unread = Buffer.alloc(0), open = false;
-    socket.on('error', () => {});
-    socket.on('close', () => sockets.delete(socket));
-    socket.on('data', (bytes) => {
-      unread = Buffer.concat([unread, bytes]);
-      if (!open && unread.includes('\r\n\r\n')) {
-        open = true;
-        unread = unread.subarray(unread.indexOf('\r\n\r\n') + 4);
-        sockets.add(socket);
-        socket.write('HTTP/1.1 101 Switching Protocols\r\n\r\n\x81\x0broom_joined', 'latin1');
-      }
-      // A short masked text frame with a key of zeros, as the load client sends them.
-      while (open && unread.length >= 6 && unread.length >= 6 + (unread[1] & 0x7f)) {
-        const size = unread[1] & 0x7f;
-        const frame = Buffer.concat([Buffer.from([0x81, size]), unread.subarray(6, 6 + size)]);
-        unread = unread.subarray(6 + size);
-        for (const each of sockets) for (let i = times(++deliveries); i > 0; --i) each.write(frame);
-      }
-    });
-  });
-  return new Promise((done) => listener.listen(0, '127.0.0.1', () => done({ port: listener.address().port, close: () => listener.close() })));
+/** An older muster_server: it knows fewer flags, and refuses the others. */
+async function base() {
+  const executable = join(folder, 'older_server'), newer = kinds.muster.executable;
+  const unknown = '--(deflate|awareness-interval)';
+  writeFileSync(executable, `#!/bin/sh
+case "$*" in
+  --help) "${newer}" --help | grep -vE -e '^ *${unknown}' ;;
+  *--deflate*|*--awareness-interval*) echo unknown >&2; exit 2 ;;
+  *) exec "${newer}" "$@" ;;
+esac
+`, { mode: 0o755 });
+  assert.ok(flagsKnownTo(newer).has('--deflate') && !flagsKnownTo(executable).has('--deflate'));
+  const all = servers(build, join(folder, 'tokens.json'), { base: executable });
+  await everythingArrives('base', { window: 4, messages: 20 }, SUBSCRIBERS, { awarenessInterval: '20ms' }, all);
+  const named = ['muster', 'floor', 'plain'];
+  assert.deepEqual(serversOf({ servers: named, options: {} }, all), [...named, 'base']);
+  assert.deepEqual(serversOf({ servers: ['muster'], options: {}, setup: { tls: true } }, all), ['muster', 'base']);
+  assert.deepEqual(serversOf({ servers: ['muster'], options: {}, setup: { deflate: true } }, all), ['muster']);
+}
+
+async function peer() {
+  const program = `node ${fileURLToPath(new URL('relay.mjs', import.meta.url))}`;
+  const free = await relay({});
+  free.close();
+  for (const [command, peerPort] of [[program], [`${program} ${free.port}`, String(free.port)]]) {
+    const all = servers(build, '', { peer: command, peerPort });
+    await everythingArrives('peer', { window: 4, messages: 20, size: 64 }, SUBSCRIBERS, {}, all);
+    assert.deepEqual(serversOf({ servers: ['plain'], options: {} }, all), ['plain', 'peer']);
+    assert.deepEqual(serversOf({ servers: ['plain'], options: { publishers: 0 } }, all), ['plain']);
+  }
+  await assert.rejects(measure(build, servers(build, '', { peer: 'false' }).peer, { options: {} }), /ended with 1/);
 }
 
 async function whatIsLostIsTold() {
   for (const [times, lost, surplus] of [[() => 1, 0, 0], [(count) => (count === 17 ? 0 : 1), 1, 0], [(count) => (count === 17 ? 2 : 1), 0, 1]]) {
-    const server = await unreliableServer(times);
+    const server = await relay({ times, greeting: 'room_joined' });
     // The subscribers publish, so that every delivery counts.
     const args = ['--subscribers', 5, '--publishers', 0, '--messages', 10, '--rate', 1000, '--size', 64, '--deadline', 1];
     const { report, problem } = await load(build, { port: server.port, pid: process.pid, args });
@@ -122,10 +128,10 @@ const POOLED = { scenario: { id: 'both', pooled: ['a', 'b', 'not measured'] } };
 function theTable() {
   assert.equal(median([3, 1, 2]), 2);
   assert.equal(median([4, 1, 2, 3]), 2.5);
-  const row = ROWS.find(({ ofFloor, ofPlain }) => ofFloor === 1.25 && ofPlain === 4);
+  const row = ROWS.find(({ ofFloor, ofPlain }) => ofFloor === 1.1 && ofPlain === 4);
   const judged = (muster, floor, plain) => evaluate(row, { [row.scenario.id]: {
     muster: { cpu_us_per_delivery: muster }, floor: { cpu_us_per_delivery: floor }, plain: { cpu_us_per_delivery: plain } } });
-  assert.deepEqual([judged(1, 1, 5).met, judged(2, 1, 9).met, judged(1, 1, 3).met, judged(1.25, 1, 5).met], [true, false, false, true]);
+  assert.deepEqual([judged(1, 1, 5).met, judged(2, 1, 9).met, judged(1, 1, 3).met, judged(1.1, 1, 5).met], [true, false, false, true]);
   assert.equal(evaluate(row, {}), null);
   const of = (id, ...figures) => ({ [id]: { muster: figures.map((figure) => ({ figure })) } });
   const pooled = withPools({ ...of('a', 1, 2), ...of('b', 6) }, [...'xy'].map(() => POOLED));
@@ -134,7 +140,16 @@ function theTable() {
   assert.match(plot({ title: '', xLabel: '', yLabel: '', series: [{ name: 'one', color: '#000', points: [[1, 0.3], [64, 0.07]] }] }), /<polyline points="[\d., ]+"/);
 }
 
-for (const test of [theTable, whatIsLostIsTold, fanOut, rooms, storm, stuckReaders, held]) {
+function ofBase() {
+  const row = ROWS.find(({ name }) => name === '9000 connected: RSS of one');
+  const judged = (base) => evaluate(row, { [row.scenario.id]: {
+    muster: { rss_per_connection_bytes: 1024 }, floor: { rss_per_connection_bytes: 100 }, ...(base && { base: { rss_per_connection_bytes: base } }) } });
+  assert.deepEqual([judged(1024).met, judged(2048).met, judged().met], [false, true, true]);
+  assert.doesNotMatch(table([judged()]), /base|peer/);
+  assert.match(table([judged(2048)]), /muster\/base .* 2\.00 .* 0\.50  <= 0\.5 x base/s);
+}
+
+for (const test of [theTable, ofBase, whatIsLostIsTold, fanOut, rooms, storm, stuckReaders, held, base, peer]) {
   await test();
   console.log(`${test.name}: ok`);
 }
