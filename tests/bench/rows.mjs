@@ -1,6 +1,8 @@
 // What is measured, and which figures of it the table shows, with their targets.
 
+import { CROWD_ROWS, CROWDS } from './rows_crowds.mjs';
 import { kib, ms } from './units.mjs';
+import { WIRE_ROWS, WIRES } from './rows_wire.mjs';
 
 const fanOut = (subscribers, size, window, seconds = 2) => ({
   id: `fan-out ${subscribers} x ${size} B, W=${window}`,
@@ -55,7 +57,7 @@ const HELD_FEW = held(2000);
 
 export const scenarios = (quick) => (quick
   ? [...FAN_OUT.slice(0, 3), LATENCY, SMALL_ROOM, TEN_ROOMS].map(shorter).concat({ ...HELD_FEW, options: { ...HELD_FEW.options, hold: 6 } })
-  : [...FAN_OUT, LATENCY, NOBODY_STUCK, ONE_STUCK, MANY_STUCK, SLOW_LINE, SMALL_ROOM, TEN_ROOMS, STORM, STORM_UNBATCHED, HELD]);
+  : [...FAN_OUT, LATENCY, NOBODY_STUCK, ONE_STUCK, MANY_STUCK, SLOW_LINE, SMALL_ROOM, TEN_ROOMS, STORM, STORM_UNBATCHED, ...CROWDS, ...WIRES, HELD]);
 
 /** The targets: muster's figure at most so many times the floor's; the plain server's at least so many times muster's. */
 const FLOOR_LIMIT = { 1: 1.15, 4: 1.15, 8: 1.25, 64: 1.6 };
@@ -152,6 +154,8 @@ export const ROWS = named([
   ...roomRows(SMALL_ROOM, '10 in 1 room, 1000 msg/s'),
   ...roomRows(TEN_ROOMS, '50 in 10 rooms, bursts of 5000 msg/s'),
   ...STORM_ROWS,
+  ...CROWD_ROWS,
+  ...WIRE_ROWS,
   ...[HELD_FEW, HELD].flatMap(heldRows),
 ]);
 

@@ -78,6 +78,54 @@ async function held() {
   assert.equal(Object.keys(report).filter((name) => name.startsWith('rss_bytes_at_')).length, 2);
 }
 
+async function tls() {
+  for (const name of ['muster', 'floor']) {
+    await everythingArrives(name, { window: 4, messages: 40 }, SUBSCRIBERS, { tls: true });
+    // Some records to each message.
+    await everythingArrives(name, { window: 4, messages: 20, size: 50_000 }, SUBSCRIBERS, { tls: true });
+    const options = { subscribers: SUBSCRIBERS, publishers: 0, storm: 'reconnect', 'storm-share': 1 };
+    const { report, problem } = await measure(build, kinds[name], { options, setup: { tls: true } });
+    assert.equal(problem, null, name);
+    assert.deepEqual([report.storm_clients, report.storm_tls_resumed, report.lost], [SUBSCRIBERS, SUBSCRIBERS, 0], name);
+    assert.ok(report.storm_cpu_us > 0 && report.storm_per_second > 0, name);
+  }
+  const plain = { ...kinds.floor, flags: () => [] };
+  assert.match((await measure(build, plain, { options: { subscribers: 1, deadline: 0.5 }, setup: { tls: true } })).problem, /only 0 of 2 connections/);
+}
+
+async function deflate() {
+  const options = { window: 4, messages: 40, size: 1024, json: true };
+  const report = await everythingArrives('muster', options, SUBSCRIBERS, { says: 'json', deflate: true });
+  assert.ok(report.text_bytes_per_delivery > 1024, `${report.text_bytes_per_delivery} bytes of text`);
+  assert.ok(report.bytes_per_delivery < report.text_bytes_per_delivery / 2, `${report.bytes_per_delivery} bytes on the wire`);
+  const without = await everythingArrives('muster', options, SUBSCRIBERS, { says: 'json' });
+  assert.equal(without.bytes_per_delivery, without.text_bytes_per_delivery);
+  const refusing = { ...kinds.muster, flags: (setup) => kinds.muster.flags({ ...setup, deflate: false }) };
+  assert.match((await measure(build, refusing, { options: { subscribers: 1 }, setup: { deflate: true } })).problem, /permessage-deflate refused/);
+}
+
+/** Those who stay are told of those who go or come, if anybody is. */
+async function crowds() {
+  const options = { subscribers: SUBSCRIBERS, publishers: 0, watch: 1.2 };
+  for (const storm of ['leave', 'reconnect']) {
+    for (const presence of [true, false]) {
+      const { report, problem } = await measure(build, kinds.muster, { options: { ...options, storm }, setup: { presence } });
+      const what = `${storm}, presence ${presence}`;
+      assert.equal(problem, null, what);
+      assert.deepEqual([report.storm_clients, report.lost], [SUBSCRIBERS / 2, 0], what);
+      const told = [report.storm_frames_per_second_each, report.storm_frames_each, report.storm_frames_most];
+      assert.ok(told.every((figure) => figure > 0 === presence && figure < 100), `${what}: ${told}`);
+      assert.ok(report.connect_frames_per_second_each > 0, what);
+    }
+  }
+  const deaf = await relay({ greeting: 'room_joined' });
+  const args = ['--subscribers', 10, '--publishers', 0, '--storm', 'leave', '--deadline', 1];
+  const { report, problem } = await load(build, { port: deaf.port, pid: process.pid, args });
+  deaf.close();
+  assert.equal(report.lost, 5);
+  assert.notEqual(problem, null);
+}
+
 /** An older muster_server: it knows fewer flags, and refuses the others. */
 async function base() {
   const executable = join(folder, 'older_server'), newer = kinds.muster.executable;
@@ -149,7 +197,7 @@ function ofBase() {
   assert.match(table([judged(2048)]), /muster\/base .* 2\.00 .* 0\.50  <= 0\.5 x base/s);
 }
 
-for (const test of [theTable, ofBase, whatIsLostIsTold, fanOut, rooms, storm, stuckReaders, held, base, peer]) {
+for (const test of [theTable, ofBase, whatIsLostIsTold, fanOut, rooms, storm, stuckReaders, held, tls, deflate, crowds, base, peer]) {
   await test();
   console.log(`${test.name}: ok`);
 }
