@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Builds and runs the benches, from a fresh clone: the core in memory, then muster over the network beside the least that
 # fan-out can cost (a bare epoll server) and a plain websocketpp broadcast server, side by side in one table.
-# usage: tests/bench/run.sh [--quick] [--only REGEX] [--repeat COUNT] [--base COMMIT]
+# usage: tests/bench/run.sh [--quick] [--only REGEX] [--repeat COUNT] [--base COMMIT] [--readme]
 #   --quick          a few rows, in under a minute          --only REGEX   rows by their title, e.g. 'W=8|held'
 #   --repeat COUNT   of each measurement; 3 by default, 1 with --quick
 #   --base COMMIT    one more column: muster_server of that commit, built in build/bench-base (or MUSTER_BENCH_BASE)
+#   --readme         then writes the figures into README.md, if all that it shows were measured
 # MUSTER_PEER="COMMAND" adds the column of any other server. The command is one program with its arguments, which stays
 # in its process and listens on 127.0.0.1: at a port that it tells in a line with "listening on http://HOST:PORT", or
 # always at MUSTER_PEER_PORT. It lets 9,000 connections upgrade at "/" without more, and relays each text frame to
@@ -16,11 +17,13 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 build=build/bench
 base=${MUSTER_BENCH_BASE:-}
+readme=
 arguments=()
 while (($#)); do
   case $1 in
     --base) base=${2:?--base needs a commit}; shift ;;
     --base=*) base=${1#*=} ;;
+    --readme) readme=1 ;;
     *) arguments+=("$1") ;;
   esac
   shift
@@ -58,4 +61,5 @@ case " $* " in
   *" --quick "*) "$build"/tests/bench/core/muster_bench_core --quick --json "$build"/core.json ;;
   *) "$build"/tests/bench/core/muster_bench_core --json "$build"/core.json ;;
 esac
-exec node tests/bench/run.mjs --build "$build" "${set_base[@]}" "$@"
+node tests/bench/run.mjs --build "$build" "${set_base[@]}" "$@"
+[ -z "$readme" ] || node tests/bench/readme.mjs "$build/results.json"

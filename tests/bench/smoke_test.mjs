@@ -2,12 +2,14 @@
 // usage: node smoke_test.mjs BUILD_FOLDER
 
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { load, measure } from './measure.mjs';
 import { plot } from './plot.mjs';
+import { tableFor, withTable } from './readme.mjs';
 import { relay } from './relay.mjs';
 import { evaluate, median, medians, table, withPools } from './report.mjs';
 import { ROWS } from './rows.mjs';
@@ -197,7 +199,29 @@ function ofBase() {
   assert.match(table([judged(2048)]), /muster\/base .* 2\.00 .* 0\.50  <= 0\.5 x base/s);
 }
 
-for (const test of [theTable, ofBase, whatIsLostIsTold, fanOut, rooms, storm, stuckReaders, held, tls, deflate, crowds, base, peer]) {
+function theReadme() {
+  const run = (more) => ({ rows: ROWS.map(({ name }) => ({ name, figures: { muster: 100, floor: 100, plain: 100 }, ratios: { ofFloor: 1, ofPlain: 1 } })).filter(more) });
+  const file = fileURLToPath(new URL('../../README.md', import.meta.url));
+  const readme = readFileSync(file, 'utf8');
+  const changed = withTable(readme, tableFor(run(() => true)));
+  const outside = (text) => text.split('\n').filter((line) => !line.startsWith('|'));
+  assert.deepEqual(outside(changed), outside(readme));
+  const shape = (text) => text.split('\n').map((line) => [...line.matchAll(/\|/g)].length);
+  assert.deepEqual(shape(changed), shape(readme));
+  assert.doesNotMatch(changed, /NaN|undefined/);
+  assert.throws(() => tableFor(run(({ name }) => name !== '9000 connected: RSS of one')), /not measured: "9000 connected: RSS of one" \(muster, /);
+  assert.throws(() => tableFor({ ...run(() => true), problems: ['one'] }), /lost: one/);
+  assert.throws(() => withTable('no comments', ''), /there is no <!--/);
+  const copy = join(folder, 'README.md'), results = join(folder, 'results.json');
+  copyFileSync(file, copy);
+  writeFileSync(results, JSON.stringify({ rows: [] }));
+  const { status, stderr } = spawnSync(process.execPath, [fileURLToPath(new URL('readme.mjs', import.meta.url)), results, copy], { encoding: 'utf8' });
+  assert.equal(status, 1);
+  assert.match(stderr, /stays as it is/);
+  assert.equal(readFileSync(copy, 'utf8'), readme);
+}
+
+for (const test of [theTable, ofBase, theReadme, whatIsLostIsTold, fanOut, rooms, storm, stuckReaders, held, tls, deflate, crowds, base, peer]) {
   await test();
   console.log(`${test.name}: ok`);
 }
