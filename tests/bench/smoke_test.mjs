@@ -82,9 +82,9 @@ async function held() {
 
 async function tls() {
   for (const name of ['muster', 'floor']) {
-    await everythingArrives(name, { window: 4, messages: 40 }, SUBSCRIBERS, { tls: true });
+    await everythingArrives(name, { window: 4, seconds: 0.3 }, SUBSCRIBERS, { tls: true });
     // Some records to each message.
-    await everythingArrives(name, { window: 4, messages: 20, size: 50_000 }, SUBSCRIBERS, { tls: true });
+    await everythingArrives(name, { window: 4, seconds: 0.3, size: 50_000 }, SUBSCRIBERS, { tls: true });
     const options = { subscribers: SUBSCRIBERS, publishers: 0, storm: 'reconnect', 'storm-share': 1 };
     const { report, problem } = await measure(build, kinds[name], { options, setup: { tls: true } });
     assert.equal(problem, null, name);
@@ -96,7 +96,7 @@ async function tls() {
 }
 
 async function deflate() {
-  const options = { window: 4, messages: 40, size: 1024, json: true };
+  const options = { window: 4, seconds: 0.3, size: 1024, json: true };
   const report = await everythingArrives('muster', options, SUBSCRIBERS, { says: 'json', deflate: true });
   assert.ok(report.text_bytes_per_delivery > 1024, `${report.text_bytes_per_delivery} bytes of text`);
   assert.ok(report.bytes_per_delivery < report.text_bytes_per_delivery / 2, `${report.bytes_per_delivery} bytes on the wire`);
@@ -141,7 +141,7 @@ esac
 `, { mode: 0o755 });
   assert.ok(flagsKnownTo(newer).has('--deflate') && !flagsKnownTo(executable).has('--deflate'));
   const all = servers(build, join(folder, 'tokens.json'), { base: executable });
-  await everythingArrives('base', { window: 4, messages: 20 }, SUBSCRIBERS, { awarenessInterval: '20ms' }, all);
+  await everythingArrives('base', { window: 4, seconds: 0.3 }, SUBSCRIBERS, { awarenessInterval: '20ms' }, all);
   const named = ['muster', 'floor', 'plain'];
   assert.deepEqual(serversOf({ servers: named, options: {} }, all), [...named, 'base']);
   assert.deepEqual(serversOf({ servers: ['muster'], options: {}, setup: { tls: true } }, all), ['muster', 'base']);
@@ -154,7 +154,7 @@ async function peer() {
   free.close();
   for (const [command, peerPort] of [[program], [`${program} ${free.port}`, String(free.port)]]) {
     const all = servers(build, '', { peer: command, peerPort });
-    await everythingArrives('peer', { window: 4, messages: 20, size: 64 }, SUBSCRIBERS, {}, all);
+    await everythingArrives('peer', { window: 4, seconds: 0.3, size: 64 }, SUBSCRIBERS, {}, all);
     assert.deepEqual(serversOf({ servers: ['plain'], options: {} }, all), ['plain', 'peer']);
     assert.deepEqual(serversOf({ servers: ['plain'], options: { publishers: 0 } }, all), ['plain']);
   }
