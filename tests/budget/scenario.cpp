@@ -123,6 +123,26 @@ void come_and_go(Scene& scene) {
   require(crowd.manager->connection_count() == members, "the newcomers were to be gone");
 }
 
+/// Rooms of one member each, in which nothing was published.
+void make_rooms() {
+  constexpr int rooms = 2000;
+  SteppedCrowd crowd;
+  crowd.add(1);
+  const auto each = [&](const char* command) {
+    for (int i = 0; i < rooms; ++i) {
+      crowd.say(crowd.peers.front(),
+                std::string(R"({"type":")") + command + R"(","payload":{"room":"room-)" + std::to_string(i) + R"("}})");
+    }
+    crowd.settle();
+  };
+  each("join");  // what tables have grown to they keep
+  each("leave");
+  const Rise made;
+  each("join");
+  require(crowd.manager->room_count() == rooms, "the rooms were to be made");
+  print("bytes_per_room", made.bytes() / rooms);
+}
+
 void run() {
   Options options = Crowd::no_limits();
   options.fan_out_slice = 1'000'000;  // one slice, so that a larger room costs its members and nothing else
@@ -143,6 +163,7 @@ void run() {
     print("allocations_per_recipient", (larger - smaller) / (1000.0 * turns));
     print("allocations_per_publish", smaller / turns);
   }
+  make_rooms();
   const JsonProtocol protocol;
   std::vector<Command> commands;
   phase("decode", [&] {

@@ -110,15 +110,14 @@ TEST_CASE("a list of mostly one keeps the order of many, and has no memory of it
 TEST_CASE("a room's members count by connection and by user, and a user who has gone is known until it is told",
           "[tables]") {
   core::MemberTable members;
-  core::RoomPart part(nullptr);
   const auto of = [](const char* user) {
     Identity identity;
     identity.user = user;
     return std::make_shared<const Identity>(identity);
   };
-  CHECK(members.add(ConnectionId(1), of("ann"), part));
-  CHECK_FALSE(members.add(ConnectionId(2), of("ann"), part));
-  CHECK(members.add(ConnectionId(3), of("ben"), part));
+  CHECK(members.add(ConnectionId(1), of("ann")));
+  CHECK_FALSE(members.add(ConnectionId(2), of("ann")));
+  CHECK(members.add(ConnectionId(3), of("ben")));
   CHECK(members.size() == 3);
   CHECK(members.users() == 2);
   const auto counts = [&] {
@@ -143,14 +142,14 @@ TEST_CASE("a room's members count by connection and by user, and a user who has 
   members.for_each_gone([&](const std::string& user) { gone.push_back(user); });
   CHECK(gone == std::vector<std::string>{"ann"});
 
-  CHECK_FALSE(members.add(ConnectionId(4), of("ann"), part));  // nobody heard that it had gone
+  CHECK_FALSE(members.add(ConnectionId(4), of("ann")));  // nobody heard that it had gone
   CHECK(members.users() == 2);
   (void)members.remove(*members.find(ConnectionId(4)), true);
   CHECK(members.forget_user("ann"));
   CHECK_FALSE(members.forget_user("ann"));
-  CHECK(members.add(ConnectionId(5), of("ann"), part));
+  CHECK(members.add(ConnectionId(5), of("ann")));
   (void)members.remove(*members.find(ConnectionId(5)), false);
-  CHECK(members.add(ConnectionId(6), of("ann"), part));
+  CHECK(members.add(ConnectionId(6), of("ann")));
 }
 
 }  // namespace

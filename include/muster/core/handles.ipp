@@ -184,9 +184,9 @@ class RoomHandle final : public Room {
     for (std::shared_ptr<void> made;; made = make()) {
       Lock lock(found.room->mutex);
       if (!found.room->has_data) return nullptr;
-      if (auto there = found.room->data.share(type)) return there;
+      if (auto there = found.room->data.read().share(type)) return there;
       if (!made) continue;
-      found.room->data.put(type, made);
+      found.room->data.make().put(type, made);
       return made;
     }
   }

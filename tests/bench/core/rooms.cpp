@@ -39,7 +39,8 @@ void rooms(Run& run) {
   const double each = static_cast<double>(full - empty) / static_cast<double>(count);
   const double left = static_cast<double>(test::allocations().bytes_in_use - empty) / static_cast<double>(count);
   run.report.row("bytes for a room of one member, nothing published", each, "B", at_most(700));
-  run.report.row("  left of each once " + std::to_string(count) + " have come and gone", left, "B", at_most(0));
+  // A connection remembers a few of those it has left.
+  run.report.row("  left of each once " + std::to_string(count) + " have come and gone", left, "B", at_most(2));
   run.report.add("rooms", {{"rooms", static_cast<double>(count)}, {"bytes_per_room", each}, {"bytes_left", left}});
 }
 

@@ -2,8 +2,8 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <utility>
-#include <vector>
 
 #include "muster/config.hpp"
 
@@ -11,7 +11,8 @@ namespace muster {
 inline namespace MUSTER_ABI {
 namespace core {
 
-/// Chained through a pointer in each object, so that one costs that and, once there are some, a bucket at most.
+/// Chained through a pointer in each object, so that one costs that and, once there are some, a bucket at most. Two need
+/// no memory but the table's own.
 /// `Key::of(object)` is what it is found by, which does not change while it is in here, and `Key::hash(key)`. Objects
 /// leave it before they end.
 ///
@@ -19,23 +20,27 @@ namespace core {
 template <class T, class Key, T* T::*next, T** T::*at = nullptr>
 class IntrusiveTable {
  public:
+  IntrusiveTable() noexcept {}
+  ~IntrusiveTable() { drop_buckets(); }
+  IntrusiveTable(const IntrusiveTable&) = delete;
+  IntrusiveTable& operator=(const IntrusiveTable&) = delete;
+
   /// The next `insert` needs no memory.
   void make_room() {
-    if (size_ < 2 * buckets_.size()) return;
-    std::vector<T*> larger(buckets_.empty() ? 8 : 2 * buckets_.size());
-    for (T* first : buckets_) {
-      while (first != nullptr) {
-        T& one = *first;
-        first = one.*next;
-        push(larger, one);
-      }
+    if (size_ / 2 <= mask_) return;
+    const std::uint32_t mask = mask_ == 0 ? 7 : 2 * mask_ + 1;
+    T** const larger = new T* [std::size_t{mask} + 1] {};
+    for (std::size_t i = 0; i <= mask_; ++i) {
+      for (T* one = buckets()[i]; one != nullptr;) push(larger, mask, *std::exchange(one, one->*next));
     }
-    buckets_.swap(larger);
+    drop_buckets();
+    many_ = larger;
+    mask_ = mask;
   }
   /// Before those of the same key.
   void insert(T& object) {
     make_room();
-    push(buckets_, object);
+    push(buckets(), mask_, object);
     ++size_;
   }
   void erase(T& object) noexcept {
@@ -44,7 +49,7 @@ class IntrusiveTable {
       link = object.*at;
       if (object.*next != nullptr) (object.*next)->*at = link;
     } else {
-      link = &bucket(buckets_, Key::of(object));
+      link = &buckets()[Key::hash(Key::of(object)) & mask_];
       while (*link != &object) link = &((*link)->*next);
     }
     *link = object.*next;
@@ -53,23 +58,29 @@ class IntrusiveTable {
   /// The first of this key; null: there is none.
   template <class K>
   [[nodiscard]] T* find(const K& key) const noexcept {
-    return buckets_.empty() ? nullptr : same(bucket(buckets_, key), key);
+    return same(buckets()[Key::hash(key) & mask_], key);
   }
   /// The next one of the same key.
   [[nodiscard]] T* find_next(const T& object) const noexcept { return same(object.*next, Key::of(object)); }
   template <class Each>
   void for_each(Each each) const {
-    for (T* one : buckets_) {
-      for (; one != nullptr; one = one->*next) each(*one);
+    for (std::size_t i = 0; i <= mask_; ++i) {
+      for (T* one = buckets()[i]; one != nullptr; one = one->*next) each(*one);
     }
+  }
+  /// In parts: what is in here all the while is met once, as long as there are as many buckets.
+  [[nodiscard]] std::size_t bucket_count() const noexcept { return std::size_t{mask_} + 1; }
+  template <class Each>
+  void for_bucket(std::size_t index, Each each) const {
+    for (T* one = buckets()[index]; one != nullptr; one = one->*next) each(*one);
   }
   /// Lets go of all of them, each of which may end then.
   template <class End>
   void clear(End end) {
-    for (T* one : buckets_) {
-      while (one != nullptr) end(*std::exchange(one, one->*next));
+    for (std::size_t i = 0; i <= mask_; ++i) {
+      for (T* one = buckets()[i]; one != nullptr;) end(*std::exchange(one, one->*next));
     }
-    buckets_.clear();
+    drop_buckets();
     size_ = 0;
   }
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
@@ -80,12 +91,8 @@ class IntrusiveTable {
     while (from != nullptr && !(Key::of(*from) == key)) from = from->*next;
     return from;
   }
-  template <class Buckets, class K>
-  [[nodiscard]] static auto& bucket(Buckets& buckets, const K& key) noexcept {
-    return buckets[Key::hash(key) & (buckets.size() - 1)];  // as many as a power of two
-  }
-  static void push(std::vector<T*>& buckets, T& object) noexcept {
-    T*& first = bucket(buckets, Key::of(object));
+  static void push(T** buckets, std::uint32_t mask, T& object) noexcept {
+    T*& first = buckets[Key::hash(Key::of(object)) & mask];
     if constexpr (at != nullptr) {
       object.*at = &first;
       if (first != nullptr) first->*at = &(object.*next);
@@ -93,9 +100,20 @@ class IntrusiveTable {
     object.*next = first;
     first = &object;
   }
+  [[nodiscard]] T** buckets() noexcept { return mask_ == 0 ? &one_ : many_; }
+  [[nodiscard]] T* const* buckets() const noexcept { return mask_ == 0 ? &one_ : many_; }
+  void drop_buckets() noexcept {
+    if (mask_ != 0) delete[] many_;
+    one_ = nullptr;
+    mask_ = 0;
+  }
 
-  std::vector<T*> buckets_;
-  std::size_t size_ = 0;
+  union {
+    T* one_ = nullptr;  ///< the only bucket
+    T** many_;
+  };
+  std::uint32_t size_ = 0;
+  std::uint32_t mask_ = 0;  ///< of as many buckets as a power of two
 };
 
 }  // namespace core

@@ -27,11 +27,12 @@ MUSTER_INLINE void resolve_awareness(const AwarenessStore& store, const RoomKey&
 /// State a member that is behind cannot be told now is remembered by key; messages are owed by its cursor.
 MUSTER_INLINE void CatchUp::note_missed(RoomPart& part, ConnectionState& connection, const RoomState& room,
                                         std::size_t from) {
-  if (!part.batch.has_unordered) return;
+  const Batch& batch = *part.batch;
+  if (!batch.has_unordered) return;
   Membership* membership = connection.membership(room.key.name);
   std::uint64_t conflated = 0;
-  for (std::size_t i = from; i < part.batch.entries.size(); ++i) {
-    const EntryPtr& entry = part.batch.entries[i];
+  for (std::size_t i = from; i < batch.entries.size(); ++i) {
+    const EntryPtr& entry = batch.entries[i];
     if (entry->seq != 0 || entry->exclude == connection.member || entry->serial <= membership->slot().joined_serial) {
       continue;
     }
@@ -113,7 +114,7 @@ MUSTER_INLINE bool CatchUp::tell_missed(ConnectionState& connection, Membership&
     if (!room.presence.lossy()) {
       if (notice.whole) presence.members.clear();
       for (const auto& [id, who] : presence.members) {
-        const bool member = room.members.find(id) != nullptr || room.remote_members.count(id) != 0;
+        const bool member = room.members.find(id) != nullptr || room.remote_members.read().count(id) != 0;
         (!member ? notice.left : who.stayed ? notice.changed : notice.joined).push_back({id, who.user});
       }
       if (!notice.whole) room.show_profiles(notice.joined);

@@ -28,22 +28,28 @@ MUSTER_INLINE void FanOut::post_flushes(const RoomPtr& room, const std::vector<R
 }
 
 MUSTER_INLINE void FanOut::flush_part(const RoomPtr& room, RoomPart& part) {
-  Batch& batch = part.batch;
-  if (!batch.entries.empty()) return;  // the last one is under way, and looks again
-  batch.encoded.clear();
-  const bool well = part.loop->contain("A flush", [&] { batch.encoded.resize(part.loop->formats.size()); });
+  if (part.batch) return;  // the last one is under way, and looks again
+  // Most are through before the loop begins another, of whatever room.
+  std::shared_ptr<Batch> fresh = std::exchange(part.loop->spare_batch, nullptr);
+  const bool well = part.loop->contain("A flush", [&] {
+    if (!fresh) fresh = std::make_shared<Batch>();
+    fresh->encoded.resize(part.loop->formats.size());
+  });
   {
     Lock lock(room->mutex);
     RoomPart::Shared& shared = room->shared_of(part);
     if (shared.pending.empty() || !well) {  // with the next publish, or by the sweep
       shared.flush_posted = false;
+      part.loop->spare_batch = std::move(fresh);
       return;
     }
-    batch.entries.swap(shared.pending);
-    batch.bytes = shared.bytes;
-    batch.epoch = room->epoch;
+    fresh->entries.swap(shared.pending);
+    fresh->bytes = shared.bytes;
+    fresh->epoch = room->epoch;
   }
-  ++batch.number;
+  part.batch = std::move(fresh);
+  Batch& batch = *part.batch;
+  batch.number = ++part.batches;
   batch.first_serial = batch.entries.front()->serial;
   batch.first_seq = batch.last_seq = 0;
   batch.messages = 0;
@@ -80,7 +86,6 @@ inline constexpr std::size_t prefetch_ahead = 4;
 /// Serves members from the last to the first: a removal puts the last slot, served already, into an earlier place,
 /// where meeting it again is harmless.
 MUSTER_INLINE void FanOut::run_slice(const RoomPtr& room, RoomPart& part) {
-  Batch& batch = part.batch;
   const TimePoint now = part.loop->executor->now();
   while (serve_slice(*room, part, now)) {
     const bool posted = part.loop->contain("The executor", [&] {
@@ -88,19 +93,25 @@ MUSTER_INLINE void FanOut::run_slice(const RoomPtr& room, RoomPart& part) {
     });
     if (posted) return;
   }
-  batch.entries.clear();
-  batch.encoded.clear();
+  std::shared_ptr<Batch> batch = std::exchange(part.batch, nullptr);
+  batch->entries.clear();
+  batch->encoded.clear();
   // Writing to many takes long. What is published meanwhile, and read after it, goes in one batch: one write a member.
   constexpr std::size_t many = 64;
   const bool gathers = part.slots.size() >= many;
+  bool again = false;
   {
     Lock lock(room->mutex);
     RoomPart::Shared& shared = room->shared_of(part);
-    shared.bytes -= batch.bytes;
+    shared.bytes -= batch->bytes;
     room->count_waiting();
-    shared.flush_posted = gathers || !shared.pending.empty();
-    if (!shared.flush_posted) return;
+    // Where much is published to many, the next has room at once; of a small room nothing is kept.
+    if (gathers && shared.pending.capacity() == 0) shared.pending.swap(batch->entries);
+    again = shared.flush_posted = gathers || !shared.pending.empty();
   }
+  std::vector<EntryPtr>().swap(batch->entries);
+  part.loop->spare_batch = std::move(batch);
+  if (!again) return;
   const bool posted = part.loop->contain("The executor", [&] {
     (void)part.loop->post_at_turn_end([this, room = room, at = &part] { flush_part(room, *at); },
                                       gathers ? gathering_turns : 0);
@@ -112,7 +123,7 @@ MUSTER_INLINE void FanOut::run_slice(const RoomPtr& room, RoomPart& part) {
 
 /// False: all have been served. One who cannot be is closed: it would not know what it has missed.
 MUSTER_INLINE bool FanOut::serve_slice(const RoomState& room, RoomPart& part, TimePoint now) noexcept {
-  Batch& batch = part.batch;
+  Batch& batch = *part.batch;
   std::size_t left = std::min(batch.unvisited, part.slots.size());
   for (std::size_t end = left - std::min(left, options_.fan_out_slice); left > end;) {
     try {
@@ -136,7 +147,7 @@ MUSTER_INLINE bool FanOut::serve_slice(const RoomState& room, RoomPart& part, Ti
 }
 
 MUSTER_INLINE void FanOut::deliver(RoomPart& part, MemberSlot& slot, const RoomState& room, TimePoint now) {
-  Batch& batch = part.batch;
+  Batch& batch = *part.batch;
   if (slot.last_batch == batch.number) return;
   slot.last_batch = batch.number;
   ConnectionState& connection = *slot.connection;
@@ -203,7 +214,7 @@ MUSTER_INLINE void FanOut::deliver(RoomPart& part, MemberSlot& slot, const RoomS
 }
 
 MUSTER_INLINE EncodedBatch& FanOut::encoded(RoomPart& part, const RoomState& room, std::uint8_t format) {
-  Batch& batch = part.batch;
+  Batch& batch = *part.batch;
   if (format >= batch.encoded.size()) batch.encoded.resize(part.loop->formats.size());
   EncodedBatch& into = batch.encoded[format];
   if (into.done) return into;

@@ -63,7 +63,7 @@ MUSTER_INLINE void BrokerInbox::take_state(const BrokerState& state) {
     if (state.kind == BrokerState::Kind::member) {
       if (state.value) {
         Member member{state.owner, state.user, *state.value};
-        const auto [at, added] = room->remote_members.try_emplace(state.owner);
+        const auto [at, added] = room->remote_members.make().try_emplace(state.owner);
         if (!added && at->second.profile == member.profile) return;
         at->second = std::move(member);
         if (options_.presence_scope == PresenceScope::none) return;
@@ -73,7 +73,9 @@ MUSTER_INLINE void BrokerInbox::take_state(const BrokerState& state) {
           room->presence.changed(state.owner, state.user);
         }
       } else {
-        if (room->remote_members.erase(state.owner) == 0) return;
+        auto* const others = room->remote_members.get();
+        if (others == nullptr || others->erase(state.owner) == 0) return;
+        if (others->empty()) room->remote_members.drop();
         if (options_.presence_scope != PresenceScope::none) room->presence.left(state.owner, state.user);
       }
     } else {

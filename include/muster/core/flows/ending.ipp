@@ -278,7 +278,7 @@ MUSTER_INLINE void Ending::leave_part(Loop& loop, const RoomPtr& room) noexcept 
     room->parts.erase(at);
     room->count_waiting();
     room->shared_of(*part).pending.clear();
-    part->batch = {};
+    part->batch.reset();
   }
   state_flush_.flush(loop, room);
 }

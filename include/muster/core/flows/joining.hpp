@@ -130,7 +130,7 @@ bool Joining::part_from_room(ConnectionState& connection, std::size_t index, std
     Lock lock(room->mutex);
     --room->shared_of(part).members;
     if (connection.slow) room->set_behind(connection.member, false);
-    room->members.find(connection.member)->part = nullptr;
+    room->members.find(connection.member)->connected = false;
   }
   bool well = then();
   if (membership.told) {

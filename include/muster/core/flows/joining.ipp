@@ -182,18 +182,18 @@ MUSTER_INLINE Joining::Entered Joining::admit(ConnectionState& connection, RoomS
   const bool tells = options_.presence_scope != PresenceScope::none;
   bool news = tells;
   if (entered.kept) {
-    seat->part = &part;
+    seat->connected = true;
     entered.shows_another = seat->identity->profile != identity->profile;
     news = room.change_member(connection.member, identity, options_.presence_scope);
   } else {
     entered.opens = room.members.empty();
-    room.add_member(connection.member, identity, part, options_.presence_scope);
+    room.add_member(connection.member, identity, options_.presence_scope);
   }
   try {
     entered.list = room.list_for_newcomer(entered.members, tells);
   } catch (...) {
     if (entered.kept) {
-      seat->part = nullptr;
+      seat->connected = false;
     } else {
       (void)room.remove_member(*room.members.find(connection.member), options_.presence_scope);
     }
@@ -295,7 +295,7 @@ MUSTER_INLINE void Joining::give_up_seat(Loop& loop, const RoomPtr& room, Connec
   {
     Lock lock(room->mutex);
     MemberEntry* const seat = room->members.find(member);
-    if (seat == nullptr || seat->part != nullptr) return;
+    if (seat == nullptr || seat->connected) return;
     identity = room->remove_member(*seat, options_.presence_scope);
     flush_state = options_.presence_scope != PresenceScope::none && !std::exchange(room->state_flush_due, true);
   }

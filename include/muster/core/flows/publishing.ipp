@@ -86,8 +86,8 @@ MUSTER_INLINE Result<Published> Publishing::publish_here(const RoomKey& key, Dra
         room->settle();
         if (room->members.empty() && room->history.empty() && !kept) return published;
         if (!draft.idempotency_key.empty()) {
-          if (const auto* first = room->keys.find(entry->from_user, draft.idempotency_key, room->epoch, entry->at,
-                                                  options_.idempotency_age)) {
+          if (const auto* first = room->keys.make().find(entry->from_user, draft.idempotency_key, room->epoch,
+                                                         entry->at, options_.idempotency_age)) {
             published.position = first->position;
             return published;
           }
@@ -97,15 +97,15 @@ MUSTER_INLINE Result<Published> Publishing::publish_here(const RoomKey& key, Dra
         const bool keyed = !draft.idempotency_key.empty();
         if (!entry->latest) published.position = {room->epoch, entry->seq = room->last_seq + 1};
         if (keyed) {
-          room->keys.remember(entry->from_user,
-                              {draft.idempotency_key, room->epoch, published.position, true, entry->at, {}},
-                              options_.idempotency_keys, options_.idempotency_age);
+          room->keys.make().remember(entry->from_user,
+                                     {draft.idempotency_key, room->epoch, published.position, true, entry->at, {}},
+                                     options_.idempotency_keys, options_.idempotency_age);
         }
         if (!entry->latest) {
           try {
             room->history.append(entry, room->options());
           } catch (...) {
-            if (keyed) room->keys.forget(entry->from_user, draft.idempotency_key);
+            if (keyed) room->keys.make().forget(entry->from_user, draft.idempotency_key);
             throw;
           }
           room->last_seq = entry->seq;
@@ -138,7 +138,8 @@ class Publishing::KeyedPublish {
       answer(Error{errc::unavailable, "The broker gave no answer", std::chrono::seconds(1)});
     } catch (...) {  // those who wait are answered by their deadlines
       Lock lock(room_->mutex);
-      if (room_->keys.unanswered(user_, key_) != nullptr) room_->keys.forget(user_, key_);
+      IdempotencyKeys* const keys = room_->keys.get();
+      if (keys != nullptr && keys->unanswered(user_, key_) != nullptr) keys->forget(user_, key_);
       room_->settle();
     }
   }
@@ -151,7 +152,7 @@ class Publishing::KeyedPublish {
     waiting.push_back(std::move(done_));
     {
       Lock lock(room_->mutex);
-      if (auto* mine = room_->keys.unanswered(user_, key_)) {
+      if (auto* mine = room_->keys.make().unanswered(user_, key_)) {
         for (PublishDone& other : mine->waiting) waiting.push_back(std::move(other));
         mine->waiting.clear();
         if (result) {
@@ -159,7 +160,7 @@ class Publishing::KeyedPublish {
           mine->position = result.value().position;
           if (mine->position.seq != 0) mine->epoch = mine->position.epoch;
         } else {
-          room_->keys.forget(user_, key_);
+          room_->keys.make().forget(user_, key_);
         }
         room_->settle();
       }
@@ -188,15 +189,16 @@ MUSTER_INLINE void Publishing::publish_once(const RoomKey& key, Draft draft, Pub
   std::optional<Position> known;
   {
     Lock lock(room->mutex);
-    if (auto* first = room->keys.find(draft.from_user, idempotency_key, room->epoch, at, options_.idempotency_age)) {
+    if (auto* first =
+            room->keys.make().find(draft.from_user, idempotency_key, room->epoch, at, options_.idempotency_age)) {
       if (!first->answered) {
         first->waiting.push_back(std::move(done));
         return;
       }
       known = first->position;
     } else {
-      room->keys.remember(draft.from_user, {idempotency_key, room->epoch, {}, false, at, {}}, options_.idempotency_keys,
-                          options_.idempotency_age);
+      room->keys.make().remember(draft.from_user, {idempotency_key, room->epoch, {}, false, at, {}},
+                                 options_.idempotency_keys, options_.idempotency_age);
       room->settle();
     }
   }

@@ -149,7 +149,10 @@ MUSTER_INLINE bool Rooms::retire(const RoomPtr& room) {
   {
     Lock lock(room->mutex);
     room->history.expire(now, room->options());
-    room->keys.expire(now, options_.idempotency_age);
+    if (IdempotencyKeys* const keys = room->keys.get()) {
+      keys->expire(now, options_.idempotency_age);
+      if (keys->size() == 0) room->keys.drop();
+    }
     room->settle();
     if (!room->members.empty() || room->retired) return false;
     if (room->told_open || room->telling) return true;
@@ -200,7 +203,8 @@ MUSTER_INLINE void Rooms::tell_edges(Loop& loop, const RoomPtr& room) {
     Data data;  // ends after the section
     Lock lock(room->mutex);
     room->has_data = false;
-    std::swap(data, room->data);
+    if (Data* const kept = room->data.get()) std::swap(data, *kept);
+    room->data.drop();
   }
 }
 
@@ -221,7 +225,7 @@ MUSTER_INLINE void Rooms::relieve(const RoomPtr& room) {
       victim->settle();
       while (!bytes_.fits(*room->account) && victim->held != 0) {
         if (victim->history.empty()) {
-          victim->keys.drop_oldest();
+          victim->keys.get()->drop_oldest();
         } else {
           victim->history.drop_oldest();
           ++dropped;

@@ -223,11 +223,11 @@ MUSTER_INLINE void Commands::on(ConnectionState& connection, Correlation& correl
                std::vector<event::UserPresence> users;
                {
                  Lock lock(room->mutex);
-                 users.reserve(room->members.users() + room->remote_members.size());
+                 users.reserve(room->members.users() + room->remote_members.read().size());
                  room->members.for_each_user([&](const std::string& user, std::size_t connections) {
                    users.push_back({user, connections});
                  });
-                 for (const auto& remote : room->remote_members) users.push_back({remote.second.user, 1});
+                 for (const auto& remote : room->remote_members.read()) users.push_back({remote.second.user, 1});
                }
                tell_presence(asker, of, room->key.name, std::move(users));
              });

@@ -38,6 +38,7 @@ namespace core {
 
 class ConnectionState;
 struct HandlerTable;
+struct Batch;
 struct RoomState;
 
 /// How soon what has failed is tried again.
@@ -193,6 +194,9 @@ struct Loop : std::enable_shared_from_this<Loop> {
   /// Any thread: somebody has taken over what the stopped executor left.
   std::atomic<bool> abandoned{false};
   LoopCounters counters;
+
+  /// What the next flush of a room begins with, or null.
+  std::shared_ptr<Batch> spare_batch;
 
   TimerWheel wheel;
   /// When the executor was asked to wake us: each earlier than the one before. What is asked for cannot be taken back, so

@@ -74,7 +74,7 @@ MUSTER_INLINE std::vector<ConnectionInfo> Directory::in(const RoomState& room) c
   {
     Lock lock(room.mutex);
     room.members.for_each([&](const MemberEntry& member) {
-      if (member.part != nullptr) ids.push_back(member.id);
+      if (member.connected) ids.push_back(member.id);
     });
   }
   std::sort(ids.begin(), ids.end());

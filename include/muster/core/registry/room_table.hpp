@@ -7,9 +7,9 @@
 #include <functional>
 #include <memory>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
+#include "muster/core/base/intrusive_table.hpp"
 #include "muster/core/base/keep_first.hpp"
 #include "muster/core/base/mutex.hpp"
 #include "muster/core/room/room_state.hpp"
@@ -21,24 +21,37 @@ namespace core {
 
 class RoomTable {
  public:
+  RoomTable() = default;
+  ~RoomTable() {
+    for (Shard& shard : shards_) {
+      shard.rooms.clear([](RoomState& room) { const RoomPtr last = std::move(room.in_table); });
+    }
+  }
+  RoomTable(const RoomTable&) = delete;
+  RoomTable& operator=(const RoomTable&) = delete;
+
   [[nodiscard]] RoomPtr find(const RoomKey& key) const {
     const Shard& shard = shards_[std::hash<RoomKey>{}(key) % shards_.size()];
     Lock lock(shard.mutex);
-    const auto found = shard.rooms.find(key);
-    return found == shard.rooms.end() ? nullptr : found->second;
+    const RoomState* const found = shard.rooms.find(key);
+    return found == nullptr ? nullptr : found->in_table;
   }
   /// The room of this key; `fresh` when there is none.
   [[nodiscard]] RoomPtr find_or_add(const RoomPtr& fresh) {
     Shard& shard = shards_[std::hash<RoomKey>{}(fresh->key) % shards_.size()];
     Lock lock(shard.mutex);
-    return shard.rooms.emplace(fresh->key, fresh).first->second;
+    if (const RoomState* const found = shard.rooms.find(fresh->key)) return found->in_table;
+    shard.rooms.insert(*fresh);
+    return fresh->in_table = fresh;
   }
   /// Removes this very room, if it is still the one of its key.
   void erase(const RoomPtr& room) {
     Shard& shard = shards_[std::hash<RoomKey>{}(room->key) % shards_.size()];
+    const RoomPtr keep = room;  // it may be the table's own
     Lock lock(shard.mutex);
-    const auto found = shard.rooms.find(room->key);
-    if (found != shard.rooms.end() && found->second == room) shard.rooms.erase(found);
+    if (keep->in_table == nullptr) return;
+    shard.rooms.erase(*keep);
+    keep->in_table = nullptr;
   }
   [[nodiscard]] std::size_t size() const {
     std::size_t rooms = 0;
@@ -63,9 +76,7 @@ class RoomTable {
       Lock lock(shard.mutex);
       for (; at.bucket < shard.rooms.bucket_count(); ++at.bucket, ++looked) {
         if (found.size() >= most || looked >= 16 * most) return true;
-        for (auto room = shard.rooms.begin(at.bucket); room != shard.rooms.end(at.bucket); ++room) {
-          found.push_back(room->second);
-        }
+        shard.rooms.for_bucket(at.bucket, [&](const RoomState& room) { found.push_back(room.in_table); });
       }
     }
     return false;
@@ -77,28 +88,34 @@ class RoomTable {
     const auto by_name = [](const RoomPtr& a, const RoomPtr& b) { return a->key.name < b->key.name; };
     for (const Shard& shard : shards_) {
       Lock lock(shard.mutex);
-      for (const auto& [key, room] : shard.rooms) {
-        if (key.tenant != tenant || key.name <= after || key.name.compare(0, prefix.size(), prefix) != 0) continue;
-        (void)keep_first(found, limit, room, by_name);
-      }
+      shard.rooms.for_each([&](const RoomState& room) {
+        const RoomKey& key = room.key;
+        if (key.tenant != tenant || key.name <= after || key.name.compare(0, prefix.size(), prefix) != 0) return;
+        (void)keep_first(found, limit, room.in_table, by_name);
+      });
     }
     std::sort_heap(found.begin(), found.end(), by_name);
     return found;
   }
   void clear() {
     for (Shard& shard : shards_) {
-      std::unordered_map<RoomKey, RoomPtr> rooms;  // they end after the section
+      std::vector<RoomPtr> rooms;  // they end after the section
       Lock lock(shard.mutex);
-      rooms.swap(shard.rooms);
+      rooms.reserve(shard.rooms.size());
+      shard.rooms.clear([&](RoomState& room) { rooms.push_back(std::move(room.in_table)); });
     }
   }
 
  private:
+  static constexpr std::size_t shard_count = 64;
+  struct Key {
+    static const RoomKey& of(const RoomState& room) noexcept { return room.key; }
+    static std::size_t hash(const RoomKey& key) noexcept { return std::hash<RoomKey>{}(key) / shard_count; }
+  };
   struct Shard {
     mutable Mutex mutex;
-    std::unordered_map<RoomKey, RoomPtr> rooms MUSTER_GUARDED_BY(mutex);
+    IntrusiveTable<RoomState, Key, &RoomState::next_by_key> rooms MUSTER_GUARDED_BY(mutex);
   };
-  static constexpr std::size_t shard_count = 64;
   std::array<Shard, shard_count> shards_;
 };
 

@@ -97,48 +97,50 @@ class History {
  public:
   void append(EntryPtr entry, const RoomOptions& options) {
     if (options.history_messages == 0 || options.history_bytes == 0) return;
-    if (!entries_.empty() && entries_.back()->seq + 1 != entry->seq) clear();
+    if (!empty() && entries_->back()->seq + 1 != entry->seq) clear();
+    if (!entries_) entries_.reset(new std::deque<EntryPtr>());
     const std::size_t size = entry->bytes();
-    entries_.push_back(std::move(entry));
+    entries_->push_back(std::move(entry));
     bytes_ += size;
     trim(options);
   }
   void trim(const RoomOptions& options) {
-    while (entries_.size() > options.history_messages || bytes_ > options.history_bytes) pop();
+    while (size() > options.history_messages || bytes_ > options.history_bytes) pop();
   }
   void expire(TimePoint now, const RoomOptions& options) {
-    while (!entries_.empty() && entries_.front()->at + options.history_age <= now) pop();
+    while (!empty() && oldest() + options.history_age <= now) pop();
+    if (empty()) entries_.reset();
   }
   /// The entries from `seq` on, up to about `max_bytes`, at least one. What is missing before the first is a gap.
   void read(std::uint64_t seq, std::size_t max_bytes, std::vector<EntryPtr>& out) const {
-    if (entries_.empty() || entries_.back()->seq < seq) return;
-    const std::uint64_t first = entries_.front()->seq;
+    if (empty() || entries_->back()->seq < seq) return;
+    const std::uint64_t first = first_seq();
     std::size_t index = seq > first ? static_cast<std::size_t>(seq - first) : 0;
     std::size_t size = 0;
-    for (; index < entries_.size() && (size == 0 || size < max_bytes); ++index) {
-      size += entries_[index]->bytes();
-      out.push_back(entries_[index]);
+    for (; index < entries_->size() && (size == 0 || size < max_bytes); ++index) {
+      size += (*entries_)[index]->bytes();
+      out.push_back((*entries_)[index]);
     }
   }
   /// Only when not empty.
-  [[nodiscard]] std::uint64_t first_seq() const { return entries_.front()->seq; }
+  [[nodiscard]] std::uint64_t first_seq() const { return entries_->front()->seq; }
   /// Only when there is one.
   void drop_oldest() { pop(); }
-  [[nodiscard]] TimePoint oldest() const { return entries_.front()->at; }
-  [[nodiscard]] bool empty() const noexcept { return entries_.empty(); }
-  [[nodiscard]] std::size_t size() const noexcept { return entries_.size(); }
+  [[nodiscard]] TimePoint oldest() const { return entries_->front()->at; }
+  [[nodiscard]] bool empty() const noexcept { return size() == 0; }
+  [[nodiscard]] std::size_t size() const noexcept { return entries_ ? entries_->size() : 0; }
   [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
 
  private:
   void pop() {
-    bytes_ -= entries_.front()->bytes();
-    entries_.pop_front();
+    bytes_ -= entries_->front()->bytes();
+    entries_->pop_front();
   }
   void clear() {
-    entries_.clear();
+    entries_->clear();
     bytes_ = 0;
   }
-  std::deque<EntryPtr> entries_;
+  std::unique_ptr<std::deque<EntryPtr>> entries_;  ///< an empty deque has a page of its own
   std::size_t bytes_ = 0;
 };
 

@@ -14,16 +14,13 @@ namespace muster {
 inline namespace MUSTER_ABI {
 namespace core {
 
-struct RoomPart;
-
 struct MemberEntry {
   ConnectionId id;  ///< what others know it as
   std::shared_ptr<const Identity> identity;
-  /// Null: its session is in its grace, and keeps the seat.
-  RoomPart* part = nullptr;
   MemberEntry* next_by_id = nullptr;
   MemberEntry* next_by_user = nullptr;
   MemberEntry** at_by_user = nullptr;
+  bool connected = true;  ///< or its session is in its grace, and keeps the seat
   bool behind = false;
   bool gone = false;  ///< no member: it stands for a user that others still know to be online
 };
@@ -39,8 +36,8 @@ class MemberTable {
   MemberTable& operator=(const MemberTable&) = delete;
 
   /// Or nothing has changed. True: nobody knew its user to be online.
-  bool add(ConnectionId id, const std::shared_ptr<const Identity>& identity, RoomPart& part) {
-    std::unique_ptr<MemberEntry> entry(new MemberEntry{id, identity, &part});
+  bool add(ConnectionId id, const std::shared_ptr<const Identity>& identity) {
+    std::unique_ptr<MemberEntry> entry(new MemberEntry{id, identity});
     by_id_.make_room();
     by_user_.make_room();
     MemberEntry* const before = by_user_.find(identity->user);
@@ -59,7 +56,7 @@ class MemberTable {
     if (is_last) --users_;
     if (is_last && keep_user) {
       member.gone = true;
-      member.part = nullptr;
+      member.connected = false;
     } else {
       drop(member);
     }

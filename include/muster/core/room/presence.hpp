@@ -9,6 +9,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "muster/core/base/when_needed.hpp"
 #include "muster/core/room/history.hpp"
 #include "muster/types.hpp"
 
@@ -32,7 +33,7 @@ class PresenceBatch {
   void changed(ConnectionId id, const std::string& user) noexcept {
     if (lossy_) return;
     try {
-      const auto [at, added] = changes_.try_emplace(id);
+      const auto [at, added] = changes_.make().members.try_emplace(id);
       if (added) at->second.was_member = at->second.member = true;
       at->second.user = user;
       at->second.changed = true;
@@ -45,15 +46,17 @@ class PresenceBatch {
   void offline(const std::string& user) noexcept { change(user, false); }
   /// Something was to be told that is known no longer: the whole list is told next.
   void lose() noexcept { lossy_ = counts_ = true; }
-  [[nodiscard]] bool empty() const noexcept { return !counts_ && changes_.empty() && users_.empty(); }
+  [[nodiscard]] bool empty() const noexcept { return !counts_ && changes_.read().empty(); }
 
   /// A newcomer is about to be told the member list as it is now.
   void list_told() {
-    for (auto& [id, change] : changes_) (change.member ? change.seen : change.missed) = true;
+    Changes* const changes = changes_.get();
+    if (changes == nullptr) return;
+    for (auto& [id, change] : changes->members) (change.member ? change.seen : change.missed) = true;
   }
 
   void flush(Notice& notice) {
-    for (auto& [id, change] : changes_) {
+    for (const auto& [id, change] : changes_.read().members) {
       if (change.member && (!change.was_member || change.missed)) {
         notice.joined.push_back({id, change.user});
       } else if (change.member && change.changed) {
@@ -61,15 +64,14 @@ class PresenceBatch {
       }
       if (!change.member && (change.was_member || change.seen)) notice.left.push_back({id, change.user});
     }
-    for (const auto& [user, online] : users_) (online ? notice.online : notice.offline).push_back(user);
+    for (const auto& [user, online] : changes_.read().users) (online ? notice.online : notice.offline).push_back(user);
     (void)drop();
   }
   /// Whether members came or went.
   bool drop() {
-    const bool members = counts_ || !changes_.empty();
+    const bool members = counts_ || !changes_.read().members.empty();
     counts_ = false;
-    changes_.clear();
-    users_.clear();
+    changes_.drop();
     return members;
   }
 
@@ -88,7 +90,7 @@ class PresenceBatch {
       return;
     }
     try {
-      const auto [at, added] = changes_.try_emplace(id);
+      const auto [at, added] = changes_.make().members.try_emplace(id);
       if (added) at->second.was_member = !member;
       at->second.changed = at->second.was_member && member;  // it may show another profile than before
       at->second.member = member;
@@ -100,14 +102,19 @@ class PresenceBatch {
   void change(const std::string& user, bool online) noexcept {
     if (lossy_) return;
     try {
-      const auto [at, added] = users_.try_emplace(user, online);
-      if (!added && at->second != online) users_.erase(at);  // it is as it was
+      auto& users = changes_.make().users;
+      const auto [at, added] = users.try_emplace(user, online);
+      if (!added && at->second != online) users.erase(at);  // it is as it was
     } catch (...) {
       lose();
     }
   }
-  std::map<ConnectionId, Change> changes_;
-  std::map<std::string, bool> users_;  ///< who came online, or went offline
+  struct Changes {
+    std::map<ConnectionId, Change> members;
+    std::map<std::string, bool> users;  ///< who came online, or went offline
+    [[nodiscard]] bool empty() const noexcept { return members.empty() && users.empty(); }
+  };
+  WhenNeeded<Changes> changes_;
   bool lossy_ = false;
   bool counts_ = false;  ///< of members, while it is lossy
 };

@@ -16,6 +16,8 @@
 #include "muster/core/base/byte_budget.hpp"
 #include "muster/core/base/keep_first.hpp"
 #include "muster/core/base/mutex.hpp"
+#include "muster/core/base/one_or_more.hpp"
+#include "muster/core/base/when_needed.hpp"
 #include "muster/core/loop/block.hpp"
 #include "muster/core/loop/loop.hpp"
 #include "muster/core/room/history.hpp"
@@ -91,13 +93,15 @@ struct RoomPart {
   struct Shared {
     std::vector<EntryPtr> pending;
     std::size_t bytes = 0;  ///< of `pending`, and of the batch on its way
-    std::size_t members = 0;
+    std::uint32_t members = 0;
     bool flush_posted = false;
   };
   explicit RoomPart(LoopPtr on) : loop(std::move(on)) {}
   const LoopPtr loop;
   std::vector<MemberSlot> slots;
-  Batch batch;
+  /// The one that is under way, or null; and how many there were.
+  std::shared_ptr<Batch> batch;
+  std::uint32_t batches = 0;
 
  private:
   friend struct RoomState;
@@ -126,10 +130,10 @@ struct RoomState : ByteHolder {
   /// What holds for it now; stays as it is for as long as the room.
   [[nodiscard]] const RoomOptions& options() const noexcept { return *options_.load(std::memory_order_acquire); }
   void set_options(const RoomOptions& options) MUSTER_REQUIRES(mutex) {
-    auto same =
-        std::find_if(own_options.begin(), own_options.end(), [&](const auto& before) { return *before == options; });
-    if (same == own_options.end()) {
-      same = own_options.insert(same, std::shared_ptr<const RoomOptions>(new RoomOptions(options)));
+    auto& own = own_options.make();
+    auto same = std::find_if(own.begin(), own.end(), [&](const auto& before) { return *before == options; });
+    if (same == own.end()) {
+      same = own.insert(same, std::shared_ptr<const RoomOptions>(new RoomOptions(options)));
     }
     options_.store(same->get(), std::memory_order_release);
     history.trim(options);
@@ -138,6 +142,9 @@ struct RoomState : ByteHolder {
 
   const RoomKey key;
   const ByteBudget::AccountPtr account;
+  // The table's.
+  RoomState* next_by_key = nullptr;
+  std::shared_ptr<RoomState> in_table;  ///< itself
 
   mutable Mutex mutex;
   std::uint64_t epoch MUSTER_GUARDED_BY(mutex);
@@ -145,33 +152,35 @@ struct RoomState : ByteHolder {
   std::uint64_t last_serial MUSTER_GUARDED_BY(mutex) = 0;
   std::uint64_t published MUSTER_GUARDED_BY(mutex) = 0;
   History history MUSTER_GUARDED_BY(mutex);
-  IdempotencyKeys keys MUSTER_GUARDED_BY(mutex);
+  WhenNeeded<IdempotencyKeys> keys MUSTER_GUARDED_BY(mutex);
   MemberTable members MUSTER_GUARDED_BY(mutex);
   std::size_t behind MUSTER_GUARDED_BY(mutex) = 0;  ///< of `members`, those whose connection is slow
   /// Members at other nodes of a broker.
-  std::map<ConnectionId, Member> remote_members MUSTER_GUARDED_BY(mutex);
-  std::vector<RoomPartPtr> parts MUSTER_GUARDED_BY(mutex);
+  WhenNeeded<std::map<ConnectionId, Member>> remote_members MUSTER_GUARDED_BY(mutex);
+  OneOrMore<RoomPartPtr> parts MUSTER_GUARDED_BY(mutex);
   std::size_t waiting MUSTER_GUARDED_BY(mutex) = 0;  ///< bytes that only `parts` hold
   PresenceBatch presence MUSTER_GUARDED_BY(mutex);
-  TimePoint counts_due MUSTER_GUARDED_BY(mutex){};       ///< the next count, in a crowd, not before
-  bool counts_planned MUSTER_GUARDED_BY(mutex) = false;  ///< that it is told then
+  TimePoint counts_due MUSTER_GUARDED_BY(mutex){};  ///< the next count, in a crowd, not before
   /// Client ids that changed, with the clock of a removal or 0.
   using Marks = std::map<std::string, std::uint64_t>;
   Marks awareness MUSTER_GUARDED_BY(mutex);
+  std::size_t holders MUSTER_GUARDED_BY(mutex) = 0;  ///< with a broker: about to enter it; not retired meanwhile
+  WhenNeeded<Data> data MUSTER_GUARDED_BY(mutex);    ///< of the program, while hooks know it to be open
+  /// That it has had besides those of its kind: whoever reads may do so still.
+  WhenNeeded<std::vector<std::shared_ptr<const RoomOptions>>> own_options MUSTER_GUARDED_BY(mutex);
+
+  // Side by side, where they fill a word or two.
+  bool counts_planned MUSTER_GUARDED_BY(mutex) = false;  ///< that a count is told at `counts_due`
   bool state_flush_due MUSTER_GUARDED_BY(mutex) = false;
   bool state_flush_running MUSTER_GUARDED_BY(mutex) = false;
   bool state_flush_again MUSTER_GUARDED_BY(mutex) = false;
   /// Of some users it could not be told that they have left; the sweep does.
   bool offline_untold MUSTER_GUARDED_BY(mutex) = false;
-  std::size_t holders MUSTER_GUARDED_BY(mutex) = 0;  ///< with a broker: about to enter it; not retired meanwhile
   bool subscribed MUSTER_GUARDED_BY(mutex) = false;
   bool unsubscribe_due MUSTER_GUARDED_BY(mutex) = false;  ///< the broker failed when it was told
-  Data data MUSTER_GUARDED_BY(mutex);                     ///< of the program, while hooks know it to be open
   bool told_open MUSTER_GUARDED_BY(mutex) = false;        ///< the last edge that hooks were told
   bool telling MUSTER_GUARDED_BY(mutex) = false;
   bool has_data MUSTER_GUARDED_BY(mutex) = false;  ///< `data` may be used
-  /// That it has had besides those of its kind: whoever reads may do so still.
-  std::vector<std::shared_ptr<const RoomOptions>> own_options MUSTER_GUARDED_BY(mutex);
   /// Out of the table: whoever still holds it looks again.
   bool retired MUSTER_GUARDED_BY(mutex) = false;
   /// Out of the table for good: another of its key takes its place.
@@ -184,13 +193,16 @@ struct RoomState : ByteHolder {
     for (const auto& part : parts) {
       if (part->loop == loop) return *part;
     }
-    parts.push_back(std::shared_ptr<RoomPart>(new RoomPart(loop)));
-    return *parts.back();
+    RoomPartPtr part = std::make_shared<RoomPart>(loop);
+    parts.make_room();
+    RoomPart& made = *part;
+    parts.insert(parts.end(), std::move(part));
+    return made;
   }
   /// A new member, known by `id`; or nothing has changed.
-  void add_member(ConnectionId id, const std::shared_ptr<const Identity>& identity, RoomPart& part, PresenceScope scope)
+  void add_member(ConnectionId id, const std::shared_ptr<const Identity>& identity, PresenceScope scope)
       MUSTER_REQUIRES(mutex) {
-    const bool news = members.add(id, identity, part);
+    const bool news = members.add(id, identity);
     if (scope != PresenceScope::none)
       presence.joined(id, identity->user);  // what nobody is told would never be flushed
     if (news && scope == PresenceScope::shared_rooms) presence.online(identity->user);
@@ -221,7 +233,7 @@ struct RoomState : ByteHolder {
   }
   /// Charges what history and keys have become, after they changed.
   void settle() MUSTER_REQUIRES(mutex) {
-    const std::size_t now_held = history.bytes() + keys.bytes();
+    const std::size_t now_held = history.bytes() + keys.read().bytes();
     account->change(held.exchange(now_held), now_held);
     oldest = (history.empty() ? TimePoint::max() : history.oldest()).time_since_epoch().count();  // keys go last
     count_waiting();
@@ -236,7 +248,7 @@ struct RoomState : ByteHolder {
     waiting = beyond;
   }
   [[nodiscard]] std::size_t member_count() const MUSTER_REQUIRES(mutex) {
-    return members.size() + remote_members.size();
+    return members.size() + remote_members.read().size();
   }
   /// Who is there, in the order of ids.
   [[nodiscard]] std::vector<Member> list() const MUSTER_REQUIRES(mutex) {
@@ -245,7 +257,7 @@ struct RoomState : ByteHolder {
     members.for_each([&](const MemberEntry& member) {
       all.push_back({member.id, member.identity->user, member.identity->profile});
     });
-    for (const auto& [id, member] : remote_members) all.push_back(member);
+    for (const auto& [id, member] : remote_members.read()) all.push_back(member);
     sort_by_id(all);
     return all;
   }
@@ -258,7 +270,7 @@ struct RoomState : ByteHolder {
       if (after < id && !keep_first(ids, limit, id, std::less<>())) more = true;
     };
     members.for_each([&](const MemberEntry& member) { add(member.id); });
-    for (const auto& member : remote_members) add(member.first);
+    for (const auto& member : remote_members.read()) add(member.first);
     std::sort_heap(ids.begin(), ids.end(), std::less<>());
     std::vector<Member> page;
     page.reserve(ids.size());
@@ -266,7 +278,7 @@ struct RoomState : ByteHolder {
       if (const MemberEntry* const here = members.find(id)) {
         page.push_back({id, here->identity->user, here->identity->profile});
       } else {
-        page.push_back(remote_members.find(id)->second);
+        page.push_back(remote_members.read().find(id)->second);
       }
     }
     return page;
@@ -309,7 +321,7 @@ struct RoomState : ByteHolder {
     for (Member& one : shown) {
       if (const MemberEntry* const here = members.find(one.connection)) {
         one.profile = here->identity->profile;
-      } else if (const auto there = remote_members.find(one.connection); there != remote_members.end()) {
+      } else if (const auto there = remote_members.read().find(one.connection); there != remote_members.read().end()) {
         one.profile = there->second.profile;
       }
     }
@@ -331,7 +343,7 @@ struct RoomState : ByteHolder {
     for (const auto& part : parts) count += shared_of(*part).members;
     if (!exclude) return count;
     const MemberEntry* const excluded = members.find(exclude);
-    return excluded == nullptr || excluded->part == nullptr ? count : count - 1;
+    return excluded == nullptr || !excluded->connected ? count : count - 1;
   }
 
  private:
