@@ -63,11 +63,11 @@ class RawClient {
     }
     if (with_tls) {
       context_.reset(SSL_CTX_new(TLS_client_method()));
-      tls_.reset(SSL_new(context_.get()));
-      SSL_set_bio(tls_.get(), BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()));
-      SSL_set_connect_state(tls_.get());
+      secure(SSL_new(context_.get()));
     }
   }
+  /// Connects with this TLS, which becomes its own.
+  RawClient(std::uint16_t port, SSL* tls) : RawClient(port) { secure(tls); }
   RawClient(const RawClient&) = delete;
   RawClient& operator=(const RawClient&) = delete;
   ~RawClient() { cut(); }
@@ -149,6 +149,8 @@ class RawClient {
     X509* const shown = tls_ ? SSL_get0_peer_certificate(tls_.get()) : nullptr;
     return shown != nullptr ? ASN1_INTEGER_get(X509_get0_serialNumber(shown)) : 0;
   }
+  /// Null: plain.
+  [[nodiscard]] SSL* tls() const { return tls_.get(); }
   [[nodiscard]] bool all_sent() const { return out_.empty() && wire_out_.empty(); }
 
   /// What has arrived the moment that anything has, without taking it; empty after ten seconds. Spins, to be the first.
@@ -202,6 +204,11 @@ class RawClient {
   }
 
  private:
+  void secure(SSL* tls) {
+    tls_.reset(tls);
+    SSL_set_bio(tls, BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()));
+    SSL_set_connect_state(tls);
+  }
   void read_all() {
     char bytes[64 * 1024];
     for (;;) {

@@ -1,21 +1,11 @@
 // TLS: the same, encrypted; and what can only go wrong there.
-#include "websocketpp/certificate.hpp"
-#include "websocketpp/fixture.hpp"
+#include "websocketpp/tls_fixture.hpp"
 
 using namespace muster;
 using test::Fixture;
+using test::message;
 using test::RawClient;
-
-namespace {
-
-muster::websocketpp::ListenerOptions with(const test::Certificate& certificate) {
-  muster::websocketpp::ListenerOptions options;
-  options.tls_certificate_file = certificate.certificate_file;
-  options.tls_key_file = certificate.key_file;
-  return options;
-}
-
-}  // namespace
+using test::with;
 
 TEST_CASE("messages go both ways over TLS", "[websocketpp][tls]") {
   const test::Certificate certificate;
@@ -139,17 +129,6 @@ TEST_CASE("a TLS peer that goes away at any moment leaves nothing behind", "[web
     CHECK(f.until([&] { return f.manager->reserved() == 0; }));
   }
   CHECK(test::open_descriptors() == before);
-}
-
-/// What a listener with these options says; empty: it listens.
-static std::string message(const muster::websocketpp::ListenerOptions& options) {
-  Fixture f({}, options);
-  try {
-    f.listen();
-  } catch (const std::exception& error) {
-    return error.what();
-  }
-  return {};
 }
 
 TEST_CASE("a certificate or key that cannot be used is named", "[websocketpp][tls]") {

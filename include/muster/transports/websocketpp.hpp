@@ -50,6 +50,8 @@ struct Site {
   std::shared_ptr<IConnectionManager> manager;
 };
 
+enum class TlsVersion : std::uint8_t { tls_1_2, tls_1_3 };
+
 struct ListenerOptions {
   /// false: there is no port, and connections come by `adopt` alone, from a program that has one. What is said below of
   /// `address` and `port` is left out then; `proxy_protocol` and the files of TLS are refused, being the port's.
@@ -59,9 +61,23 @@ struct ListenerOptions {
   std::string address = "127.0.0.1";
   /// 0: the system picks one, and `port()` tells.
   std::uint16_t port = 0;
-  /// TLS (1.2 and above) when both are given: the certificate chain and its private key, PEM files.
+  /// TLS when both are given: the certificate chain and its private key, PEM files. What is said of TLS below needs them.
   std::string tls_certificate_file;
   std::string tls_key_file;
+  /// Who speaks no version from this on is closed in the handshake.
+  TlsVersion tls_min_version = TlsVersion::tls_1_2;
+  /// What TLS 1.2 may use, in OpenSSL's notation ("ECDHE+AESGCM:ECDHE+CHACHA20"), and TLS 1.3 ("TLS_AES_128_GCM_SHA256"),
+  /// the first that the client has as well being taken. Empty: what OpenSSL has by default. A name in them that OpenSSL does
+  /// not know is refused.
+  std::string tls_ciphers;
+  std::string tls_ciphersuites;
+  /// Session tickets that a handshake of TLS 1.3 gives the client, with each of which it resumes one connection later: that
+  /// spares both the certificate, and us its signature, which with RSA is most of a handshake's CPU. TLS 1.2 has one for
+  /// all. One is enough for who comes back with one connection. Nothing is kept for them: all is in the ticket (RFC 5077;
+  /// RFC 8446, 4.6.1), under a key of this listener's that is new every two hours and forgotten after four. Tickets are good
+  /// for two hours, here and nowhere else; they outlive reload_certificate. They carry no early data (0-RTT). 0: every
+  /// connection makes a whole handshake.
+  std::size_t tls_tickets = 1;
   /// The peers that Options::trusted_proxies names begin with a PROXY protocol header, version 1 or 2 ("The PROXY protocol",
   /// haproxy.org), before TLS and HTTP; who does not is closed. It says who is behind them, as X-Forwarded-For does for
   /// proxies that speak HTTP; all other peers are served as ever. Needs trusted_proxies.
@@ -231,7 +247,8 @@ class AsioExecutor final : public Executor {
 class Listener {
  public:
   /// Binds and listens. Throws std::system_error that names address and port, std::runtime_error that names the file
-  /// for a certificate or key that cannot be used, and std::invalid_argument for options that contradict each other.
+  /// for a certificate or key that cannot be used, and std::invalid_argument for options that contradict each other, and
+  /// for ciphers that there are not.
   Listener(asio::io_context& context, std::shared_ptr<TransportSink> sink, ListenerOptions options = {});
   Listener(Listener&& other) noexcept;
   Listener& operator=(Listener&& other) noexcept;

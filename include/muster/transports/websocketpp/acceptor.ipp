@@ -42,7 +42,7 @@ class Acceptor : public std::enable_shared_from_this<Acceptor> {
     const std::string wrong = problems(settings, listener_->sink->options());
     if (!wrong.empty()) throw std::invalid_argument("websocketpp listener:" + wrong);
     if (!settings.tls_certificate_file.empty()) {
-      listener_->tls = std::make_unique<TlsContext>(settings.tls_certificate_file, settings.tls_key_file);
+      listener_->tls = std::make_unique<TlsContext>(settings);
     }
     // websocketpp finds out the byte order on first use, in a static that two loops would race for.
     (void)::websocketpp::lib::net::_htonll(0);
@@ -55,7 +55,7 @@ class Acceptor : public std::enable_shared_from_this<Acceptor> {
   [[nodiscard]] std::optional<Error> reload_certificate() {
     if (!listener_->tls) return Error{errc::not_supported, "TLS is off: there is no certificate", {}};
     try {
-      listener_->tls->load(listener_->options.tls_certificate_file, listener_->options.tls_key_file);
+      listener_->tls->load();
     } catch (const std::exception& error) {
       return Error{errc::invalid_message, error.what(), {}};
     }
@@ -114,6 +114,14 @@ class Acceptor : public std::enable_shared_from_this<Acceptor> {
     require(
         settings.listen || (settings.tls_certificate_file.empty() && settings.tls_key_file.empty()),
         "tls_certificate_file and tls_key_file are the port's, and listen is off (adopt takes sockets with their TLS)");
+    const auto needs_tls = [&](bool given, const std::string& name) {
+      require(!given || !settings.tls_certificate_file.empty(), name + " needs tls_certificate_file");
+    };
+    needs_tls(settings.tls_min_version != TlsVersion::tls_1_2, "tls_min_version");
+    needs_tls(!settings.tls_ciphers.empty(), "tls_ciphers");
+    needs_tls(!settings.tls_ciphersuites.empty(), "tls_ciphersuites");
+    require(settings.tls_ciphers.empty() || settings.tls_min_version != TlsVersion::tls_1_3,
+            "tls_ciphers are those of TLS 1.2, which tls_min_version excludes (tls_ciphersuites are those of 1.3)");
     require(settings.listen || !settings.proxy_protocol, "proxy_protocol is the port's, and listen is off");
     require(!settings.proxy_protocol || !options.trusted_proxies.empty(),
             "proxy_protocol needs trusted_proxies, whose headers are read");

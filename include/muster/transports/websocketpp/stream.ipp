@@ -23,7 +23,6 @@
 #include <utility>
 
 #include "muster/span.hpp"
-#include "muster/thread_safety.hpp"
 #include "muster/transports/websocketpp.hpp"
 #include "muster/transports/websocketpp/asio.ipp"
 #include "muster/transports/websocketpp/tls.ipp"

@@ -2,18 +2,28 @@
 #pragma once
 
 #include <openssl/bio.h>
+#include <openssl/core_names.h>
+#include <openssl/crypto.h>
 #include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/params.h>
+#include <openssl/rand.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 #include <sys/socket.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstdint>
 #include <fstream>
 #include <memory>
 #include <new>
+#include <optional>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -81,50 +91,79 @@ class SocketBio {
 constexpr long tls_mode =
     SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER;
 
-/// A certificate and its key.
+/// What session tickets are encrypted with (RFC 5077, 4). Any thread.
+class TicketKeys {
+ public:
+  using Clock = TimePoint (*)();
+  /// How long a key makes tickets; as long again it reads those it has made.
+  static constexpr std::chrono::hours period{2};
+
+  struct Key {
+    std::array<unsigned char, 16> name{};
+    std::array<unsigned char, 32> cipher{};
+    std::array<unsigned char, 32> mac{};
+    TimePoint since{};
+  };
+
+  explicit TicketKeys(Clock now) : now_(now) {}
+  TicketKeys(const TicketKeys&) = delete;
+  TicketKeys& operator=(const TicketKeys&) = delete;
+  ~TicketKeys() { OPENSSL_cleanse(&keys_, sizeof keys_); }
+
+  /// The one for new tickets; none: the system gives no random bytes.
+  [[nodiscard]] std::optional<Key> newest() {
+    const CheckedLock lock(mutex_);
+    const TimePoint now = now_();
+    if (keys_[0].since != TimePoint{} && now - keys_[0].since < period) return keys_[0];
+    Key made;
+    if (RAND_bytes(made.name.data(), static_cast<int>(made.name.size())) != 1 ||
+        RAND_priv_bytes(made.cipher.data(), static_cast<int>(made.cipher.size())) != 1 ||
+        RAND_priv_bytes(made.mac.data(), static_cast<int>(made.mac.size())) != 1) {
+      return std::nullopt;
+    }
+    made.since = now;
+    keys_[1] = keys_[0];
+    keys_[0] = made;
+    return made;
+  }
+  /// The one of this name, as long as it is good.
+  [[nodiscard]] std::optional<Key> find(const unsigned char* name) {
+    const CheckedLock lock(mutex_);
+    for (const Key& key : keys_) {
+      if (key.since == TimePoint{} || now_() - key.since >= 2 * period) continue;
+      if (std::equal(key.name.begin(), key.name.end(), name)) return key;
+    }
+    return std::nullopt;
+  }
+
+ private:
+  const Clock now_;
+  CheckedMutex mutex_;
+  std::array<Key, 2> keys_ MUSTER_GUARDED_BY(mutex_);  // the newest first
+};
+
+/// A certificate and its key, and how TLS is spoken with it.
 class TlsContext {
  public:
-  /// Throws std::runtime_error that names the file.
-  TlsContext(const std::string& certificate_file, const std::string& key_file) { load(certificate_file, key_file); }
+  /// Throws std::runtime_error that names the file, std::invalid_argument for ciphers.
+  explicit TlsContext(const ListenerOptions& options, TicketKeys::Clock now = std::chrono::steady_clock::now)
+      : options_(options), tickets_(now) {
+    load();
+  }
 
-  /// From now on this certificate; sockets that are wrapped keep theirs. Throws as above, and then has changed nothing.
-  /// Any thread.
-  void load(const std::string& certificate_file, const std::string& key_file) {
+  /// Reads the files: from now on what is in them; sockets that are wrapped keep what they have. Throws as above, and then
+  /// has changed nothing. Any thread.
+  void load() {
     std::unique_ptr<SSL_CTX, FreeTls> context(SSL_CTX_new(TLS_server_method()));
     if (!context) throw std::bad_alloc();
-    SSL_CTX_set_min_proto_version(context.get(), TLS1_2_VERSION);
+    SSL_CTX_set_min_proto_version(context.get(),
+                                  options_.tls_min_version == TlsVersion::tls_1_3 ? TLS1_3_VERSION : TLS1_2_VERSION);
     SSL_CTX_set_options(context.get(),
                         SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE);
     SSL_CTX_set_mode(context.get(), tls_mode);
-    SSL_CTX_set_session_cache_mode(context.get(), SSL_SESS_CACHE_OFF);
-    must_open(certificate_file, "TLS certificate ");
-    must_open(key_file, "TLS key ");
-    // Nobody is there to be asked: without this OpenSSL would wait for a passphrase on the terminal.
-    bool encrypted = false;
-    SSL_CTX_set_default_passwd_cb_userdata(context.get(), &encrypted);
-    SSL_CTX_set_default_passwd_cb(context.get(), [](char*, int, int, void* asked) {
-      *static_cast<bool*>(asked) = true;
-      return 0;
-    });
-    ERR_clear_error();
-    if (SSL_CTX_use_certificate_chain_file(context.get(), certificate_file.c_str()) != 1) {
-      fail("TLS certificate " + certificate_file);
-    }
-    if (SSL_CTX_use_PrivateKey_file(context.get(), key_file.c_str(), SSL_FILETYPE_PEM) != 1 ||
-        SSL_CTX_check_private_key(context.get()) != 1) {
-      if (encrypted) {
-        throw std::runtime_error("TLS key " + key_file +
-                                 " is encrypted, and nobody is there to be asked for its passphrase: "
-                                 "decrypt it (openssl pkey -in " +
-                                 key_file + " -out plain.pem), and let nobody else read it");
-      }
-      // Of another kind than the certificate's, or of the same kind and not its own.
-      const int reason = ERR_GET_REASON(ERR_peek_error());
-      const bool strange = reason == X509_R_KEY_VALUES_MISMATCH || reason == X509_R_KEY_TYPE_MISMATCH;
-      fail("TLS key " + key_file + (strange ? " does not belong to certificate " + certificate_file : ""));
-    }
-    SSL_CTX_set_default_passwd_cb(context.get(), nullptr);
-    SSL_CTX_set_default_passwd_cb_userdata(context.get(), nullptr);
+    set_ciphers(context.get());
+    set_tickets(context.get());
+    set_certificate(context.get());
     const CheckedLock lock(mutex_);
     context_.swap(context);
   }
@@ -145,6 +184,110 @@ class TlsContext {
   }
 
  private:
+  /// OpenSSL leaves out of a list what it does not know: a slip would go unseen, or leave what nobody meant.
+  void set_ciphers(SSL_CTX* context) const {
+    const auto each = [](const std::string& list, auto check) {
+      constexpr const char* separators = ":, ;";
+      for (std::size_t at = list.find_first_not_of(separators); at != std::string::npos;) {
+        const std::size_t end = std::min(list.find_first_of(separators, at), list.size());
+        check(list.substr(at, end - at));
+        at = list.find_first_not_of(separators, end);
+      }
+    };
+    const auto require = [](bool known, const char* option, const std::string& name) {
+      ERR_clear_error();
+      if (!known)
+        throw std::invalid_argument("websocketpp listener: " + std::string(option) + ": OpenSSL has no \"" + name +
+                                    "\"");
+    };
+    if (const std::string& list = options_.tls_ciphers; !list.empty()) {
+      each(list, [&](const std::string& name) {
+        const bool is_operator = std::string_view("!-+@").find(name.front()) != std::string_view::npos;
+        require(is_operator || SSL_CTX_set_cipher_list(context, name.c_str()) == 1, "tls_ciphers", name);
+      });
+      require(SSL_CTX_set_cipher_list(context, list.c_str()) == 1, "tls_ciphers", list);
+    }
+    if (const std::string& list = options_.tls_ciphersuites; !list.empty()) {
+      require(list.find_first_of(", ;") == std::string::npos && SSL_CTX_set_ciphersuites(context, list.c_str()) == 1,
+              "tls_ciphersuites", list);
+      const STACK_OF(SSL_CIPHER)* const set = SSL_CTX_get_ciphers(context);
+      each(list, [&](const std::string& name) {
+        bool known = false;
+        for (int i = 0; i < sk_SSL_CIPHER_num(set); ++i)
+          known |= SSL_CIPHER_get_name(sk_SSL_CIPHER_value(set, i)) == name;
+        require(known, "tls_ciphersuites", name);
+      });
+    }
+  }
+
+  void set_tickets(SSL_CTX* context) {
+    SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_num_tickets(context, options_.tls_tickets);
+    if (options_.tls_tickets == 0) {
+      SSL_CTX_set_options(context, SSL_OP_NO_TICKET);
+      return;
+    }
+    SSL_CTX_set_timeout(context, std::chrono::seconds(TicketKeys::period).count());
+    SSL_CTX_set_app_data(context, &tickets_);
+    SSL_CTX_set_tlsext_ticket_key_evp_cb(context, [](SSL* tls, unsigned char* name, unsigned char* iv,
+                                                     EVP_CIPHER_CTX* cipher, EVP_MAC_CTX* mac, int makes) {
+      auto& keys = *static_cast<TicketKeys*>(SSL_CTX_get_app_data(SSL_get_SSL_CTX(tls)));
+      std::optional<TicketKeys::Key> newest = keys.newest();
+      std::optional<TicketKeys::Key> key = makes != 0 ? newest : keys.find(name);
+      if (!key) return makes != 0 ? -1 : 0;  // 0: as if there were no ticket
+      const bool is_old = !newest || newest->name != key->name;
+      bool well = true;
+      if (makes != 0) {
+        std::copy(key->name.begin(), key->name.end(), name);
+        well = RAND_bytes(iv, EVP_CIPHER_get_iv_length(EVP_aes_256_cbc())) == 1;
+      }
+      char digest[] = "SHA256";
+      const OSSL_PARAM parameters[] = {
+          OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_KEY, key->mac.data(), key->mac.size()),
+          OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0), OSSL_PARAM_construct_end()};
+      well = well && EVP_CipherInit_ex(cipher, EVP_aes_256_cbc(), nullptr, key->cipher.data(), iv, makes) == 1 &&
+             EVP_MAC_CTX_set_params(mac, parameters) == 1;
+      OPENSSL_cleanse(&*key, sizeof *key);
+      if (newest) OPENSSL_cleanse(&*newest, sizeof *newest);
+      if (!well) return -1;
+      // 2: with a new ticket. Those of TLS 1.3 are for one connection each.
+      return makes == 0 && (is_old || SSL_version(tls) >= TLS1_3_VERSION) ? 2 : 1;
+    });
+  }
+
+  void set_certificate(SSL_CTX* context) const {
+    const std::string& certificate_file = options_.tls_certificate_file;
+    const std::string& key_file = options_.tls_key_file;
+    must_open(certificate_file, "TLS certificate ");
+    must_open(key_file, "TLS key ");
+    // Nobody is there to be asked: without this OpenSSL would wait for a passphrase on the terminal.
+    bool encrypted = false;
+    SSL_CTX_set_default_passwd_cb_userdata(context, &encrypted);
+    SSL_CTX_set_default_passwd_cb(context, [](char*, int, int, void* asked) {
+      *static_cast<bool*>(asked) = true;
+      return 0;
+    });
+    ERR_clear_error();
+    if (SSL_CTX_use_certificate_chain_file(context, certificate_file.c_str()) != 1) {
+      fail("TLS certificate " + certificate_file);
+    }
+    if (SSL_CTX_use_PrivateKey_file(context, key_file.c_str(), SSL_FILETYPE_PEM) != 1 ||
+        SSL_CTX_check_private_key(context) != 1) {
+      if (encrypted) {
+        throw std::runtime_error("TLS key " + key_file +
+                                 " is encrypted, and nobody is there to be asked for its passphrase: "
+                                 "decrypt it (openssl pkey -in " +
+                                 key_file + " -out plain.pem), and let nobody else read it");
+      }
+      // Of another kind than the certificate's, or of the same kind and not its own.
+      const int reason = ERR_GET_REASON(ERR_peek_error());
+      const bool strange = reason == X509_R_KEY_VALUES_MISMATCH || reason == X509_R_KEY_TYPE_MISMATCH;
+      fail("TLS key " + key_file + (strange ? " does not belong to certificate " + certificate_file : ""));
+    }
+    SSL_CTX_set_default_passwd_cb(context, nullptr);
+    SSL_CTX_set_default_passwd_cb_userdata(context, nullptr);
+  }
+
   static void must_open(const std::string& file, const char* what) {
     errno = 0;
     if (!std::ifstream(file))
@@ -156,6 +299,8 @@ class TlsContext {
     throw std::runtime_error(what + ": " + (why != nullptr ? why : "cannot be used"));
   }
 
+  const ListenerOptions& options_;  // the listener's, which has this
+  TicketKeys tickets_;
   mutable CheckedMutex mutex_;
   std::unique_ptr<SSL_CTX, FreeTls> context_ MUSTER_GUARDED_BY(mutex_);  // sockets share it
 };
