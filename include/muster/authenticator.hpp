@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -32,6 +33,9 @@ struct Credentials {
   /// there. Secrets, likewise; and unlike the token, what an authenticator says of them in an error or throws is logged. A header that came several times is joined by ", " (RFC 9110, 5.3).
   std::vector<std::pair<std::string, std::string>> headers = {};
   std::vector<std::pair<std::string, std::string>> cookies = {};
+  /// Of a client that TLS has asked for one. Whatever the Identity says, it ends with the certificate; new credentials do not
+  /// make that later, a new connection does. None: it has shown none, or was not asked.
+  std::optional<ClientCertificate> client_certificate = {};
 
   /// Empty: it was not there, or was not asked for. The name as in Options.
   [[nodiscard]] std::string_view header(std::string_view name) const noexcept { return find(headers, name); }

@@ -101,6 +101,8 @@ struct OpenRequest {
   /// The values of Options::credential_headers and credential_cookies, in that order; empty: not there.
   std::vector<std::string> headers;
   std::vector<std::string> cookies;
+  /// Only one that was verified.
+  std::optional<ClientCertificate> client_certificate;
   /// The token found in the upgrade, if any, and where.
   std::string token;
   TokenSource token_source = TokenSource::none;

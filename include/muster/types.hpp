@@ -125,6 +125,17 @@ struct Identity {
   std::any account = {};
 };
 
+/// What a client's certificate says of it, which TLS has verified.
+struct ClientCertificate {
+  /// The names of its subject and of who has issued it, as in "CN=device-7,O=Acme" (RFC 2253; what is not ASCII is escaped).
+  std::string subject;
+  std::string issuer;
+  /// Its subject's other names, each behind its kind, in their order: "DNS:device-7.example", "URI:spiffe://acme/device/7",
+  /// "email:ann@acme.example", "IP:192.0.2.7". Other kinds are left out, and names with anything but visible ASCII.
+  std::vector<std::string> alt_names;
+  WallTime expires_at{};
+};
+
 /// One member of a room, as presence shows it.
 struct Member {
   ConnectionId connection;

@@ -45,6 +45,7 @@ struct Dial {
   std::vector<std::string> subprotocols;
   Texts headers;
   Texts cookies;
+  std::optional<ClientCertificate> client_certificate;
 
   Dial& of(std::string which) { return tenant = std::move(which), *this; }
   Dial& on(std::size_t which) { return executor = which, *this; }
@@ -160,6 +161,7 @@ class Sim {
     request.subprotocols = std::move(how.subprotocols);
     request.headers = std::move(how.headers);
     request.cookies = std::move(how.cookies);
+    request.client_certificate = std::move(how.client_certificate);
     client.pipe().open(managers_[how.node], std::move(request), [client](const Decision& decision) {
       client.count_answer();
       if (decision.connection) client.set_id(decision.connection->id());

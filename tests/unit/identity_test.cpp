@@ -40,6 +40,58 @@ TEST_CASE("reauth_required comes reauth_lead before the expiry, the close reauth
   CHECK(ann.count("reauth_required") == 1);
 }
 
+/// A certificate with so much of its time left.
+Dial certified(Sim& sim, std::chrono::seconds left, std::string token) {
+  Dial with;
+  with.token = std::move(token);
+  with.client_certificate = ClientCertificate{"CN=ann", "CN=Devices", {"DNS:a", "DNS:b"}, {}};
+  with.client_certificate->expires_at = sim.schedule.executors[0]->wall_now() + left;
+  return with;
+}
+
+TEST_CASE("an authenticator is shown the client certificate, also when it is asked again", "[identity]") {
+  CheckedSim sim(no_heartbeat());
+  Texts shown;
+  sim.authenticator->decide = [&](const Credentials& credentials) {
+    const auto& certificate = credentials.client_certificate;
+    shown.push_back(certificate ? certificate->subject + "/" + certificate->issuer + "/" +
+                                      std::to_string(certificate->alt_names.size()) + certificate->alt_names.front()
+                                : "none");
+    return ScriptedAuthenticator::judge(credentials.token);
+  };
+  const auto ann = sim.connect("ann", certified(sim, 3600s, "ann"));
+  ann.authenticate("ann");
+  sim.run();
+  CHECK(shown == Texts{"CN=ann/CN=Devices/2DNS:a", "CN=ann/CN=Devices/2DNS:a"});
+  const auto bob = sim.connect("bob");
+  CHECK(shown.back() == "none");
+}
+
+TEST_CASE("an identity ends with the client certificate, whatever its token says, and however often it is renewed",
+          "[identity]") {
+  CheckedSim sim(no_heartbeat());
+  expiring(sim);
+  const auto ann = sim.connect("ann", certified(sim, 60s, "ann 1000"));
+  const auto bob = sim.connect("bob", certified(sim, 1000s, "bob 60"));  // the earlier end holds
+  sim.advance(29s);
+  CHECK(ann.count("reauth_required") + bob.count("reauth_required") == 0);
+  sim.advance(2s);
+  CHECK(ann.count("reauth_required") == 1);
+  CHECK(bob.count("reauth_required") == 1);
+  ann.authenticate("ann 1000");
+  bob.authenticate("bob 100");
+  sim.advance(10s);
+  CHECK(ann.last("auth_result")->value("authenticated") == "true");
+  CHECK(ann.count("reauth_required") == 1);  // it would be renewed for ever, and no later
+  sim.advance(20s);                          // 61 s
+  ann.authenticate("ann 1000");
+  sim.run();
+  CHECK(ann.last("auth_result")->text("error") == "The client certificate has expired");
+  CHECK(ann.close_code() == 4002);
+  CHECK(bob.is_open());
+  CHECK_FALSE(sim.connect("ann", certified(sim, 0s, "ann 1000")).is_open());
+}
+
 TEST_CASE("a session whose credentials ended may be resumed with new ones", "[identity]") {
   CheckedSim sim(no_heartbeat());
   expiring(sim);

@@ -51,10 +51,11 @@ class TlsClient {
   TlsClient(const TlsClient&) = delete;
   TlsClient& operator=(const TlsClient&) = delete;
 
-  void show(const std::string& certificate_file, const std::string& key_file) {
-    if (SSL_CTX_use_certificate_chain_file(context_.get(), certificate_file.c_str()) != 1 ||
-        SSL_CTX_use_PrivateKey_file(context_.get(), key_file.c_str(), SSL_FILETYPE_PEM) != 1) {
-      throw std::runtime_error(certificate_file);
+  /// One that shows this certificate.
+  TlsClient(int version, const Certificate& certificate) : TlsClient(version) {
+    if (SSL_CTX_use_certificate_chain_file(context_.get(), certificate.certificate_file.c_str()) != 1 ||
+        SSL_CTX_use_PrivateKey_file(context_.get(), certificate.key_file.c_str(), SSL_FILETYPE_PEM) != 1) {
+      throw std::runtime_error(certificate.certificate_file);
     }
   }
 

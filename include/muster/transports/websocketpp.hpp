@@ -78,6 +78,15 @@ struct ListenerOptions {
   /// for two hours, here and nowhere else; they outlive reload_certificate. They carry no early data (0-RTT). 0: every
   /// connection makes a whole handshake.
   std::size_t tls_tickets = 1;
+  /// Mutual TLS: the CAs that clients' certificates are checked against, a PEM file. A certificate must lead to a self-signed
+  /// CA among them, be in date and be for clients, where it says for what it is (extendedKeyUsage); else its client is refused
+  /// in the handshake, which is counted and logged (RefusedFor::auth). What it says is shown to authenticators
+  /// (Credentials::client_certificate), who say which user that is, and to HTTP handlers. Revocation lists are not read: one
+  /// that was taken back is the authenticator's to refuse. `reload_certificate` reads this file as well; connections stay,
+  /// and no session that was verified by another is resumed. Empty: clients are not asked for any.
+  std::string tls_client_ca_file;
+  /// false: who shows none is let in as well. One that is shown and not good is refused all the same.
+  bool tls_client_certificate_required = true;
   /// The peers that Options::trusted_proxies names begin with a PROXY protocol header, version 1 or 2 ("The PROXY protocol",
   /// haproxy.org), before TLS and HTTP; who does not is closed. It says who is behind them, as X-Forwarded-For does for
   /// proxies that speak HTTP; all other peers are served as ever. Needs trusted_proxies.
@@ -267,13 +276,15 @@ class Listener {
   /// Where the socket's own end is a loopback address, requests for loopback names are answered only, unless
   /// Options::allowed_hosts lists others. X-Forwarded-For counts as ever; `proxy_protocol` does not.
   ///
+  /// A client's certificate is shown as one of the port's, where the TLS has verified it (SSL_VERIFY_PEER, and X509_V_OK).
+  ///
   /// Any thread. Returns before anything is answered: the loop does it, with the `handshake_timeout` from then on. A peer
   /// that is refused is told so, after `IConnectionManager::shutdown` as well; where the loop has ended, the socket is
   /// closed. `stop` changes nothing here. Throws std::invalid_argument for what is not an open TCP socket, nothing for what
   /// a peer has done.
   void adopt(AcceptedSocket socket, std::string received);
-  /// Reads the files of `tls_certificate_file` and `tls_key_file` again: connections from now on are shown the new
-  /// certificate, those that are there keep what they have. The error says what is wrong with which file, or that TLS is
+  /// Reads the files of `tls_certificate_file`, `tls_key_file` and `tls_client_ca_file` again: connections from now on are
+  /// shown the new certificate and checked against the new CAs, those that are there keep what they have. The error says what is wrong with which file, or that TLS is
   /// off; then nothing has changed. Any thread.
   [[nodiscard]] std::optional<Error> reload_certificate();
 

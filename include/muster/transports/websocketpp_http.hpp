@@ -6,6 +6,7 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -29,6 +30,8 @@ struct HttpRequest {
   /// In the order and spelling they came in.
   std::vector<std::pair<std::string, std::string>> headers;
   RemoteAddress remote_address;
+  /// ListenerOptions::tls_client_ca_file; none: the client has shown none, it was not asked, or it has expired by now.
+  std::optional<ClientCertificate> client_certificate;
   /// All of it, without the framing of chunks; at most ListenerOptions::http_body_bytes.
   std::string body;
   /// What stood where the route's path has names, in their order. Percent-decoded, whatever bytes that gives: slashes,

@@ -7,6 +7,8 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
+#include <iterator>
 #include <list>
 #include <memory>
 #include <optional>
@@ -140,6 +142,24 @@ struct Rare {
 
 /// What is before headers and cookies in ConnectionState::upgrade.
 inline constexpr std::size_t upgrade_begins = 4;
+
+/// A certificate behind them, if there is one.
+[[nodiscard]] inline std::vector<std::string> packed(const std::optional<ClientCertificate>& certificate) {
+  if (!certificate) return {};
+  const auto end = certificate->expires_at.time_since_epoch().count();
+  std::vector<std::string> strings{std::to_string(end), certificate->subject, certificate->issuer};
+  strings.insert(strings.end(), certificate->alt_names.begin(), certificate->alt_names.end());
+  return strings;
+}
+[[nodiscard]] inline std::optional<ClientCertificate> unpacked(std::vector<std::string>& strings, std::size_t from) {
+  if (strings.size() <= from) return std::nullopt;
+  strings.resize(std::max(strings.size(), from + 3));  // what is empty at the end is not kept
+  const auto first = strings.begin() + static_cast<std::ptrdiff_t>(from);
+  ClientCertificate certificate{std::move(first[1]), std::move(first[2]), {}, {}};
+  certificate.expires_at = WallTime(WallTime::duration(std::strtoll(first->c_str(), nullptr, 10)));
+  certificate.alt_names.assign(std::move_iterator(first + 3), std::move_iterator(strings.end()));
+  return certificate;
+}
 
 /// Of who is not known yet. Nobody counts who refers to it.
 [[nodiscard]] inline std::shared_ptr<const Identity> nobody() {

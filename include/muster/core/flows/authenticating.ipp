@@ -14,9 +14,20 @@ namespace muster {
 inline namespace MUSTER_ABI {
 namespace core {
 
+/// Who has shown a certificate is known no longer than that holds. Whether it does no more.
+[[nodiscard]] inline bool end_with_certificate(Identity& identity, const Credentials& credentials, WallTime now) {
+  if (!credentials.client_certificate) return false;
+  const WallTime end = credentials.client_certificate->expires_at;
+  if (end != WallTime::max() && (!identity.expires_at || *identity.expires_at > end)) identity.expires_at = end;
+  return end <= now;
+}
+
 MUSTER_INLINE void Authenticating::show_upgrade(const ConnectionState& connection, Credentials& to) const {
   std::vector<std::string> upgrade = connection.upgrade.unpack();
-  upgrade.resize(upgrade_begins + options_.credential_headers.size() + options_.credential_cookies.size());
+  const std::size_t certificate =
+      upgrade_begins + options_.credential_headers.size() + options_.credential_cookies.size();
+  to.client_certificate = unpacked(upgrade, certificate);
+  upgrade.resize(certificate);
   auto next = upgrade.begin() + 1;  // behind the address
   to.path = std::move(*next++);
   to.query = std::move(*next++);
@@ -55,6 +66,9 @@ MUSTER_INLINE std::optional<Error> Authenticating::establish(ConnectionState& co
   if (identity.user.empty()) {
     failures_.log(LogLevel::error, "The authenticator accepted a connection without naming a user");
     return Error{errc::internal, "The identity has no user", {}};
+  }
+  if (end_with_certificate(identity, connection.arrival->credentials, wall)) {
+    return Error{errc::auth_failed, "The client certificate has expired", {}};
   }
   if (identity.expires_at && *identity.expires_at <= wall) {
     return Error{errc::auth_failed, "The token has expired", {}};
@@ -168,6 +182,8 @@ MUSTER_INLINE void Authenticating::again(ConnectionState& connection, const Corr
                                          std::string token) {
   ask(connection, std::move(token), TokenSource::message,
       [this, correlation](ConnectionState& asker, Authentication answer) {
+        const WallTime now = asker.loop->executor->wall_now();
+        const bool certified = !answer || !end_with_certificate(answer.value(), asker.arrival->credentials, now);
         asker.arrival.reset();
         const auto refuse = [&](std::string_view why, CloseReason reason = CloseReason::auth_failed) {
           event::AuthResult result;
@@ -190,8 +206,8 @@ MUSTER_INLINE void Authenticating::again(ConnectionState& connection, const Corr
           refuse("The credentials belong to another user; connect again to change users");
           return;
         }
-        if (renewed.expires_at && *renewed.expires_at <= asker.loop->executor->wall_now()) {
-          refuse("The token has expired");
+        if (!certified || (renewed.expires_at && *renewed.expires_at <= now)) {
+          refuse(certified ? "The token has expired" : "The client certificate has expired");
           return;
         }
         const std::shared_ptr<Renewal> renewal(new Renewal());
@@ -206,11 +222,14 @@ MUSTER_INLINE void Authenticating::again(ConnectionState& connection, const Corr
 
 MUSTER_INLINE void Authenticating::renew(ConnectionState& connection, const std::shared_ptr<Renewal>& renewal) {
   if (renewal->rooms.empty()) {
+    // What ends as before, as with its certificate, is no later for being asked for again.
+    const bool told = connection.reauth_told && renewal->identity->expires_at == connection.identity_->expires_at;
     directory_.set_identity(connection, renewal->identity->profile == connection.identity_->profile
                                             ? renewal->identity
                                             : shown_as(*renewal->identity, connection.identity_->profile));
     if (connection.rare) connection.rare->permissions.clear();
     watch_expiry(connection);
+    connection.reauth_told = told;
     event::AuthResult result;
     result.identity = connection.identity_.get();
     writer_.tell(connection, result, &renewal->correlation);

@@ -134,12 +134,15 @@ MUSTER_INLINE void Opening::begin(ConnectionState& connection, OpenRequest reque
   std::array<std::string_view, upgrade_begins> about{address, request.path, request.query, request.origin};
   request.headers.resize(options_.credential_headers.size());
   request.cookies.resize(options_.credential_cookies.size());
+  const std::vector<std::string> certificate = packed(request.client_certificate);
   const auto each = [&](std::size_t i) -> std::string_view {
     if (i < about.size()) return about[i];
     i -= about.size();
-    return i < request.headers.size() ? request.headers[i] : request.cookies[i - request.headers.size()];
+    if (i < request.headers.size()) return request.headers[i];
+    i -= request.headers.size();
+    return i < request.cookies.size() ? request.cookies[i] : certificate[i - request.cookies.size()];
   };
-  std::size_t said = about.size() + request.headers.size() + request.cookies.size();
+  std::size_t said = about.size() + request.headers.size() + request.cookies.size() + certificate.size();
   while (said != 0 && each(said - 1).empty()) --said;
   connection.upgrade = PackedStrings(said, each);
   if (!ask_now) {

@@ -440,8 +440,7 @@ MUSTER_INLINE void Socket::linger() {
 }
 
 MUSTER_INLINE void Socket::discard_input() {
-  std::size_t got = 0;
-  switch (stream_.read(loop_->read_buffer.get(), SocketLoop::read_size, got)) {
+  switch (stream_.discard(loop_->read_buffer.get(), SocketLoop::read_size)) {
     case IoStatus::done:
     case IoStatus::read_again:
       return stream_.unfinished() ? post<&Socket::on_readable>() : wait_readable();

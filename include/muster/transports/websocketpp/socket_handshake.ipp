@@ -38,7 +38,8 @@ MUSTER_INLINE void Socket::read_proxy_header() {
 }
 
 MUSTER_INLINE void Socket::secure() {
-  switch (stream_.handshake()) {
+  std::string refused;
+  switch (stream_.handshake(refused)) {
     case IoStatus::done:
       phase_ = Phase::reading;
       return read_head();
@@ -49,7 +50,9 @@ MUSTER_INLINE void Socket::secure() {
       return wait_writable();
     case IoStatus::end:
     case IoStatus::failed:
-      return close_descriptor(CloseReason::lost);
+      if (refused.empty()) return close_descriptor(CloseReason::lost);
+      sink().refused(RefusedFor::auth, opening_->remote, "TLS: " + refused, loop_->executor->now());
+      return linger();  // the alert says so to the peer, which may have sent its request already
   }
 }
 
@@ -130,6 +133,7 @@ MUSTER_INLINE void Socket::process_request() {
   if (opening.served == 0) opening.peer = opening.remote;
   opening.remote = listener_->trusted_proxies.resolve(std::move(opening.remote), request);
   request.remote_address = opening.remote;
+  if (stream_.is_tls()) request.client_certificate = stream_.client_certificate();
 
   const bool upgrades = asks_for_upgrade(request);
   const auto& probes = listener_->options.probe_paths;
@@ -181,6 +185,7 @@ MUSTER_INLINE void Socket::ask(OpenRequest open) {
   }
   open.reservation = std::move(opening_->reservation);
   open.remote_address = opening_->remote;
+  open.client_certificate = std::move(opening_->request.client_certificate);
   const std::uint64_t id =
       sink().open(std::move(open), shared_from_this(), loop_->executor,
                   [self = shared_from_this()](Decision decision) { self->decided(std::move(decision)); });

@@ -6,6 +6,7 @@
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <openssl/x509_vfy.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -17,6 +18,7 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <system_error>
@@ -98,13 +100,25 @@ class Stream {
     (void)receive(to, size, 0, got);
   }
 
-  /// One step of the TLS handshake.
-  IoStatus handshake() {
+  /// One step of the TLS handshake. `refused` becomes what was wrong with the client's certificate, if it failed for that.
+  IoStatus handshake(std::string& refused) {
     if (broken_) return IoStatus::failed;
     ERR_clear_error();
     const int result = SSL_accept(tls_.get());
-    return result == 1 ? IoStatus::done : tls_status(result);
+    if (result == 1) return IoStatus::done;
+    const int reason = ERR_GET_REASON(ERR_peek_last_error());
+    const IoStatus status = tls_status(result);
+    if (status == IoStatus::failed && reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE) {
+      refused = "The client has shown no certificate";
+    } else if (status == IoStatus::failed && reason == SSL_R_CERTIFICATE_VERIFY_FAILED) {
+      refused = "The client's certificate is not good: ";
+      refused += X509_verify_cert_error_string(SSL_get_verify_result(tls_.get()));
+    }
+    return status;
   }
+
+  /// As ClientCertificate is shown.
+  [[nodiscard]] std::optional<ClientCertificate> client_certificate() const { return verified_certificate(tls_.get()); }
 
   /// Reads what is there, up to `size`. `done` comes with at least one byte.
   IoStatus read(char* to, std::size_t size, std::size_t& got) {
@@ -125,6 +139,12 @@ class Stream {
     if (got == 0) return status;
     unfinished_ = status != IoStatus::read_again;
     return IoStatus::done;
+  }
+
+  /// Reads what nobody wants to know.
+  IoStatus discard(char* to, std::size_t size) {
+    std::size_t got = 0;
+    return broken_ ? receive(to, size, 0, got) : read(to, size, got);
   }
 
   /// After a `read` that was done: whether there may be more that readiness of the socket would not tell.

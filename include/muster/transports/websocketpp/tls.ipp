@@ -1,15 +1,19 @@
 // TLS: how OpenSSL reaches a socket, and what all TLS sockets of a listener share.
 #pragma once
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <openssl/bio.h>
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/params.h>
+#include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
+#include <openssl/x509v3.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -17,7 +21,9 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
+#include <ctime>
 #include <fstream>
+#include <iterator>
 #include <memory>
 #include <new>
 #include <optional>
@@ -29,6 +35,7 @@
 
 #include "muster/thread_safety.hpp"
 #include "muster/transports/websocketpp.hpp"
+#include "muster/types.hpp"
 
 namespace muster {
 inline namespace MUSTER_ABI {
@@ -39,6 +46,8 @@ struct FreeTls {
   void operator()(SSL* tls) const { SSL_free(tls); }
   void operator()(SSL_CTX* context) const { SSL_CTX_free(context); }
   void operator()(BIO* bio) const { BIO_free(bio); }
+  void operator()(X509* certificate) const { X509_free(certificate); }
+  void operator()(GENERAL_NAMES* names) const { GENERAL_NAMES_free(names); }
 };
 using Tls = std::unique_ptr<SSL, FreeTls>;
 using TlsBio = std::unique_ptr<BIO, FreeTls>;
@@ -90,6 +99,59 @@ class SocketBio {
 /// An idle connection then holds no record buffers, which are 34 KiB; and a write resumes from wherever its bytes are.
 constexpr long tls_mode =
     SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER;
+
+[[nodiscard]] inline std::string text_of(const X509_NAME* name) {
+  const TlsBio bio(BIO_new(BIO_s_mem()));
+  char* text = nullptr;
+  if (!bio || X509_NAME_print_ex(bio.get(), name, 0, XN_FLAG_RFC2253) < 0) throw std::bad_alloc();
+  const long size = BIO_get_mem_data(bio.get(), &text);
+  return {text, static_cast<std::size_t>(size)};
+}
+
+/// Empty: of a kind that is not shown, or with what could be taken for something else.
+[[nodiscard]] inline std::string text_of(const GENERAL_NAME& name) {
+  int kind = 0;
+  const void* const value = GENERAL_NAME_get0_value(&name, &kind);
+  if (kind != GEN_DNS && kind != GEN_URI && kind != GEN_EMAIL && kind != GEN_IPADD) return {};
+  const auto* const string = static_cast<const ASN1_STRING*>(value);
+  const std::string_view bytes(reinterpret_cast<const char*>(ASN1_STRING_get0_data(string)),
+                               static_cast<std::size_t>(ASN1_STRING_length(string)));
+  if (kind == GEN_IPADD) {
+    std::array<char, INET6_ADDRSTRLEN> text{};
+    const int family = bytes.size() == 4 ? AF_INET : AF_INET6;
+    if ((bytes.size() != 4 && bytes.size() != 16) ||
+        ::inet_ntop(family, bytes.data(), text.data(), text.size()) == nullptr)
+      return {};
+    return "IP:" + std::string(text.data());
+  }
+  for (const char c : bytes) {
+    if (c <= ' ' || c > '~') return {};
+  }
+  return (kind == GEN_DNS ? "DNS:" : kind == GEN_URI ? "URI:" : "email:") + std::string(bytes);
+}
+
+/// That of the peer, if it was asked for one, has shown one that was verified, and that is still in date.
+[[nodiscard]] inline std::optional<ClientCertificate> verified_certificate(const SSL* tls) {
+  if (tls == nullptr || SSL_is_server(tls) == 0 || (SSL_get_verify_mode(tls) & SSL_VERIFY_PEER) == 0)
+    return std::nullopt;
+  X509* const shown = SSL_get_verify_result(tls) == X509_V_OK ? SSL_get0_peer_certificate(tls) : nullptr;
+  std::tm end{};
+  if (shown == nullptr || ASN1_TIME_to_tm(X509_get0_notAfter(shown), &end) != 1) return std::nullopt;
+  ClientCertificate certificate;
+  const std::chrono::seconds seconds(::timegm(&end));
+  const auto latest = std::chrono::duration_cast<std::chrono::seconds>(WallTime::max().time_since_epoch());
+  certificate.expires_at = seconds < latest ? WallTime(seconds) : WallTime::max();
+  if (certificate.expires_at <= std::chrono::system_clock::now()) return std::nullopt;
+  certificate.subject = text_of(X509_get_subject_name(shown));
+  certificate.issuer = text_of(X509_get_issuer_name(shown));
+  const std::unique_ptr<GENERAL_NAMES, FreeTls> names(
+      static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(shown, NID_subject_alt_name, nullptr, nullptr)));
+  for (int i = 0; i < sk_GENERAL_NAME_num(names.get()); ++i) {  // -1: there are none
+    std::string name = text_of(*sk_GENERAL_NAME_value(names.get(), i));
+    if (!name.empty()) certificate.alt_names.push_back(std::move(name));
+  }
+  return certificate;
+}
 
 /// What session tickets are encrypted with (RFC 5077, 4). Any thread.
 class TicketKeys {
@@ -164,6 +226,7 @@ class TlsContext {
     set_ciphers(context.get());
     set_tickets(context.get());
     set_certificate(context.get());
+    set_client_ca(context.get());
     const CheckedLock lock(mutex_);
     context_.swap(context);
   }
@@ -286,6 +349,50 @@ class TlsContext {
     }
     SSL_CTX_set_default_passwd_cb(context, nullptr);
     SSL_CTX_set_default_passwd_cb_userdata(context, nullptr);
+  }
+
+  void set_client_ca(SSL_CTX* context) const {
+    const std::string& file = options_.tls_client_ca_file;
+    if (file.empty()) return;
+    must_open(file, "TLS client CA ");
+    std::ifstream in(file, std::ios::binary);
+    const std::string text{std::istreambuf_iterator<char>(in), {}};
+    const TlsBio bio(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
+    ERR_clear_error();
+    std::size_t count = 0;
+    for (;; ++count) {
+      const std::unique_ptr<X509, FreeTls> ca(PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr));
+      if (!ca) break;
+      if (X509_STORE_add_cert(SSL_CTX_get_cert_store(context), ca.get()) != 1 ||
+          SSL_CTX_add_client_CA(context, ca.get()) != 1) {
+        fail("TLS client CA " + file);
+      }
+    }
+    if (count == 0 || ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE) fail("TLS client CA " + file);
+    ERR_clear_error();
+    SSL_CTX_set_verify(
+        context, SSL_VERIFY_PEER | (options_.tls_client_certificate_required ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0),
+        nullptr);
+    // A stranger's chain is held until it is checked.
+    SSL_CTX_set_max_cert_list(context, 32 * 1024);
+    // What one set of CAs has verified, another has not: a ticket has its context, and is none in another.
+    std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
+    unsigned size = 0;
+    if (EVP_Digest(text.data(), text.size(), digest.data(), &size, EVP_sha256(), nullptr) != 1 ||
+        SSL_CTX_set_session_id_context(context, digest.data(), size) != 1) {
+      throw std::bad_alloc();
+    }
+    // Nor is a certificate verified again, whose end has come in between.
+    SSL_CTX_set_session_ticket_cb(
+        context, nullptr,
+        [](SSL*, SSL_SESSION* session, const unsigned char*, std::size_t, SSL_TICKET_STATUS status, void*) {
+          X509* const peer = session != nullptr ? SSL_SESSION_get0_peer(session) : nullptr;
+          const bool ended = peer != nullptr && X509_cmp_current_time(X509_get0_notAfter(peer)) <= 0;
+          if (status == SSL_TICKET_SUCCESS && !ended) return static_cast<int>(SSL_TICKET_RETURN_USE);
+          if (status == SSL_TICKET_SUCCESS_RENEW && !ended) return static_cast<int>(SSL_TICKET_RETURN_USE_RENEW);
+          return static_cast<int>(SSL_TICKET_RETURN_IGNORE_RENEW);
+        },
+        nullptr);
   }
 
   static void must_open(const std::string& file, const char* what) {
