@@ -25,12 +25,17 @@ constexpr const char* footer =
     "The roles file is a JSON array of rules: [{\"role\": \"editor\", \"actions\": [\"join\", \"publish\"], "
     "\"pattern\": \"canvas:*\"}];\n"
     "what no rule allows is refused.\n"
-    "SIGHUP reads the files of --auth, --jwt-key, --roles and --tls-cert again, all of them or, if one is bad, none.";
+    "SIGHUP reads the files of --auth, --jwt-key, --roles, --tls-cert and --tls-client-ca again, all of them or,\n"
+    "if one is bad, none.";
 
 constexpr Names<muster::LogLevel, 4> log_levels{{{"debug", muster::LogLevel::debug},
                                                  {"info", muster::LogLevel::info},
                                                  {"warning", muster::LogLevel::warning},
                                                  {"error", muster::LogLevel::error}}};
+
+using muster::websocketpp::TlsVersion;
+constexpr Names<TlsVersion, 2> tls_versions{{{"1.2", TlsVersion::tls_1_2}, {"1.3", TlsVersion::tls_1_3}}};
+constexpr Names<bool, 2> client_certificates{{{"required", true}, {"optional", false}}};
 
 /// CLI11's, without the second empty line between groups.
 class Layout : public CLI::Formatter {
@@ -130,6 +135,23 @@ void add_server_flags(FlagSet& flags, Settings& settings, std::string& auth) {
   flags.value("tls-cert", "FILE", "certificate chain (PEM); with --tls-key: https and wss", "",
               non_empty(server.tls_certificate_file));
   flags.value("tls-key", "FILE", "its private key (PEM)", "", non_empty(server.tls_key_file));
+  flags.value("tls-min-version", "VERSION", "the oldest that is spoken: 1.2, 1.3",
+              show_choice(server.tls_min_version, tls_versions),
+              [&server](const std::string& text) { return read_choice(text, tls_versions, server.tls_min_version); });
+  flags.value("tls-ciphers", "LIST", "of TLS 1.2, as OpenSSL writes them; none: its own choice", "",
+              non_empty(server.tls_ciphers));
+  flags.value("tls-ciphersuites", "LIST", "of TLS 1.3", "", non_empty(server.tls_ciphersuites));
+  flags.value("tls-tickets", "COUNT", "with each a client resumes a session later; 0: none does",
+              std::to_string(server.tls_tickets),
+              number(0, 16, [&server](std::uint64_t n) { server.tls_tickets = n; }));
+  flags.value("tls-client-ca", "FILE", "clients need a certificate that one of these (PEM) has signed", "",
+              non_empty(server.tls_client_ca_file));
+  flags.value("tls-client-cert", "NAME", "with --tls-client-ca: required, optional",
+              show_choice(server.tls_client_certificate_required, client_certificates),
+              [&settings](const std::string& text) {
+                settings.has_client_cert_flag = true;
+                return read_choice(text, client_certificates, settings.server.tls_client_certificate_required);
+              });
   flags.value(
       "behind-proxy", "ADDRESS", "or a network: a reverse proxy of yours, with --public-name; repeatable", "",
       [&settings](const std::string& text) {
@@ -278,6 +300,19 @@ std::vector<std::string> problems_together(const Settings& settings) {
   }
   if (settings.server.tls_certificate_file.empty() != settings.server.tls_key_file.empty()) {
     found.emplace_back("--tls-cert and --tls-key go together");
+  }
+  const auto& server = settings.server;
+  const auto needs = [&found](bool given, const std::string& flag, const std::string& other) {
+    if (given) found.push_back(flag + " needs " + other);
+  };
+  const bool plain = server.tls_certificate_file.empty();
+  needs(plain && server.tls_min_version != TlsVersion::tls_1_2, "--tls-min-version", "--tls-cert");
+  needs(plain && !server.tls_ciphers.empty(), "--tls-ciphers", "--tls-cert");
+  needs(plain && !server.tls_ciphersuites.empty(), "--tls-ciphersuites", "--tls-cert");
+  needs(plain && !server.tls_client_ca_file.empty(), "--tls-client-ca", "--tls-cert");
+  needs(settings.has_client_cert_flag && server.tls_client_ca_file.empty(), "--tls-client-cert", "--tls-client-ca");
+  if (!server.tls_ciphers.empty() && server.tls_min_version == TlsVersion::tls_1_3) {
+    found.emplace_back("--tls-ciphers are those of TLS 1.2, which --tls-min-version excludes");
   }
   if (settings.behind_proxy != settings.has_public_name) {
     found.emplace_back(

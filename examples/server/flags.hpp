@@ -42,6 +42,7 @@ struct Settings {
   std::optional<std::uint16_t> health_port;
   bool behind_proxy = false;
   bool has_public_name = false;
+  bool has_client_cert_flag = false;
   std::size_t bots = 0;
   std::string bot_room = "canvas:lobby";
 

@@ -63,8 +63,9 @@ class Program {
         server_(manager_, server_options(settings)) {
     raise_file_limit(settings, *log_);
     if (settings.health_port) health_.emplace(server_.context(), manager_, health_options(settings));
-    if (settings.anonymous() && settings.server.address != "127.0.0.1" && settings.server.address != "localhost" &&
-        settings.server.address != "::1") {
+    const bool gated = !settings.server.tls_client_ca_file.empty() && settings.server.tls_client_certificate_required;
+    if (settings.anonymous() && !gated && settings.server.address != "127.0.0.1" &&
+        settings.server.address != "localhost" && settings.server.address != "::1") {
       log_->log(muster::LogLevel::warning,
                 "--auth anonymous: whoever reaches " + settings.server.address + " is let in");
     }

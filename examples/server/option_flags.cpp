@@ -237,6 +237,7 @@ std::string by_flag(std::string_view sentence) {
       }
     }
     for (const auto& flag : room_flags()) add(flag.name, flag.name);
+    for (const char* flag : {"tls-ciphers", "tls-ciphersuites"}) add(flag, flag);  // which OpenSSL alone can judge
     return flags;
   }();
   std::string line;

@@ -223,6 +223,28 @@ TEST_CASE("options that contradict each other are named by their flags, each in 
         "muster_server: --unsent-soft-bytes must be above 0 and at most --unsent-hard-bytes\n");
   CHECK_THAT(refused_with("--tls-cert", "cert.pem"), ContainsSubstring("--tls-key"));
   refused_with("--http-timeout", "0");
+  for (const char* flag : {"--tls-ciphers", "--tls-ciphersuites", "--tls-client-ca"}) {
+    CHECK_THAT(refused_with(flag, "x"), ContainsSubstring(std::string(flag) + " needs --tls-cert"));
+  }
+  CHECK_THAT(refused_with("--tls-min-version", "1.3"), ContainsSubstring("--tls-min-version needs --tls-cert"));
+  CHECK_THAT(refused_with("--tls-min-version", "1.1"), ContainsSubstring("must be one of 1.2, 1.3"));
+  CHECK_THAT(refused_with("--tls-client-cert", "optional"),
+             ContainsSubstring("--tls-client-cert needs --tls-client-ca"));
+  CHECK_THAT(refused({"--auth", "anonymous", "--tls-cert", "c", "--tls-key", "k", "--tls-ciphers", "HIGH",
+                      "--tls-min-version", "1.3"}),
+             ContainsSubstring("--tls-ciphers are those of TLS 1.2"));
+}
+
+TEST_CASE("flags of TLS set the options of the listener", "[flags]") {
+  const auto settings =
+      good({"--tls-cert", "c", "--tls-key", "k", "--tls-ciphersuites", "TLS_AES_128_GCM_SHA256", "--tls-min-version",
+            "1.3", "--tls-tickets", "0", "--tls-client-ca", "ca", "--tls-client-cert", "optional"});
+  CHECK(settings.server.tls_min_version == muster::websocketpp::TlsVersion::tls_1_3);
+  CHECK(settings.server.tls_ciphersuites == "TLS_AES_128_GCM_SHA256");
+  CHECK(settings.server.tls_tickets == 0);
+  CHECK(settings.server.tls_client_ca_file == "ca");
+  CHECK_FALSE(settings.server.tls_client_certificate_required);
+  CHECK(good({}).server.tls_client_certificate_required);
 }
 
 TEST_CASE("what somebody wrote is repeated as it was written", "[flags]") {

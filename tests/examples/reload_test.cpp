@@ -6,6 +6,7 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,7 @@
 #include "text_matchers.hpp"
 #include "websocketpp/certificate.hpp"
 #include "websocketpp/raw_client.hpp"
+#include "websocketpp/tls_fixture.hpp"
 
 namespace fs = std::filesystem;
 using muster::test::Certificate;
@@ -22,6 +24,7 @@ using muster::test::Client;
 using muster::test::ContainsSubstring;
 using muster::test::Process;
 using muster::test::RawClient;
+using muster::test::TlsClient;
 using muster::test::wait_for;
 
 namespace {
@@ -109,6 +112,53 @@ TEST_CASE("SIGHUP reads the certificate again", "[server]") {
   process.signal(SIGHUP);
   process.says("SIGHUP: everything is as it was, because of TLS key " + certificate.key_file);
   CHECK(shown() == 8);
+}
+
+TEST_CASE("SIGHUP reads the client CA again", "[server]") {
+  const Certificate certificate;
+  const Certificate before(Certificate::Content{1, "Before"});
+  const Certificate after(Certificate::Content{2, "After"});
+  const auto signed_by = [](const Certificate& ca) {
+    Certificate::Content content;
+    content.issuer = &ca;
+    return content;
+  };
+  const Certificate ann(signed_by(before));
+  const Certificate bob(signed_by(after));
+  const File ca("");
+  const auto trust = [&ca](const Certificate& trusted) {
+    fs::copy_file(trusted.certificate_file, ca.path(), fs::copy_options::overwrite_existing);
+  };
+  trust(before);
+  Process process(server({"--auth", "anonymous", "--tls-cert", certificate.certificate_file, "--tls-key",
+                          certificate.key_file, "--tls-client-ca", ca.path()}));
+  const std::uint16_t port = process.port();
+  const auto let_in = [port](const Certificate& who) {
+    RawClient client(port, TlsClient(0, who).make());
+    client.send(RawClient::upgrade_request());
+    std::optional<std::string> head;
+    CHECK(wait_for([&] {
+      client.pump();
+      return (head = client.take_head()) || client.ended();
+    }));
+    return head.has_value();
+  };
+  CHECK(let_in(ann));
+  CHECK_FALSE(let_in(bob));
+  trust(after);
+  process.signal(SIGHUP);
+  process.says(read_again);
+  CHECK_FALSE(let_in(ann));
+  CHECK(let_in(bob));
+}
+
+TEST_CASE("ciphers that there are not are one line by their flag, and exit code 2", "[server]") {
+  const Certificate certificate;
+  const auto ended = Process(server({"--auth", "anonymous", "--tls-cert", certificate.certificate_file, "--tls-key",
+                                     certificate.key_file, "--tls-ciphersuites", "TLS_NONE"}))
+                         .wait();
+  CHECK(ended.exit_code == 2);
+  CHECK(ended.err == "muster_server: websocketpp listener: --tls-ciphersuites: OpenSSL has no \"TLS_NONE\"\n");
 }
 
 TEST_CASE("SIGHUP ends no server, whatever it was started with", "[server]") {

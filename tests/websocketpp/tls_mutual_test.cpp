@@ -112,6 +112,25 @@ TEST_CASE("who shows no certificate, or not a good one, is refused in TLS and to
   CHECK(f.manager->count() == 0);
 }
 
+TEST_CASE("a certificate of up to 32 KiB is read, and no longer one", "[websocketpp][tls]") {
+  Mutual m;
+  const int version = GENERATE(TLS1_2_VERSION, TLS1_3_VERSION);
+  const auto sized = [&](std::size_t names) {
+    std::string all;
+    for (std::size_t i = 0; i < names; ++i)
+      all += (i == 0 ? "DNS:" : ",DNS:") + std::string(98, 'a');  // 100 bytes each
+    return Certificate(m.content("much", all));
+  };
+  const Certificate large(sized(320));
+  const Certificate larger(sized(330));
+  Fixture f({}, m.options);
+  CHECK(let_in(f, TlsClient(version, large)));
+  CHECK(f.request().client_certificate->alt_names.size() == 320);
+  RawClient& refused = connect(f, TlsClient(version, larger));
+  refused.send(RawClient::upgrade_request());
+  CHECK(f.status(refused) == 0);
+}
+
 TEST_CASE("where a certificate is not required, who shows none is let in without one, and a bad one is refused",
           "[websocketpp][tls]") {
   Mutual m(false);
