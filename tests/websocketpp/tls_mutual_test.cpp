@@ -87,29 +87,48 @@ TEST_CASE("who shows no certificate, or not a good one, is refused in TLS and to
   const int version = GENERATE(TLS1_2_VERSION, TLS1_3_VERSION);
   Fixture f({}, m.options);
   int alert = 0;
-  CHECK_FALSE(let_in(f, TlsClient(version), &alert));
+  REQUIRE_FALSE(let_in(f, TlsClient(version), &alert));
   CHECK(alert == (version == TLS1_3_VERSION ? SSL_AD_CERTIFICATE_REQUIRED : SSL_AD_HANDSHAKE_FAILURE));
   CHECK(f.manager->refusals().back().what == "TLS: The client has shown no certificate");
 
   const Certificate stranger;
-  CHECK_FALSE(let_in(f, TlsClient(version, stranger), &alert));
+  REQUIRE_FALSE(let_in(f, TlsClient(version, stranger), &alert));
   CHECK(alert == SSL_AD_UNKNOWN_CA);
 
   auto content = m.content("late");
   content.ends_in_seconds = -60;
   const Certificate late(content);
-  CHECK_FALSE(let_in(f, TlsClient(version, late), &alert));
+  REQUIRE_FALSE(let_in(f, TlsClient(version, late), &alert));
   CHECK(alert == SSL_AD_CERTIFICATE_EXPIRED);
   CHECK(f.manager->refusals().back().what == "TLS: The client's certificate is not good: certificate has expired");
 
   content = m.content("server");
   content.extended_key_usage = "serverAuth";
   const Certificate server(content);
-  CHECK_FALSE(let_in(f, TlsClient(version, server), &alert));
+  REQUIRE_FALSE(let_in(f, TlsClient(version, server), &alert));
   CHECK(alert == SSL_AD_UNSUPPORTED_CERTIFICATE);
   for (const auto& refusal : f.manager->refusals()) CHECK(refusal.reason == RefusedFor::auth);
   CHECK(f.until([&] { return f.manager->reserved() == 0; }));
   CHECK(f.manager->count() == 0);
+}
+
+TEST_CASE("what a refused client has sent already does not tear the alert away", "[websocketpp][tls]") {
+  Mutual m;
+  Fixture f({}, m.options);
+  const TlsClient client(TLS1_3_VERSION);  // whose handshake ends before the server has seen what it lacks
+  RawClient& raw = connect(f, client);
+  raw.send(RawClient::upgrade_request() + test::text_frame(std::string(30'000, 'x')));
+  REQUIRE(f.until([&] {
+    raw.stall(SSL_is_init_finished(raw.tls()) == 1);
+    return f.manager->refusals().size() == 1 && raw.all_sent();
+  }));
+  f.settle();
+  CHECK(f.manager->reserved() == 1);  // closed with that unread, it would reset the peer
+  raw.stall(false);
+  CHECK(f.until([&] { return raw.ended(); }));
+  CHECK_FALSE(raw.was_reset());
+  raw.cut();
+  CHECK(f.until([&] { return f.manager->reserved() == 0; }));
 }
 
 TEST_CASE("a certificate of up to 32 KiB is read, and no longer one", "[websocketpp][tls]") {

@@ -5,6 +5,8 @@ using namespace muster;
 using test::Fixture;
 using test::message;
 using test::RawClient;
+using test::resumes;
+using test::TlsClient;
 using test::with;
 
 TEST_CASE("messages go both ways over TLS", "[websocketpp][tls]") {
@@ -78,6 +80,39 @@ TEST_CASE("a slow reader over TLS gets every byte in order", "[websocketpp][tls]
   CHECK(f.until([&] { return client.in.size() == expected.size(); }));
   CHECK(client.in == expected);
   CHECK(f.until([&] { return f.seen()->writables == 1; }));
+}
+
+TEST_CASE("what is written together is one TLS record, up to 16 KiB", "[websocketpp][tls]") {
+  const test::Certificate certificate;
+  Fixture f({}, with(certificate));
+  TlsClient tls(TLS1_2_VERSION);
+  REQUIRE_FALSE(resumes(f, tls));
+  RawClient& client = *f.clients.back();
+  std::vector<std::size_t> records;
+  SSL_set_msg_callback_arg(client.tls(), &records);
+  SSL_set_msg_callback(client.tls(), [](int, int, int type, const void* bytes, std::size_t, SSL*, void* seen) {
+    const auto* const header = static_cast<const unsigned char*>(bytes);
+    if (type != SSL3_RT_HEADER || header[0] != SSL3_RT_APPLICATION_DATA) return;
+    constexpr std::size_t overhead = 8 + 16;  // of AES-GCM, RFC 5288, 3
+    static_cast<std::vector<std::size_t>*>(seen)->push_back((std::size_t{header[3]} << 8U | header[4]) - overhead);
+  });
+  const auto written = [&](std::size_t size, std::size_t pieces) {
+    std::string bytes;
+    for (std::size_t i = 0; i < size; ++i) bytes.push_back(static_cast<char>('a' + i % 26));
+    records.clear();
+    client.in.clear();
+    REQUIRE(f.manager->write(0, bytes, pieces) == WriteResult::done);
+    REQUIRE(f.until([&] { return client.in.size() == size; }));
+    CHECK(client.in == bytes);
+    return records;
+  };
+  using Sizes = std::vector<std::size_t>;
+  CHECK(written(100, 1) == Sizes{100});
+  CHECK(written(100, 10) == Sizes{100});
+  CHECK(written(16'384, 7) == Sizes{16'384});
+  CHECK(written(16'385, 1) == Sizes{16'384, 1});
+  CHECK(written(40'000, 2) == Sizes{16'384, 16'384, 7'232});
+  SSL_set_msg_callback(client.tls(), nullptr);
 }
 
 TEST_CASE("the HTTP hook answers over TLS", "[websocketpp][tls]") {
