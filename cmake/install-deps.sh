@@ -38,7 +38,7 @@ need_package() {
 
 if ! command -v apt-get >/dev/null; then
   echo "install-deps: there is no apt-get here. Install with this system's packages: g++ >= 12 or clang >= 14, cmake >= 3.21," >&2
-  echo "  ninja, pkg-config, Asio, websocketpp 0.8.2, RapidJSON, Catch2, OpenSSL, libjwt 1, zlib, CLI11; for the tests: Boost, node, npm, chromium." >&2
+  echo "  ninja, pkg-config, Asio, websocketpp 0.8.2, RapidJSON, Catch2, OpenSSL 3, libjwt 1, zlib, CLI11; for the tests: Boost, node, npm, chromium." >&2
   exit 1
 fi
 

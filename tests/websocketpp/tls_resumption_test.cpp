@@ -162,5 +162,7 @@ TEST_CASE("options of TLS that mean nothing together are refused", "[websocketpp
   options = with(certificate);
   options.tls_ciphers = "HIGH";
   options.tls_min_version = muster::websocketpp::TlsVersion::tls_1_3;
+  options.tls_tickets = 17;
   CHECK(message(options).find("tls_ciphers are those of TLS 1.2") != std::string::npos);
+  CHECK(message(options).find("tls_tickets must be at most 16") != std::string::npos);
 }

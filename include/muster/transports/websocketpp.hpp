@@ -62,6 +62,7 @@ struct ListenerOptions {
   /// 0: the system picks one, and `port()` tells.
   std::uint16_t port = 0;
   /// TLS when both are given: the certificate chain and its private key, PEM files. What is said of TLS below needs them.
+  /// Costs a connection 14 KiB of OpenSSL 3.0's (13 by TLS 1.2), 19 where it has shown a certificate.
   std::string tls_certificate_file;
   std::string tls_key_file;
   /// Who speaks no version from this on is closed in the handshake.
@@ -75,8 +76,8 @@ struct ListenerOptions {
   /// spares both the certificate, and us its signature, which with RSA is most of a handshake's CPU. TLS 1.2 has one for
   /// all. One is enough for who comes back with one connection. Nothing is kept for them: all is in the ticket (RFC 5077;
   /// RFC 8446, 4.6.1), under a key of this listener's that is new every two hours and forgotten after four. Tickets are good
-  /// for two hours, here and nowhere else; they outlive reload_certificate. They carry no early data (0-RTT). 0: every
-  /// connection makes a whole handshake.
+  /// for two hours, here and nowhere else; they outlive reload_certificate. They carry no early data (0-RTT). At most
+  /// 16; 0: every connection makes a whole handshake.
   std::size_t tls_tickets = 1;
   /// Mutual TLS: the CAs that clients' certificates are checked against, a PEM file. A certificate must lead to a self-signed
   /// CA among them, be in date and be for clients, where it says for what it is (extendedKeyUsage); else its client is refused

@@ -121,6 +121,7 @@ class Acceptor : public std::enable_shared_from_this<Acceptor> {
     needs_tls(!settings.tls_ciphers.empty(), "tls_ciphers");
     needs_tls(!settings.tls_ciphersuites.empty(), "tls_ciphersuites");
     needs_tls(!settings.tls_client_ca_file.empty(), "tls_client_ca_file");
+    require(settings.tls_tickets <= 16, "tls_tickets must be at most 16");
     require(settings.tls_ciphers.empty() || settings.tls_min_version != TlsVersion::tls_1_3,
             "tls_ciphers are those of TLS 1.2, which tls_min_version excludes (tls_ciphersuites are those of 1.3)");
     require(settings.listen || !settings.proxy_protocol, "proxy_protocol is the port's, and listen is off");
