@@ -50,6 +50,8 @@ class TlsClient {
   }
   TlsClient(const TlsClient&) = delete;
   TlsClient& operator=(const TlsClient&) = delete;
+  /// Its connections may live on.
+  ~TlsClient() { SSL_CTX_sess_set_new_cb(context_.get(), nullptr); }
 
   /// One that shows this certificate.
   TlsClient(int version, const Certificate& certificate) : TlsClient(version) {
