@@ -69,7 +69,7 @@ std::string metrics_text(const muster::Metrics& metrics, bool ready) {
                refused_going_away, refused_host, refused_origin, refused_path, refused_request, closed, messages_in,
                bytes_in, writes, bytes_out, deliveries, blocks, conflated, gaps, history_dropped, refused_when_full,
                errors, rate_limited, callback_failures, sweep_findings, resumes, resumes_failed, queued, queue_dropped,
-               session_store_failures, lost, slowed, loop_lag, command_wait, handler_time] = metrics;
+               session_store_failures, lost, slowed, loop_lag, command_wait, handler_time, latest_wait] = metrics;
   Exposition out;
   out.start("build_info", "The version, as a label; always 1.", "gauge");
   out.line("build_info",
@@ -130,6 +130,7 @@ std::string metrics_text(const muster::Metrics& metrics, bool ready) {
   out.histogram("loop_lag_seconds", "How late an event loop ran its timers.", loop_lag);
   out.histogram("command_wait_seconds", "How long commands waited that had to.", command_wait);
   out.histogram("handler_seconds", "How long handlers and hooks ran.", handler_time);
+  out.histogram("latest_wait_seconds", "How long state waited for latest_bytes_per_second.", latest_wait);
   return out.take();
 }
 

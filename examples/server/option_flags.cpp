@@ -192,6 +192,7 @@ const std::vector<Flag<RoomOptions>>& room_flags() {
       count("awareness-entries", &RoomOptions::awareness_entries, "0: no limit"),
       duration("awareness-interval", &RoomOptions::awareness_interval, "changes within it travel together"),
       count("presence-list-max", &RoomOptions::presence_list_max, "members; above: only counts are told"),
+      size("latest-bytes-per-second", &RoomOptions::latest_bytes_per_second, "of state, to each member; 0: no bound"),
   };
   return flags;
 }

@@ -86,6 +86,8 @@ struct Metrics {
   Histogram
       command_wait;  ///< of commands that were read and had to wait: for the answer to one before, or for their rate
   Histogram handler_time;  ///< of calls of handlers and hooks
+  Histogram
+      latest_wait;  ///< of `latest` messages that wait for latest_bytes_per_second: since their key's first change
 };
 
 /// Called for rare events only, never per delivery. From any thread, at once; must not throw, must not block.

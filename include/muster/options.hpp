@@ -46,12 +46,18 @@ struct RoomOptions {
   std::chrono::milliseconds awareness_interval{50};
   /// Rooms above this size are told member counts instead of who joined and left, and that at most once a second.
   std::size_t presence_list_max = 256;
+  /// Bytes of `latest` messages that a member is told a second, envelopes included by estimate (0 = no bound). Beyond,
+  /// they wait: under each key the newest, the key that has waited longest goes first, at the pace of
+  /// `awareness_interval`; Metrics::latest_wait says how long. With eight seconds' worth of keys waiting, publishing under
+  /// one more is rate_limited.
+  std::size_t latest_bytes_per_second = 0;
 
   friend bool operator==(const RoomOptions& a, const RoomOptions& b) noexcept {
     return a.room_capacity == b.room_capacity && a.capacity_counts == b.capacity_counts &&
            a.history_messages == b.history_messages && a.history_bytes == b.history_bytes &&
            a.history_age == b.history_age && a.awareness_entries == b.awareness_entries &&
-           a.awareness_interval == b.awareness_interval && a.presence_list_max == b.presence_list_max;
+           a.awareness_interval == b.awareness_interval && a.presence_list_max == b.presence_list_max &&
+           a.latest_bytes_per_second == b.latest_bytes_per_second;
   }
 };
 

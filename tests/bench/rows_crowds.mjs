@@ -22,7 +22,9 @@ const MANY_SENDERS = {
   setup: { says: 'latest' },
 };
 
-export const CROWDS = [LEAVE, LEAVE_UNTOLD, RECONNECT, RECONNECT_UNTOLD, MANY_SENDERS];
+const BOUNDED_SENDERS = { ...MANY_SENDERS, id: 'latest state of 1000 senders, bounded', setup: { says: 'latest', latestBytes: 100_000 } };
+
+export const CROWDS = [LEAVE, LEAVE_UNTOLD, RECONNECT, RECONNECT_UNTOLD, MANY_SENDERS, BOUNDED_SENDERS];
 
 const stormRows = (title, scenario, beside, cpu, frames, ofNone) => [
   { title: `${title}: CPU of each`, unit: 'us', figure: (run) => run[cpu], scenario, digits: 1 },
@@ -34,11 +36,12 @@ export const CROWD_ROWS = [
   ...stormRows('9000 join with presence', LEAVE, LEAVE_UNTOLD, 'connect_cpu_us', 'connect_frames_per_second_each', 1.5),
   ...stormRows('4500 of 9000 leave', LEAVE, LEAVE_UNTOLD, 'storm_cpu_us', 'storm_frames_per_second_each'),
   ...stormRows('4500 of 9000 are cut and reconnect', RECONNECT, RECONNECT_UNTOLD, 'storm_cpu_us', 'storm_frames_per_second_each'),
-  ...[
+  ...[MANY_SENDERS, BOUNDED_SENDERS].flatMap((scenario, bounded) => [
     ['bytes to each member', 'KB/s', (run) => run.bytes_per_second_each / 1000, 0],
     ['staleness, p50', 'ms', (run) => ms(run.latency_p50_us), 1],
     ['staleness, p99', 'ms', (run) => ms(run.latency_p99_us), 1],
     ['CPU', 'ms/s', (run) => run.cpu_ms_per_second, 0],
   ].map(([title, unit, figure, digits], i) => ({
-    title: `${i ? '…' : '1000 x 10 latest states/s:'} ${title}`, unit, figure, scenario: MANY_SENDERS, digits })),
+    title: `${i ? '…' : `1000 x 10 latest states/s${bounded ? ', at most 100 KB/s' : ''}:`} ${title}`, unit, figure, scenario, digits,
+    ...(bounded && i === 0 ? { atMost: 110 } : {}) }))),
 ];

@@ -34,7 +34,7 @@ const NO_LIMITS = ['max-connections', 'max-connections-per-ip', 'connect-rate-pe
   .map((name) => [`--${name}`, 0]);
 
 /** Without these a scenario that wants them would be another one. */
-const NEEDED = { tls: '--tls-cert', deflate: '--deflate' };
+const NEEDED = { latestBytes: '--latest-bytes-per-second', tls: '--tls-cert', deflate: '--deflate' };
 
 /** A muster_server, today's or an older one, which is not given the flags that it does not know. */
 function musterServer(executable, tokensFile, tls) {
@@ -55,6 +55,7 @@ function musterServer(executable, tokensFile, tls) {
       ['--auth', `tokens:${tokensFile}`], ['--port', 0], ...NO_LIMITS, ['--threads', 1],
       ['--heartbeat', setup.heartbeat ?? '0'], ...(setup.heartbeat ? [['--pong-timeout', setup.heartbeat]] : []),
       ...(setup.awarenessInterval ? [['--awareness-interval', setup.awarenessInterval]] : []),
+      ...(setup.latestBytes ? [['--latest-bytes-per-second', setup.latestBytes]] : []),
       ...(setup.presence ? [] : [['--presence-scope', 'none']]),
       ...(setup.tls ? [['--tls-cert', tls().certificate], ['--tls-key', tls().key]] : []),
       ...(setup.deflate ? [['--deflate', true]] : []),

@@ -266,8 +266,8 @@ class ConnectionManager final : public IConnectionManager,
   core::Replicating replicating_;
   core::Rooms rooms_{options_,    table_,     bytes_,       entropy_, loops_,
                      *awareness_, directory_, replicating_, hooks_,   questions_};
-  core::Publishing publishing_{options_, table_, loops_, rooms_, replicating_, fan_out_};
   core::StateFlush state_flush_{options_, table_, users_, loops_, *awareness_, replicating_, writer_, fan_out_};
+  core::Publishing publishing_{options_, table_, loops_, rooms_, replicating_, fan_out_, state_flush_};
   core::Turn turn_{pressure_, writer_, catch_up_, queues_, *this};
   core::BrokerInbox broker_inbox_{options_, table_, loops_, life_, *awareness_, publishing_, state_flush_};
   core::Sending sending_{connections_, users_, directory_, loops_, writer_, queues_};

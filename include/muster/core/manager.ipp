@@ -238,6 +238,7 @@ MUSTER_INLINE Metrics ConnectionManager::metrics() const {
   sum.loop_lag = counters.lag.get();
   sum.command_wait = counters.command_wait.get();
   sum.handler_time = counters.handler_time.get();
+  sum.latest_wait = counters.latest_wait.get();
   return sum;
 }
 

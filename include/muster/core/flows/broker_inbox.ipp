@@ -57,9 +57,7 @@ MUSTER_INLINE void BrokerInbox::take_state(const BrokerState& state) {
   bool retired = false;
   {
     Lock lock(room->mutex);
-    for (const auto& part : room->parts) {
-      if (room->shared_of(*part).members != 0) loop = part->loop;
-    }
+    loop = room->loop_of_a_member();
     if (state.kind == BrokerState::Kind::member) {
       if (state.value) {
         Member member{state.owner, state.user, *state.value};

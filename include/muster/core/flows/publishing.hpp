@@ -29,8 +29,14 @@ struct Draft {
 class Publishing {
  public:
   Publishing(const Options& options, RoomTable& table, const Loops& loops, Rooms& rooms, Replicating& replicating,
-             FanOut& fan_out)
-      : options_(options), table_(table), loops_(loops), rooms_(rooms), replicating_(replicating), fan_out_(fan_out) {}
+             FanOut& fan_out, StateFlush& state_flush)
+      : options_(options),
+        table_(table),
+        loops_(loops),
+        rooms_(rooms),
+        replicating_(replicating),
+        fan_out_(fan_out),
+        state_flush_(state_flush) {}
 
   /// Through the broker, if there is one.
   void publish(const RoomKey& key, Draft draft, PublishDone done);
@@ -44,6 +50,9 @@ class Publishing {
   [[nodiscard]] std::uint64_t conflated() const noexcept { return conflated_; }
 
  private:
+  /// Hands an entry to the members, or has it wait for its turn; `plans` gets where that is to be planned, after the lock.
+  static void hand_out(RoomState& room, const std::shared_ptr<Entry>& entry, std::vector<RoomPartPtr>& flushes,
+                       std::uint64_t& conflated, LoopPtr& plans) MUSTER_REQUIRES(room.mutex);
   /// `publish` for a broker's room, once for each idempotency key.
   class KeyedPublish;
   void publish_once(const RoomKey& key, Draft draft, PublishDone done);
@@ -54,6 +63,7 @@ class Publishing {
   Rooms& rooms_;
   Replicating& replicating_;
   FanOut& fan_out_;
+  StateFlush& state_flush_;
   std::atomic<std::uint64_t> conflated_{0};
 };
 

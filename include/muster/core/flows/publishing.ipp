@@ -55,6 +55,30 @@ MUSTER_INLINE void Publishing::publish(const RoomKey& key, Draft draft, PublishD
                        }));
 }
 
+/// Where it is told at once, what needs memory was done by `prepare_pending`.
+MUSTER_INLINE void Publishing::hand_out(RoomState& room, const std::shared_ptr<Entry>& entry,
+                                        std::vector<RoomPartPtr>& flushes, std::uint64_t& conflated, LoopPtr& plans) {
+  if (!entry->latest || room.options().latest_bytes_per_second == 0) {
+    entry->serial = ++room.last_serial;
+    return append_pending(room, entry, flushes, conflated);
+  }
+  const LoopPtr somewhere = room.loop_of_a_member();
+  if (!somewhere) return;
+  if (room.paced.make().add(entry)) ++conflated;
+  if (!std::exchange(room.state_flush_due, true)) plans = somewhere;
+}
+
+[[nodiscard]] inline std::optional<Error> refuse_beyond_pace(RoomState& room, const Entry& entry)
+    MUSTER_REQUIRES(room.mutex) {
+  const std::size_t rate = room.options().latest_bytes_per_second;
+  if (!entry.latest || rate == 0 || room.paced.read().takes(entry, rate)) return std::nullopt;
+  return Error{
+      errc::rate_limited,
+      "More of the room's state waits than latest_bytes_per_second tells in eight seconds; publish under fewer "
+      "keys, or later",
+      std::chrono::seconds(1)};
+}
+
 MUSTER_INLINE Result<Published> Publishing::publish_here(const RoomKey& key, Draft draft) {
   Published published;
   if (auto full = rooms_.refuse_when_full(key)) return std::move(*full);
@@ -67,6 +91,7 @@ MUSTER_INLINE Result<Published> Publishing::publish_here(const RoomKey& key, Dra
   entry->latest = draft.delivery.kind() == Delivery::Kind::latest;
   entry->at = loops_.read_clock();
   std::vector<RoomPartPtr> flushes;
+  LoopPtr plans;
   RoomPtr room;
   for (;;) {
     room = table_.find(key);
@@ -92,6 +117,7 @@ MUSTER_INLINE Result<Published> Publishing::publish_here(const RoomKey& key, Dra
             return published;
           }
         }
+        if (auto error = refuse_beyond_pace(*room, *entry)) return std::move(*error);
         // All that may fail comes first, and leaves no trace: a number that is given out is in the history.
         prepare_pending(*room, 1, flushes);
         const bool keyed = !draft.idempotency_key.empty();
@@ -111,11 +137,10 @@ MUSTER_INLINE Result<Published> Publishing::publish_here(const RoomKey& key, Dra
           room->last_seq = entry->seq;
           ++room->published;
         }
-        entry->serial = ++room->last_serial;
         room->settle();
         published.reached = room->reach(entry->exclude);
         published.behind = room->slow_among(entry->exclude);
-        append_pending(*room, entry, flushes, conflated);
+        hand_out(*room, entry, flushes, conflated, plans);
       }
     }
     if (conflated != 0) conflated_ += conflated;
@@ -123,6 +148,7 @@ MUSTER_INLINE Result<Published> Publishing::publish_here(const RoomKey& key, Dra
     table_.erase(room);
   }
   fan_out_.post_flushes(room, flushes);
+  if (plans) state_flush_.plan_from_anywhere(plans, room);
   rooms_.relieve(room);
   return published;
 }
@@ -224,6 +250,7 @@ MUSTER_INLINE void Publishing::take(const BrokerMessage& message) {
   entry->at = loops_.read_clock();
   std::vector<RoomPartPtr> flushes;
   std::uint64_t conflated = 0;
+  LoopPtr plans;
   {
     Lock lock(room->mutex);
     if (!room->subscribed) return;
@@ -237,11 +264,11 @@ MUSTER_INLINE void Publishing::take(const BrokerMessage& message) {
       ++room->published;
       room->settle();
     }
-    entry->serial = ++room->last_serial;
-    append_pending(*room, entry, flushes, conflated);
+    hand_out(*room, entry, flushes, conflated, plans);
   }
   conflated_ += conflated;
   fan_out_.post_flushes(room, flushes);
+  if (plans) state_flush_.plan_from_anywhere(plans, room);
   rooms_.relieve(room);
 }
 

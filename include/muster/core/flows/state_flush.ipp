@@ -43,6 +43,14 @@ MUSTER_INLINE void StateFlush::plan_at(Loop& loop, const RoomPtr& room, TimePoin
   }
 }
 
+MUSTER_INLINE void StateFlush::plan_from_anywhere(const LoopPtr& loop, const RoomPtr& room) noexcept {
+  bool posted = false;
+  (void)loop->contain("The executor", [&] { posted = loop->post([this, loop, room] { plan(*loop, room); }); });
+  if (posted) return;
+  Lock lock(room->mutex);
+  room->state_flush_due = false;
+}
+
 MUSTER_INLINE void StateFlush::run(Loop& loop, TimePoint now) noexcept {
   while (!loop.state_flushes.empty() && loop.state_flushes.begin()->first <= now) {
     const RoomPtr room = loop.state_flushes.begin()->second;
@@ -99,13 +107,14 @@ MUSTER_INLINE bool StateFlush::flush_once(Loop& loop, const RoomPtr& room, RoomS
   std::vector<RoomPartPtr> flushes;
   std::uint64_t conflated = 0;
   bool again = false;
-  std::optional<TimePoint> counts_due;
+  std::optional<TimePoint> due;
   const TimePoint now = loop.executor->now();
   {
     Lock lock(room->mutex);
-    prepare_pending(*room, entries.size() + 1, flushes);
+    PacedLatest* const paced = room->paced.get();
+    prepare_pending(*room, entries.size() + 1 + (paced != nullptr ? paced->size() : 0), flushes);
     const bool counts_wait = room->flush_presence(*notice, now, !loop.abandoned);
-    if (counts_wait && !std::exchange(room->counts_planned, true)) counts_due = room->counts_due;
+    if (counts_wait && !std::exchange(room->counts_planned, true)) due = room->counts_due;
     if (!counts_wait) room->counts_planned = false;
     const auto append = [&](const std::shared_ptr<Entry>& entry) MUSTER_REQUIRES(room->mutex) {
       entry->serial = ++room->last_serial;
@@ -115,6 +124,20 @@ MUSTER_INLINE bool StateFlush::flush_once(Loop& loop, const RoomPtr& room, RoomS
     presence->notice = std::move(notice);
     if (news) append(presence);
     for (const auto& entry : entries) append(entry);
+    if (paced != nullptr) {
+      const RoomOptions& options = room->options();
+      const std::size_t rate = loop.abandoned ? 0 : options.latest_bytes_per_second;
+      while (auto next = paced->take(rate, options.awareness_interval, now)) {
+        append(next->newest);
+        loop.counters.latest_wait.add(now - next->since);
+      }
+      if (paced->empty()) {
+        if (paced->next() <= now) room->paced.drop();
+      } else if (!room->state_flush_again && !std::exchange(room->state_flush_due, true)) {
+        const TimePoint next = std::max(paced->next(), now + options.awareness_interval);
+        due = due ? std::min(*due, next) : next;
+      }
+    }
     again = std::exchange(room->state_flush_again, false);
     room->state_flush_running = again;
     dirty.clear();
@@ -124,7 +147,7 @@ MUSTER_INLINE bool StateFlush::flush_once(Loop& loop, const RoomPtr& room, RoomS
     }
   }
   fan_out_.post_flushes(room, flushes);
-  if (counts_due) plan_at(loop, room, *counts_due);
+  if (due) plan_at(loop, room, *due);
   return again;
 }
 

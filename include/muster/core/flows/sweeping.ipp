@@ -110,7 +110,7 @@ MUSTER_INLINE void Sweeping::catch_up_room(Loop& loop, const RoomPtr& room) {
       RoomPart::Shared& shared = room->shared_of(*part);
       if (!shared.pending.empty() && !std::exchange(shared.flush_posted, true)) flushes.push_back(part);
     }
-    const bool waits = !room->presence.empty() || !room->awareness.empty();
+    const bool waits = !room->presence.empty() || !room->awareness.empty() || !room->paced.read().empty();
     schedule = waits && !room->state_flush_running && !std::exchange(room->state_flush_due, true);
   }
   fan_out_.post_flushes(room, flushes);

@@ -88,7 +88,7 @@ class Durations {
 struct LoopCounters {
   Counter messages_in, bytes_in, writes, bytes_out, deliveries, blocks, conflated, gaps, errors, rate_limited;
   Counter callback_failures, slowed;
-  Durations lag, command_wait, handler_time;
+  Durations lag, command_wait, handler_time, latest_wait;
 
   void add(const LoopCounters& other) noexcept {
     for (const auto one : {&LoopCounters::messages_in, &LoopCounters::bytes_in, &LoopCounters::writes,
@@ -97,7 +97,8 @@ struct LoopCounters {
                            &LoopCounters::rate_limited, &LoopCounters::callback_failures, &LoopCounters::slowed}) {
       (this->*one).add((other.*one).get());
     }
-    for (const auto one : {&LoopCounters::lag, &LoopCounters::command_wait, &LoopCounters::handler_time}) {
+    for (const auto one :
+         {&LoopCounters::lag, &LoopCounters::command_wait, &LoopCounters::handler_time, &LoopCounters::latest_wait}) {
       (this->*one).add(other.*one);
     }
   }

@@ -23,6 +23,7 @@
 #include "muster/core/room/history.hpp"
 #include "muster/core/room/idempotency.hpp"
 #include "muster/core/room/member_table.hpp"
+#include "muster/core/room/paced_latest.hpp"
 #include "muster/core/room/presence.hpp"
 #include "muster/data.hpp"
 #include "muster/options.hpp"
@@ -160,6 +161,7 @@ struct RoomState : ByteHolder {
   OneOrMore<RoomPartPtr> parts MUSTER_GUARDED_BY(mutex);
   std::size_t waiting MUSTER_GUARDED_BY(mutex) = 0;  ///< bytes that only `parts` hold
   PresenceBatch presence MUSTER_GUARDED_BY(mutex);
+  WhenNeeded<PacedLatest> paced MUSTER_GUARDED_BY(mutex);
   TimePoint counts_due MUSTER_GUARDED_BY(mutex){};  ///< the next count, in a crowd, not before
   /// Client ids that changed, with the clock of a removal or 0.
   using Marks = std::map<std::string, std::uint64_t>;
@@ -325,6 +327,13 @@ struct RoomState : ByteHolder {
         one.profile = there->second.profile;
       }
     }
+  }
+  /// Null: none of its members has a connection here.
+  [[nodiscard]] LoopPtr loop_of_a_member() const MUSTER_REQUIRES(mutex) {
+    for (const auto& part : parts) {
+      if (shared_of(*part).members != 0) return part->loop;
+    }
+    return nullptr;
   }
   void set_behind(ConnectionId id, bool is_behind) noexcept MUSTER_REQUIRES(mutex) {
     MemberEntry& member = *members.find(id);
