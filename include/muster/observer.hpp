@@ -66,7 +66,7 @@ struct Metrics {
   std::uint64_t bytes_out = 0;
   std::uint64_t deliveries = 0;         ///< room messages handed to a member
   std::uint64_t blocks = 0;             ///< encoded batches
-  std::uint64_t conflated = 0;          ///< `latest` messages and awareness that newer ones replaced
+  std::uint64_t conflated = 0;          ///< `latest` messages and awareness that others replaced
   std::uint64_t gaps = 0;               ///< told
   std::uint64_t history_dropped = 0;    ///< messages that history gave up because of `total_bytes` or `tenant_bytes`
   std::uint64_t refused_when_full = 0;  ///< publishes and sends, since what waits is beyond `total_bytes`

@@ -46,10 +46,11 @@ struct RoomOptions {
   std::chrono::milliseconds awareness_interval{50};
   /// Rooms above this size are told member counts instead of who joined and left, and that at most once a second.
   std::size_t presence_list_max = 256;
-  /// Bytes of `latest` messages that a member is told a second, envelopes included by estimate (0 = no bound). Beyond,
-  /// they wait: under each key the newest, the key that has waited longest goes first, at the pace of
-  /// `awareness_interval`; Metrics::latest_wait says how long. With eight seconds' worth of keys waiting, publishing under
-  /// one more is rate_limited.
+  /// Bytes of `latest` messages that a member is told a second, envelopes included by estimate (0 = no bound). They then
+  /// wait, for the next `awareness_interval` or for longer: under each key the newest, and the key that has waited longest
+  /// goes first; Metrics::latest_wait says how long. Other messages pass them. Who joins meanwhile is told them as well.
+  /// With eight seconds' worth waiting, publishing more is rate_limited; what other nodes then publish takes the place of
+  /// what has waited longest.
   std::size_t latest_bytes_per_second = 0;
 
   friend bool operator==(const RoomOptions& a, const RoomOptions& b) noexcept {

@@ -114,6 +114,7 @@ std::string default_of(const std::string& option) {
       MUSTER_AS(words_for, r, awareness_entries),
       MUSTER_AS(words_for, r, awareness_interval),
       MUSTER_AS(words_for, r, presence_list_max),
+      MUSTER_AS(words_for, r, latest_bytes_per_second),
       MUSTER_AS(words_for, o, presence_grace),
       MUSTER_AS(words_for, o, resume_window),
       MUSTER_AS(words_for, r, history_messages),

@@ -120,9 +120,14 @@ class RoomHandle final : public Room {
     detail::each_room_duration(bounded, [](const char*, std::chrono::milliseconds& value, const char*) {
       value = std::min(value, detail::forever);
     });
-    Lock lock(found.room->mutex);
-    if (found.room->retired) return false;
-    found.room->set_options(bounded);
+    LoopPtr plans;  // what waits for a bound that is no more
+    {
+      Lock lock(found.room->mutex);
+      if (found.room->retired) return false;
+      found.room->set_options(bounded);
+      if (!found.room->paced.read().empty()) plans = found.room->loop_of_a_member();
+    }
+    if (plans) found.manager->state_flush_.plan_latest(plans, found.room, plans->executor->now());
     return true;
   }
   [[nodiscard]] HistoryPage history(Position after, std::size_t limit) const override {

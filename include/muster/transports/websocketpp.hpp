@@ -76,7 +76,7 @@ struct ListenerOptions {
   /// spares both the certificate, and us its signature, which with RSA is most of a handshake's CPU. TLS 1.2 has one for
   /// all. One is enough for who comes back with one connection. Nothing is kept for them: all is in the ticket (RFC 5077;
   /// RFC 8446, 4.6.1), under a key of this listener's that is new every two hours and forgotten after four. Tickets are good
-  /// for two hours, here and nowhere else; they outlive reload_certificate. They carry no early data (0-RTT). At most
+  /// for two hours, here and nowhere else; they outlive reload_certificate. Who comes back in time is given new ones. They carry no early data (0-RTT). At most
   /// 16; 0: every connection makes a whole handshake.
   std::size_t tls_tickets = 1;
   /// Mutual TLS: the CAs that clients' certificates are checked against, a PEM file. A certificate must lead to a self-signed
@@ -84,7 +84,9 @@ struct ListenerOptions {
   /// in the handshake, which is counted and logged (RefusedFor::auth). What it says is shown to authenticators
   /// (Credentials::client_certificate), who say which user that is, and to HTTP handlers. Revocation lists are not read: one
   /// that was taken back is the authenticator's to refuse. `reload_certificate` reads this file as well; connections stay,
-  /// and no session that was verified by another is resumed. Empty: clients are not asked for any.
+  /// and no session that was verified by another is resumed. Who resumes is not checked against the CAs anew, but that the
+  /// certificate is in date still. Behind a TLS proxy it is the proxy's certificate that is shown. Empty: clients are not
+  /// asked for any.
   std::string tls_client_ca_file;
   /// false: who shows none is let in as well. One that is shown and not good is refused all the same.
   bool tls_client_certificate_required = true;

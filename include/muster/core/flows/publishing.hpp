@@ -9,6 +9,7 @@
 #include "muster/core/delivery/fan_out.hpp"
 #include "muster/core/flows/replicating.hpp"
 #include "muster/core/flows/rooms.hpp"
+#include "muster/core/flows/state_flush.hpp"
 #include "muster/room.hpp"
 
 namespace muster {
@@ -50,9 +51,14 @@ class Publishing {
   [[nodiscard]] std::uint64_t conflated() const noexcept { return conflated_; }
 
  private:
-  /// Hands an entry to the members, or has it wait for its turn; `plans` gets where that is to be planned, after the lock.
+  /// A flush of `latest` messages that wait, and where it is to be planned, after the lock.
+  struct Plan {
+    LoopPtr loop;
+    TimePoint due{};
+  };
+  /// Hands an entry to the members, or has it wait for its turn. Throws only in that case, before it has done anything.
   static void hand_out(RoomState& room, const std::shared_ptr<Entry>& entry, std::vector<RoomPartPtr>& flushes,
-                       std::uint64_t& conflated, LoopPtr& plans) MUSTER_REQUIRES(room.mutex);
+                       std::uint64_t& conflated, Plan& plan) MUSTER_REQUIRES(room.mutex);
   /// `publish` for a broker's room, once for each idempotency key.
   class KeyedPublish;
   void publish_once(const RoomKey& key, Draft draft, PublishDone done);

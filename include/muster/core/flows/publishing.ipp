@@ -12,6 +12,20 @@ namespace muster {
 inline namespace MUSTER_ABI {
 namespace core {
 
+/// What is beyond the room's bound is refused where it is published.
+[[nodiscard]] inline std::optional<Error> refuse_beyond_pace(const RoomState& room, const Delivery& delivery,
+                                                             const Payload& data) MUSTER_REQUIRES(room.mutex) {
+  const std::size_t rate = room.options().latest_bytes_per_second;
+  if (delivery.kind() != Delivery::Kind::latest || rate == 0) return std::nullopt;
+  const std::size_t beyond = room.paced.read().beyond(data.view(), delivery.key(), rate);
+  if (beyond == 0) return std::nullopt;
+  return Error{
+      errc::rate_limited,
+      "More of the room's state waits than latest_bytes_per_second tells in eight seconds; publish under fewer "
+      "keys, or later",
+      std::chrono::milliseconds(1 + 1000 * beyond / rate)};
+}
+
 MUSTER_INLINE void Publishing::publish(const RoomKey& key, Draft draft, PublishDone done) {
   if (draft.delivery.kind() == Delivery::Kind::queued) {
     if (done) done(Error{errc::not_supported, "A room has no offline queue; publish reliable or latest", {}});
@@ -38,10 +52,16 @@ MUSTER_INLINE void Publishing::publish(const RoomKey& key, Draft draft, PublishD
   message.from_user = std::move(draft.from_user);
   message.exclude = draft.exclude;
   Published here;
+  std::optional<Error> refused;
   if (const RoomPtr room = table_.find(key)) {
     Lock lock(room->mutex);
     here.reached = room->reach(message.exclude);
     here.behind = room->slow_among(message.exclude);
+    refused = refuse_beyond_pace(*room, message.delivery, message.data);
+  }
+  if (refused) {
+    if (done) done(std::move(*refused));
+    return;
   }
   replicating_.publish(std::move(message),
                        Reply<Result<Position>>([done = std::move(done), here](Result<Position> position) mutable {
@@ -55,28 +75,25 @@ MUSTER_INLINE void Publishing::publish(const RoomKey& key, Draft draft, PublishD
                        }));
 }
 
-/// Where it is told at once, what needs memory was done by `prepare_pending`.
 MUSTER_INLINE void Publishing::hand_out(RoomState& room, const std::shared_ptr<Entry>& entry,
-                                        std::vector<RoomPartPtr>& flushes, std::uint64_t& conflated, LoopPtr& plans) {
-  if (!entry->latest || room.options().latest_bytes_per_second == 0) {
+                                        std::vector<RoomPartPtr>& flushes, std::uint64_t& conflated, Plan& plan) {
+  const std::size_t rate = room.options().latest_bytes_per_second;
+  // Once the bound is lifted, too, as long as older ones wait.
+  if (!entry->latest || (rate == 0 && room.paced.read().empty())) {
     entry->serial = ++room.last_serial;
     return append_pending(room, entry, flushes, conflated);
   }
-  const LoopPtr somewhere = room.loop_of_a_member();
+  LoopPtr somewhere = room.loop_of_a_member();
   if (!somewhere) return;
-  if (room.paced.make().add(entry)) ++conflated;
-  if (!std::exchange(room.state_flush_due, true)) plans = somewhere;
-}
-
-[[nodiscard]] inline std::optional<Error> refuse_beyond_pace(RoomState& room, const Entry& entry)
-    MUSTER_REQUIRES(room.mutex) {
-  const std::size_t rate = room.options().latest_bytes_per_second;
-  if (!entry.latest || rate == 0 || room.paced.read().takes(entry, rate)) return std::nullopt;
-  return Error{
-      errc::rate_limited,
-      "More of the room's state waits than latest_bytes_per_second tells in eight seconds; publish under fewer "
-      "keys, or later",
-      std::chrono::seconds(1)};
+  PacedLatest& paced = room.paced.make();
+  // Where other nodes publish, nobody could be refused for it here.
+  while (paced.beyond(entry->data.view(), entry->latest_key, rate) != 0) {
+    (void)paced.take(0);
+    ++conflated;
+  }
+  if (paced.add(entry)) ++conflated;
+  room.count_waiting();
+  if (const auto due = room.plan_latest(entry->at)) plan = {std::move(somewhere), *due};
 }
 
 MUSTER_INLINE Result<Published> Publishing::publish_here(const RoomKey& key, Draft draft) {
@@ -91,7 +108,7 @@ MUSTER_INLINE Result<Published> Publishing::publish_here(const RoomKey& key, Dra
   entry->latest = draft.delivery.kind() == Delivery::Kind::latest;
   entry->at = loops_.read_clock();
   std::vector<RoomPartPtr> flushes;
-  LoopPtr plans;
+  Plan plan;
   RoomPtr room;
   for (;;) {
     room = table_.find(key);
@@ -117,7 +134,7 @@ MUSTER_INLINE Result<Published> Publishing::publish_here(const RoomKey& key, Dra
             return published;
           }
         }
-        if (auto error = refuse_beyond_pace(*room, *entry)) return std::move(*error);
+        if (auto error = refuse_beyond_pace(*room, draft.delivery, entry->data)) return std::move(*error);
         // All that may fail comes first, and leaves no trace: a number that is given out is in the history.
         prepare_pending(*room, 1, flushes);
         const bool keyed = !draft.idempotency_key.empty();
@@ -127,20 +144,18 @@ MUSTER_INLINE Result<Published> Publishing::publish_here(const RoomKey& key, Dra
                                      {draft.idempotency_key, room->epoch, published.position, true, entry->at, {}},
                                      options_.idempotency_keys, options_.idempotency_age);
         }
-        if (!entry->latest) {
-          try {
-            room->history.append(entry, room->options());
-          } catch (...) {
-            if (keyed) room->keys.make().forget(entry->from_user, draft.idempotency_key);
-            throw;
-          }
-          room->last_seq = entry->seq;
-          ++room->published;
-        }
-        room->settle();
         published.reached = room->reach(entry->exclude);
         published.behind = room->slow_among(entry->exclude);
-        hand_out(*room, entry, flushes, conflated, plans);
+        try {
+          if (!entry->latest) room->history.append(entry, room->options());
+          if (!entry->latest) room->last_seq = entry->seq;
+          hand_out(*room, entry, flushes, conflated, plan);
+        } catch (...) {
+          if (keyed) room->keys.make().forget(entry->from_user, draft.idempotency_key);
+          throw;
+        }
+        if (!entry->latest) ++room->published;
+        room->settle();
       }
     }
     if (conflated != 0) conflated_ += conflated;
@@ -148,7 +163,7 @@ MUSTER_INLINE Result<Published> Publishing::publish_here(const RoomKey& key, Dra
     table_.erase(room);
   }
   fan_out_.post_flushes(room, flushes);
-  if (plans) state_flush_.plan_from_anywhere(plans, room);
+  if (plan.loop) state_flush_.plan_latest(plan.loop, room, plan.due);
   rooms_.relieve(room);
   return published;
 }
@@ -178,7 +193,8 @@ class Publishing::KeyedPublish {
     waiting.push_back(std::move(done_));
     {
       Lock lock(room_->mutex);
-      if (auto* mine = room_->keys.make().unanswered(user_, key_)) {
+      IdempotencyKeys* const keys = room_->keys.get();
+      if (auto* mine = keys != nullptr ? keys->unanswered(user_, key_) : nullptr) {
         for (PublishDone& other : mine->waiting) waiting.push_back(std::move(other));
         mine->waiting.clear();
         if (result) {
@@ -186,7 +202,7 @@ class Publishing::KeyedPublish {
           mine->position = result.value().position;
           if (mine->position.seq != 0) mine->epoch = mine->position.epoch;
         } else {
-          room_->keys.make().forget(user_, key_);
+          keys->forget(user_, key_);
         }
         room_->settle();
       }
@@ -250,7 +266,7 @@ MUSTER_INLINE void Publishing::take(const BrokerMessage& message) {
   entry->at = loops_.read_clock();
   std::vector<RoomPartPtr> flushes;
   std::uint64_t conflated = 0;
-  LoopPtr plans;
+  Plan plan;
   {
     Lock lock(room->mutex);
     if (!room->subscribed) return;
@@ -264,11 +280,11 @@ MUSTER_INLINE void Publishing::take(const BrokerMessage& message) {
       ++room->published;
       room->settle();
     }
-    hand_out(*room, entry, flushes, conflated, plans);
+    hand_out(*room, entry, flushes, conflated, plan);
   }
   conflated_ += conflated;
   fan_out_.post_flushes(room, flushes);
-  if (plans) state_flush_.plan_from_anywhere(plans, room);
+  if (plan.loop) state_flush_.plan_latest(plan.loop, room, plan.due);
   rooms_.relieve(room);
 }
 

@@ -161,6 +161,8 @@ MUSTER_INLINE bool Rooms::retire(const RoomPtr& room) {
     unsubscribe = std::exchange(room->subscribed, false) || room->unsubscribe_due;
     room->unsubscribe_due = false;
     room->retired = true;
+    room->paced.drop();
+    room->count_waiting();
   }
   if (replicating_.is_on()) {
     try {

@@ -36,8 +36,8 @@ class StateFlush {
 
   /// A room has something new to tell; null: the announcements have.
   void plan(Loop& loop, const RoomPtr& room) noexcept;
-  /// As above, of a room on an executor of its members. Any thread; the room's `state_flush_due` is set.
-  void plan_from_anywhere(const LoopPtr& loop, const RoomPtr& room) noexcept;
+  /// What RoomState::plan_latest has asked for, on an executor of its members. Any thread.
+  void plan_latest(const LoopPtr& loop, const RoomPtr& room, TimePoint due) noexcept;
   void run(Loop& loop, TimePoint now) noexcept;
   void run_due(Loop& loop);
   void flush(Loop& loop, const RoomPtr& room) noexcept;

@@ -33,7 +33,7 @@ MUSTER_INLINE void StateFlush::plan_at(Loop& loop, const RoomPtr& room, TimePoin
     if (planned != loop.state_flushes.end()) loop.state_flushes.erase(planned);
     if (room) {
       Lock lock(room->mutex);
-      room->state_flush_due = room->counts_planned = false;
+      room->state_flush_due = room->counts_planned = room->latest_planned = false;
     } else {
       Lock lock(announcements_mutex_);
       announcements_due_ = false;
@@ -43,12 +43,13 @@ MUSTER_INLINE void StateFlush::plan_at(Loop& loop, const RoomPtr& room, TimePoin
   }
 }
 
-MUSTER_INLINE void StateFlush::plan_from_anywhere(const LoopPtr& loop, const RoomPtr& room) noexcept {
+MUSTER_INLINE void StateFlush::plan_latest(const LoopPtr& loop, const RoomPtr& room, TimePoint due) noexcept {
   bool posted = false;
-  (void)loop->contain("The executor", [&] { posted = loop->post([this, loop, room] { plan(*loop, room); }); });
+  (void)loop->contain("The executor",
+                      [&] { posted = loop->post([this, loop, room, due] { plan_at(*loop, room, due); }); });
   if (posted) return;
   Lock lock(room->mutex);
-  room->state_flush_due = false;
+  room->latest_planned = false;
 }
 
 MUSTER_INLINE void StateFlush::run(Loop& loop, TimePoint now) noexcept {
@@ -107,14 +108,15 @@ MUSTER_INLINE bool StateFlush::flush_once(Loop& loop, const RoomPtr& room, RoomS
   std::vector<RoomPartPtr> flushes;
   std::uint64_t conflated = 0;
   bool again = false;
-  std::optional<TimePoint> due;
+  std::optional<TimePoint> counts_due, latest_due;
   const TimePoint now = loop.executor->now();
   {
     Lock lock(room->mutex);
-    PacedLatest* const paced = room->paced.get();
-    prepare_pending(*room, entries.size() + 1 + (paced != nullptr ? paced->size() : 0), flushes);
+    const std::size_t rate = loop.abandoned ? 0 : room->options().latest_bytes_per_second;
+    std::size_t latest = room->due_latest(rate, now);
+    prepare_pending(*room, entries.size() + 1 + latest, flushes);
     const bool counts_wait = room->flush_presence(*notice, now, !loop.abandoned);
-    if (counts_wait && !std::exchange(room->counts_planned, true)) due = room->counts_due;
+    if (counts_wait && !std::exchange(room->counts_planned, true)) counts_due = room->counts_due;
     if (!counts_wait) room->counts_planned = false;
     const auto append = [&](const std::shared_ptr<Entry>& entry) MUSTER_REQUIRES(room->mutex) {
       entry->serial = ++room->last_serial;
@@ -124,20 +126,12 @@ MUSTER_INLINE bool StateFlush::flush_once(Loop& loop, const RoomPtr& room, RoomS
     presence->notice = std::move(notice);
     if (news) append(presence);
     for (const auto& entry : entries) append(entry);
-    if (paced != nullptr) {
-      const RoomOptions& options = room->options();
-      const std::size_t rate = loop.abandoned ? 0 : options.latest_bytes_per_second;
-      while (auto next = paced->take(rate, options.awareness_interval, now)) {
-        append(next->newest);
-        loop.counters.latest_wait.add(now - next->since);
-      }
-      if (paced->empty()) {
-        if (paced->next() <= now) room->paced.drop();
-      } else if (!room->state_flush_again && !std::exchange(room->state_flush_due, true)) {
-        const TimePoint next = std::max(paced->next(), now + options.awareness_interval);
-        due = due ? std::min(*due, next) : next;
-      }
+    for (; latest > 0; --latest) {
+      const PacedLatest::Waiting next = room->paced.get()->take(rate);
+      append(next.newest);
+      loop.counters.latest_wait.add(now - next.since);
     }
+    latest_due = room->plan_latest(now);
     again = std::exchange(room->state_flush_again, false);
     room->state_flush_running = again;
     dirty.clear();
@@ -147,7 +141,8 @@ MUSTER_INLINE bool StateFlush::flush_once(Loop& loop, const RoomPtr& room, RoomS
     }
   }
   fan_out_.post_flushes(room, flushes);
-  if (due) plan_at(loop, room, *due);
+  if (counts_due) plan_at(loop, room, *counts_due);
+  if (latest_due) plan_at(loop, room, *latest_due);
   return again;
 }
 

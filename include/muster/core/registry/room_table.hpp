@@ -47,11 +47,11 @@ class RoomTable {
   /// Removes this very room, if it is still the one of its key.
   void erase(const RoomPtr& room) {
     Shard& shard = shards_[std::hash<RoomKey>{}(room->key) % shards_.size()];
-    const RoomPtr keep = room;  // it may be the table's own
+    RoomPtr last;  // ends after the section
     Lock lock(shard.mutex);
-    if (keep->in_table == nullptr) return;
-    shard.rooms.erase(*keep);
-    keep->in_table = nullptr;
+    if (room->in_table == nullptr) return;
+    shard.rooms.erase(*room);
+    last.swap(room->in_table);
   }
   [[nodiscard]] std::size_t size() const {
     std::size_t rooms = 0;

@@ -4,11 +4,12 @@
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <list>
 #include <map>
 #include <memory>
-#include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "muster/core/room/history.hpp"
@@ -19,7 +20,8 @@ inline namespace MUSTER_ABI {
 namespace core {
 
 /// Used under the room's lock. A key has one place, that of its first change nobody was told, and one message, its newest:
-/// the one that has waited longest goes first, so that nobody starves whoever else publishes how much.
+/// the one that has waited longest goes first, so that nobody starves whoever else publishes how much. Who is left out of
+/// the newest has published it, and needs none before it either.
 class PacedLatest {
  public:
   struct Waiting {
@@ -27,52 +29,69 @@ class PacedLatest {
     TimePoint since;
   };
   /// What one costs a member: its bytes, and about what a protocol puts around them.
-  [[nodiscard]] static std::size_t cost(const Entry& entry) noexcept {
-    return entry.data.view().size() + entry.latest_key.size() + 128;
+  [[nodiscard]] static std::size_t cost(std::string_view data, std::string_view key) noexcept {
+    return data.size() + key.size() + 128;
   }
-  /// False: as much waits as goes out in eight seconds, and this would be one key more.
-  [[nodiscard]] bool takes(const Entry& entry, std::size_t rate) const {
-    return bytes_ / 8 < rate || waiting_.count({entry.latest_key, entry.exclude}) != 0;
+  /// How many bytes there are too many for this one; 0: none. One alone is taken whatever its size.
+  [[nodiscard]] std::size_t beyond(std::string_view data, const std::string& key, std::size_t rate) const {
+    const auto place = places_.find(key);
+    const std::size_t before = place != places_.end() ? cost_of(*place->second->newest) : 0;
+    const std::size_t size = cost(data, key);
+    const std::size_t after = bytes_ - before + size;
+    const std::size_t most = rate > SIZE_MAX / seconds ? SIZE_MAX : seconds * rate;
+    return rate == 0 || order_.empty() || size <= before || after <= most ? 0 : after - most;
   }
   /// True: it has taken an older one's place.
   bool add(std::shared_ptr<Entry> entry) {
-    std::list<Places::iterator> place(1);
-    const auto [at, added] = waiting_.try_emplace({entry->latest_key, entry->exclude}, Waiting{nullptr, entry->at});
-    if (!added) bytes_ -= cost(*at->second.newest);
-    bytes_ += cost(*entry);
-    at->second.newest = std::move(entry);
-    if (!added) return true;
-    place.front() = at;
-    order_.splice(order_.end(), place);
+    const auto place = places_.find(entry->latest_key);
+    if (place != places_.end()) {
+      bytes_ = bytes_ - cost_of(*place->second->newest) + cost_of(*entry);
+      place->second->newest = std::move(entry);
+      return true;
+    }
+    std::list<Waiting> fresh;
+    fresh.push_back({entry, entry->at});
+    places_.emplace(entry->latest_key, fresh.begin());
+    order_.splice(order_.end(), fresh);
+    bytes_ += cost_of(*entry);
     return false;
   }
-  /// What may be told now, or nothing; `rate` of 0: all may. What is not taken up within `interval` is had no longer.
-  [[nodiscard]] std::optional<Waiting> take(std::size_t rate, TimePoint::duration interval, TimePoint now) {
+  /// How many may be told now; `rate` of 0: all. What was not taken up within `interval` is had no longer.
+  [[nodiscard]] std::size_t due(std::size_t rate, TimePoint::duration interval, TimePoint now) noexcept {
     next_ = std::max(next_, now - interval);
-    if (order_.empty() || (rate != 0 && next_ > now)) return std::nullopt;
-    std::optional<Waiting> first(std::move(order_.front()->second));
-    waiting_.erase(order_.front());
+    if (rate == 0) return places_.size();
+    std::size_t count = 0;
+    TimePoint next = next_;
+    for (auto at = order_.begin(); at != order_.end() && next <= now; ++at, ++count) next += time_of(*at, rate);
+    return count;
+  }
+  /// The one that has waited longest. Only when there is one.
+  [[nodiscard]] Waiting take(std::size_t rate) noexcept {
+    Waiting first = std::move(order_.front());
+    places_.erase(first.newest->latest_key);
     order_.pop_front();
-    const std::size_t size = cost(*first->newest);
-    bytes_ -= size;
-    if (rate != 0) {
-      const std::chrono::duration<double> time(static_cast<double>(size) / static_cast<double>(rate));
-      next_ += std::chrono::duration_cast<TimePoint::duration>(std::min(time, std::chrono::duration<double>(60)));
-    }
+    bytes_ -= cost_of(*first.newest);
+    if (rate != 0) next_ += time_of(first, rate);
     return first;
   }
   [[nodiscard]] bool empty() const noexcept { return order_.empty(); }
-  [[nodiscard]] std::size_t size() const noexcept { return waiting_.size(); }
+  [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
   /// When more may be told.
   [[nodiscard]] TimePoint next() const noexcept { return next_; }
 
  private:
-  /// Who is left out is another for each publisher: of two that publish under one key each has its place.
-  using Key = std::pair<std::string, ConnectionId>;
-  using Places = std::map<Key, Waiting>;
+  /// As much as goes out in these may wait.
+  static constexpr std::size_t seconds = 8;
+  [[nodiscard]] static std::size_t cost_of(const Entry& entry) noexcept {
+    return cost(entry.data.view(), entry.latest_key);
+  }
+  [[nodiscard]] static TimePoint::duration time_of(const Waiting& one, std::size_t rate) noexcept {
+    const double time = static_cast<double>(cost_of(*one.newest)) / static_cast<double>(rate);
+    return std::chrono::duration_cast<TimePoint::duration>(std::chrono::duration<double>(std::min(time, 60.0)));
+  }
 
-  Places waiting_;
-  std::list<Places::iterator> order_;  ///< the longest first
+  std::list<Waiting> order_;  ///< the longest first
+  std::map<std::string, std::list<Waiting>::iterator> places_;
   std::size_t bytes_ = 0;
   TimePoint next_{};
 };

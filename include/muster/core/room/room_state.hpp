@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -162,6 +163,7 @@ struct RoomState : ByteHolder {
   std::size_t waiting MUSTER_GUARDED_BY(mutex) = 0;  ///< bytes that only `parts` hold
   PresenceBatch presence MUSTER_GUARDED_BY(mutex);
   WhenNeeded<PacedLatest> paced MUSTER_GUARDED_BY(mutex);
+  TimePoint latest_due MUSTER_GUARDED_BY(mutex){};  ///< when a flush is planned for them
   TimePoint counts_due MUSTER_GUARDED_BY(mutex){};  ///< the next count, in a crowd, not before
   /// Client ids that changed, with the clock of a removal or 0.
   using Marks = std::map<std::string, std::uint64_t>;
@@ -173,6 +175,7 @@ struct RoomState : ByteHolder {
 
   // Side by side, where they fill a word or two.
   bool counts_planned MUSTER_GUARDED_BY(mutex) = false;  ///< that a count is told at `counts_due`
+  bool latest_planned MUSTER_GUARDED_BY(mutex) = false;  ///< a flush at `latest_due`
   bool state_flush_due MUSTER_GUARDED_BY(mutex) = false;
   bool state_flush_running MUSTER_GUARDED_BY(mutex) = false;
   bool state_flush_again MUSTER_GUARDED_BY(mutex) = false;
@@ -244,7 +247,7 @@ struct RoomState : ByteHolder {
   void count_waiting() MUSTER_REQUIRES(mutex) {
     std::size_t most = 0;
     for (const auto& part : parts) most = std::max(most, shared_of(*part).bytes);
-    const std::size_t beyond = most > history.bytes() ? most - history.bytes() : 0;
+    const std::size_t beyond = (most > history.bytes() ? most - history.bytes() : 0) + paced.read().bytes();
     if (beyond == waiting) return;
     account->change_waiting(waiting, beyond);
     waiting = beyond;
@@ -327,6 +330,25 @@ struct RoomState : ByteHolder {
         one.profile = there->second.profile;
       }
     }
+  }
+  /// What its bound on `latest` lets through now, of what waits; with nobody there to be told, nothing waits.
+  [[nodiscard]] std::size_t due_latest(std::size_t rate, TimePoint now) noexcept MUSTER_REQUIRES(mutex) {
+    PacedLatest* const waiting_ones = paced.get();
+    if (waiting_ones == nullptr) return 0;
+    const std::size_t due = waiting_ones->due(rate, options().awareness_interval, now);
+    const bool is_idle = waiting_ones->empty() && waiting_ones->next() <= now;
+    if (!is_idle && loop_of_a_member()) return due;
+    paced.drop();
+    count_waiting();
+    return 0;
+  }
+  /// When a flush is to be planned for what waits then; nothing: no need, or it is planned.
+  [[nodiscard]] std::optional<TimePoint> plan_latest(TimePoint now) noexcept MUSTER_REQUIRES(mutex) {
+    if (latest_planned && latest_due > now) return std::nullopt;
+    latest_planned = !paced.read().empty();
+    if (!latest_planned) return std::nullopt;
+    latest_due = std::max(paced.read().next(), now + options().awareness_interval);
+    return latest_due;
   }
   /// Null: none of its members has a connection here.
   [[nodiscard]] LoopPtr loop_of_a_member() const MUSTER_REQUIRES(mutex) {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <new>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -71,7 +72,7 @@ MUSTER_INLINE void Socket::resume() {
 }
 
 MUSTER_INLINE void Socket::read_frames() {
-  if (!may_read()) return;
+  if (!may_read() || resume_posted_) return;  // what is kept comes first
   std::size_t got = 0;
   switch (stream_.read(loop_->read_buffer.get(), SocketLoop::read_size, got)) {
     case IoStatus::done: {
@@ -129,7 +130,12 @@ MUSTER_INLINE void Socket::feed(char* data, std::size_t size) {
     fail(CloseReason::internal_error, describe(CloseReason::internal_error).text);
   }
   if (size != 0 && phase_ == Phase::open && ending_ == Ending::by_core) {
-    if (reader().skip_to_close(data, size)) finish();
+    bool ends = true;  // where there is no memory to look for the end of it
+    try {
+      ends = reader().skip_to_close(data, size);
+    } catch (const std::bad_alloc&) {  // NOLINT(bugprone-empty-catch)
+    }
+    if (ends) finish();
     size = 0;
   }
   if (frames_ && frames_->at_rest()) loop_->readers.take_back(std::move(frames_));
