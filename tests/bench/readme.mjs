@@ -28,6 +28,7 @@ const figures = (text, names, unit, { servers = ['floor', 'plain'], show = asFit
 const under = (head, title) => `${head} … ${title}`;
 const STUCK = (title) => under('1000 at 50 msg/s x 1 KiB: p99', title);
 const AWARENESS = '100 x 30 awareness updates/s: writes to each';
+const JOINS = '9000 join with presence: CPU of each';
 
 /** A line in words. `say(figure)`: of a server whose figures it is given by their names. */
 const words = (text, say, servers = ['muster']) => (bench) =>
@@ -51,6 +52,12 @@ const LINES = [
     { show: digits(1), ofFloor: null }),
   figures('CPU to accept, upgrade, authenticate and join, of 1,000 / 9,000', [1000, 9000].map((count) => `${count} connected: CPU of one`), 'us',
     { show: digits(0), ofFloor: digits(1) }),
+  words('9,000 join one room, with presence as by default: CPU of each, frames a second to each', (of) => `${fixed(of(JOINS), 0)} us, ` +
+    `${fixed(of(under(JOINS, 'with / without presence')), 1)} x that without presence; ${fixed(of(under(JOINS, 'frames to each member, the busiest second')), 0)}`),
+  figures('over TLS: CPU per delivery, 1,000 subscribers, 1 / 8 / 64 outstanding', [1, 8, 64].map((window) => `TLS, 1000 x 128 B, W=${window}: CPU`), 'us', { servers: ['floor'] }),
+  figures('over TLS: memory of a connection, of 1,000 (OpenSSL keeps 14 KiB)', ['TLS, 1000 connected: RSS of one'], 'KiB', { servers: ['floor'], show: digits(1) }),
+  words('compressed, 1,000 subscribers, 1 KiB of JSON, 8 outstanding: CPU per delivery', (of) =>
+    `${fixed(of('deflate, 1000 x 1 KiB JSON, W=8: CPU'), 2)} us; ${fixed(of(under('deflate, 1000 x 1 KiB JSON, W=8: CPU', 'size on the wire / of the text')), 2)} of the bytes`),
   words('100 clients in one room, 30 awareness updates a second each',
     (of) => `${fixed(of(AWARENESS), 0)} writes/s to each, p99 ${fixed(of(under(AWARENESS, 'staleness, p99')), 0)} ms late, ` +
       `1/${fixed(of(under(AWARENESS, 'CPU unbatched / batched')), 0)} of the CPU without batches`),

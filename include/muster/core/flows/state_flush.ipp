@@ -33,7 +33,8 @@ MUSTER_INLINE void StateFlush::plan_at(Loop& loop, const RoomPtr& room, TimePoin
     if (planned != loop.state_flushes.end()) loop.state_flushes.erase(planned);
     if (room) {
       Lock lock(room->mutex);
-      room->state_flush_due = room->counts_planned = room->latest_planned = false;
+      room->state_flush_due = room->counts_planned = false;
+      room->forget_latest_plan();
     } else {
       Lock lock(announcements_mutex_);
       announcements_due_ = false;
@@ -49,7 +50,7 @@ MUSTER_INLINE void StateFlush::plan_latest(const LoopPtr& loop, const RoomPtr& r
                       [&] { posted = loop->post([this, loop, room, due] { plan_at(*loop, room, due); }); });
   if (posted) return;
   Lock lock(room->mutex);
-  room->latest_planned = false;
+  room->forget_latest_plan();
 }
 
 MUSTER_INLINE void StateFlush::run(Loop& loop, TimePoint now) noexcept {

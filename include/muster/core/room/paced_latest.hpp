@@ -8,6 +8,7 @@
 #include <list>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -78,6 +79,8 @@ class PacedLatest {
   [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
   /// When more may be told.
   [[nodiscard]] TimePoint next() const noexcept { return next_; }
+  /// When a flush is planned for them.
+  std::optional<TimePoint> planned;
 
  private:
   /// As much as goes out in these may wait.

@@ -163,7 +163,6 @@ struct RoomState : ByteHolder {
   std::size_t waiting MUSTER_GUARDED_BY(mutex) = 0;  ///< bytes that only `parts` hold
   PresenceBatch presence MUSTER_GUARDED_BY(mutex);
   WhenNeeded<PacedLatest> paced MUSTER_GUARDED_BY(mutex);
-  TimePoint latest_due MUSTER_GUARDED_BY(mutex){};  ///< when a flush is planned for them
   TimePoint counts_due MUSTER_GUARDED_BY(mutex){};  ///< the next count, in a crowd, not before
   /// Client ids that changed, with the clock of a removal or 0.
   using Marks = std::map<std::string, std::uint64_t>;
@@ -175,7 +174,6 @@ struct RoomState : ByteHolder {
 
   // Side by side, where they fill a word or two.
   bool counts_planned MUSTER_GUARDED_BY(mutex) = false;  ///< that a count is told at `counts_due`
-  bool latest_planned MUSTER_GUARDED_BY(mutex) = false;  ///< a flush at `latest_due`
   bool state_flush_due MUSTER_GUARDED_BY(mutex) = false;
   bool state_flush_running MUSTER_GUARDED_BY(mutex) = false;
   bool state_flush_again MUSTER_GUARDED_BY(mutex) = false;
@@ -333,10 +331,10 @@ struct RoomState : ByteHolder {
   }
   /// What its bound on `latest` lets through now, of what waits; with nobody there to be told, nothing waits.
   [[nodiscard]] std::size_t due_latest(std::size_t rate, TimePoint now) noexcept MUSTER_REQUIRES(mutex) {
-    PacedLatest* const waiting_ones = paced.get();
-    if (waiting_ones == nullptr) return 0;
-    const std::size_t due = waiting_ones->due(rate, options().awareness_interval, now);
-    const bool is_idle = waiting_ones->empty() && waiting_ones->next() <= now;
+    PacedLatest* const those = paced.get();
+    if (those == nullptr) return 0;
+    const std::size_t due = those->due(rate, options().awareness_interval, now);
+    const bool is_idle = those->empty() && those->next() <= now;
     if (!is_idle && loop_of_a_member()) return due;
     paced.drop();
     count_waiting();
@@ -344,11 +342,15 @@ struct RoomState : ByteHolder {
   }
   /// When a flush is to be planned for what waits then; nothing: no need, or it is planned.
   [[nodiscard]] std::optional<TimePoint> plan_latest(TimePoint now) noexcept MUSTER_REQUIRES(mutex) {
-    if (latest_planned && latest_due > now) return std::nullopt;
-    latest_planned = !paced.read().empty();
-    if (!latest_planned) return std::nullopt;
-    latest_due = std::max(paced.read().next(), now + options().awareness_interval);
-    return latest_due;
+    PacedLatest* const those = paced.get();
+    if (those == nullptr || (those->planned && *those->planned > now)) return std::nullopt;
+    those->planned.reset();
+    if (!those->empty()) those->planned = std::max(those->next(), now + options().awareness_interval);
+    return those->planned;
+  }
+  /// That could not be planned.
+  void forget_latest_plan() noexcept MUSTER_REQUIRES(mutex) {
+    if (PacedLatest* const those = paced.get()) those->planned.reset();
   }
   /// Null: none of its members has a connection here.
   [[nodiscard]] LoopPtr loop_of_a_member() const MUSTER_REQUIRES(mutex) {
