@@ -147,14 +147,16 @@ MUSTER_INLINE Result<Published> Publishing::publish_here(const RoomKey& key, Dra
         published.reached = room->reach(entry->exclude);
         published.behind = room->slow_among(entry->exclude);
         try {
-          if (!entry->latest) room->history.append(entry, room->options());
-          if (!entry->latest) room->last_seq = entry->seq;
+          if (!entry->latest) {
+            room->history.append(entry, room->options());
+            room->last_seq = entry->seq;
+            ++room->published;
+          }
           hand_out(*room, entry, flushes, conflated, plan);
-        } catch (...) {
+        } catch (...) {  // of what has no number
           if (keyed) room->keys.make().forget(entry->from_user, draft.idempotency_key);
           throw;
         }
-        if (!entry->latest) ++room->published;
         room->settle();
       }
     }

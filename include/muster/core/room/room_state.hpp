@@ -348,7 +348,7 @@ struct RoomState : ByteHolder {
     if (!those->empty()) those->planned = std::max(those->next(), now + options().awareness_interval);
     return those->planned;
   }
-  /// That could not be planned.
+  /// The flush that this was could not be planned.
   void forget_latest_plan() noexcept MUSTER_REQUIRES(mutex) {
     if (PacedLatest* const those = paced.get()) those->planned.reset();
   }
